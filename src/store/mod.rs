@@ -1,0 +1,11 @@
+//! The token store: every device that was ever let in, in one struct and one file.
+//!
+//! [`Book`] is the whole truth in memory; [`Store`] keeps it equal to `tokens.bin` on disk. A change is
+//! made on a copy, written, synced and renamed, and only then seen by others and acknowledged, so an
+//! answer is never truer than the disk. Device tokens are not stored at all: [`Key`] derives them.
+
+mod book;
+
+pub use book::{
+    Access, Book, Device, Display, Grant, Node, NodeRequest, Request, SetupCode, Surface, Tombstone, Via,
+};
