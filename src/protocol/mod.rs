@@ -5,11 +5,35 @@
 //! `protocol.schema.json` of `@openclaw/gateway-protocol`.
 
 mod base64;
+mod error;
+mod event;
+mod frame;
 mod id;
+mod method;
 mod role;
 mod scope;
 
 pub use base64::{decode as base64url_decode, encode as base64url_encode};
+pub use error::{
+    Details, ErrorCode, ErrorShape, Fingerprints, PairingReason, approve_command, role_phrase,
+};
+pub use event::Event;
+pub use frame::{BadFrame, Json, ParamFault, Params, Request as RequestFrame, refusal, response};
 pub use id::{DeviceId, PublicKey, RequestId, TokenHash, hex};
+pub use method::{Access, access, names as method_names, openclaw_scope};
 pub use role::Role;
 pub use scope::{Scope, Scopes};
+
+/// The oldest protocol version served; OpenClaw's of 2026.2.
+pub const PROTOCOL_MIN: u64 = 3;
+/// The newest protocol version served; OpenClaw's of 2026.9.
+pub const PROTOCOL_MAX: u64 = 4;
+
+/// Largest frame an attached client may send, bytes; `policy.maxPayload`.
+pub const MAX_PAYLOAD: usize = 26_214_400;
+/// Most bytes that may wait for a client that does not read; `policy.maxBufferedBytes`.
+pub const MAX_BUFFERED: usize = 8 << 20;
+/// Largest frame before a client has attached, bytes.
+pub const MAX_CONNECT_FRAME: usize = 256 << 10;
+/// Between two ticks, milliseconds; `policy.tickIntervalMs`.
+pub const TICK_MS: u64 = 15_000;
