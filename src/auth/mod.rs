@@ -1,1 +1,15 @@
-//! (being written)
+//! Who is it, and may it: the facts of a connect, and the one decision made from them.
+//!
+//! [`identity`] proves a device by its key, [`payload`] is the text it signs, [`limiter`] slows down
+//! guessing, and [`policy`] turns facts into a verdict without any I/O. [`refusal`] holds every way to be
+//! turned away, with its words.
+
+pub mod identity;
+pub mod limiter;
+pub mod payload;
+pub mod policy;
+pub mod refusal;
+
+pub use limiter::Limiter;
+pub use policy::{Basis, Facts, Verdict, decide};
+pub use refusal::Refusal;

@@ -1,1 +1,20 @@
-//! (being written)
+//! What is attached now: connections, who is present, invocations under way, the journal.
+//!
+//! [`Hub`] is the one thing every connection's task and every method shares. Presence and routes belong
+//! to a connection's id, never to a device: an old socket that closes late cannot take its successor
+//! down.
+
+mod clock;
+mod conn;
+mod hub;
+mod invoke;
+mod journal;
+mod presence;
+mod session;
+
+pub use clock::{Clock, timestamp, wall_ms};
+pub use conn::{Conn, ConnId};
+pub use hub::{Boot, Hub};
+pub use invoke::{Invocation, Invocations, InvokeResult};
+pub use journal::{Journal, Tail};
+pub use session::{Saved, Session};

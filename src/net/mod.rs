@@ -1,1 +1,10 @@
-//! (being written)
+//! Bytes: listening sockets, the first HTTP request, and the seam under every WebSocket.
+
+pub mod http;
+pub mod listen;
+pub mod peer;
+pub mod seam;
+pub mod ws;
+
+pub use peer::Peer;
+pub use seam::{Budget, Seam, Wire};

@@ -5,6 +5,7 @@
 //! `protocol.schema.json` of `@openclaw/gateway-protocol`.
 
 mod base64;
+mod connect;
 mod error;
 mod event;
 mod frame;
@@ -14,6 +15,7 @@ mod role;
 mod scope;
 
 pub use base64::{decode as base64url_decode, encode as base64url_encode};
+pub use connect::{Auth, Client, Connect, DeviceParams};
 pub use error::{
     Details, ErrorCode, ErrorShape, Fingerprints, PairingReason, approve_command, role_phrase,
 };

@@ -276,6 +276,8 @@ pub struct Tombstone {
     pub device: DeviceId,
     /// When.
     pub removed_ms: u64,
+    /// The newest token generation it had: paired again, it starts after that.
+    pub generation: u32,
 }
 
 /// Everything that is kept. Cloning is cheap: devices are shared until changed.
@@ -340,13 +342,11 @@ impl Book {
     }
 
     /// Adds a device, in place of any with the same key; it is no longer a removed one.
-    pub fn insert(&mut self, device: Device) -> &mut Device {
+    pub fn insert(&mut self, device: Device) {
         self.dirty = true;
         let id = device.id();
         self.removed.retain(|t| t.device != id);
-        let slot = self.devices.entry(id).or_insert_with(|| Rc::new(device.clone()));
-        *slot = Rc::new(device);
-        Rc::make_mut(slot)
+        self.devices.insert(id, Rc::new(device));
     }
 
     /// Approves `role` with `scopes` for `key`, adding the device if it is new, and drops the request it
@@ -362,13 +362,19 @@ impl Book {
     ) -> &mut Device {
         let id = key.device_id();
         self.requests.retain(|r| !(r.key == key && r.role == role && scopes.covers(r.scopes)));
-        if !self.devices.contains_key(&id) {
-            self.insert(Device::new(key, display.clone(), via, now_ms));
-        }
         self.dirty = true;
-        let slot = self.devices.entry(id).or_insert_with(|| unreachable!("inserted above"));
+        let buried = self.removed.iter().find(|t| t.device == id).map_or(0, |t| t.generation);
+        self.removed.retain(|t| t.device != id);
+        let slot = self
+            .devices
+            .entry(id)
+            .or_insert_with(|| Rc::new(Device::new(key, display.clone(), via, now_ms)));
         let device = Rc::make_mut(slot);
+        let fresh = device.grants.is_empty();
         device.approve(role, scopes, via, now_ms);
+        if fresh {
+            device.grants.iter_mut().for_each(|g| g.generation += buried);
+        }
         device
     }
 
@@ -378,7 +384,8 @@ impl Book {
         self.dirty = true;
         self.requests.retain(|r| r.key != device.key);
         self.removed.retain(|t| t.device != *id);
-        self.removed.push(Tombstone { device: *id, removed_ms: now_ms });
+        let generation = device.grants.iter().map(|g| g.generation).max().unwrap_or(0);
+        self.removed.push(Tombstone { device: *id, removed_ms: now_ms, generation });
         if self.removed.len() > Self::TOMBSTONES {
             self.removed.remove(0);
         }
@@ -386,8 +393,8 @@ impl Book {
     }
 
     /// When a device that is not here was removed.
-    pub fn removed_ms(&self, id: &DeviceId) -> Option<u64> {
-        self.removed.iter().find(|t| t.device == *id).map(|t| t.removed_ms)
+    pub fn tombstone(&self, id: &DeviceId) -> Option<&Tombstone> {
+        self.removed.iter().find(|t| t.device == *id)
     }
 
     /// The removed devices, oldest first.

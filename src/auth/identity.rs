@@ -1,0 +1,127 @@
+//! Proof of a device: an Ed25519 signature (RFC 8032) over this connection's nonce.
+
+use super::payload::{Payload, Version};
+use crate::protocol::{PublicKey, base64url_decode};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+
+/// Why a signature proves nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadProof {
+    /// The key is no point on the curve.
+    Key,
+    /// The signature fits no payload this frame can have meant.
+    Signature,
+}
+
+/// Checks `signature` (base64url) by `key` over `payload`, with each of `tokens` in the token's place.
+///
+/// Clients disagree on which token they sign (the one they send, the stored device token, none), so all
+/// that stand in the frame are tried, `v3` before `v2`. Returns which form fitted.
+///
+/// # Errors
+/// [`BadProof`].
+pub fn verify(
+    key: &PublicKey,
+    signature: &str,
+    payload: &Payload<'_>,
+    tokens: &[&str],
+) -> Result<Version, BadProof> {
+    let key = VerifyingKey::from_bytes(&key.0).map_err(|_| BadProof::Key)?;
+    let signature = base64url_decode(signature)
+        .and_then(|bytes| Signature::from_slice(&bytes).ok())
+        .ok_or(BadProof::Signature)?;
+    for version in [Version::V3, Version::V2] {
+        for token in tokens {
+            if key.verify_strict(payload.text(version, token).as_bytes(), &signature).is_ok() {
+                return Ok(version);
+            }
+        }
+    }
+    Err(BadProof::Signature)
+}
+
+/// A private key: the gateway's own, or the CLI's as a device.
+pub struct Identity(SigningKey);
+
+impl Identity {
+    /// The identity of a 32-byte secret seed.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// Its public key.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs `text`; base64url.
+    pub fn sign(&self, text: &str) -> String {
+        crate::protocol::base64url_encode(&self.0.sign(text.as_bytes()).to_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload<'a>(id: &'a str, platform: &'a str) -> Payload<'a> {
+        Payload {
+            device_id: id,
+            client_id: "cli",
+            client_mode: "cli",
+            role: "operator",
+            scopes: &["operator.read", "operator.write"],
+            signed_at: 1_795_512_523_916,
+            nonce: "n",
+            platform,
+            device_family: "",
+        }
+    }
+
+    #[test]
+    fn any_token_of_the_frame_and_either_version_proves() {
+        let me = Identity::from_seed(&[7; 32]);
+        let key = me.public_key();
+        let id = key.device_id().to_string();
+        let tokens = ["shared", "device", ""];
+        for version in [Version::V3, Version::V2] {
+            for token in tokens {
+                let signature = me.sign(&payload(&id, " Linux ").text(version, token));
+                assert_eq!(verify(&key, &signature, &payload(&id, "linux"), &tokens), Ok(version));
+            }
+        }
+        let foreign = me.sign(&payload(&id, "linux").text(Version::V3, "other"));
+        assert_eq!(verify(&key, &foreign, &payload(&id, "linux"), &tokens), Err(BadProof::Signature));
+        assert_eq!(verify(&key, "x", &payload(&id, "linux"), &tokens), Err(BadProof::Signature));
+    }
+
+    #[test]
+    fn a_recorded_openclaw_signature_proves() {
+        // `connect-ok-shared-new-device` of OpenClaw 2026.9.6, which signed the v2 or v3 payload.
+        let key = PublicKey::parse("5uRXC0_-_hu2nteSq-9znOfT9YwsViD5oMZT15PBEn0");
+        let key = key.unwrap_or_else(|| panic!("a key"));
+        let id = key.device_id().to_string();
+        assert_eq!(id, "b0ee2e56da576ac4852e431096113a77796798b16e7a380343ab81e020058ca3");
+        let payload = Payload {
+            device_id: &id,
+            client_id: "cli",
+            client_mode: "cli",
+            role: "operator",
+            scopes: &[
+                "operator.admin",
+                "operator.read",
+                "operator.write",
+                "operator.pairing",
+                "operator.approvals",
+            ],
+            signed_at: 1_795_512_523_916,
+            nonce: "55d2042c-9084-41fd-83cf-167029b5f2a5",
+            platform: "linux",
+            device_family: "",
+        };
+        let signature =
+            "BqOVhPiKfALscx5o_7vjXo7qKEVKRwrpwvT6RvnS-DryA7vfnY7DN3QMB3AW7ReLHRZavItbJPH_ZCU5R0dSAg";
+        let tokens = ["tok-main-123456789012345678901234"];
+        assert!(verify(&key, signature, &payload, &tokens).is_ok());
+    }
+}

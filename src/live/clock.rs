@@ -1,0 +1,66 @@
+//! Two clocks: the wall's, shown and never trusted, and the monotonic one, by which all durations go.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Wall-clock milliseconds since 1970; 0 on a board whose clock stands before that.
+pub fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+/// `ms` as RFC 3339 in UTC, to the millisecond.
+pub fn timestamp(ms: u64) -> String {
+    // Civil date from days since 1970: Howard Hinnant, "chrono-compatible low-level date algorithms".
+    let (days, rest) = (ms / 86_400_000, ms % 86_400_000);
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let year = yoe + era * 400 + u64::from(month <= 2);
+    let (h, m, s, frac) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
+    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{frac:03}Z")
+}
+
+/// When this process began, on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Monotonic.
+    pub started: Instant,
+    /// Wall-clock milliseconds, for display.
+    pub started_ms: u64,
+}
+
+impl Clock {
+    /// Now is the beginning.
+    pub fn start() -> Self {
+        Self { started: Instant::now(), started_ms: wall_ms() }
+    }
+
+    /// Since the beginning.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Since the beginning, milliseconds.
+    pub fn uptime_ms(&self) -> u64 {
+        self.uptime().as_millis() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::timestamp;
+
+    #[test]
+    fn dates() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_795_512_523_916, "2026-11-24T09:28:43.916Z"),
+            (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(timestamp(ms), text);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A connection that has attached: its wire, its session, and what it counts.
+
+use super::session::{Saved, Session};
+use crate::{
+    net::Wire,
+    protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope},
+};
+use nanoserde::{DeBin, SerBin};
+use smol::Async;
+use std::{
+    cell::{Cell, Ref, RefCell},
+    fmt,
+    net::TcpStream,
+    rc::Rc,
+};
+
+/// A connection's id: which start of the gateway it attached to, and its number there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, SerBin, DeBin)]
+pub struct ConnId {
+    /// Random, drawn at the gateway's start.
+    pub boot: u32,
+    /// Counted from 1.
+    pub number: u64,
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{}", self.boot, self.number)
+    }
+}
+
+/// An attached connection.
+pub struct Conn {
+    /// The socket and its buffers.
+    pub wire: Rc<Wire>,
+    session: RefCell<Session>,
+    seq: Cell<u64>,
+    quiet: Cell<u8>,
+    in_flight: Cell<u32>,
+}
+
+impl Conn {
+    /// Most requests of one connection that may be under way together.
+    pub const IN_FLIGHT: u32 = 64;
+    /// What may wait for a slow reader before events that can be missed are missed, bytes.
+    const SLOW: usize = 256 << 10;
+
+    /// A connection that just attached.
+    pub fn new(wire: Rc<Wire>, session: Session) -> Rc<Self> {
+        Self::with(wire, session, 0, 0)
+    }
+
+    fn with(wire: Rc<Wire>, session: Session, seq: u64, quiet: u8) -> Rc<Self> {
+        wire.attach(MAX_PAYLOAD);
+        Rc::new(Self {
+            wire,
+            session: RefCell::new(session),
+            seq: Cell::new(seq),
+            quiet: Cell::new(quiet),
+            in_flight: Cell::new(0),
+        })
+    }
+
+    /// Writes the connection down. It is not to be used afterwards.
+    pub fn save(&self) -> Saved {
+        let (input, output) = self.wire.take();
+        Saved {
+            session: self.session.borrow().clone(),
+            seq: self.seq.get(),
+            quiet: self.quiet.get(),
+            input,
+            output,
+        }
+    }
+
+    /// Goes on with a connection that was written down, over its socket.
+    pub fn resume(saved: Saved, socket: Async<TcpStream>) -> Rc<Self> {
+        let wire = Wire::new(socket, saved.input, saved.output, MAX_PAYLOAD);
+        Self::with(wire, saved.session, saved.seq, saved.quiet)
+    }
+
+    /// The facts.
+    pub fn session(&self) -> Ref<'_, Session> {
+        self.session.borrow()
+    }
+
+    /// Its id.
+    pub fn id(&self) -> ConnId {
+        self.session.borrow().id
+    }
+
+    /// Its device.
+    pub fn device(&self) -> Option<DeviceId> {
+        self.session.borrow().device
+    }
+
+    /// Its role.
+    pub fn role(&self) -> Role {
+        self.session.borrow().role
+    }
+
+    /// Whether it may do what `scope` allows.
+    pub fn allows(&self, scope: Scope) -> bool {
+        let session = self.session.borrow();
+        session.role == Role::Operator && session.scopes.allows(scope)
+    }
+
+    /// Lets it have what it asked for of what is now approved.
+    pub fn widen(&self, approved: crate::protocol::Scopes) {
+        let mut session = self.session.borrow_mut();
+        session.scopes = session.scopes.union(session.requested.granted(approved));
+    }
+
+    /// Changes what it declared.
+    pub fn set_client_name(&self, name: Option<String>) {
+        self.session.borrow_mut().client.name = name;
+    }
+
+    /// Sends an event: `head` is its JSON up to the payload's end, `tail` what stands after `seq`.
+    ///
+    /// A reader that is slow misses what it may miss; one that is too slow is closed.
+    pub fn send_event(&self, event: Event, head: &str, tail: &str) {
+        let waiting = self.wire.unsent();
+        if event.droppable() && waiting > Self::SLOW {
+            return;
+        }
+        let seq = self.seq.get() + 1;
+        self.seq.set(seq);
+        self.send(&format!("{head},\"seq\":{seq}{tail}}}"));
+    }
+
+    /// Sends a frame.
+    pub fn send(&self, text: &str) {
+        if self.wire.unsent() + text.len() > MAX_BUFFERED {
+            log::warn!("closing {}: it does not read what it is sent", self.session.borrow().name());
+            self.wire.close(1008, "slow consumer");
+            return;
+        }
+        self.wire.send_text(text);
+    }
+
+    /// It was heard.
+    pub fn heard(&self) {
+        self.quiet.set(0);
+    }
+
+    /// Another pulse passed; how many since it was heard.
+    pub fn pulse(&self) -> u8 {
+        let quiet = self.quiet.get().saturating_add(1);
+        self.quiet.set(quiet);
+        quiet
+    }
+
+    /// Takes a place among the requests under way; `None` when there are too many.
+    pub fn begin(self: &Rc<Self>) -> Option<InFlight> {
+        let n = self.in_flight.get();
+        (n < Self::IN_FLIGHT).then(|| {
+            self.in_flight.set(n + 1);
+            InFlight(self.clone())
+        })
+    }
+
+    /// Requests under way.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.get()
+    }
+}
+
+/// A request under way; it ends when this is dropped.
+pub struct InFlight(Rc<Conn>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}

@@ -1,0 +1,328 @@
+//! The hub: what every connection's task and every method shares. One thread, so plain cells.
+
+use super::{Clock, Conn, ConnId, Invocations, Journal, conn, presence};
+use crate::{
+    auth::{Limiter, identity::Identity},
+    config::Settings,
+    net::Budget,
+    protocol::{DeviceId, ErrorShape, Event, Json, RequestId, Role, hex},
+    store::{Book, ChangeError, Store},
+};
+use nanoserde::SerJson;
+use smol::{LocalExecutor, Timer};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// This start of the gateway.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// Random; part of every connection's id.
+    pub number: u32,
+    /// The same, as clients see it.
+    pub id: String,
+    /// The host's name.
+    pub host: String,
+    /// When it was.
+    pub clock: Clock,
+}
+
+impl Boot {
+    /// Now.
+    ///
+    /// # Errors
+    /// When the kernel has no randomness to give.
+    pub fn now(clock: Clock) -> Result<Self, getrandom::Error> {
+        let number = getrandom::u32()?;
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Ok(Self { number, id: format!("{number:08x}"), host, clock })
+    }
+}
+
+/// What is shared.
+pub struct Hub {
+    /// This start.
+    pub boot: Boot,
+    /// The token store.
+    pub store: Store,
+    /// The gateway's own key.
+    pub identity: Identity,
+    /// The journal.
+    pub journal: &'static Journal,
+    /// Invocations under way.
+    pub invocations: Invocations,
+    /// Failures to guess the shared secret.
+    pub limiter: RefCell<Limiter>,
+    /// What unattached connections may hold.
+    pub budget: Rc<Budget>,
+    /// What the operator should know, one line each; shown by `status`.
+    pub notices: Vec<String>,
+    /// Pulses that came late: something held the thread.
+    pub late_pulses: Cell<u64>,
+    executor: Rc<LocalExecutor<'static>>,
+    settings: RefCell<Rc<Settings>>,
+    conns: RefCell<BTreeMap<ConnId, Rc<Conn>>>,
+    next: Cell<u64>,
+    presence_version: Cell<u64>,
+    presence_due: Cell<bool>,
+    presence: RefCell<(u64, Json)>,
+    contacts: RefCell<HashMap<RequestId, Instant>>,
+    seen: RefCell<HashMap<DeviceId, u64>>,
+    leaving: Cell<bool>,
+}
+
+#[derive(SerJson)]
+struct StateVersion {
+    presence: u64,
+    health: u64,
+}
+
+impl Hub {
+    /// What unattached connections may hold together, bytes.
+    const BUDGET: usize = 4 << 20;
+    /// Clients listed in `hello-ok`; `system-presence` lists more.
+    const LISTED: usize = 64;
+
+    /// A hub without connections.
+    pub fn new(
+        boot: Boot,
+        store: Store,
+        settings: Settings,
+        notices: Vec<String>,
+        journal: &'static Journal,
+        executor: Rc<LocalExecutor<'static>>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            identity: Identity::from_seed(&store.key().identity_seed()),
+            limiter: RefCell::new(Limiter::new(settings.limits)),
+            boot,
+            store,
+            journal,
+            invocations: Invocations::default(),
+            budget: Budget::new(Self::BUDGET),
+            notices,
+            late_pulses: Cell::new(0),
+            executor,
+            settings: RefCell::new(Rc::new(settings)),
+            conns: RefCell::default(),
+            next: Cell::new(1),
+            presence_version: Cell::new(1),
+            presence_due: Cell::new(false),
+            presence: RefCell::new((0, Json::null())),
+            contacts: RefCell::default(),
+            seen: RefCell::default(),
+            leaving: Cell::new(false),
+        })
+    }
+
+    /// What the gateway runs with.
+    pub fn settings(&self) -> Rc<Settings> {
+        self.settings.borrow().clone()
+    }
+
+    /// Runs a task of its own.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.executor.spawn(task).detach();
+    }
+
+    /// The devices, as they stand on disk.
+    pub fn book(&self) -> Rc<Book> {
+        self.store.book()
+    }
+
+    /// Changes the devices; done when it is on disk.
+    ///
+    /// # Errors
+    /// `change`'s own, or `UNAVAILABLE` when the disk refuses. Nothing has changed then.
+    pub async fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Book) -> Result<T, ErrorShape>,
+    ) -> Result<T, ErrorShape> {
+        let done = self.store.change(|book| {
+            let done = change(book)?;
+            if book.is_dirty() {
+                self.write_seen(book);
+            }
+            Ok(done)
+        });
+        done.await.map_err(|e| match e {
+            ChangeError::Refused(error) => error,
+            ChangeError::Disk(disk) => {
+                log::error!("devices: not saved, nothing changed: {disk}");
+                ErrorShape::later(format!("not saved, nothing changed: {disk}"), 5000)
+            }
+        })
+    }
+
+    /// A device was seen now; kept in memory until something else is written.
+    pub fn saw(&self, device: DeviceId) {
+        self.seen.borrow_mut().insert(device, super::wall_ms());
+    }
+
+    /// When a device was last seen.
+    pub fn seen_ms(&self, device: &DeviceId) -> Option<u64> {
+        self.seen.borrow().get(device).copied()
+    }
+
+    fn write_seen(&self, book: &mut Book) {
+        for (device, ms) in self.seen.borrow().iter() {
+            let known = book.device(device).map(|d| d.seen_ms);
+            if known.is_some_and(|seen| seen.is_none_or(|at| ms.abs_diff(at) > 3_600_000))
+                && let Some(device) = book.device_mut(device)
+            {
+                device.seen_ms = Some(*ms);
+            }
+        }
+    }
+
+    /// Writes what is only in memory; for the end.
+    pub async fn settle(&self) {
+        let done = self.store.change(|book| {
+            self.write_seen(book);
+            Ok::<_, std::convert::Infallible>(())
+        });
+        if let Err(ChangeError::Disk(e)) = done.await {
+            log::warn!("devices: when they were last seen is not saved: {e}");
+        }
+    }
+
+    /// A request's device came back for it.
+    pub fn contact(&self, request: &RequestId) {
+        self.contacts.borrow_mut().insert(request.clone(), Instant::now());
+    }
+
+    /// Since a request's device last came for it; since the start, if it did not since then.
+    pub fn since_contact(&self, request: &RequestId) -> Duration {
+        let at = self.contacts.borrow().get(request).copied();
+        at.unwrap_or(self.boot.clock.started).elapsed()
+    }
+
+    /// The next connection's id.
+    pub fn next_id(&self) -> ConnId {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        ConnId { boot: self.boot.number, number }
+    }
+
+    /// A connection attached.
+    pub fn join(&self, conn: &Rc<Conn>) {
+        self.conns.borrow_mut().insert(conn.id(), conn.clone());
+    }
+
+    /// A connection is gone.
+    pub fn leave(self: &Rc<Self>, conn: &Rc<Conn>) {
+        self.conns.borrow_mut().remove(&conn.id());
+        self.invocations.gone(conn.id());
+        if let Some(device) = conn.device() {
+            self.saw(device);
+        }
+        if presence::listed(conn) {
+            self.presence_changed();
+        }
+    }
+
+    /// Every connection, the oldest first.
+    pub fn conns(&self) -> Vec<Rc<Conn>> {
+        self.conns.borrow().values().cloned().collect()
+    }
+
+    /// How many connections there are.
+    pub fn conn_count(&self) -> usize {
+        self.conns.borrow().len()
+    }
+
+    /// The connections of a device, the newest last.
+    pub fn conns_of(&self, device: &DeviceId) -> Vec<Rc<Conn>> {
+        self.conns.borrow().values().filter(|c| c.device() == Some(*device)).cloned().collect()
+    }
+
+    /// The newest connection of a device as a node.
+    pub fn node(&self, device: &DeviceId) -> Option<Rc<Conn>> {
+        self.conns_of(device).into_iter().rfind(|c| c.role() == Role::Node && c.wire.closing().is_none())
+    }
+
+    /// Ends the connections of a device, or those of one of its roles.
+    pub fn close_device(&self, device: &DeviceId, role: Option<Role>, reason: &str) -> usize {
+        let conns = self.conns_of(device);
+        let conns = conns.iter().filter(|c| role.is_none_or(|role| c.role() == role));
+        conns.map(|c| c.wire.close(1008, reason)).count()
+    }
+
+    /// Sends an event to everyone who may hear it.
+    pub fn broadcast(&self, event: Event, payload: &Json) {
+        let head = format!(r#"{{"type":"event","event":"{}","payload":{}"#, event.as_str(), payload.0);
+        let tail = match event {
+            Event::Presence => format!(r#","stateVersion":{}"#, self.state_version().0),
+            _ => String::new(),
+        };
+        for conn in self.conns() {
+            if event.scope().is_none_or(|scope| conn.allows(scope)) {
+                conn.send_event(event, &head, &tail);
+            }
+        }
+    }
+
+    /// Sends an event to one connection, without a place in its sequence, as OpenClaw does for nodes.
+    pub fn tell(&self, conn: &conn::Conn, event: Event, payload: &Json) {
+        conn.send(&format!(
+            r#"{{"type":"event","event":"{}","payload":{}}}"#,
+            event.as_str(),
+            payload.0
+        ));
+    }
+
+    /// Who is here changed: tells it soon, once for all that changes meanwhile.
+    pub fn presence_changed(self: &Rc<Self>) {
+        self.presence_version.set(self.presence_version.get() + 1);
+        if self.presence_due.replace(true) {
+            return;
+        }
+        let hub = self.clone();
+        self.spawn(async move {
+            Timer::after(Duration::from_millis(100)).await;
+            hub.presence_due.set(false);
+            let payload = Json(format!(r#"{{"presence":{}}}"#, hub.presence_list().0));
+            hub.broadcast(Event::Presence, &payload);
+        });
+    }
+
+    /// Who is here, the first few; built once a change.
+    pub fn presence_list(&self) -> Json {
+        let version = self.presence_version.get();
+        if self.presence.borrow().0 != version {
+            let list = presence::list(self, Self::LISTED);
+            *self.presence.borrow_mut() = (version, list);
+        }
+        self.presence.borrow().1.clone()
+    }
+
+    /// Who is here, all.
+    pub fn presence_all(&self) -> Json {
+        presence::list(self, usize::MAX)
+    }
+
+    /// `stateVersion`.
+    pub fn state_version(&self) -> Json {
+        Json::of(&StateVersion { presence: self.presence_version.get(), health: 1 })
+    }
+
+    /// Eight digits that tell two secrets apart without giving either away: keyed, so that they help
+    /// nobody to guess.
+    pub fn fingerprint(&self, secret: &str) -> String {
+        hex(&self.store.key().fingerprint(secret))
+    }
+
+    /// From now on nobody is let in.
+    pub fn begin_leaving(&self) {
+        self.leaving.set(true);
+    }
+
+    /// Whether the gateway is about to go.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+}

@@ -1,0 +1,179 @@
+//! The first HTTP request of a connection: an upgrade is answered here and goes on as a WebSocket,
+//! anything else is served by `hyper`.
+//!
+//! An upgrade is told from its head alone, before `hyper` sees it, so that an attached connection never
+//! carries an HTTP server's state along.
+
+use super::peer::Head;
+use http_body_util::Full;
+use hyper::{Method, Request, Response, StatusCode, body::Bytes, service::service_fn};
+use smol::{
+    Async,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+};
+use smol_hyper::rt::FuturesIo;
+use std::{
+    convert::Infallible,
+    io,
+    net::TcpStream,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// Most bytes of a request's head.
+const MAX_HEAD: usize = 16 << 10;
+
+/// A connection of which the first head was read.
+pub struct First {
+    /// The socket.
+    pub socket: Async<TcpStream>,
+    /// The head's facts.
+    pub head: Head,
+    /// Everything read so far; the first `head_len` bytes are the head.
+    pub bytes: Vec<u8>,
+    /// How long the head is.
+    pub head_len: usize,
+}
+
+/// Reads the head of the first request. `None` when the peer leaves, sends no HTTP, or too much of it.
+pub async fn first(mut socket: Async<TcpStream>) -> Option<First> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut chunk = [0; 2048];
+        let n = socket.read(&mut chunk).await.ok().filter(|n| *n > 0)?;
+        bytes.extend_from_slice(&chunk[..n]);
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(&bytes) {
+            Ok(httparse::Status::Complete(head_len)) => {
+                let head = facts(&request);
+                return Some(First { socket, head, bytes, head_len });
+            }
+            Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => {}
+            _ => {
+                let answer = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+                let _ = smol::io::AsyncWriteExt::write_all(&mut socket, answer.as_bytes()).await;
+                return None;
+            }
+        }
+    }
+}
+
+fn facts(request: &httparse::Request<'_, '_>) -> Head {
+    let mut head = Head::default();
+    let (mut upgrade, mut version, mut key) = (false, false, None);
+    for header in request.headers.iter() {
+        let Ok(value) = std::str::from_utf8(header.value) else { continue };
+        let value = value.trim();
+        let name = header.name.to_ascii_lowercase();
+        match name.as_str() {
+            "upgrade" => upgrade |= value.split(',').any(|v| v.trim().eq_ignore_ascii_case("websocket")),
+            "sec-websocket-version" => version = value == "13",
+            "sec-websocket-key" => key = Some(value.to_owned()),
+            "origin" => head.origin = Some(value.to_owned()),
+            "host" => head.host = Some(value.to_owned()),
+            "x-forwarded-for" | "x-real-ip" => {
+                head.proxied = true;
+                head.forwarded.extend(value.split(',').map(|a| a.trim().to_owned()));
+            }
+            "forwarded" => {
+                head.proxied = true;
+                let parts = value.split([',', ';']).filter_map(|p| p.trim().split_once('='));
+                let named = parts.filter(|(k, _)| k.trim().eq_ignore_ascii_case("for"));
+                head.forwarded.extend(named.map(|(_, v)| v.trim().to_owned()));
+            }
+            _ if name.starts_with("x-forwarded-")
+                || name.starts_with("tailscale-user-")
+                || matches!(name.as_str(), "via" | "cf-connecting-ip" | "true-client-ip") =>
+            {
+                head.proxied = true;
+            }
+            _ => {}
+        }
+    }
+    let get = request.method == Some("GET");
+    head.websocket_key = key.filter(|k| get && upgrade && version && !k.is_empty());
+    head
+}
+
+/// What a plain GET is answered with.
+pub struct Page {
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub kind: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+/// Serves plain HTTP on a connection whose first head was read, until the client leaves.
+pub async fn serve(first: First, page: impl Fn(&str) -> Page) {
+    let io = FuturesIo::new(Rewound { bytes: first.bytes, at: 0, socket: first.socket });
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let response = answer(&request, &page);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .keep_alive(true)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(io, service)
+        .await;
+    if let Err(e) = served {
+        log::debug!("http: {e}");
+    }
+}
+
+fn answer(
+    request: &Request<hyper::body::Incoming>,
+    page: &impl Fn(&str) -> Page,
+) -> Response<Full<Bytes>> {
+    let page = match *request.method() {
+        Method::GET | Method::HEAD => page(request.uri().path()),
+        _ => Page { status: 405, kind: "text/plain; charset=utf-8", body: "only GET here\n".into() },
+    };
+    let mut response = Response::new(Full::new(Bytes::from(page.body)));
+    *response.status_mut() = StatusCode::from_u16(page.status).unwrap_or(StatusCode::OK);
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("content-type", page.kind),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        headers.insert(name, hyper::header::HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A socket that first gives back what was read of it.
+struct Rewound {
+    bytes: Vec<u8>,
+    at: usize,
+    socket: Async<TcpStream>,
+}
+
+impl AsyncRead for Rewound {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+        let left = &self.bytes[self.at..];
+        if left.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(cx, out);
+        }
+        let n = left.len().min(out.len());
+        out[..n].copy_from_slice(&left[..n]);
+        self.at += n;
+        Poll::Ready(Ok(n))
+    }
+}
+
+impl AsyncWrite for Rewound {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, b)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
+    }
+}

@@ -1,0 +1,170 @@
+//! Who is at the other end: this host itself, or somebody else; and which page, if a browser.
+//!
+//! "Local" is a loopback address or one of this host's own, and no forwarding header that says the
+//! request came through a proxy. With `gateway.trustedProxies` the address in the header counts.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+/// The facts of an HTTP request that tell who sent it.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    /// `Sec-WebSocket-Key`, if this is a WebSocket upgrade of version 13.
+    pub websocket_key: Option<String>,
+    /// `Origin`.
+    pub origin: Option<String>,
+    /// `Host`.
+    pub host: Option<String>,
+    /// The addresses of `X-Forwarded-For`, `Forwarded` (RFC 7239) or `X-Real-IP`, nearest last.
+    pub forwarded: Vec<String>,
+    /// Whether any header says that a proxy stands between.
+    pub proxied: bool,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Whose address counts.
+    pub ip: IpAddr,
+    /// Whether that is this host, speaking for itself.
+    pub local: bool,
+    /// Whether that is loopback, for the limiter.
+    pub loopback: bool,
+    /// The page's origin.
+    pub origin: Option<String>,
+    /// The host the page was asked from.
+    pub host: Option<String>,
+    /// Whether a proxy stands between.
+    pub proxied: bool,
+}
+
+impl Peer {
+    /// Judges a connection from `remote` to `own`, whose request began with `head`.
+    pub fn new(remote: SocketAddr, own: SocketAddr, head: &Head, trusted: impl Fn(IpAddr) -> bool) -> Self {
+        let direct = remote.ip().to_canonical();
+        let client = if head.proxied && trusted(direct) {
+            let named = head.forwarded.iter().rev().filter_map(|a| address(a));
+            named.map(|ip| ip.to_canonical()).find(|ip| !trusted(*ip))
+        } else {
+            None
+        };
+        let own_host = |ip: IpAddr| ip.is_loopback() || ip == own.ip().to_canonical() || is_own(ip);
+        let (ip, local) = match client {
+            Some(ip) => (ip, own_host(ip)),
+            None => (direct, !head.proxied && own_host(direct)),
+        };
+        Self {
+            ip,
+            local,
+            loopback: local && ip.is_loopback(),
+            origin: head.origin.clone(),
+            host: head.host.clone(),
+            proxied: head.proxied,
+        }
+    }
+
+    /// Whether the page may speak: no page at all, a page of this very host and port, a loopback page
+    /// of a local peer, or one that is listed. `*` lists all. Custom schemes compare as texts.
+    pub fn origin_allowed(&self, listed: &[String], host_header_fallback: bool) -> bool {
+        let Some(origin) = &self.origin else { return true };
+        let origin = origin.trim().trim_end_matches('/').to_ascii_lowercase();
+        if listed.iter().any(|l| l == "*" || l.trim().trim_end_matches('/').eq_ignore_ascii_case(&origin)) {
+            return true;
+        }
+        let Some((scheme, authority)) = origin.split_once("://") else { return false };
+        if !matches!(scheme, "http" | "https") {
+            return false;
+        }
+        if self.local && is_loopback_host(authority) {
+            return true;
+        }
+        // Without a proxy in between, the Host header is the address that was dialled; a page of another
+        // site that had its name rebound to this address would show that name in both, hence only
+        // addresses and, by the switch, names.
+        self.host.as_ref().is_some_and(|host| {
+            host.eq_ignore_ascii_case(&authority) && (host_header_fallback || is_address(authority))
+        })
+    }
+}
+
+fn host_of(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or(v6),
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    }
+}
+
+fn is_address(authority: &str) -> bool {
+    host_of(authority).parse::<IpAddr>().is_ok()
+}
+
+fn is_loopback_host(authority: &str) -> bool {
+    let host = host_of(authority);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Reads an address as it stands in a forwarding header: bare, with a port, in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    text.parse().ok().or_else(|| host_of(text).parse().ok())
+}
+
+/// Whether this host has the address: only then can a socket be bound to it.
+fn is_own(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(forwarded: &[&str]) -> Head {
+        Head {
+            forwarded: forwarded.iter().map(|s| s.to_string()).collect(),
+            proxied: !forwarded.is_empty(),
+            ..Head::default()
+        }
+    }
+
+    fn peer(remote: &str, head: &Head, trusted: &str) -> Peer {
+        let at = |ip: &str| SocketAddr::new(ip.parse().unwrap_or_else(|_| panic!("{ip}")), 1);
+        Peer::new(at(remote), at("127.0.0.1"), head, |ip| ip.to_string() == trusted)
+    }
+
+    #[test]
+    fn local_is_this_host_speaking_for_itself() {
+        assert!(peer("127.0.0.1", &head(&[]), "").local);
+        assert!(peer("::1", &head(&[]), "").local);
+        assert!(peer("::ffff:127.0.0.1", &head(&[]), "").local);
+        assert!(!peer("192.0.2.9", &head(&[]), "").local);
+        let stranger = peer("127.0.0.1", &head(&["192.0.2.9"]), "");
+        assert!(!stranger.local && !stranger.loopback);
+        assert_eq!(stranger.ip.to_string(), "127.0.0.1");
+        let named = peer("127.0.0.1", &head(&["203.0.113.5", "192.0.2.9:4711"]), "127.0.0.1");
+        assert_eq!((named.ip.to_string(), named.local), ("192.0.2.9".into(), false));
+        assert!(peer("192.0.2.1", &head(&["127.0.0.1"]), "192.0.2.1").local);
+    }
+
+    #[test]
+    fn origins() {
+        let mut p = peer("127.0.0.1", &head(&[]), "");
+        for (origin, host, listed, allowed) in [
+            (None, "", "", true),
+            (Some("http://localhost:5173"), "127.0.0.1:18789", "", true),
+            (Some("http://192.168.1.5:18789"), "192.168.1.5:18789", "", true),
+            (Some("http://192.168.1.6:18789"), "192.168.1.5:18789", "", false),
+            (Some("https://evil.example"), "evil.example", "", false),
+            (Some("https://ui.example"), "127.0.0.1:18789", "https://ui.example/", true),
+            (Some("tauri://localhost"), "127.0.0.1:18789", "tauri://localhost", true),
+            (Some("tauri://localhost"), "127.0.0.1:18789", "", false),
+            (Some("null"), "127.0.0.1:18789", "", false),
+            (Some("https://any.example"), "127.0.0.1:18789", "*", true),
+        ] {
+            p.origin = origin.map(String::from);
+            p.host = Some(host.into());
+            assert_eq!(p.origin_allowed(&[listed.into()], false), allowed, "{origin:?} at {host}");
+        }
+        p.origin = Some("http://localhost:5173".into());
+        p.local = false;
+        assert!(!p.origin_allowed(&[], false));
+    }
+}

@@ -1,0 +1,455 @@
+//! The seam: a connection as plain data.
+//!
+//! [`Wire`] owns a socket and both its buffers; [`Seam`] is the face it shows to the WebSocket library,
+//! and hands it one whole message at a time. So between two messages the library holds nothing: an
+//! idle connection has no buffer at all, and a connection can be written down as its socket, its unread
+//! and its unsent bytes, carried over, and gone on with ([`Wire::take`], [`Wire::new`]).
+//!
+//! Frames out are formatted straight into the output buffer ([`Wire::send_text`]) and written at once;
+//! what the socket does not take is written by the connection's own task when it can be.
+
+use async_tungstenite::tungstenite::protocol::frame::{
+    CloseFrame, Frame, FrameHeader, Utf8Bytes,
+    coding::{CloseCode, Data, OpCode},
+};
+use smol::{
+    Async,
+    io::{AsyncRead, AsyncWrite},
+};
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, Read, Write},
+    net::TcpStream,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
+};
+
+/// Bytes that connections may hold together before they have attached.
+pub struct Budget(Cell<usize>);
+
+impl Budget {
+    /// A budget of so many bytes.
+    pub fn new(bytes: usize) -> Rc<Self> {
+        Rc::new(Self(Cell::new(bytes)))
+    }
+}
+
+/// What stops a connection from being read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Excess {
+    /// A message is longer than allowed, bytes.
+    Message(usize),
+    /// All unattached connections together hold too much.
+    Budget,
+}
+
+/// The end of a connection, asked for by the gateway: close code and reason.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Close {
+    /// RFC 6455 §7.4.
+    pub code: u16,
+    /// At most 123 bytes go out.
+    pub reason: String,
+}
+
+#[derive(Default)]
+struct Buffers {
+    input: Vec<u8>,
+    /// How much of the start of `input` belongs to a message that is being handed out.
+    released: usize,
+    scan: Scan,
+    output: Vec<u8>,
+    /// How much of the start of `output` is written.
+    written: usize,
+}
+
+/// How far the input was looked through for the end of its first message.
+#[derive(Default, Clone, Copy)]
+struct Scan {
+    at: usize,
+    open: bool,
+}
+
+/// A socket with its buffers.
+pub struct Wire {
+    socket: Async<TcpStream>,
+    buffers: RefCell<Buffers>,
+    reader: Cell<Option<Waker>>,
+    limit: Cell<usize>,
+    excess: Cell<Option<Excess>>,
+    close: RefCell<Option<Close>>,
+    budget: RefCell<Option<Rc<Budget>>>,
+    held: Cell<usize>,
+}
+
+impl Wire {
+    /// A wire over `socket` that begins with bytes already read and bytes still to be sent, and takes
+    /// messages of up to `limit` bytes.
+    pub fn new(socket: Async<TcpStream>, input: Vec<u8>, output: Vec<u8>, limit: usize) -> Rc<Self> {
+        Rc::new(Self {
+            socket,
+            buffers: RefCell::new(Buffers { input, output, ..Buffers::default() }),
+            reader: Cell::new(None),
+            limit: Cell::new(limit),
+            excess: Cell::new(None),
+            close: RefCell::new(None),
+            budget: RefCell::new(None),
+            held: Cell::new(0),
+        })
+    }
+
+    /// Charges what it holds to `budget`, until it attaches.
+    pub fn charge(&self, budget: Rc<Budget>) {
+        *self.budget.borrow_mut() = Some(budget);
+    }
+
+    /// The connection has attached: messages of up to `limit` bytes, and no budget any more.
+    pub fn attach(&self, limit: usize) {
+        self.limit.set(limit);
+        self.refund();
+    }
+
+    fn refund(&self) {
+        if let Some(budget) = self.budget.borrow_mut().take() {
+            budget.0.set(budget.0.get() + self.held.take());
+        }
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Async<TcpStream> {
+        &self.socket
+    }
+
+    /// Takes out the unread and the unsent bytes, to be carried over to another [`Wire`].
+    pub fn take(&self) -> (Vec<u8>, Vec<u8>) {
+        let mut b = self.buffers.borrow_mut();
+        let written = b.written;
+        let Buffers { input, mut output, .. } = std::mem::take(&mut *b);
+        output.drain(..written);
+        (input, output)
+    }
+
+    /// What stopped it from being read.
+    pub fn excess(&self) -> Option<Excess> {
+        self.excess.get()
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn unsent(&self) -> usize {
+        let b = self.buffers.borrow();
+        b.output.len() - b.written
+    }
+
+    /// Sends a text message: at once if the socket takes it.
+    pub fn send_text(&self, text: &str) {
+        let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+        self.push(header, text.as_bytes());
+    }
+
+    /// Sends a ping.
+    pub fn send_ping(&self) {
+        let ping = Frame::ping(Vec::new());
+        self.push(ping.header().clone(), b"");
+    }
+
+    /// Queues bytes as they are, to go out with the next frame.
+    pub fn queue(&self, bytes: &[u8]) {
+        self.buffers.borrow_mut().output.extend_from_slice(bytes);
+    }
+
+    fn push(&self, header: FrameHeader, payload: &[u8]) {
+        if self.close.borrow().is_some() {
+            return;
+        }
+        self.format(header, payload);
+        self.try_drain();
+    }
+
+    fn format(&self, header: FrameHeader, payload: &[u8]) {
+        let output = &mut self.buffers.borrow_mut().output;
+        output.reserve(payload.len() + 10);
+        // Writing to a Vec cannot fail.
+        let _ = header.format(payload.len() as u64, output);
+        output.extend_from_slice(payload);
+    }
+
+    /// Ends the connection after everything that was sent before; the first call wins.
+    pub fn close(&self, code: u16, reason: &str) {
+        let mut close = self.close.borrow_mut();
+        if close.is_some() {
+            return;
+        }
+        let mut end = reason.len().min(123);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        let reason = &reason[..end];
+        *close = Some(Close { code, reason: reason.into() });
+        let frame = Frame::close(Some(CloseFrame {
+            code: CloseCode::from(code),
+            reason: Utf8Bytes::from(reason.to_owned()),
+        }));
+        self.format(frame.header().clone(), frame.payload());
+        self.try_drain();
+        self.wake();
+    }
+
+    /// The end that was asked for.
+    pub fn closing(&self) -> Option<Close> {
+        self.close.borrow().clone()
+    }
+
+    /// Wakes the task that reads, so that it looks at the wire again.
+    pub fn wake(&self) {
+        if let Some(waker) = self.reader.take() {
+            waker.wake();
+        }
+    }
+
+    /// Remembers the task that reads.
+    pub fn watch(&self, cx: &Context<'_>) {
+        self.reader.set(Some(cx.waker().clone()));
+    }
+
+    fn try_drain(&self) {
+        if !matches!(self.write_some(), Ok(true)) {
+            self.wake();
+        }
+    }
+
+    /// Writes what the socket takes; whether that was all.
+    fn write_some(&self) -> io::Result<bool> {
+        let mut b = self.buffers.borrow_mut();
+        while b.written < b.output.len() {
+            match self.socket.get_ref().write(&b.output[b.written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => b.written += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        b.output = Vec::new();
+        b.written = 0;
+        Ok(true)
+    }
+
+    /// Ready once everything is sent.
+    ///
+    /// # Errors
+    /// When the peer is gone.
+    pub fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.write_some()? {
+            ready!(self.socket.poll_writable(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads and forgets, until the peer closes too.
+    pub fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scrap = [0; 4096];
+        loop {
+            match self.socket.get_ref().read(&mut scrap) {
+                Ok(0) => return Poll::Ready(()),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    if ready!(self.socket.poll_readable(cx)).is_err() {
+                        return Poll::Ready(());
+                    }
+                }
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Hands out bytes of the first whole message, if it is there.
+    fn release(&self, out: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut b = self.buffers.borrow_mut();
+        let b = &mut *b;
+        if b.released == 0 {
+            match b.scan.whole(&b.input, self.limit.get()) {
+                Ok(end) => b.released = end,
+                Err(excess) => return Err(self.exceed(excess)),
+            }
+        }
+        if b.released == 0 {
+            return Ok(None);
+        }
+        let n = b.released.min(out.len());
+        out[..n].copy_from_slice(&b.input[..n]);
+        b.released -= n;
+        if b.input.len() == n {
+            b.input = Vec::new();
+        } else {
+            b.input.drain(..n);
+        }
+        Ok(Some(n))
+    }
+
+    fn exceed(&self, excess: Excess) -> io::Error {
+        self.excess.set(Some(excess));
+        io::ErrorKind::InvalidData.into()
+    }
+
+    fn take_in(&self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(budget) = &*self.budget.borrow() {
+            let Some(left) = budget.0.get().checked_sub(bytes.len()) else {
+                return Err(self.exceed(Excess::Budget));
+            };
+            budget.0.set(left);
+            self.held.set(self.held.get() + bytes.len());
+        }
+        self.buffers.borrow_mut().input.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.refund();
+    }
+}
+
+impl Scan {
+    /// Length of the first whole message at the start of `input`, 0 if it is not complete. A control
+    /// frame counts as a message of its own, unless it stands within a fragmented one.
+    fn whole(&mut self, input: &[u8], limit: usize) -> Result<usize, Excess> {
+        loop {
+            let Some(frame) = input.get(self.at..).and_then(Head::read) else { return Ok(0) };
+            let end = usize::try_from(frame.payload)
+                .ok()
+                .and_then(|n| n.checked_add(self.at + frame.head))
+                .ok_or(Excess::Message(limit))?;
+            // The heads of fragments come on top of the payload the limit speaks of.
+            if frame.payload > limit as u64 || end > limit.saturating_mul(2) + 64 {
+                return Err(Excess::Message(limit));
+            }
+            if input.len() < end {
+                return Ok(0);
+            }
+            self.at = end;
+            if !frame.control {
+                self.open = !frame.fin;
+            }
+            if !self.open {
+                *self = Self::default();
+                return Ok(end);
+            }
+        }
+    }
+}
+
+/// The head of a frame (RFC 6455 §5.2), read without any judgement: that is the library's.
+struct Head {
+    fin: bool,
+    control: bool,
+    head: usize,
+    payload: u64,
+}
+
+impl Head {
+    fn read(b: &[u8]) -> Option<Self> {
+        let (b0, b1) = (*b.first()?, *b.get(1)?);
+        let (extended, payload) = match b1 & 127 {
+            126 => (2, u64::from(u16::from_be_bytes(b.get(2..4)?.try_into().ok()?))),
+            127 => (8, u64::from_be_bytes(b.get(2..10)?.try_into().ok()?)),
+            n => (0, u64::from(n)),
+        };
+        let mask = if b1 & 128 != 0 { 4 } else { 0 };
+        Some(Self { fin: b0 & 128 != 0, control: b0 & 8 != 0, head: 2 + extended + mask, payload })
+    }
+}
+
+/// What the WebSocket library reads and writes.
+pub struct Seam(pub Rc<Wire>);
+
+impl AsyncRead for Seam {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let wire = &self.0;
+        loop {
+            if let Some(n) = wire.release(out)? {
+                return Poll::Ready(Ok(n));
+            }
+            let mut chunk = [0; 8192];
+            match wire.socket.get_ref().read(&mut chunk) {
+                Ok(0) => return Poll::Ready(Ok(0)),
+                Ok(n) => wire.take_in(&chunk[..n])?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(wire.socket.poll_readable(cx))?;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Seam {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.queue(b);
+        Poll::Ready(Ok(b.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_drain(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_drain(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut f = vec![first, 128 | payload.len() as u8, 0, 0, 0, 0];
+        f.extend_from_slice(payload);
+        f
+    }
+
+    #[test]
+    fn one_message_at_a_time_however_it_is_cut() {
+        let mut bytes = frame(0x81, b"one");
+        let first = bytes.len();
+        bytes.extend(frame(0x01, b"tw"));
+        bytes.extend(frame(0x89, b"ping"));
+        bytes.extend(frame(0x80, b"o"));
+        let second = bytes.len();
+        bytes.extend(frame(0x8a, b""));
+        for cut in 0..bytes.len() {
+            let mut scan = Scan::default();
+            let seen = scan.whole(&bytes[..cut], 100);
+            assert_eq!(seen, Ok(if cut >= first { first } else { 0 }), "cut at {cut}");
+        }
+        let mut scan = Scan::default();
+        for cut in first..second {
+            assert_eq!(scan.whole(&bytes[first..cut], 100), Ok(0));
+        }
+        assert_eq!(scan.whole(&bytes[first..], 100), Ok(second - first));
+        assert_eq!(scan.whole(&bytes[second..], 100), Ok(6));
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_refused_before_it_is_read() {
+        let mut head = vec![0x81, 127 | 128];
+        head.extend(u64::MAX.to_be_bytes());
+        assert_eq!(Scan::default().whole(&head, 100), Err(Excess::Message(100)));
+        assert_eq!(Scan::default().whole(&[0x81, 254, 0, 101], 100), Err(Excess::Message(100)));
+    }
+
+    #[test]
+    fn endless_fragments_are_refused() {
+        let mut bytes = frame(0x01, b"");
+        while bytes.len() < 1000 {
+            bytes.extend(frame(0x00, b""));
+        }
+        assert_eq!(Scan::default().whole(&bytes, 100), Err(Excess::Message(100)));
+    }
+}

@@ -1,0 +1,33 @@
+//! WebSocket (RFC 6455) over the seam: the library's limits, and the answer to an upgrade.
+
+use super::seam::{Seam, Wire};
+use async_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        handshake::derive_accept_key,
+        protocol::{Role, WebSocketConfig},
+    },
+};
+use std::rc::Rc;
+
+/// A WebSocket on a wire.
+pub type WebSocket = WebSocketStream<Seam>;
+
+/// A WebSocket that takes messages of up to `limit` bytes. It holds nothing between two messages, so
+/// another one may go on where it stopped.
+pub async fn open(wire: &Rc<Wire>, limit: usize) -> WebSocket {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(64)
+        .write_buffer_size(0)
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit));
+    WebSocketStream::from_raw_socket(Seam(wire.clone()), Role::Server, Some(config)).await
+}
+
+/// The response that accepts an upgrade asked for with `key` (RFC 6455 §4.2.2).
+pub fn accept(key: &str) -> String {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        derive_accept_key(key.as_bytes())
+    )
+}
