@@ -1,1 +1,32 @@
-//! (being written)
+//! Configuration: what the gateway runs with, and where each piece of it came from.
+//!
+//! [`Settings::resolve`] takes an [`Env`] and the [`Flags`], finds the [`Paths`], reads OpenClaw's
+//! `openclaw.json` ([`file`]) and takes from it the keys that decide who gets in ([`model`], read key by
+//! key through [`tree`]). Nothing here writes, but for the first token ([`first_run`]).
+//!
+//! Three rules: the file is the user's; what is wrong with it is told by line and column and costs one
+//! key, not the start; and what decides who gets in fails closed.
+
+mod cidr;
+mod dotenv;
+mod env;
+pub mod file;
+pub mod first_run;
+mod load;
+pub mod model;
+mod paths;
+mod reference;
+pub mod secret;
+mod settings;
+pub mod tree;
+mod unit;
+
+pub use cidr::Cidr;
+pub use env::Env;
+pub use load::{Found, Loaded, load};
+pub use model::{AuthMode, Bind, GatewayConfig, Mode, RateLimit, RevokeOnRotate};
+pub use paths::Paths;
+pub use reference::Credential;
+pub use secret::{Credentials, Kind, Secret, Source};
+pub use settings::{DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT, Flags, Settings, StartError};
+pub use tree::Fault;

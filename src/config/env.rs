@@ -1,0 +1,68 @@
+//! The environment, taken once and passed on, so that nothing below reads the process's own.
+//!
+//! What `.env` in the state directory says comes after what the process was given, never over it.
+
+use super::{dotenv, paths::Paths};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+/// Environment variables with the file that adds to them. Has no `Debug`: it holds secrets.
+#[derive(Clone, Default)]
+pub struct Env {
+    process: BTreeMap<String, String>,
+    dotenv: BTreeMap<String, String>,
+}
+
+impl Env {
+    /// The process's own environment; what is not UTF-8 is left out.
+    pub fn of_process() -> Self {
+        let text = |s: std::ffi::OsString| s.into_string().ok();
+        std::env::vars_os().filter_map(|(k, v)| Some((text(k)?, text(v)?))).collect()
+    }
+
+    /// What the process was given, trimmed; blank counts as unset.
+    pub fn process(&self, name: &str) -> Option<&str> {
+        said(self.process.get(name))
+    }
+
+    /// What `.env` says, trimmed; blank counts as unset.
+    pub fn dotenv(&self, name: &str) -> Option<&str> {
+        said(self.dotenv.get(name))
+    }
+
+    /// What holds: the process's word, else that of `.env`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.process(name).or_else(|| self.dotenv(name))
+    }
+
+    /// The names the process was given.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.process.keys().map(String::as_str)
+    }
+
+    /// The same environment with the state directory's `.env` as it is now.
+    ///
+    /// # Errors
+    /// The file and why it could not be read. A missing one is no error.
+    pub fn with_dotenv(&self, paths: &Paths) -> Result<Self, (PathBuf, io::Error)> {
+        let path = paths.dotenv();
+        let dotenv = match std::fs::read(&path) {
+            Ok(bytes) => dotenv::parse(&String::from_utf8_lossy(&bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(e) => return Err((path, e)),
+        };
+        Ok(Self { process: self.process.clone(), dotenv })
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(vars: I) -> Self {
+        let process = vars.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        Self { process, dotenv: BTreeMap::new() }
+    }
+}
+
+fn said(value: Option<&String>) -> Option<&str> {
+    value.map(|v| v.trim()).filter(|v| !v.is_empty())
+}

@@ -1,0 +1,133 @@
+//! Where things are. One resolver for every path, so that no part of the gateway looks elsewhere.
+//!
+//! Source: OpenClaw's `docs/help/environment.md` and `docs/gateway/multiple-gateways.md`.
+
+use super::{Env, StartError};
+use std::path::{Component, Path, PathBuf};
+
+/// The places of one gateway.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Paths {
+    /// What `~` means: `OPENCLAW_HOME`, else `HOME`.
+    pub home: PathBuf,
+    /// The account's own home, whatever `OPENCLAW_HOME` says: systemd's user units are there.
+    pub os_home: PathBuf,
+    /// OpenClaw's state directory (`~/.openclaw`).
+    pub state_dir: PathBuf,
+    /// `openclaw.json`.
+    pub config_file: PathBuf,
+    /// Barnacle's own state, inside the state directory.
+    pub barnacle_dir: PathBuf,
+    /// Where the system's units are; `/etc/systemd/system` but in tests.
+    pub system_units: PathBuf,
+}
+
+impl Paths {
+    /// Resolves every path from `env`.
+    ///
+    /// # Errors
+    /// [`StartError::NoHome`] where nothing says what home is; [`StartError::BadProfile`] for a profile
+    /// whose name is no name.
+    pub fn resolve(env: &Env) -> Result<Self, StartError> {
+        let os_home = word(env, "HOME").map(PathBuf::from);
+        let home = match word(env, "OPENCLAW_HOME") {
+            Some(own) => expand(own, os_home.as_deref()).ok_or(StartError::NoHome)?,
+            None => os_home.clone().ok_or(StartError::NoHome)?,
+        };
+        let home = absolute(home);
+        // Meant as the state directory itself by those who set it so: never `.openclaw/.openclaw`.
+        let home = match home.parent() {
+            Some(parent) if home.ends_with(".openclaw") => parent.to_owned(),
+            _ => home,
+        };
+        let state_dir = match env.process("OPENCLAW_STATE_DIR") {
+            Some(dir) => absolute(expand(dir, Some(&home)).ok_or(StartError::NoHome)?),
+            None => home.join(default_state_dir(env)?),
+        };
+        let mut paths = Self {
+            config_file: state_dir.join("openclaw.json"),
+            barnacle_dir: state_dir.join("barnacle"),
+            os_home: os_home.unwrap_or_else(|| home.clone()),
+            system_units: "/etc/systemd/system".into(),
+            home,
+            state_dir,
+        };
+        paths.follow_config_path(env);
+        Ok(paths)
+    }
+
+    /// Takes `OPENCLAW_CONFIG_PATH`, which may also stand in `.env`, and so be known only after the
+    /// state directory is.
+    pub fn follow_config_path(&mut self, env: &Env) {
+        if let Some(path) = env.get("OPENCLAW_CONFIG_PATH").and_then(|p| expand(p, Some(&self.home))) {
+            self.config_file = absolute(path);
+        }
+    }
+
+    /// The `.env` file that is read.
+    pub fn dotenv(&self) -> PathBuf {
+        self.state_dir.join(".env")
+    }
+
+    /// `path` with `~` replaced, from the working directory if relative.
+    pub fn expand(&self, path: &str) -> PathBuf {
+        absolute(expand(path, Some(&self.home)).unwrap_or_else(|| path.into()))
+    }
+
+    /// Names of OpenClaw's past that are set or there, and not read: one line each.
+    pub fn old_names(&self, env: &Env) -> Vec<String> {
+        let mut lines = Vec::new();
+        for name in env.names() {
+            if let Some(rest) = name.strip_prefix("CLAWDBOT_").or_else(|| name.strip_prefix("MOLTBOT_")) {
+                lines.push(format!("{name} is set but not read; rename it to OPENCLAW_{rest}"));
+            }
+        }
+        for old in [".clawdbot", ".moltbot"] {
+            let dir = self.home.join(old);
+            if dir.exists() {
+                let (dir, state) = (dir.display(), self.state_dir.display());
+                lines.push(format!(
+                    "{dir} is there but not read; the state directory is {state} (`barnacle import --from \
+                     {dir}` brings paired devices over)"
+                ));
+            }
+        }
+        lines
+    }
+}
+
+/// A variable that names a home; scripts leave these two words behind, and OpenClaw skips them too.
+fn word<'e>(env: &'e Env, name: &str) -> Option<&'e str> {
+    env.process(name).filter(|v| !matches!(*v, "undefined" | "null"))
+}
+
+fn default_state_dir(env: &Env) -> Result<String, StartError> {
+    let Some(profile) = env.process("OPENCLAW_PROFILE").filter(|p| !p.eq_ignore_ascii_case("default")) else {
+        return Ok(".openclaw".into());
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if profile.len() > 64 || !profile.chars().all(fits) || profile.starts_with(['_', '-']) {
+        return Err(StartError::BadProfile(profile.to_owned()));
+    }
+    Ok(format!(".openclaw-{profile}"))
+}
+
+fn expand(path: &str, home: Option<&Path>) -> Option<PathBuf> {
+    match path.strip_prefix('~') {
+        Some("") => home.map(Path::to_owned),
+        Some(rest) if rest.starts_with('/') => home.map(|h| h.join(rest.trim_start_matches('/'))),
+        _ => Some(path.into()),
+    }
+}
+
+/// `path` from the working directory, without `.`, `..` and trailing slashes. Links are not followed.
+fn absolute(path: PathBuf) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in std::path::absolute(&path).unwrap_or(path).components() {
+        match part {
+            Component::ParentDir => _ = out.pop(),
+            other => out.push(other),
+        }
+    }
+    out
+}

@@ -1,0 +1,197 @@
+//! Credentials that the file does not hold but names: `${VAR}`, `$VAR`, and SecretRef objects.
+//!
+//! What cannot be resolved is a named fault and lets no one in: `${TOKEN}` is never itself the token.
+//! Source: OpenClaw's `docs/gateway/secrets/secretref-contract.md`. Of its four sources `env` and
+//! `file` are read; `exec` and `store` are refused by name.
+
+use super::file::{self, Read};
+use super::secret::Secret;
+use super::tree::{Section, kind};
+use super::{Env, Paths};
+use jsonc_parser::ast::Value;
+use rustix::process::geteuid;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A credential as the file gives it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Credential {
+    /// Not a word of it.
+    Absent,
+    /// Written there, or resolved.
+    Given(Secret),
+    /// Meant to be there, but not to be had.
+    Unresolved {
+        /// The key, dotted.
+        path: String,
+        /// Why not.
+        why: String,
+    },
+}
+
+impl Credential {
+    /// The secret, where there is one.
+    pub fn given(&self) -> Option<&Secret> {
+        match self {
+            Self::Given(secret) => Some(secret),
+            _ => None,
+        }
+    }
+}
+
+/// What references are resolved with.
+pub struct Resolver<'r> {
+    /// Variables, `.env` included.
+    pub env: &'r Env,
+    /// What `~` means.
+    pub paths: &'r Paths,
+    /// The file's root: `secrets.providers` stands there.
+    pub root: &'r Section<'r>,
+}
+
+impl Resolver<'_> {
+    /// The credential at `name` of `section`, whose dotted path is `path`.
+    pub fn credential(&self, section: &Section<'_>, name: &str, path: &str) -> Credential {
+        let resolved = match section.value(name) {
+            None if section.is_broken() => Err("what it stands in is not an object".into()),
+            None => return Credential::Absent,
+            Some(Value::StringLit(lit)) if lit.value.trim().is_empty() => return Credential::Absent,
+            Some(Value::StringLit(lit)) => self.substitute(lit.value.trim()),
+            Some(Value::Object(_)) => {
+                let fields = section.section(name);
+                let field = |key| match fields.value(key) {
+                    Some(Value::StringLit(lit)) => Some(lit.value.as_ref()),
+                    _ => None,
+                };
+                self.follow(field("source"), field("provider"), field("id"))
+            }
+            Some(other) => {
+                section.fault(name, other, kind(other), "a string in quotes", "it lets no one in");
+                Err(format!("it is {}, not a string in quotes", kind(other)))
+            }
+        };
+        match resolved.map(|text| Secret::new(&text)) {
+            Ok(Some(secret)) => Credential::Given(secret),
+            Ok(None) => Credential::Unresolved { path: path.into(), why: "its value is blank".into() },
+            Err(why) => Credential::Unresolved { path: path.into(), why },
+        }
+    }
+
+    /// Replaces each `${NAME}`; `$${NAME}` stands for a literal `${NAME}`.
+    fn substitute(&self, text: &str) -> Result<String, String> {
+        if let Some(name) = text.strip_prefix('$').filter(|n| is_variable(n)) {
+            return self.variable(name);
+        }
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find("${") {
+            let (before, from) = rest.split_at(at);
+            let name = from[2..].split_once('}').map(|(name, _)| name).filter(|n| is_variable(n));
+            let Some(name) = name else {
+                out.push_str(before);
+                out.push_str("${");
+                rest = &from[2..];
+                continue;
+            };
+            let (whole, after) = from.split_at(name.len() + 3);
+            match before.strip_suffix('$') {
+                Some(before) => out.extend([before, whole]),
+                None => out.extend([before, &self.variable(name)?]),
+            }
+            rest = after;
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn variable(&self, name: &str) -> Result<String, String> {
+        let dotenv = self.paths.dotenv();
+        let missing =
+            || format!("the variable {name} is set neither in the environment nor in {}", dotenv.display());
+        self.env.get(name).map(str::to_owned).ok_or_else(missing)
+    }
+
+    fn follow(
+        &self,
+        source: Option<&str>,
+        provider: Option<&str>,
+        id: Option<&str>,
+    ) -> Result<String, String> {
+        let (Some(source), Some(id)) = (source, id) else {
+            return Err("a reference must be {source, provider, id}".into());
+        };
+        let secrets = self.root.section("secrets");
+        let default = secrets.section("defaults");
+        let name = provider.or_else(|| default.text(source)).unwrap_or("default");
+        let settings = secrets.section("providers").section(name);
+        match source {
+            "env" if !is_variable(id) => Err(format!("{id:?} is no name of a variable")),
+            "env" => {
+                let allowed = settings.list("allowlist", "no variable of it is read");
+                let listed = settings.value("allowlist").is_none() || allowed.items.iter().any(|n| n == id);
+                if listed {
+                    self.variable(id)
+                } else {
+                    Err(format!("secrets.providers.{name} does not list {id}"))
+                }
+            }
+            "file" => {
+                let path = settings.text("path").ok_or_else(|| {
+                    format!("secrets.providers.{name} has no path (or {name:?} is not the provider's name)")
+                })?;
+                let whole = settings.text("mode") == Some("singleValue");
+                from_file(&self.paths.expand(path), whole, id)
+            }
+            other => Err(format!("references of source {other:?} are not read by this version")),
+        }
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    name.len() <= 128
+        && name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// The secret `id` of a file that only its owner can read: as strict as OpenClaw is.
+fn from_file(path: &Path, whole: bool, id: &str) -> Result<String, String> {
+    const LARGEST: u64 = 1 << 20;
+    let shown = path.display();
+    let meta = std::fs::symlink_metadata(path).map_err(|e| format!("{shown}: {e}"))?;
+    let own = meta.uid() == geteuid().as_raw() || meta.uid() == 0;
+    if !meta.is_file() || meta.nlink() != 1 || meta.len() > LARGEST {
+        return Err(format!("{shown} must be a plain file with one name and at most 1 MiB"));
+    }
+    if !own || meta.mode() & 0o077 != 0 {
+        return Err(format!(
+            "{shown} can be read by others; `chmod 600 {shown}`, owned by who runs the gateway"
+        ));
+    }
+    let source = match file::read(path) {
+        Read::Text(source) => source,
+        Read::Unreadable(fault) => return Err(fault.to_string()),
+        Read::Missing => return Err(format!("{shown} is gone")),
+    };
+    if whole {
+        return if id == "value" {
+            Ok(source.text.trim_end_matches(['\r', '\n']).to_owned())
+        } else {
+            Err("the id of a singleValue provider must be \"value\"".into())
+        };
+    }
+    let mut value = Value::Object(source.parse().map_err(|e| e.to_string())?);
+    let pointer = id.strip_prefix('/').ok_or("its id must be a JSON pointer (/…)")?;
+    for step in pointer.split('/').map(|s| s.replace("~1", "/").replace("~0", "~")) {
+        value = match value {
+            Value::Object(mut object) => {
+                let at = object.properties.iter().rposition(|p| p.name.as_str() == step);
+                object.properties.remove(at.ok_or_else(|| format!("{shown} holds no {id}"))?).value
+            }
+            _ => return Err(format!("{shown} holds no {id}")),
+        };
+    }
+    match value {
+        Value::StringLit(lit) => Ok(lit.value.into_owned()),
+        other => Err(format!("{id} of {shown} is {}, not a string", kind(&other))),
+    }
+}

@@ -1,0 +1,238 @@
+//! The shared credential, and every place that holds one.
+//!
+//! OpenClaw's users are locked out because a token stands in several places that disagree: in the unit,
+//! in the environment, in the file. So each is looked at, the one in force is named with where it comes
+//! from, and a refused token that stands in another place is told which.
+
+use super::unit;
+use super::{AuthMode, Credential, Env, GatewayConfig, Paths, load};
+use crate::protocol::TokenHash;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A token or password. It can be compared and told from another, but is shown to no one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    value: String,
+    hash: TokenHash,
+}
+
+impl Secret {
+    /// Takes `value`, trimmed. `None` where it is blank, or one of the two words that a script writes
+    /// when it had no value.
+    pub fn new(value: &str) -> Option<Self> {
+        let value = value.trim();
+        let said = !matches!(value, "" | "undefined" | "null");
+        said.then(|| Self { value: value.into(), hash: TokenHash::of(value) })
+    }
+
+    /// Whether `offered` is this secret; takes the same time whatever the answer.
+    pub fn matches(&self, offered: &str) -> bool {
+        self.hash.matches(offered)
+    }
+
+    /// Eight digits to tell it by.
+    pub fn fingerprint(&self) -> String {
+        self.hash.fingerprint()
+    }
+
+    /// The secret itself: for the client that has to send it, and for the file it is stored in.
+    pub fn reveal(&self) -> &str {
+        &self.value
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "‹{}›", self.fingerprint())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.fingerprint())
+    }
+}
+
+/// Which of the two shared credentials.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// `gateway.auth.token`.
+    Token,
+    /// `gateway.auth.password`.
+    Password,
+}
+
+impl Kind {
+    /// The one that `mode` compares with.
+    pub fn of(mode: AuthMode) -> Self {
+        match mode {
+            AuthMode::Password | AuthMode::TrustedProxy => Self::Password,
+            AuthMode::Token | AuthMode::None => Self::Token,
+        }
+    }
+
+    /// Its environment variable.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Token => "OPENCLAW_GATEWAY_TOKEN",
+            Self::Password => "OPENCLAW_GATEWAY_PASSWORD",
+        }
+    }
+
+    /// Its last word in the file and on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Password => "password",
+        }
+    }
+}
+
+/// Where a shared credential stands. Its `Display` fits after "the value of".
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// `--token` or `--password`.
+    Flag(Kind),
+    /// The file that `--token-file` names.
+    TokenFile(PathBuf),
+    /// The process's environment.
+    Env(Kind),
+    /// `.env` in the state directory.
+    DotEnv(Kind, PathBuf),
+    /// `gateway.auth.*` in the file.
+    ConfigFile(Kind, PathBuf),
+    /// `gateway.remote.token`, which clients send.
+    RemoteKey(PathBuf),
+    /// An `Environment=` line of a systemd unit or drop-in.
+    Unit(Kind, PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(kind) => write!(f, "--{} on the command line", kind.word()),
+            Self::TokenFile(path) => write!(f, "the token file {}", path.display()),
+            Self::Env(kind) => write!(f, "the environment variable {}", kind.variable()),
+            Self::DotEnv(kind, path) => write!(f, "{} in {}", kind.variable(), path.display()),
+            Self::ConfigFile(kind, path) => write!(f, "gateway.auth.{} in {}", kind.word(), path.display()),
+            Self::RemoteKey(path) => write!(f, "gateway.remote.token in {}", path.display()),
+            Self::Unit(kind, path) => write!(f, "Environment={} in {}", kind.variable(), path.display()),
+        }
+    }
+}
+
+/// Where to look, kept so that one can look again: files change while the gateway runs.
+#[derive(Clone)]
+pub struct Search {
+    pub(super) kind: Kind,
+    pub(super) env: Env,
+    pub(super) paths: Paths,
+    pub(super) flag: Option<Secret>,
+    pub(super) token_file: Option<PathBuf>,
+}
+
+impl Search {
+    /// Every credential that could be in force, the one that is first; `env` with `.env`.
+    fn ranked(&self, env: &Env, config: &GatewayConfig) -> Vec<(Secret, Source)> {
+        let (kind, paths) = (self.kind, &self.paths);
+        let file = self.token_file.as_ref().and_then(|path| {
+            let text = std::fs::read_to_string(path).ok()?;
+            Some((Secret::new(&text)?, Source::TokenFile(path.clone())))
+        });
+        let configured = match kind {
+            Kind::Token => &config.auth.token,
+            Kind::Password => &config.auth.password,
+        };
+        let named = |value: Option<&str>, source| Some((Secret::new(value?)?, source));
+        [
+            self.flag.clone().map(|secret| (secret, Source::Flag(kind))),
+            file,
+            named(env.process(kind.variable()), Source::Env(kind)),
+            named(env.dotenv(kind.variable()), Source::DotEnv(kind, paths.dotenv())),
+            configured.given().map(|s| (s.clone(), Source::ConfigFile(kind, paths.config_file.clone()))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Those that are never in force here, but that a client may send.
+    fn elsewhere(&self, config: &GatewayConfig) -> Vec<(Secret, Source)> {
+        let mut found = unit::credentials(&self.paths, self.kind);
+        if let (Kind::Token, Credential::Given(secret)) = (self.kind, &config.remote.token) {
+            found.push((secret.clone(), Source::RemoteKey(self.paths.config_file.clone())));
+        }
+        found
+    }
+
+    pub(super) fn credentials(self, env: &Env, config: &GatewayConfig, in_use: bool) -> Credentials {
+        let mut ranked = self.ranked(env, config).into_iter();
+        let active = if in_use { ranked.next() } else { None };
+        let others = ranked.chain(self.elsewhere(config)).collect();
+        Credentials { kind: self.kind, active, others, loaded_ms: now_ms(), search: self }
+    }
+
+    /// Reads every place anew (files: not for the main thread) and says where `offered` now stands.
+    pub fn holder(&self, offered: &str) -> Option<Source> {
+        let env = self.env.with_dotenv(&self.paths).unwrap_or_else(|_| self.env.clone());
+        let config = load(&self.paths, &env).config;
+        let all = self.ranked(&env, &config).into_iter().chain(self.elsewhere(&config));
+        all.into_iter().find(|(secret, _)| secret.matches(offered)).map(|(_, source)| source)
+    }
+}
+
+/// The shared credential in force, and the others that are known.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Token or password.
+    pub kind: Kind,
+    /// The one that is compared with; `None` where no shared credential lets anyone in.
+    pub active: Option<(Secret, Source)>,
+    /// Every other place that holds one, its value differing or not.
+    pub others: Vec<(Secret, Source)>,
+    /// When they were read, wall-clock milliseconds.
+    pub loaded_ms: u64,
+    /// To look again.
+    pub search: Search,
+}
+
+impl Credentials {
+    /// Whether `offered` is the one in force.
+    pub fn admits(&self, offered: &str) -> bool {
+        self.active.as_ref().is_some_and(|(secret, _)| secret.matches(offered))
+    }
+
+    /// The other place that held `offered` when this gateway started.
+    pub fn other(&self, offered: &str) -> Option<&Source> {
+        self.others.iter().find(|(secret, _)| secret.matches(offered)).map(|(_, source)| source)
+    }
+
+    /// The places whose value differs from the one in force.
+    pub fn conflicts(&self) -> impl Iterator<Item = &Source> {
+        let active = self.active.as_ref().map(|(secret, _)| secret);
+        let differs = move |secret: &Secret| active.is_some_and(|a| a != secret);
+        self.others.iter().filter(move |(secret, _)| differs(secret)).map(|(_, source)| source)
+    }
+
+    /// A line for each place that disagrees, naming the winner and the way out.
+    pub fn warnings(&self) -> Vec<String> {
+        let Some((_, winner)) = &self.active else { return Vec::new() };
+        let word = self.kind.word();
+        let told = |loser: &Source| {
+            let mend = match (winner, loser) {
+                (_, Source::Unit(..)) => "remove that line, then `systemctl daemon-reload`",
+                (_, Source::RemoteKey(_)) => "clients on this host may send it: make it equal or remove it",
+                (Source::Env(_) | Source::DotEnv(..), _) => "unset the variable to let the file rule",
+                _ => "make it equal or remove it",
+            };
+            format!("two {word}s: {winner} is in force, {loser} differs and is refused; {mend}")
+        };
+        self.conflicts().map(told).collect()
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}

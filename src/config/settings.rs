@@ -1,0 +1,308 @@
+//! What the gateway runs with: command line over environment over `.env` over file.
+//!
+//! Resolving only reads. A file that is broken costs what it would have said and nothing else: paired
+//! devices get in as ever, nobody else does, and the gateway says so.
+
+use super::first_run::{self, NotStored};
+use super::load::{Found, Loaded, load};
+use super::model::{AuthMode, Bind, GatewayConfig, Mode};
+use super::reference::Credential;
+use super::secret::{Credentials, Kind, Search, Secret, Source};
+use super::{Env, Fault, Paths};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// OpenClaw's port.
+pub const DEFAULT_PORT: u16 = 18789;
+/// How long a client may take to connect; a Pi's Node CLI needs 7 to 8 s before it says a word.
+pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The command line of `barnacle gateway`.
+#[derive(Clone, Default)]
+pub struct Flags {
+    /// `--port`.
+    pub port: Option<u16>,
+    /// `--bind`, as it was typed.
+    pub bind: Option<String>,
+    /// `--auth`.
+    pub auth: Option<AuthMode>,
+    /// `--token`.
+    pub token: Option<Secret>,
+    /// `--password`.
+    pub password: Option<Secret>,
+    /// `--token-file`.
+    pub token_file: Option<PathBuf>,
+    /// `--force`.
+    pub force: bool,
+    /// `--verbose`.
+    pub verbose: bool,
+    /// `--allow-unconfigured`.
+    pub allow_unconfigured: bool,
+}
+
+/// Why the gateway does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Neither `OPENCLAW_HOME` nor `HOME` is set.
+    NoHome,
+    /// `OPENCLAW_PROFILE` is no name.
+    BadProfile(String),
+    /// `--bind` is no word of ours.
+    BadBind(String),
+    /// The file of `--token-file` gives no token.
+    TokenFile(PathBuf, Option<io::Error>),
+    /// The config says that the gateway is on another host.
+    Remote(PathBuf),
+}
+
+impl StartError {
+    /// The process's exit code: 78 (`EX_CONFIG`), at which systemd does not try again.
+    pub fn exit_code(&self) -> u8 {
+        78
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHome => f.write_str("no home directory: HOME is not set; set HOME or OPENCLAW_HOME"),
+            Self::BadProfile(name) => write!(
+                f,
+                "OPENCLAW_PROFILE={name:?} is no profile name; use letters, digits, - and _, at most 64"
+            ),
+            Self::BadBind(word) => write!(f, "--bind {word}: must be one of {}", Bind::WORDS),
+            Self::TokenFile(path, Some(e)) => write!(f, "--token-file {}: {e}", path.display()),
+            Self::TokenFile(path, None) => write!(f, "--token-file {}: holds no token", path.display()),
+            Self::Remote(path) => write!(
+                f,
+                "gateway.mode is \"remote\" in {}: this host's gateway is elsewhere; set it to \"local\", or \
+                 start with `barnacle gateway --allow-unconfigured`",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What the gateway runs with.
+pub struct Settings {
+    /// Where things are.
+    pub paths: Paths,
+    /// The port to listen on.
+    pub port: u16,
+    /// Where to listen; what would be open to strangers is already loopback here.
+    pub bind: Bind,
+    /// How clients without a paired device get in.
+    pub auth: AuthMode,
+    /// The shared credential.
+    pub credentials: Credentials,
+    /// What the file says; `port`, `bind` and `auth` above are what holds.
+    pub config: GatewayConfig,
+    /// How long a client may take to connect.
+    pub handshake_timeout: Duration,
+    /// Keys of the file that are wrong.
+    pub faults: Vec<Fault>,
+    /// What the person at the terminal should know, a line each.
+    pub notices: Vec<String>,
+    /// Whether there is no token anywhere, and one may be made: see [`Settings::make_first_token`].
+    pub wants_token: bool,
+    /// `--force`.
+    pub force: bool,
+    /// `--verbose`.
+    pub verbose: bool,
+    env: Env,
+}
+
+impl Settings {
+    /// Puts together what `env`, `flags` and the files say. Writes nothing.
+    ///
+    /// # Errors
+    /// [`StartError`], where going on would not be what was meant.
+    pub fn resolve(env: &Env, flags: &Flags) -> Result<Self, StartError> {
+        let mut paths = Paths::resolve(env)?;
+        let mut notices = paths.old_names(env);
+        let process = env;
+        let env = process.with_dotenv(&paths).unwrap_or_else(|(path, e)| {
+            notices.push(format!("{} cannot be read ({e}); its variables count as unset", path.display()));
+            process.clone()
+        });
+        paths.follow_config_path(&env);
+        let Loaded { config, faults, found } = load(&paths, &env);
+        guard(&found, &config, flags, &paths, &mut notices)?;
+
+        let auth = auth_mode(flags, &env, &config, &mut notices);
+        let kind = Kind::of(auth);
+        if let Some(path) = &flags.token_file {
+            let text =
+                std::fs::read_to_string(path).map_err(|e| StartError::TokenFile(path.clone(), Some(e)))?;
+            Secret::new(&text).ok_or_else(|| StartError::TokenFile(path.clone(), None))?;
+        }
+        let search = Search {
+            kind,
+            env: process.clone(),
+            paths: paths.clone(),
+            flag: match kind {
+                Kind::Token => flags.token.clone(),
+                Kind::Password => flags.password.clone(),
+            },
+            token_file: flags.token_file.clone().filter(|_| kind == Kind::Token),
+        };
+        let credentials = search.credentials(&env, &config, auth != AuthMode::None);
+        notices.extend(credentials.warnings());
+        notices.extend([&config.auth.token, &config.auth.password].into_iter().filter_map(unresolved));
+
+        let readable = matches!(found, Found::Missing | Found::Whole);
+        let untold = readable && config.auth.token == Credential::Absent && credentials.active.is_none();
+        let mut settings = Self {
+            port: port(flags, &env, &config, &mut notices),
+            bind: match &flags.bind {
+                Some(word) => Bind::parse(word, config.custom_bind_host)
+                    .ok_or_else(|| StartError::BadBind(word.clone()))?,
+                None => config.bind,
+            },
+            handshake_timeout: handshake_timeout(&env, &config, &mut notices),
+            wants_token: untold && auth == AuthMode::Token,
+            force: flags.force,
+            verbose: flags.verbose,
+            paths,
+            auth,
+            credentials,
+            config,
+            faults,
+            notices,
+            env,
+        };
+        settings.close_what_is_open();
+        Ok(settings)
+    }
+
+    /// Makes the first token and stores it, where [`Settings::wants_token`]; says where in a notice.
+    /// To be called once the port is ours: a second gateway must leave the file alone.
+    ///
+    /// # Errors
+    /// [`NotStored`]; the gateway then runs without a shared credential, and that is a notice too.
+    pub fn make_first_token(&mut self) -> Result<(), NotStored> {
+        if !std::mem::take(&mut self.wants_token) {
+            return Ok(());
+        }
+        match first_run::make_token(&self.paths, &self.env) {
+            Ok(token) => {
+                let source = Source::ConfigFile(Kind::Token, self.paths.config_file.clone());
+                self.notices.push(format!("made a shared token; it is {source}"));
+                self.credentials.active = Some((token, source));
+                Ok(())
+            }
+            Err(e) => {
+                self.notices.push(e.to_string());
+                self.close_what_is_open();
+                Err(e)
+            }
+        }
+    }
+
+    /// Faults and notices, a line each.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned())
+    }
+
+    /// Beyond loopback there must be something that keeps strangers out.
+    fn close_what_is_open(&mut self) {
+        if self.bind.is_loopback() {
+            return;
+        }
+        let why = match self.auth {
+            AuthMode::None => "gateway.auth.mode is \"none\"; set it to \"token\"",
+            AuthMode::TrustedProxy if self.config.trusted_proxies.is_empty() => {
+                "gateway.auth.mode is \"trusted-proxy\" and no proxy is trusted; set gateway.trustedProxies"
+            }
+            AuthMode::TrustedProxy => return,
+            _ if self.credentials.active.is_some() || self.wants_token => return,
+            AuthMode::Token => "there is no shared token; set gateway.auth.token",
+            AuthMode::Password => "there is no shared password; set gateway.auth.password",
+        };
+        self.notices.push(format!("listening on loopback instead of {}: {why}", self.bind));
+        self.bind = Bind::Loopback;
+    }
+}
+
+/// Says what the state of the file means, and stops where it means another host.
+fn guard(
+    found: &Found,
+    config: &GatewayConfig,
+    flags: &Flags,
+    paths: &Paths,
+    notices: &mut Vec<String>,
+) -> Result<(), StartError> {
+    const CLOSED: &str = "until it is mended: loopback, paired devices only, and nothing is written to it";
+    let path = paths.config_file.display();
+    match found {
+        Found::Unreadable(fault) => notices.push(format!("{fault}; {CLOSED}")),
+        Found::Invalid(fault) => notices.push(format!("{fault}; {CLOSED}")),
+        Found::Missing => {}
+        Found::Whole => match config.mode {
+            Some(Mode::Local) => {}
+            Some(Mode::Remote) if !flags.allow_unconfigured => {
+                return Err(StartError::Remote(paths.config_file.clone()));
+            }
+            Some(Mode::Remote) => {
+                notices
+                    .push(format!("gateway.mode is \"remote\" in {path}: clients here call another gateway"));
+            }
+            None if flags.allow_unconfigured => {}
+            None => notices.push(format!(
+                "gateway.mode is not set in {path}; OpenClaw would not start so: set it to \"local\""
+            )),
+        },
+    }
+    Ok(())
+}
+
+fn unresolved(credential: &Credential) -> Option<String> {
+    match credential {
+        Credential::Unresolved { path, why } => Some(format!("{path} lets no one in: {why}")),
+        _ => None,
+    }
+}
+
+fn auth_mode(flags: &Flags, env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> AuthMode {
+    if let Some(mode) = flags.auth.or(config.auth.mode) {
+        return mode;
+    }
+    let password = config.auth.password != Credential::Absent || env.get(Kind::Password.variable()).is_some();
+    let token = config.auth.token != Credential::Absent;
+    if flags.password.is_some() {
+        AuthMode::Password
+    } else if flags.token.is_some() || flags.token_file.is_some() || !password {
+        AuthMode::Token
+    } else {
+        if token {
+            notices
+                .push("token and password are both set and gateway.auth.mode is not: password rules".into());
+        }
+        AuthMode::Password
+    }
+}
+
+fn port(flags: &Flags, env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> u16 {
+    const NAME: &str = "OPENCLAW_GATEWAY_PORT";
+    let said = env.get(NAME);
+    // OpenClaw also takes `host:port` there, as container set-ups write it.
+    let parsed = said.and_then(|text| text.rsplit(':').next()?.parse().ok()).filter(|port| *port != 0);
+    if let (Some(text), None) = (said, parsed) {
+        notices.push(format!("{NAME}={text:?} is no port and counts as unset"));
+    }
+    flags.port.or(parsed).or(config.port).unwrap_or(DEFAULT_PORT)
+}
+
+fn handshake_timeout(env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> Duration {
+    const NAME: &str = "OPENCLAW_HANDSHAKE_TIMEOUT_MS";
+    let said = env.get(NAME);
+    let parsed = said.and_then(|text| text.parse().ok()).filter(|ms| (1..=600_000).contains(ms));
+    if let (Some(text), None) = (said, parsed) {
+        notices.push(format!("{NAME}={text:?} is no number from 1 to 600000 and counts as unset"));
+    }
+    parsed.map(Duration::from_millis).or(config.handshake_timeout).unwrap_or(DEFAULT_HANDSHAKE_TIMEOUT)
+}
