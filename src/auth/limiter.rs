@@ -124,7 +124,8 @@ impl Limiter {
 mod tests {
     use super::*;
 
-    const STRANGER: Origin = Origin { ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), loopback: false };
+    const STRANGER: Origin =
+        Origin { ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), loopback: false };
 
     fn guess(limiter: &mut Limiter, n: u32, now: Instant) -> Option<Duration> {
         (0..n).filter_map(|i| limiter.fail(STRANGER, &format!("wrong {i}"), now)).next()

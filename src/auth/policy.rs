@@ -232,8 +232,7 @@ fn unpaired(f: &Facts<'_>) -> Verdict {
     if f.known {
         return Verdict::Wait { reason: PairingReason::RoleUpgrade, trusted: true, dead_token: false };
     }
-    let wait =
-        |trusted| Verdict::Wait { reason: PairingReason::NotPaired, trusted, dead_token: false };
+    let wait = |trusted| Verdict::Wait { reason: PairingReason::NotPaired, trusted, dead_token: false };
     if shared_proven(f) {
         return wait(true);
     }

@@ -6,11 +6,11 @@
 //! device was offered and is really dead, those codes only where they are true, and a passing state is
 //! always `UNAVAILABLE`. The README's table of refusals is this file in prose.
 
-use crate::protocol::{
-    DeviceId, ErrorCode, ErrorShape, Fingerprints, PairingReason, RequestId, Role, Scopes,
-    approve_command, role_phrase,
-};
 use crate::protocol::{Details, PROTOCOL_MAX, PROTOCOL_MIN};
+use crate::protocol::{
+    DeviceId, ErrorCode, ErrorShape, Fingerprints, PairingReason, RequestId, Role, Scopes, approve_command,
+    role_phrase,
+};
 use std::time::Duration;
 
 /// Which kind of shared secret the gateway's auth mode asks for.
@@ -346,7 +346,6 @@ impl Waiting {
     fn error(&self) -> ErrorShape {
         let approve = approve_command(&self.request);
         let asked = role_phrase(self.role, &self.requested.names());
-        let owned = |names: Vec<&str>| names.into_iter().map(String::from).collect::<Vec<_>>();
         let live = self.approved.iter().flat_map(|(_, scopes)| scopes.names()).collect();
         ErrorShape::new(ErrorCode::NotPaired, self.message()).with(Details {
             code: code(if self.dead_token { "AUTH_DEVICE_TOKEN_MISMATCH" } else { "PAIRING_REQUIRED" }),
@@ -359,9 +358,9 @@ impl Waiting {
             retryable: Some(true),
             deviceId: Some(self.device.to_string()),
             requestedRole: Some(self.role.to_string()),
-            requestedScopes: Some(owned(self.requested.names())),
+            requestedScopes: Some(self.requested.names()),
             approvedRoles: Some(self.approved.iter().map(|(role, _)| role.to_string()).collect()),
-            approvedScopes: Some(owned(live)),
+            approvedScopes: Some(live),
             hint: Some(format!("the device asks for {asked}; on the gateway's host: {approve}")),
             ..Details::default()
         })

@@ -17,6 +17,7 @@ pub mod model;
 mod paths;
 mod reference;
 pub mod secret;
+mod serve;
 mod settings;
 pub mod tree;
 mod unit;

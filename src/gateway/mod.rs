@@ -1,1 +1,14 @@
-//! (being written)
+//! The gateway: takes connections in, keeps them, and goes on with them.
+//!
+//! [`handshake`] lets a connection in or turns it away, [`session`] serves it, [`pulse`] keeps all of
+//! them alive, [`run`] wires them to the listening sockets and the signals.
+
+mod grants;
+mod handshake;
+mod hello;
+mod proof;
+mod pulse;
+mod run;
+mod session;
+
+pub use run::{Gateway, StartFailure, run};

@@ -6,7 +6,7 @@ use crate::{
     config::Settings,
     net::Budget,
     protocol::{DeviceId, ErrorShape, Event, Json, RequestId, Role, hex},
-    store::{Book, ChangeError, Store},
+    store::{Book, ChangeError, Display, Store},
 };
 use nanoserde::SerJson;
 use smol::{LocalExecutor, Timer};
@@ -71,8 +71,15 @@ pub struct Hub {
     presence_due: Cell<bool>,
     presence: RefCell<(u64, Json)>,
     contacts: RefCell<HashMap<RequestId, Instant>>,
-    seen: RefCell<HashMap<DeviceId, u64>>,
+    seen: RefCell<HashMap<DeviceId, Seen>>,
+    strangers: Cell<(u32, Option<Instant>)>,
     leaving: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Seen {
+    ms: u64,
+    display: Option<Display>,
 }
 
 #[derive(SerJson)]
@@ -84,6 +91,8 @@ struct StateVersion {
 impl Hub {
     /// What unattached connections may hold together, bytes.
     const BUDGET: usize = 4 << 20;
+    /// Requests of unknown devices in a row; one more every two seconds.
+    const STRANGERS: u32 = 64;
     /// Clients listed in `hello-ok`; `system-presence` lists more.
     const LISTED: usize = 64;
 
@@ -98,7 +107,7 @@ impl Hub {
     ) -> Rc<Self> {
         Rc::new(Self {
             identity: Identity::from_seed(&store.key().identity_seed()),
-            limiter: RefCell::new(Limiter::new(settings.limits)),
+            limiter: RefCell::new(Limiter::new(settings.limits())),
             boot,
             store,
             journal,
@@ -115,6 +124,7 @@ impl Hub {
             presence: RefCell::new((0, Json::null())),
             contacts: RefCell::default(),
             seen: RefCell::default(),
+            strangers: Cell::new((0, None)),
             leaving: Cell::new(false),
         })
     }
@@ -158,23 +168,58 @@ impl Hub {
         })
     }
 
-    /// A device was seen now; kept in memory until something else is written.
-    pub fn saw(&self, device: DeviceId) {
-        self.seen.borrow_mut().insert(device, super::wall_ms());
+    /// A device was seen now, and says this of itself if that changed; kept in memory until something
+    /// else is written.
+    pub fn saw(&self, device: DeviceId, display: Option<Display>) {
+        let mut seen = self.seen.borrow_mut();
+        let entry = seen.entry(device).or_default();
+        entry.ms = super::wall_ms();
+        entry.display = display.or(entry.display.take());
     }
 
     /// When a device was last seen.
     pub fn seen_ms(&self, device: &DeviceId) -> Option<u64> {
-        self.seen.borrow().get(device).copied()
+        self.seen.borrow().get(device).map(|s| s.ms)
     }
 
     fn write_seen(&self, book: &mut Book) {
-        for (device, ms) in self.seen.borrow().iter() {
-            let known = book.device(device).map(|d| d.seen_ms);
-            if known.is_some_and(|seen| seen.is_none_or(|at| ms.abs_diff(at) > 3_600_000))
+        for (device, seen) in self.seen.borrow().iter() {
+            let Some(known) = book.device(device) else { continue };
+            let hour = 3_600_000;
+            let later = known.seen_ms.is_none_or(|at| seen.ms.abs_diff(at) > hour);
+            let other = seen.display.as_ref().is_some_and(|d| *d != known.display);
+            if (later || other)
                 && let Some(device) = book.device_mut(device)
             {
-                device.seen_ms = Some(*ms);
+                device.seen_ms = Some(seen.ms);
+                if let Some(display) = &seen.display {
+                    device.display = display.clone();
+                }
+            }
+        }
+    }
+
+    /// Whether one more unknown device may leave a request: each costs a write, so they are metered.
+    pub fn admit_stranger(&self) -> bool {
+        let (mut spent, since) = self.strangers.get();
+        let since = since.unwrap_or_else(Instant::now);
+        let earned = since.elapsed().as_secs() as u32 / 2;
+        let mut from = since;
+        if earned > 0 {
+            spent = spent.saturating_sub(earned);
+            from = Instant::now();
+        }
+        let admit = spent < Self::STRANGERS;
+        self.strangers.set((spent + u32::from(admit), Some(from)));
+        admit
+    }
+
+    /// Lets the live connections of a device have what was approved for it meanwhile.
+    pub fn widen(&self, device: &DeviceId) {
+        let Some(record) = self.book().device(device).cloned() else { return };
+        for conn in self.conns_of(device) {
+            if let Some(grant) = record.grant(conn.role()).filter(|g| g.revoked_ms.is_none()) {
+                conn.widen(grant.scopes);
             }
         }
     }
@@ -218,7 +263,7 @@ impl Hub {
         self.conns.borrow_mut().remove(&conn.id());
         self.invocations.gone(conn.id());
         if let Some(device) = conn.device() {
-            self.saw(device);
+            self.saw(device, None);
         }
         if presence::listed(conn) {
             self.presence_changed();
@@ -268,11 +313,7 @@ impl Hub {
 
     /// Sends an event to one connection, without a place in its sequence, as OpenClaw does for nodes.
     pub fn tell(&self, conn: &conn::Conn, event: Event, payload: &Json) {
-        conn.send(&format!(
-            r#"{{"type":"event","event":"{}","payload":{}}}"#,
-            event.as_str(),
-            payload.0
-        ));
+        conn.send(&format!(r#"{{"type":"event","event":"{}","payload":{}}}"#, event.as_str(), payload.0));
     }
 
     /// Who is here changed: tells it soon, once for all that changes meanwhile.

@@ -83,13 +83,7 @@ impl Journal {
 
 impl Ring {
     const fn new() -> Self {
-        Self {
-            lines: VecDeque::new(),
-            bytes: 0,
-            end: 0,
-            last: String::new(),
-            repeated: 0,
-        }
+        Self { lines: VecDeque::new(), bytes: 0, end: 0, last: String::new(), repeated: 0 }
     }
 
     fn add(&mut self, text: &str) {

@@ -17,4 +17,5 @@ pub use conn::{Conn, ConnId};
 pub use hub::{Boot, Hub};
 pub use invoke::{Invocation, Invocations, InvokeResult};
 pub use journal::{Journal, Tail};
+pub use presence::listed as is_listed;
 pub use session::{Saved, Session};

@@ -55,7 +55,7 @@ fn entry(conn: &Rc<Conn>) -> Entry {
         ts: s.connected_ms,
         deviceId: s.device.map(|d| d.to_string()),
         roles: Some(vec![s.role.to_string()]),
-        scopes: (!s.scopes.is_empty()).then(|| s.scopes.names().into_iter().map(String::from).collect()),
+        scopes: (!s.scopes.is_empty()).then(|| s.scopes.names()),
         instanceId: filled(&s.instance).or_else(|| Some(s.id.to_string())),
     }
 }

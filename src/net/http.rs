@@ -123,10 +123,7 @@ pub async fn serve(first: First, page: impl Fn(&str) -> Page) {
     }
 }
 
-fn answer(
-    request: &Request<hyper::body::Incoming>,
-    page: &impl Fn(&str) -> Page,
-) -> Response<Full<Bytes>> {
+fn answer(request: &Request<hyper::body::Incoming>, page: &impl Fn(&str) -> Page) -> Response<Full<Bytes>> {
     let page = match *request.method() {
         Method::GET | Method::HEAD => page(request.uri().path()),
         _ => Page { status: 405, kind: "text/plain; charset=utf-8", body: "only GET here\n".into() },
@@ -134,11 +131,9 @@ fn answer(
     let mut response = Response::new(Full::new(Bytes::from(page.body)));
     *response.status_mut() = StatusCode::from_u16(page.status).unwrap_or(StatusCode::OK);
     let headers = response.headers_mut();
-    for (name, value) in [
-        ("content-type", page.kind),
-        ("cache-control", "no-store"),
-        ("x-content-type-options", "nosniff"),
-    ] {
+    for (name, value) in
+        [("content-type", page.kind), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
+    {
         headers.insert(name, hyper::header::HeaderValue::from_static(value));
     }
     response

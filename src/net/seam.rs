@@ -365,11 +365,7 @@ impl Head {
 pub struct Seam(pub Rc<Wire>);
 
 impl AsyncRead for Seam {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
         let wire = &self.0;
         loop {
             if let Some(n) = wire.release(out)? {

@@ -100,9 +100,8 @@ impl Connect {
         let min_protocol = params.u64("minProtocol");
         let (min_protocol, max_protocol) = both(max_protocol, min_protocol)?;
         let client = params.object("client")?;
-        let short = |name: &str| {
-            client.opt_str(name).map(|s| s.filter(|s| !s.is_empty()).map(|s| cut(s).to_owned()))
-        };
+        let short =
+            |name: &str| client.opt_str(name).map(|s| s.filter(|s| !s.is_empty()).map(|s| cut(s).to_owned()));
         let owned = |name: &str| -> Result<Vec<String>, ParamFault> {
             Ok(params.strs(name)?.into_iter().map(String::from).collect())
         };
@@ -157,10 +156,7 @@ impl Connect {
 }
 
 /// Both, or the faults of both in one sentence.
-fn both(
-    max: Result<u64, ParamFault>,
-    min: Result<u64, ParamFault>,
-) -> Result<(u64, u64), ParamFault> {
+fn both(max: Result<u64, ParamFault>, min: Result<u64, ParamFault>) -> Result<(u64, u64), ParamFault> {
     match (min, max) {
         (Ok(min), Ok(max)) => Ok((min, max)),
         (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => Err(fault),

@@ -61,11 +61,7 @@ impl ErrorShape {
 
     /// `UNAVAILABLE`, to be tried again after `ms`.
     pub fn later(message: impl Into<String>, ms: u64) -> Self {
-        Self {
-            retryable: Some(true),
-            retryAfterMs: Some(ms),
-            ..Self::new(ErrorCode::Unavailable, message)
-        }
+        Self { retryable: Some(true), retryAfterMs: Some(ms), ..Self::new(ErrorCode::Unavailable, message) }
     }
 
     /// `UNAVAILABLE`, for as long as this version runs.
@@ -198,6 +194,6 @@ pub fn approve_command(request: &RequestId) -> String {
 }
 
 /// The words that say which role and scopes are meant.
-pub fn role_phrase(role: Role, scopes: &[&str]) -> String {
+pub fn role_phrase(role: Role, scopes: &[String]) -> String {
     if scopes.is_empty() { format!("role {role}") } else { format!("role {role} with {}", scopes.join(", ")) }
 }

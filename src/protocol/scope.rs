@@ -125,8 +125,8 @@ impl Scopes {
     }
 
     /// The wire names, in wire order.
-    pub fn names(self) -> Vec<&'static str> {
-        self.iter().map(Scope::as_str).collect()
+    pub fn names(self) -> Vec<String> {
+        self.iter().map(|s| s.as_str().into()).collect()
     }
 }
 

@@ -365,10 +365,8 @@ impl Book {
         self.dirty = true;
         let buried = self.removed.iter().find(|t| t.device == id).map_or(0, |t| t.generation);
         self.removed.retain(|t| t.device != id);
-        let slot = self
-            .devices
-            .entry(id)
-            .or_insert_with(|| Rc::new(Device::new(key, display.clone(), via, now_ms)));
+        let slot =
+            self.devices.entry(id).or_insert_with(|| Rc::new(Device::new(key, display.clone(), via, now_ms)));
         let device = Rc::make_mut(slot);
         let fresh = device.grants.is_empty();
         device.approve(role, scopes, via, now_ms);

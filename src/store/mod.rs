@@ -4,8 +4,16 @@
 //! made on a copy, written, synced and renamed, and only then seen by others and acknowledged, so an
 //! answer is never truer than the disk. Device tokens are not stored at all: [`Key`] derives them.
 
+pub mod atomic;
 mod book;
+pub mod codec;
+mod commit;
+mod key;
+mod open;
 
 pub use book::{
     Access, Book, Device, Display, Grant, Node, NodeRequest, Request, SetupCode, Surface, Tombstone, Via,
 };
+pub use commit::{ChangeError, DiskError, Store};
+pub use key::Key;
+pub use open::{Notice, OpenError};

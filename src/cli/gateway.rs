@@ -1,0 +1,117 @@
+//! `barnacle gateway`: runs the gateway.
+
+use super::Failure;
+use crate::{
+    config::{AuthMode, Env, Flags, Secret, Settings},
+    gateway,
+    live::{Clock, Journal},
+};
+use lexopt::{Parser, ValueExt};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+const HELP: &str = "\
+Run the gateway.
+
+Usage: barnacle gateway [run] [options]
+
+  --port <port>          listen there [OPENCLAW_GATEWAY_PORT, gateway.port, 18789]
+  --bind <where>         loopback, lan, tailnet, auto, custom, or an IP address; loopback always listens too
+  --auth <mode>          token, password or none
+  --token <token>        the shared token (visible in ps; better: --token-file, or the config)
+  --token-file <path>    read the shared token from a file
+  --password <password>  the shared password
+  --force                stop the Barnacle gateway that runs on this state directory, and take its place
+  --allow-unconfigured   start although gateway.mode is not \"local\"
+  --verbose              log more
+  -h, --help             print this
+
+With no configuration it listens on loopback with a random token, stores that in openclaw.json, and says so.
+";
+
+/// How long a gateway that is told to stop may take.
+const STOP: Duration = Duration::from_secs(10);
+
+/// Runs `barnacle gateway` with the arguments that are left.
+pub fn run(mut args: Parser) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let Some(flags) = parse(&mut args)? else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    let journal = Journal::install(flags.verbose);
+    let settings =
+        Settings::resolve(&Env::of_process(), &flags).map_err(|e| Failure::new(e.exit_code(), e))?;
+    if flags.force {
+        stop_other(&settings.paths.barnacle_dir)?;
+    }
+    gateway::run(settings, clock, journal).map_err(|e| Failure::new(e.exit_code(), e))
+}
+
+/// Reads the flags; `None` when only help is wanted.
+fn parse(args: &mut Parser) -> Result<Option<Flags>, Failure> {
+    use lexopt::Arg::{Long, Short, Value};
+    let mut flags = Flags::default();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("port") => {
+                let text = args.value()?.string()?;
+                let port = text.parse().ok().filter(|p: &u16| *p > 0);
+                flags.port = Some(port.ok_or_else(|| {
+                    Failure::usage(format!("--port {text}: must be a number from 1 to 65535"))
+                })?);
+            }
+            Long("bind") => flags.bind = Some(args.value()?.string()?),
+            Long("auth") => {
+                let text = args.value()?.string()?;
+                let mode = AuthMode::parse(&text).ok_or_else(|| {
+                    Failure::usage(format!("--auth {text}: must be token, password or none"))
+                })?;
+                flags.auth = Some(mode);
+            }
+            Long("token") => flags.token = secret(args, "--token")?,
+            Long("password") => flags.password = secret(args, "--password")?,
+            Long("token-file") => flags.token_file = Some(args.value()?.into()),
+            Long("force") => flags.force = true,
+            Long("verbose") => flags.verbose = true,
+            Long("allow-unconfigured") => flags.allow_unconfigured = true,
+            Long("help") | Short('h') => return Ok(None),
+            Value(word) if word == "run" => {}
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some(flags))
+}
+
+fn secret(args: &mut Parser, flag: &str) -> Result<Option<Secret>, Failure> {
+    let text = args.value()?.string()?;
+    Secret::new(&text).map(Some).ok_or_else(|| Failure::usage(format!("{flag}: must not be empty")))
+}
+
+/// Stops the Barnacle gateway that holds the store in `dir`, and nothing else: whoever else has the port
+/// is for the user to judge.
+fn stop_other(dir: &Path) -> Result<(), Failure> {
+    use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+    let text = std::fs::read_to_string(dir.join("lock")).unwrap_or_default();
+    let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else { return Ok(()) };
+    let name = format!("/proc/{}/comm", pid.as_raw_nonzero());
+    if !std::fs::read_to_string(name).is_ok_and(|name| name.trim() == "barnacle") {
+        return Ok(());
+    }
+    eprintln!("barnacle: --force: stopping process {}", pid.as_raw_nonzero());
+    let _ = kill_process(pid, Signal::TERM);
+    let began = Instant::now();
+    while test_kill_process(pid).is_ok() {
+        if began.elapsed() > STOP {
+            let pid = pid.as_raw_nonzero();
+            return Err(Failure::new(
+                1,
+                format!("--force: process {pid} does not stop; end it with kill -9 {pid}"),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! The handshake: challenge, `connect`, and the answer.
+//!
+//! It is written in the order things happen: read the frame, prove what can be proven
+//! ([`proof`](super::proof)), decide ([`auth::decide`](crate::auth::decide)), write down what the
+//! decision changes ([`grants`](super::grants)), and only then say `hello-ok`.
+
+use super::{grants, hello, proof};
+use crate::{
+    auth::{Refusal, Verdict, decide},
+    live::{Conn, Hub, Session, wall_ms},
+    net::{
+        Peer, Wire,
+        http::First,
+        seam::Excess,
+        ws::{self, WebSocket},
+    },
+    protocol::{
+        BadFrame, Connect, MAX_CONNECT_FRAME, PROTOCOL_MAX, PROTOCOL_MIN, RequestFrame, Role,
+        base64url_encode, refusal,
+    },
+    store::Surface,
+};
+use async_tungstenite::tungstenite::{Error as WsError, Message};
+use smol::{Timer, future, stream::StreamExt};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
+
+/// A refusal with the id of the request it answers, if that could be read.
+type Refused = (Refusal, Option<String>);
+
+/// Takes a connection through the handshake. `None` when it was turned away or left.
+pub async fn attach(
+    hub: &Rc<Hub>,
+    first: First,
+    key: &str,
+    remote: SocketAddr,
+    own: SocketAddr,
+) -> Option<Rc<Conn>> {
+    let settings = hub.settings();
+    let peer = Peer::new(remote, own, &first.head, |ip| settings.trusts(ip));
+    let mut nonce = [0; 24];
+    if let Err(e) = getrandom::fill(&mut nonce) {
+        log::error!("no randomness for a nonce: {e}");
+        return None;
+    }
+    let nonce = base64url_encode(&nonce);
+    let unread = first.bytes[first.head_len..].to_vec();
+    let wire = Wire::new(first.socket, unread, Vec::new(), MAX_CONNECT_FRAME);
+    wire.charge(hub.budget.clone());
+    // The challenge rides on the answer to the upgrade: one packet, and the very first frame.
+    wire.queue(ws::accept(key).as_bytes());
+    wire.send_text(&format!(
+        r#"{{"type":"event","event":"connect.challenge","payload":{{"nonce":"{nonce}","ts":{}}}}}"#,
+        wall_ms()
+    ));
+    match handshake(hub, &wire, &peer, &nonce, settings.handshake_timeout).await {
+        Ok(conn) => Some(conn),
+        Err(None) => None,
+        Err(Some((why, id))) => {
+            turn_away(&wire, &peer, &why, id.as_deref()).await;
+            None
+        }
+    }
+}
+
+async fn handshake(
+    hub: &Rc<Hub>,
+    wire: &Rc<Wire>,
+    peer: &Peer,
+    nonce: &str,
+    limit: Duration,
+) -> Result<Rc<Conn>, Option<Refused>> {
+    let mut socket = ws::open(wire, MAX_CONNECT_FRAME).await;
+    let read = async { first_frame(&mut socket, wire).await };
+    let late = async {
+        Timer::after(limit).await;
+        Err(Some((Refusal::Timeout(limit), None)))
+    };
+    let text = future::or(read, late).await?;
+    let request = RequestFrame::parse(&text).map_err(|(why, id)| bad_frame(why, id))?;
+    drop(text);
+    let refuse = |why| Some((why, Some(request.id.clone())));
+    if request.method != "connect" {
+        return Err(refuse(Refusal::NotConnect));
+    }
+    let connect = Connect::read(&request.params()).map_err(|f| refuse(Refusal::Params(f.0)))?;
+    let conn = admit(hub, wire, peer, nonce, &connect, &request.id).await.map_err(refuse)?;
+    Ok(conn)
+}
+
+/// Waits for the first text, letting control frames pass.
+async fn first_frame(socket: &mut WebSocket, wire: &Wire) -> Result<String, Option<Refused>> {
+    let bad = |text: &str| Err(Some((Refusal::BadFrame(text.into()), None)));
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
+            Some(Ok(Message::Binary(_))) => return bad("invalid request frame: binary, not text"),
+            Some(Ok(Message::Close(_))) | None => return Err(None),
+            Some(Ok(_)) => {}
+            Some(Err(e)) => {
+                return match (wire.excess(), e) {
+                    (Some(Excess::Message(most)), _) => Err(Some((Refusal::TooLarge(most), None))),
+                    (Some(Excess::Budget), _) => Err(Some((busy(), None))),
+                    (None, WsError::Io(_) | WsError::ConnectionClosed | WsError::AlreadyClosed) => Err(None),
+                    (None, e) => bad(&format!("invalid request frame: {e}")),
+                };
+            }
+        }
+    }
+}
+
+fn busy() -> Refusal {
+    Refusal::Later { why: "too many connects under way".into(), after_ms: 1000 }
+}
+
+fn bad_frame(why: BadFrame, id: Option<String>) -> Option<Refused> {
+    Some((Refusal::BadFrame(why.to_string()), id))
+}
+
+async fn admit(
+    hub: &Rc<Hub>,
+    wire: &Rc<Wire>,
+    peer: &Peer,
+    nonce: &str,
+    connect: &Connect,
+    request_id: &str,
+) -> Result<Rc<Conn>, Refusal> {
+    if hub.is_leaving() {
+        return Err(Refusal::Later { why: "gateway stopping".into(), after_ms: 1000 });
+    }
+    let (min, max) = (connect.min_protocol, connect.max_protocol);
+    if min > PROTOCOL_MAX || max < PROTOCOL_MIN || min > max {
+        return Err(Refusal::Protocol { min, max });
+    }
+    let role = Role::parse(&connect.role).ok_or_else(|| Refusal::Role(connect.role.clone()))?;
+    let settings = hub.settings();
+    let ui = &settings.config.control_ui;
+    if !peer.origin_allowed(&ui.allowed_origins, ui.host_header_origin_fallback) {
+        let received = peer.origin.clone().unwrap_or_default();
+        return Err(Refusal::Origin { allow: received.clone(), received });
+    }
+    let proof = proof::gather(hub, peer, nonce, connect, role)?;
+    let verdict = decide(&proof.facts());
+    let outcome = match verdict {
+        Verdict::Refuse(denied) => return Err(proof.refusal(hub, denied).await),
+        Verdict::Wait { reason, trusted, dead_token } => {
+            return Err(grants::wait(hub, &proof, reason, trusted, dead_token).await);
+        }
+        Verdict::Admit { scopes, basis, wider } => {
+            if let Some(wider) = wider {
+                grants::note_wider(hub, &proof, wider).await;
+            }
+            grants::used(hub, &proof);
+            grants::Outcome { scopes, basis, extra: Vec::new() }
+        }
+        Verdict::Approve { grants, via, basis } => grants::approve(hub, &proof, grants, via, basis).await?,
+    };
+    let declared = Surface {
+        caps: connect.caps.clone(),
+        commands: connect.commands.clone(),
+        permissions: connect.permissions.clone(),
+    };
+    let session = Session {
+        id: hub.next_id(),
+        protocol: max.min(PROTOCOL_MAX),
+        role,
+        requested: proof.requested,
+        scopes: outcome.scopes,
+        device: proof.device(),
+        basis: outcome.basis,
+        client: proof.display.clone(),
+        instance: connect.client.instance_id.clone(),
+        declared: if role == Role::Node { declared } else { Surface::default() },
+        local: peer.local,
+        connected_ms: wall_ms(),
+    };
+    if role == Role::Node {
+        grants::declare(hub, &session).await;
+    }
+    log::info!(
+        "attached {} from {} by {} with [{}]",
+        session.name(),
+        peer.ip,
+        session.basis.as_str(),
+        session.scopes
+    );
+    let conn = Conn::new(wire.clone(), session);
+    conn.send(&hello::frame(hub, &conn, request_id, &outcome.extra));
+    Ok(conn)
+}
+
+/// Answers, closes, and stays until the peer has read it.
+async fn turn_away(wire: &Wire, peer: &Peer, why: &Refusal, id: Option<&str>) {
+    let error = why.error();
+    let (code, reason) = why.close();
+    let mend = error.details().and_then(|d| d.hint.as_deref()).unwrap_or_default();
+    log::warn!("refused {} (close {code}): {}; {mend}", peer.ip, error.message());
+    if let Some(id) = id {
+        wire.send_text(&refusal(id, &error));
+    }
+    wire.close(code, &reason);
+    super::session::linger(wire).await;
+}

@@ -1,0 +1,60 @@
+//! The pulse: one timer for all connections.
+//!
+//! Every tick it sends `tick`, pings who was not heard since the last one, and ends who was not heard
+//! for three. Counted in pulses, not by a clock, so a board that slept or was busy for a minute closes
+//! nobody.
+
+use crate::{
+    live::{Hub, wall_ms},
+    protocol::{Event, Json, TICK_MS},
+    store::Request,
+};
+use smol::Timer;
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// Pulses in silence after which a connection is taken for dead.
+const DEAD: u8 = 4;
+/// How long an unpaired device's request waits since it last came for it.
+const REQUEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Beats until the gateway ends.
+pub async fn beat(hub: Rc<Hub>) {
+    let tick = Duration::from_millis(TICK_MS);
+    let mut last = Instant::now();
+    loop {
+        Timer::after(tick).await;
+        if last.elapsed() > tick * 3 / 2 {
+            hub.late_pulses.set(hub.late_pulses.get() + 1);
+            log::warn!("a tick came {} ms late", (last.elapsed() - tick).as_millis());
+        }
+        last = Instant::now();
+        hub.broadcast(Event::Tick, &Json(format!(r#"{{"ts":{}}}"#, wall_ms())));
+        for conn in hub.conns() {
+            match conn.pulse() {
+                0 | 1 => {}
+                n if n >= DEAD => conn.wire.close(1001, "keepalive: nothing heard for three ticks"),
+                _ => conn.wire.send_ping(),
+            }
+        }
+        forget_requests(&hub).await;
+    }
+}
+
+/// Drops requests of unpaired devices that have not come back; a paired device's request stays.
+async fn forget_requests(hub: &Rc<Hub>) {
+    let book = hub.book();
+    let stale = |r: &Request| book.device(&r.key.device_id()).is_none() && hub.since_contact(&r.id) > REQUEST;
+    if !book.requests().iter().any(|r| stale(r)) {
+        return;
+    }
+    let done = hub.change(|next| {
+        next.retain_requests(|r| !stale(r));
+        Ok(())
+    });
+    if let Err(e) = done.await {
+        log::warn!("old requests are kept: {}", e.message());
+    }
+}

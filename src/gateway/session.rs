@@ -1,0 +1,151 @@
+//! Serving an attached connection: one request after the other, until it ends.
+//!
+//! At rest the task holds nothing but the connection itself; whatever is known of it is in
+//! [`Session`](crate::live::Session). A request that has to wait (for the disk, for a node) goes on as a
+//! task of its own, so the connection is read on meanwhile.
+
+use crate::{
+    live::{Conn, Hub, Saved},
+    methods::{self, Reply},
+    net::{
+        Wire,
+        seam::{Close, Excess},
+        ws,
+    },
+    protocol::{ErrorShape, MAX_PAYLOAD, RequestFrame, refusal, response},
+};
+use async_tungstenite::tungstenite::{Error as WsError, Message};
+use smol::{Async, Timer, future, stream::Stream};
+use std::{
+    future::poll_fn,
+    net::TcpStream,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+/// How long a closed connection may take to read its last words.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long a closed connection may take to close its own side.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Again after so long, when a connection has too many requests under way, milliseconds.
+const BUSY_MS: u64 = 100;
+
+enum Turn {
+    Message(Option<Result<Message, WsError>>),
+    Close,
+    Gone,
+}
+
+/// Serves `conn` until it ends.
+pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
+    hub.join(&conn);
+    if crate::live::is_listed(&conn) {
+        hub.presence_changed();
+    }
+    let mut socket = ws::open(&conn.wire, MAX_PAYLOAD).await;
+    loop {
+        let turn = poll_fn(|cx| {
+            conn.wire.watch(cx);
+            if let Poll::Ready(Err(_)) = conn.wire.poll_drain(cx) {
+                return Poll::Ready(Turn::Gone);
+            }
+            if conn.wire.closing().is_some() {
+                return Poll::Ready(Turn::Close);
+            }
+            Pin::new(&mut socket).poll_next(cx).map(Turn::Message)
+        });
+        match turn.await {
+            Turn::Message(Some(Ok(message))) => {
+                conn.heard();
+                match message {
+                    Message::Text(text) => dispatch(&hub, &conn, &text).await,
+                    Message::Binary(_) => conn.wire.close(1003, "text frames only"),
+                    _ => {}
+                }
+            }
+            Turn::Message(Some(Err(e))) => match (conn.wire.excess(), e) {
+                (Some(Excess::Message(most)), _) => {
+                    conn.wire.close(1009, &format!("message larger than policy.maxPayload ({most} bytes)"));
+                }
+                (_, WsError::Io(_) | WsError::ConnectionClosed | WsError::AlreadyClosed) => break,
+                (_, e) => conn.wire.close(1002, &format!("protocol error: {e}")),
+            },
+            Turn::Message(None) | Turn::Gone => break,
+            Turn::Close => break,
+        }
+    }
+    hub.leave(&conn);
+    let end = conn.wire.closing();
+    match &end {
+        Some(Close { code, reason }) => log::info!("closed {} ({code} {reason})", conn.session().name()),
+        None => log::info!("left {}", conn.session().name()),
+    }
+    if end.is_some() {
+        linger(&conn.wire).await;
+    }
+}
+
+/// Goes on with a connection that was written down, over its socket.
+pub fn resume(hub: &Rc<Hub>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
+    let conn = Conn::resume(saved, socket);
+    hub.spawn(serve(hub.clone(), conn.clone()));
+    conn
+}
+
+/// Sends what is left to say, then waits for the other side to close: a socket dropped with unread
+/// input would be reset, and the last words lost with it.
+pub async fn linger(wire: &Wire) {
+    let said = poll_fn(|cx| wire.poll_drain(cx).map(|r| r.is_ok()));
+    let late = async {
+        Timer::after(LAST_WORDS).await;
+        false
+    };
+    if future::or(said, late).await {
+        let _ = wire.socket().get_ref().shutdown(std::net::Shutdown::Write);
+        let left = poll_fn(|cx| wire.poll_discard(cx));
+        let late = async {
+            Timer::after(FAREWELL).await;
+        };
+        future::or(left, late).await;
+    }
+}
+
+async fn dispatch(hub: &Rc<Hub>, conn: &Rc<Conn>, text: &str) {
+    let request = match RequestFrame::parse(text) {
+        Ok(request) => request,
+        Err((why, Some(id))) => return conn.send(&refusal(&id, &ErrorShape::invalid(why.to_string()))),
+        Err((why, None)) => return conn.wire.close(1008, &why.to_string()),
+    };
+    let id = request.id.clone();
+    let Some(under_way) = conn.begin() else {
+        let error = ErrorShape::later("too many requests of this connection under way", BUSY_MS);
+        return conn.send(&refusal(&id, &error));
+    };
+    let mut call = methods::call(hub.clone(), conn.clone(), request);
+    // Most methods are done at once and need no task.
+    let mut cx = Context::from_waker(Waker::noop());
+    if let Poll::Ready(reply) = call.as_mut().poll(&mut cx) {
+        return answer(hub, conn, &id, reply);
+    }
+    let (task_hub, task_conn) = (hub.clone(), conn.clone());
+    hub.spawn(async move {
+        let reply = call.await;
+        answer(&task_hub, &task_conn, &id, reply);
+        drop(under_way);
+    });
+}
+
+/// The answer first, and only then what follows from it.
+fn answer(hub: &Rc<Hub>, conn: &Rc<Conn>, id: &str, reply: Result<Reply, ErrorShape>) {
+    match reply {
+        Ok(Reply { payload, after }) => {
+            conn.send(&response(id, &payload));
+            if let Some(after) = after {
+                after(hub);
+            }
+        }
+        Err(error) => conn.send(&refusal(id, &error)),
+    }
+}

@@ -1,0 +1,168 @@
+//! `node.invoke` and what nodes say back.
+//!
+//! An invocation is bound to the connection that was asked. Its idempotency key is passed on to the
+//! node, and joins callers that repeat themselves while the first is under way.
+//! Source: `docs/gateway/protocol/rpc-devices-nodes-and-approvals.md`.
+
+use super::{Answer, nodes};
+use crate::{
+    live::{Conn, Hub, InvokeResult},
+    protocol::{Details, ErrorCode, ErrorShape, Event, Json, Params, RequestId},
+};
+use nanoserde::SerJson;
+use smol::{Timer, future};
+use std::{rc::Rc, time::Duration};
+
+/// How long a node may take where the caller does not say.
+const DEFAULT_TIMEOUT_MS: u64 = 30_000;
+/// The longest a caller may ask for.
+const MAX_TIMEOUT_MS: u64 = 24 * 3_600_000;
+
+/// `NodeInvokeRequestEvent`.
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Asked {
+    id: String,
+    nodeId: String,
+    command: String,
+    paramsJSON: Option<String>,
+    timeoutMs: u64,
+    idempotencyKey: String,
+}
+
+/// The answer of `node.invoke`.
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Invoked {
+    ok: bool,
+    nodeId: String,
+    command: String,
+    payload: Json,
+    payloadJSON: Option<String>,
+}
+
+/// `node.invoke`.
+pub async fn invoke(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
+    let device = nodes::find(hub, params.str("nodeId")?)?;
+    let id = device.id();
+    let command = params.str("command")?.to_owned();
+    let key = params.str("idempotencyKey")?.to_owned();
+    let timeout = params.opt_u64("timeoutMs")?.filter(|ms| *ms > 0).unwrap_or(DEFAULT_TIMEOUT_MS);
+    let timeout = timeout.min(MAX_TIMEOUT_MS);
+    let conn = hub.node(&id).ok_or_else(|| {
+        failed("NOT_CONNECTED", format!("node {} is not connected", device.name().unwrap_or(&id.short())))
+    })?;
+    let declared = conn.session().declared.commands.contains(&command);
+    if nodes::denied(hub, &command) {
+        return Err(ErrorShape::invalid(format!(
+            "node command not allowed: {command} is in gateway.nodes.commands.deny"
+        )));
+    }
+    if !nodes::effective(&device, Some(&conn)).commands.contains(&command) {
+        let why = match (&device.node.pending, declared) {
+            (_, false) => "the node does not declare it".into(),
+            (Some(p), true) => format!(
+                "it waits for approval: barnacle call node.pair.approve '{{\"requestId\":\"{}\"}}'",
+                p.id
+            ),
+            (None, true) => "it was not approved; let the node connect again to ask for it".into(),
+        };
+        return Err(ErrorShape::invalid(format!("node command not allowed: {command}: {why}")));
+    }
+    let invoke_id = RequestId::random().map_err(|e| ErrorShape::later(e.to_string(), 1000))?;
+    let asked = Asked {
+        id: invoke_id.to_string(),
+        nodeId: id.to_string(),
+        command: command.clone(),
+        paramsJSON: params.value("params").map(miniserde::json::to_string),
+        timeoutMs: timeout,
+        idempotencyKey: key,
+    };
+    let invocation = hub.invocations.begin(asked.id.clone(), conn.id());
+    hub.tell(&conn, Event::NodeInvokeRequest, &Json::of(&asked));
+    drop(conn);
+    let late = async {
+        Timer::after(Duration::from_millis(timeout)).await;
+        None
+    };
+    let result = future::or(async { Some(invocation.result().await) }, late).await;
+    match result {
+        Some(InvokeResult::Done { payload, text }) => {
+            Ok(Json::of(&Invoked { ok: true, nodeId: id.to_string(), command, payload, payloadJSON: text })
+                .into())
+        }
+        Some(InvokeResult::Failed(code, message)) => Err(failed(&code, message)),
+        Some(InvokeResult::Gone) => {
+            Err(failed("NOT_CONNECTED", "the node disconnected before it answered".into()))
+        }
+        None => Err(failed("TIMEOUT", format!("the node did not answer within {timeout} ms"))),
+    }
+}
+
+/// The node's own error, as OpenClaw hands it on.
+fn failed(code: &str, message: String) -> ErrorShape {
+    ErrorShape::new(ErrorCode::Unavailable, message)
+        .with(Details { code: Some(code.into()), ..Details::default() })
+}
+
+/// `node.invoke.result`.
+pub fn result(hub: &Rc<Hub>, conn: &Conn, params: &Params<'_>) -> Answer {
+    let id = params.str("id")?;
+    let ok = params.opt_bool("ok")?.ok_or_else(|| {
+        ErrorShape::invalid("invalid node.invoke.result params: must have required property 'ok'")
+    })?;
+    let answer = if ok {
+        let text = params.opt_str("payloadJSON")?.map(String::from);
+        let parsed =
+            text.as_deref().filter(|t| miniserde::json::from_str::<miniserde::json::Value>(t).is_ok());
+        let payload = match (params.value("payload"), parsed) {
+            (Some(value), _) => Json(miniserde::json::to_string(value)),
+            (None, Some(text)) => Json(text.into()),
+            (None, None) => Json::null(),
+        };
+        InvokeResult::Done { payload, text }
+    } else {
+        let error = params.opt_object("error")?;
+        let word = |name: &str| -> Result<Option<String>, ErrorShape> {
+            Ok(error.as_ref().map(|e| e.opt_str(name)).transpose()?.flatten().map(String::from))
+        };
+        let code = word("code")?.unwrap_or_else(|| "UNAVAILABLE".into());
+        InvokeResult::Failed(code, word("message")?.unwrap_or_else(|| "the node failed".into()))
+    };
+    // A late answer, to a caller that gave up, is no fault of the node's.
+    let waited = hub.invocations.answer(id, conn.id(), answer);
+    Ok(Json(if waited { r#"{"ok":true}"# } else { r#"{"ok":true,"ignored":true}"# }.into()).into())
+}
+
+/// `NodeEventResult`.
+#[derive(SerJson)]
+struct Handled {
+    ok: bool,
+    event: String,
+    handled: bool,
+    reason: Option<&'static str>,
+}
+
+/// `node.event`. Events that only an agent could act on are taken and said to be not handled.
+pub fn event(hub: &Rc<Hub>, conn: &Conn, params: &Params<'_>) -> Answer {
+    let event = params.str("event")?.to_owned();
+    let handled = event == "node.presence.alive";
+    if handled && let Some(device) = conn.device() {
+        hub.saw(device, None);
+    }
+    let reason = if handled { "updated" } else { "unsupported" };
+    Ok(Json::of(&Handled { ok: true, event, handled, reason: Some(reason) }).into())
+}
+
+/// `NodePendingDrainResult`, for a node that nothing is queued for.
+pub fn nothing_pending(conn: &Conn) -> Json {
+    let id = conn.device().map_or_else(|| conn.id().to_string(), |d| d.to_string());
+    Json(format!(r#"{{"nodeId":"{id}","revision":0,"items":[],"actions":[],"hasMore":false}}"#))
+}
+
+/// `node.pending.ack`.
+pub fn ack(conn: &Conn, params: &Params<'_>) -> Answer {
+    let _ = params.strs("ids")?;
+    let id = conn.device().map_or_else(|| conn.id().to_string(), |d| d.to_string());
+    Ok(Json(format!(r#"{{"nodeId":"{id}","ackedIds":[],"remainingCount":0}}"#)).into())
+}

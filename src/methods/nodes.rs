@@ -1,0 +1,207 @@
+//! `node.list` and its kin, and `node.pair.*`: which of its commands a node may be invoked with.
+//!
+//! A node is a paired device in role `node`. What it declares beyond what was approved waits under a
+//! request of its own; what was approved stays in use meanwhile.
+//! Source: `docs/gateway/pairing.md`.
+
+use super::{
+    Answer, Reply,
+    wire::{self, Node, NodePending},
+};
+use crate::{
+    live::{Conn, Hub, wall_ms},
+    protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope, Scopes},
+    store::{Book, Device, NodeRequest, Surface},
+};
+use nanoserde::SerJson;
+use std::rc::Rc;
+
+/// Commands that only an administrator may expose.
+const ADMIN_COMMANDS: [&str; 8] = [
+    "system.run",
+    "system.run.prepare",
+    "system.which",
+    "browser.proxy",
+    "browser.proxy.upload.v1",
+    "fs.listDir",
+    "system.execApprovals.get",
+    "system.execApprovals.set",
+];
+
+/// The scopes that approving `commands` takes.
+pub fn scopes_to_approve(commands: &[String]) -> Scopes {
+    let mut scopes = vec![Scope::Pairing];
+    if commands.iter().any(|c| ADMIN_COMMANDS.contains(&c.as_str())) {
+        scopes.push(Scope::Admin);
+    } else if !commands.is_empty() {
+        scopes.push(Scope::Write);
+    }
+    scopes.into_iter().collect()
+}
+
+/// What of a node can be used: approved, and still declared by the connection it has.
+pub fn effective(device: &Device, conn: Option<&Conn>) -> Surface {
+    let mut live = device.node.approved.clone();
+    if let Some(conn) = conn {
+        let declared = &conn.session().declared;
+        live.caps.retain(|c| declared.caps.contains(c));
+        live.commands.retain(|c| declared.commands.contains(c));
+        live.permissions = declared.permissions.clone();
+    }
+    live
+}
+
+/// Whether the config keeps `command` from every node.
+pub fn denied(hub: &Hub, command: &str) -> bool {
+    let settings = hub.settings();
+    settings.config.nodes.deny.as_ref().is_none_or(|deny| deny.iter().any(|d| d == command))
+}
+
+fn is_node(device: &Device) -> bool {
+    device.grant(Role::Node).is_some_and(|g| g.revoked_ms.is_none())
+}
+
+/// `node.list`.
+pub fn list(hub: &Rc<Hub>) -> Json {
+    let book = hub.book();
+    let nodes: Vec<Node> = book.devices().filter(|d| is_node(d)).map(|d| Node::new(hub, d)).collect();
+    Json(format!(r#"{{"ts":{},"nodes":{}}}"#, wall_ms(), nodes.serialize_json()))
+}
+
+/// Finds a node by its id, its name or its address.
+pub fn find(hub: &Hub, wanted: &str) -> Result<Rc<Device>, ErrorShape> {
+    let book = hub.book();
+    let by_id = DeviceId::parse(wanted).and_then(|id| book.device(&id).cloned());
+    let named =
+        |d: &&Rc<Device>| is_node(d) && (d.name() == Some(wanted) || d.display.ip.as_deref() == Some(wanted));
+    by_id
+        .filter(|d| is_node(d))
+        .or_else(|| book.devices().find(named).cloned())
+        .ok_or_else(|| ErrorShape::invalid(format!("unknown nodeId: {wanted}; see barnacle call node.list")))
+}
+
+/// `node.describe`.
+pub fn describe(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
+    let device = find(hub, params.str("nodeId")?)?;
+    let node = Json::of(&Node::new(hub, &device));
+    // The entry, with the time of the answer.
+    Ok(Json(format!(r#"{{"ts":{},{}"#, wall_ms(), &node.0[1..])).into())
+}
+
+/// `node.rename`.
+pub async fn rename(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
+    let id = find(hub, params.str("nodeId")?)?.id();
+    let name = params.str("displayName")?.trim().to_owned();
+    let set = name.clone();
+    hub.change(|book| {
+        let device = book.device_mut(&id).ok_or_else(|| super::devices::unknown_device(id))?;
+        device.label = Some(set);
+        Ok(())
+    })
+    .await?;
+    let payload = format!(r#"{{"nodeId":"{id}","displayName":{}}}"#, name.serialize_json());
+    Ok(Reply::then(Json(payload), |hub| {
+        hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));
+    }))
+}
+
+#[derive(SerJson)]
+struct PairList {
+    pending: Vec<NodePending>,
+    paired: Vec<Node>,
+}
+
+/// `node.pair.list`.
+pub fn pair_list(hub: &Rc<Hub>) -> Json {
+    let book = hub.book();
+    let pending = book.devices().filter(|d| is_node(d));
+    let pending = pending.filter_map(|d| d.node.pending.as_ref().map(|p| NodePending::new(d, p)));
+    let paired = book.devices().filter(|d| is_node(d) && d.node.approved_ms.is_some());
+    Json::of(&PairList { pending: pending.collect(), paired: paired.map(|d| Node::new(hub, d)).collect() })
+}
+
+/// Finds the node whose request has the id, or whose own id it is.
+fn pending(book: &Book, wanted: &str) -> Result<(DeviceId, NodeRequest), ErrorShape> {
+    let asked = |d: &Rc<Device>| {
+        let request = d.node.pending.as_ref()?;
+        let id = d.id();
+        (request.id.0 == wanted || DeviceId::parse(wanted) == Some(id)).then(|| (id, request.clone()))
+    };
+    book.devices().find_map(asked).ok_or_else(|| {
+        ErrorShape::invalid(format!("unknown requestId: {wanted}; see barnacle call node.pair.list"))
+    })
+}
+
+/// `node.pair.approve`.
+pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+    let wanted = params.str("requestId")?.to_owned();
+    let caller = conn.clone();
+    let approved = hub.change(|book| {
+        let (id, request) = pending(book, &wanted)?;
+        let needed = scopes_to_approve(&request.surface.commands);
+        if let Some(scope) = needed.iter().find(|s| !caller.allows(*s)) {
+            let what = format!("the request exposes {}", request.surface.commands.join(", "));
+            return Err(ErrorShape::missing_scope(scope, Some(what)));
+        }
+        if let Some(device) = book.device_mut(&id) {
+            device.node.approved = request.surface.clone();
+            device.node.approved_ms = Some(wall_ms());
+            device.node.pending = None;
+        }
+        Ok((id, request))
+    });
+    let (id, request) = approved.await?;
+    log::info!("node {} may now: {}", id.short(), request.surface.commands.join(", "));
+    let book = hub.book();
+    let node = book.device(&id).map_or_else(Json::null, |d| Json::of(&Node::new(hub, d)));
+    let payload = format!(r#"{{"requestId":"{}","nodeId":"{id}","node":{}}}"#, request.id, node.0);
+    Ok(Reply::then(Json(payload), move |hub| {
+        hub.broadcast(Event::NodePairResolved, &wire::node_resolved(&request.id, &id, "approved"));
+    }))
+}
+
+/// `node.pair.reject`.
+pub async fn reject(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
+    let wanted = params.str("requestId")?.to_owned();
+    let rejected = hub.change(|book| {
+        let (id, request) = pending(book, &wanted)?;
+        if let Some(device) = book.device_mut(&id) {
+            device.node.pending = None;
+        }
+        Ok((id, request.id))
+    });
+    let (id, request) = rejected.await?;
+    let payload = Json(format!(r#"{{"requestId":"{request}","nodeId":"{id}"}}"#));
+    Ok(Reply::then(payload, move |hub| {
+        hub.broadcast(Event::NodePairResolved, &wire::node_resolved(&request, &id, "rejected"));
+    }))
+}
+
+/// `node.pair.remove`: takes the node role away. A device with no other role is removed.
+pub async fn remove(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+    let device = find(hub, params.str("nodeId")?)?;
+    let id = device.id();
+    let mixed = device.grants.iter().any(|g| g.role != Role::Node && g.revoked_ms.is_none());
+    if mixed && conn.device() == Some(id) && !conn.allows(Scope::Admin) {
+        let why = "a device's own node role is an administrator's to remove";
+        return Err(ErrorShape::missing_scope(Scope::Admin, Some(why.into())));
+    }
+    hub.change(|book| {
+        if !mixed {
+            return book.remove(&id, wall_ms()).map(|_| ()).ok_or_else(|| super::devices::unknown_device(id));
+        }
+        let device = book.device_mut(&id).ok_or_else(|| super::devices::unknown_device(id))?;
+        if let Some(grant) = device.grant_mut(Role::Node) {
+            grant.revoked_ms = Some(wall_ms());
+            grant.grace_ms = None;
+            grant.imported = None;
+        }
+        device.node = Default::default();
+        Ok(())
+    })
+    .await?;
+    Ok(Reply::then(Json(format!(r#"{{"nodeId":"{id}"}}"#)), move |hub| {
+        hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));
+        hub.close_device(&id, Some(Role::Node), "node removed: an operator must approve it again");
+    }))
+}

@@ -1,0 +1,118 @@
+//! The store's file: a frame that is verified before anything in it is believed.
+//!
+//! ```text
+//! "BARNACLE" · format u32 · counter u64 · length u64 · payload · SHA-256 of all before   (little endian)
+//! ```
+//!
+//! `nanoserde`'s binary decoder trusts its length prefixes, so that sixteen hostile bytes ask for
+//! gigabytes: it only ever sees a payload whose digest was right.
+
+use super::book::{Book, Device, Request, SetupCode, Tombstone};
+use nanoserde::{DeBin, SerBin};
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+const MAGIC: &[u8; 8] = b"BARNACLE";
+const HEAD: usize = 8 + 4 + 8 + 8;
+const DIGEST: usize = 32;
+
+/// The newest format this version writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// Why a file is not a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Damage {
+    /// It is shorter than it says, or longer.
+    Length,
+    /// It does not begin as a store does.
+    Magic,
+    /// Its content is not what was written.
+    Digest,
+    /// It was written by a newer version.
+    Newer(u32),
+    /// Its digest is right and its content makes no sense.
+    Content,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length => f.write_str("it is cut short or too long"),
+            Self::Magic => f.write_str("it does not begin as a token store does"),
+            Self::Digest => f.write_str("its checksum is wrong"),
+            Self::Newer(format) => {
+                write!(f, "its format {format} is newer than this version reads ({FORMAT})")
+            }
+            Self::Content => f.write_str("its content makes no sense"),
+        }
+    }
+}
+
+#[derive(SerBin, DeBin)]
+struct Payload {
+    devices: Vec<Device>,
+    requests: Vec<Request>,
+    setup_codes: Vec<SetupCode>,
+    removed: Vec<Tombstone>,
+}
+
+/// The file of `book`, but for its digest, which [`seal`] adds.
+pub fn encode(book: &Book, counter: u64) -> Vec<u8> {
+    let payload = Payload {
+        devices: book.devices().map(|d| (**d).clone()).collect(),
+        requests: book.requests().iter().map(|r| (**r).clone()).collect(),
+        setup_codes: book.setup_codes().to_vec(),
+        removed: book.removed().to_vec(),
+    };
+    let payload = payload.serialize_bin();
+    let mut file = Vec::with_capacity(HEAD + payload.len() + DIGEST);
+    file.extend_from_slice(MAGIC);
+    file.extend_from_slice(&FORMAT.to_le_bytes());
+    file.extend_from_slice(&counter.to_le_bytes());
+    file.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    file.extend_from_slice(&payload);
+    file
+}
+
+/// Adds the digest.
+pub fn seal(mut file: Vec<u8>) -> Vec<u8> {
+    let digest = Sha256::digest(&file);
+    file.extend_from_slice(&digest);
+    file
+}
+
+/// Reads a file: the book, and the counter of the commit that wrote it.
+///
+/// # Errors
+/// [`Damage`].
+pub fn decode(file: &[u8]) -> Result<(Book, u64), Damage> {
+    let (head, rest) = file.split_at_checked(HEAD).ok_or(Damage::Length)?;
+    if &head[..8] != MAGIC {
+        return Err(Damage::Magic);
+    }
+    let number = |at: usize| {
+        let mut b = [0; 8];
+        b.copy_from_slice(&head[at..at + 8]);
+        u64::from_le_bytes(b)
+    };
+    let format = number(8) as u32;
+    let (counter, length) = (number(12), number(20));
+    if format > FORMAT {
+        // A bit flip in the number would look the same: only a whole file is from the future.
+        return Err(if sealed(file) { Damage::Newer(format) } else { Damage::Digest });
+    }
+    let length = usize::try_from(length).map_err(|_| Damage::Length)?;
+    if rest.len().checked_sub(DIGEST) != Some(length) {
+        return Err(Damage::Length);
+    }
+    if !sealed(file) {
+        return Err(Damage::Digest);
+    }
+    let payload: Payload = DeBin::deserialize_bin(&rest[..length]).map_err(|_| Damage::Content)?;
+    let Payload { devices, requests, setup_codes, removed } = payload;
+    Ok((Book::from_parts(devices, requests, setup_codes, removed), counter))
+}
+
+fn sealed(file: &[u8]) -> bool {
+    file.len().checked_sub(DIGEST).is_some_and(|end| Sha256::digest(&file[..end])[..] == file[end..])
+}

@@ -1,0 +1,285 @@
+//! The store in use: changes are staged, committed in groups, and seen only once they are on disk.
+//!
+//! There is no task behind it. A commit runs on a worker thread; whoever looks at the store next takes
+//! in its result and starts the following one. So a caller that gives up midway holds up nobody.
+
+use super::{
+    Key, Notice, OpenError, atomic,
+    book::Book,
+    codec,
+    open::{self, Opened},
+};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    future::poll_fn,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::{Arc, Mutex},
+    task::{Poll, Waker},
+};
+
+/// Why a change is not on disk. Memory is then as it was.
+#[derive(Clone, Debug)]
+pub struct DiskError {
+    path: PathBuf,
+    kind: io::ErrorKind,
+    text: String,
+}
+
+impl fmt::Display for DiskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mend = match self.kind {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space there",
+            io::ErrorKind::ReadOnlyFilesystem => "; mount it writable: mount -o remount,rw",
+            io::ErrorKind::PermissionDenied => "; give the directory to the user the gateway runs as",
+            _ => "",
+        };
+        write!(f, "{}: {}{mend}", self.path.display(), self.text)
+    }
+}
+
+impl std::error::Error for DiskError {}
+
+/// Why a change did not happen.
+#[derive(Debug)]
+pub enum ChangeError<E> {
+    /// The change itself said no.
+    Refused(E),
+    /// The disk did.
+    Disk(DiskError),
+}
+
+type Outcome = Result<(), DiskError>;
+
+/// Changes that go to disk together.
+#[derive(Default)]
+struct Batch {
+    outcome: RefCell<Option<Outcome>>,
+}
+
+/// What a worker thread leaves behind.
+#[derive(Default)]
+struct Done {
+    result: Option<io::Result<()>>,
+    waiting: Vec<Waker>,
+}
+
+struct Flight {
+    book: Rc<Book>,
+    batch: Rc<Batch>,
+    done: Arc<Mutex<Done>>,
+}
+
+/// The token store of one state directory, owned by this process.
+pub struct Store {
+    dir: PathBuf,
+    key: Key,
+    read_only: Option<String>,
+    live: RefCell<Rc<Book>>,
+    staged: RefCell<Option<(Book, Rc<Batch>)>>,
+    flight: RefCell<Option<Flight>>,
+    counter: Cell<u64>,
+    commits: Cell<u64>,
+    _lock: Option<OwnedFd>,
+}
+
+impl Store {
+    /// Opens the store in `dir`, making both if there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing has been changed then.
+    pub fn open(dir: &Path) -> Result<(Self, Vec<Notice>), OpenError> {
+        let Opened { lock, key, book, counter, read_only, notices } = open::open(dir)?;
+        let store = Self {
+            dir: dir.into(),
+            key,
+            read_only,
+            live: RefCell::new(Rc::new(book)),
+            staged: RefCell::new(None),
+            flight: RefCell::new(None),
+            counter: Cell::new(counter),
+            commits: Cell::new(0),
+            _lock: lock,
+        };
+        Ok((store, notices))
+    }
+
+    /// The devices, as they stand on disk.
+    pub fn book(&self) -> Rc<Book> {
+        self.advance();
+        self.live.borrow().clone()
+    }
+
+    /// The key tokens are derived from.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Commits since it was opened.
+    pub fn commits(&self) -> u64 {
+        self.commits.get()
+    }
+
+    /// Why it cannot be written, if it cannot.
+    pub fn read_only(&self) -> Option<&str> {
+        self.read_only.as_deref()
+    }
+
+    /// Makes a change; done when it is on disk. `change` sees the changes staged before it; if it says
+    /// no, or changes nothing, nothing of it remains.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; nothing has changed then.
+    pub async fn change<T, E>(
+        &self,
+        change: impl FnOnce(&mut Book) -> Result<T, E>,
+    ) -> Result<T, ChangeError<E>> {
+        self.advance();
+        let mut book = self.newest();
+        book.settle();
+        let value = change(&mut book).map_err(ChangeError::Refused)?;
+        let batch = if book.is_dirty() { Some(self.stage(book)?) } else { self.newest_batch() };
+        let Some(batch) = batch else { return Ok(value) };
+        self.outcome(&batch).await.map_err(ChangeError::Disk)?;
+        Ok(value)
+    }
+
+    fn newest(&self) -> Book {
+        if let Some((book, _)) = &*self.staged.borrow() {
+            return book.clone();
+        }
+        if let Some(flight) = &*self.flight.borrow() {
+            return Book::clone(&flight.book);
+        }
+        Book::clone(&self.live.borrow())
+    }
+
+    /// The batch that a change which changed nothing has to wait for: it may have seen what is in it.
+    fn newest_batch(&self) -> Option<Rc<Batch>> {
+        let staged = self.staged.borrow().as_ref().map(|(_, batch)| batch.clone());
+        staged.or_else(|| self.flight.borrow().as_ref().map(|f| f.batch.clone()))
+    }
+
+    fn stage<E>(&self, book: Book) -> Result<Rc<Batch>, ChangeError<E>> {
+        if let Some(why) = &self.read_only {
+            return Err(ChangeError::Disk(DiskError {
+                path: self.dir.clone(),
+                kind: io::ErrorKind::Other,
+                text: why.clone(),
+            }));
+        }
+        let mut staged = self.staged.borrow_mut();
+        let batch = staged.take().map_or_else(Rc::default, |(_, batch)| batch);
+        *staged = Some((book, batch.clone()));
+        Ok(batch)
+    }
+
+    async fn outcome(&self, batch: &Rc<Batch>) -> Outcome {
+        poll_fn(|cx| {
+            loop {
+                self.advance();
+                if let Some(outcome) = &*batch.outcome.borrow() {
+                    return Poll::Ready(outcome.clone());
+                }
+                let Some(done) = self.flight.borrow().as_ref().map(|f| f.done.clone()) else { continue };
+                let mut done = done.lock().unwrap_or_else(|e| e.into_inner());
+                if done.result.is_none() {
+                    done.waiting.push(cx.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Takes in the commit that has landed, and starts the next.
+    fn advance(&self) {
+        let landed = self
+            .flight
+            .borrow()
+            .as_ref()
+            .and_then(|flight| flight.done.lock().unwrap_or_else(|e| e.into_inner()).result.take());
+        if let Some(result) = landed
+            && let Some(flight) = self.flight.take()
+        {
+            self.land(flight, result);
+        }
+        if self.flight.borrow().is_none()
+            && let Some((book, batch)) = self.staged.take()
+        {
+            self.start(book, batch);
+        }
+    }
+
+    fn land(&self, flight: Flight, result: io::Result<()>) {
+        match result {
+            Ok(()) => {
+                *self.live.borrow_mut() = flight.book;
+                self.commits.set(self.commits.get() + 1);
+                *flight.batch.outcome.borrow_mut() = Some(Ok(()));
+            }
+            Err(e) => {
+                let path = self.dir.join("tokens.bin");
+                let error = DiskError { path, kind: e.kind(), text: e.to_string() };
+                // What was staged meanwhile rests on what was not written.
+                if let Some((_, batch)) = self.staged.take() {
+                    *batch.outcome.borrow_mut() = Some(Err(error.clone()));
+                }
+                *flight.batch.outcome.borrow_mut() = Some(Err(error));
+            }
+        }
+    }
+
+    fn start(&self, book: Book, batch: Rc<Batch>) {
+        let counter = self.counter.get() + 1;
+        self.counter.set(counter);
+        let file = codec::encode(&book, counter);
+        let path = self.dir.join("tokens.bin");
+        let done = Arc::<Mutex<Done>>::default();
+        let report = done.clone();
+        *self.flight.borrow_mut() = Some(Flight { book: Rc::new(book), batch, done });
+        let write = smol::unblock(move || {
+            let result = commit(&path, &codec::seal(file));
+            let mut done = report.lock().unwrap_or_else(|e| e.into_inner());
+            done.result = Some(result);
+            done.waiting.drain(..).for_each(Waker::wake);
+        });
+        write.detach();
+    }
+}
+
+/// Writes the new file beside the old, keeps the old as `.prev`, and puts the new in its place.
+fn commit(path: &Path, file: &[u8]) -> io::Result<()> {
+    let temp = atomic::beside(path, ".tmp");
+    let result = atomic::write(&temp, file, 0o600)
+        .and_then(|()| keep_previous(path))
+        .and_then(|()| std::fs::rename(&temp, path));
+    if result.is_err() {
+        let _ = std::fs::remove_file(&temp);
+    }
+    result?;
+    atomic::sync_directory(path)
+}
+
+fn keep_previous(path: &Path) -> io::Result<()> {
+    let (previous, temp) = (atomic::beside(path, ".prev"), atomic::beside(path, ".prev.tmp"));
+    match std::fs::remove_file(&temp) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    match std::fs::hard_link(path, &temp) {
+        Ok(()) => std::fs::rename(&temp, &previous),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A file system without hard links: a copy will do.
+        Err(_) => atomic::write(&temp, &std::fs::read(path)?, 0o600)
+            .and_then(|()| std::fs::rename(&temp, &previous)),
+    }
+}

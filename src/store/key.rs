@@ -1,0 +1,115 @@
+//! The key all device tokens are derived from: 32 random bytes, made once.
+//!
+//! A token is a function of (device, role, generation), so two clients of a device can never hold
+//! different ones, `hello-ok` can always repeat it, a reconnect writes nothing, and the store's file
+//! alone gives nobody a credential.
+
+use super::{Notice, OpenError, atomic};
+use crate::protocol::{DeviceId, Role, base64url_encode};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// The key. It is never shown.
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// Reads the key, or makes it. `LoadCredential=barnacle-key:…` of systemd comes first; where the
+    /// directory cannot be written and holds none, a passing one is used.
+    pub(super) fn load_or_create(
+        dir: &Path,
+        read_only: bool,
+        has_devices: bool,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Self, OpenError> {
+        if let Some(credentials) = std::env::var_os("CREDENTIALS_DIRECTORY") {
+            let path = PathBuf::from(credentials).join("barnacle-key");
+            if let Some(key) = read(&path)? {
+                return Ok(key);
+            }
+        }
+        let path = dir.join("key");
+        if let Some(key) = read(&path)? {
+            return Ok(key);
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)
+            .map_err(|e| OpenError::Io(path.clone(), io::Error::other(e.to_string())))?;
+        if has_devices {
+            notices.push(Notice::KeyLost(path.clone()));
+        }
+        if read_only {
+            notices.push(Notice::KeyPassing(path));
+        } else {
+            atomic::replace(&path, &key, 0o600).map_err(|e| OpenError::Io(path, e))?;
+        }
+        Ok(Self(key))
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        // A key of any length will do for HMAC (RFC 2104).
+        let mut mac = match Hmac::<Sha256>::new_from_slice(&self.0) {
+            Ok(mac) => mac,
+            Err(_) => return [0; 32],
+        };
+        for part in parts {
+            mac.update(&(part.len() as u32).to_le_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The token of a device's role in a generation: base64url of
+    /// HMAC-SHA256(key, "device-token" ‖ device ‖ role ‖ generation), each part after its length.
+    pub fn device_token(&self, device: &DeviceId, role: Role, generation: u32) -> String {
+        let generation = generation.to_le_bytes();
+        base64url_encode(&self.mac(&[b"device-token", &device.0, role.as_str().as_bytes(), &generation]))
+    }
+
+    /// The seed of the gateway's own identity.
+    pub fn identity_seed(&self) -> [u8; 32] {
+        self.mac(&[b"gateway-identity"])
+    }
+
+    /// Four bytes that tell two secrets apart to those who see both, and help nobody to guess.
+    pub fn fingerprint(&self, secret: &str) -> [u8; 4] {
+        let mac = self.mac(&[b"fingerprint", secret.as_bytes()]);
+        [mac[0], mac[1], mac[2], mac[3]]
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Key>, OpenError> {
+    match std::fs::read(path) {
+        Ok(bytes) => match bytes.try_into() {
+            Ok(key) => Ok(Some(Key(key))),
+            Err(_) => Err(OpenError::KeyDamaged(path.into())),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(OpenError::unreadable(path, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_its_device_role_and_generation() {
+        let (one, two) = (Key([1; 32]), Key([2; 32]));
+        let (a, b) = (DeviceId([3; 32]), DeviceId([4; 32]));
+        let token = one.device_token(&a, Role::Operator, 1);
+        assert_eq!(token.len(), 43);
+        assert_eq!(token, one.device_token(&a, Role::Operator, 1));
+        for other in [
+            two.device_token(&a, Role::Operator, 1),
+            one.device_token(&b, Role::Operator, 1),
+            one.device_token(&a, Role::Node, 1),
+            one.device_token(&a, Role::Operator, 2),
+        ] {
+            assert_ne!(token, other);
+        }
+    }
+}

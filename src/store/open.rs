@@ -1,0 +1,257 @@
+//! Opening the store: whose it is, what is in it, and what is to be said about it.
+//!
+//! Only a file that is not there means "no devices yet". What cannot be read is never taken for empty
+//! and never written over; a damaged file is put aside and the one before it is used.
+
+use super::{
+    Key, atomic,
+    book::Book,
+    codec::{self, Damage},
+};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use std::{
+    fmt, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+/// What the operator should know about an opened store.
+#[derive(Debug)]
+pub enum Notice {
+    /// The newest file was damaged, and the one before it is used.
+    Previous(PathBuf, String),
+    /// The directory cannot be written.
+    ReadOnly(String),
+    /// The directory will not outlive a reboot.
+    Volatile(PathBuf, &'static str),
+    /// The key was gone while there are devices.
+    KeyLost(PathBuf),
+    /// There is no key and none can be kept.
+    KeyPassing(PathBuf),
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Previous(path, why) => write!(
+                f,
+                "{}: {why}; going on with the state before the last change. What that change was (a pairing, \
+                 a rotation, a revocation) is lost: check with barnacle devices list",
+                path.display()
+            ),
+            Self::ReadOnly(why) => write!(f, "{why}: paired devices are served, new pairings are refused"),
+            Self::Volatile(path, kind) => {
+                write!(f, "{} is on {kind}: pairings will not survive a reboot", path.display())
+            }
+            Self::KeyLost(path) => write!(
+                f,
+                "{} was gone: a new one was made. Devices are let in by their own key and handed new tokens",
+                path.display()
+            ),
+            Self::KeyPassing(path) => {
+                write!(f, "{} cannot be made: device tokens last until the gateway stops", path.display())
+            }
+        }
+    }
+}
+
+/// Why the store cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process has it; its pid, if that could be read.
+    Locked(PathBuf, Option<u32>),
+    /// It is there and cannot be read.
+    Unreadable(PathBuf, String),
+    /// Neither the file nor the one before it is whole.
+    Damaged(PathBuf, Damage),
+    /// It was written by a newer version.
+    Newer(PathBuf, Damage),
+    /// The key's file is not a key.
+    KeyDamaged(PathBuf),
+    /// The system refuses something else.
+    Io(PathBuf, io::Error),
+}
+
+impl OpenError {
+    pub(super) fn unreadable(path: &Path, e: io::Error) -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let owner = std::os::unix::fs::MetadataExt::uid;
+        let of = std::fs::metadata(path).map(|m| format!(", owned by uid {}", owner(&m))).unwrap_or_default();
+        Self::Unreadable(path.into(), format!("{e} (this process is uid {uid}{of})"))
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked(dir, pid) => {
+                let who = pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"));
+                write!(
+                    f,
+                    "a gateway already runs on {} ({who}). Stop it, or give this one another state \
+                     directory: OPENCLAW_STATE_DIR=<dir> barnacle gateway",
+                    dir.display()
+                )
+            }
+            Self::Unreadable(path, why) => write!(
+                f,
+                "{} cannot be read: {why}. Nothing was changed. Mend it: sudo chown -R \"$(id -u)\" {}",
+                path.display(),
+                path.parent().unwrap_or(path).display()
+            ),
+            Self::Damaged(path, damage) => write!(
+                f,
+                "{0}: {damage}, and {0}.prev is no better. Nothing was changed. Restore both from a backup, or \
+                 begin without devices: mv {0} {0}.bad; mv {0}.prev {0}.prev.bad",
+                path.display()
+            ),
+            Self::Newer(path, damage) => write!(
+                f,
+                "{}: {damage}. Nothing was changed. Install the version of Barnacle that wrote it",
+                path.display()
+            ),
+            Self::KeyDamaged(path) => write!(
+                f,
+                "{0} is not a key of 32 bytes. Nothing was changed. Restore it from a backup, or have a new \
+                 one made (devices get in by their own keys): mv {0} {0}.bad",
+                path.display()
+            ),
+            Self::Io(path, e) => write!(f, "{}: {e}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// What opening found.
+pub(super) struct Opened {
+    pub lock: Option<OwnedFd>,
+    pub key: Key,
+    pub book: Book,
+    pub counter: u64,
+    pub read_only: Option<String>,
+    pub notices: Vec<Notice>,
+}
+
+pub(super) fn open(dir: &Path) -> Result<Opened, OpenError> {
+    let mut notices = Vec::new();
+    let mut read_only = make_directory(dir).err().map(|e| cannot_write(dir, &e));
+    let lock = match take_lock(dir) {
+        Ok(lock) => Some(lock),
+        Err(Held::By(pid)) => return Err(OpenError::Locked(dir.into(), pid)),
+        Err(Held::Io(e)) => {
+            read_only.get_or_insert_with(|| cannot_write(dir, &e));
+            None
+        }
+    };
+    if read_only.is_none()
+        && let Err(e) = probe(dir)
+    {
+        read_only = Some(cannot_write(dir, &e));
+    }
+    if let Some(kind) = volatile(dir) {
+        notices.push(Notice::Volatile(dir.into(), kind));
+    }
+    let path = dir.join("tokens.bin");
+    let (book, counter, notice) = load(&path)?;
+    if notice.is_some() && read_only.is_none() && path.exists() {
+        // Kept for whoever wants to look; the next commit writes a good one in its place.
+        let _ = std::fs::rename(&path, atomic::beside(&path, ".damaged"));
+    }
+    notices.extend(notice);
+    notices.extend(read_only.clone().map(Notice::ReadOnly));
+    let has_devices = book.devices().len() > 0;
+    let key = Key::load_or_create(dir, read_only.is_some(), has_devices, &mut notices)?;
+    Ok(Opened { lock, key, book, counter, read_only, notices })
+}
+
+fn cannot_write(dir: &Path, e: &io::Error) -> String {
+    format!("{} cannot be written by uid {} ({e})", dir.display(), rustix::process::geteuid().as_raw())
+}
+
+fn make_directory(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    if !dir.is_dir() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        atomic::sync_directory(dir)?;
+    }
+    let mode = std::fs::metadata(dir)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Whether files can be made here: asked, since permissions do not tell (read-only mounts, full disks).
+fn probe(dir: &Path) -> io::Result<()> {
+    let path = dir.join("tokens.bin.tmp");
+    atomic::write(&path, b"", 0o600)?;
+    std::fs::remove_file(path)
+}
+
+enum Held {
+    By(Option<u32>),
+    Io(io::Error),
+}
+
+/// The lock is the kernel's (flock(2)): it ends with the process, however that ends.
+fn take_lock(dir: &Path) -> Result<OwnedFd, Held> {
+    let path = dir.join("lock");
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).map_err(|e| Held::Io(e.into()))?;
+    match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            // Only for messages; whether it is held is the kernel's to say.
+            let pid = format!("{}\n", std::process::id());
+            let _ = rustix::fs::ftruncate(&fd, 0);
+            let _ = rustix::io::pwrite(&fd, pid.as_bytes(), 0);
+            Ok(fd)
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Held::By(std::fs::read_to_string(&path).ok().and_then(|t| t.trim().parse().ok())))
+        }
+        Err(e) => Err(Held::Io(e.into())),
+    }
+}
+
+/// File systems that forget: statfs(2).
+fn volatile(dir: &Path) -> Option<&'static str> {
+    const TMPFS: i64 = 0x0102_1994;
+    const RAMFS: i64 = 0x8584_58f6;
+    const OVERLAY: i64 = 0x794c_7630;
+    match rustix::fs::statfs(dir).ok()?.f_type as i64 {
+        TMPFS => Some("tmpfs"),
+        RAMFS => Some("ramfs"),
+        OVERLAY => Some("an overlay"),
+        _ => None,
+    }
+}
+
+fn load(path: &Path) -> Result<(Book, u64, Option<Notice>), OpenError> {
+    let previous = atomic::beside(path, ".prev");
+    let damage = match read(path)? {
+        Some(Ok((book, counter))) => return Ok((book, counter, None)),
+        Some(Err(damage @ Damage::Newer(_))) => return Err(OpenError::Newer(path.into(), damage)),
+        Some(Err(damage)) => Some(damage),
+        None => None,
+    };
+    match (read(&previous)?, damage) {
+        (Some(Ok((book, counter))), damage) => {
+            let why = damage.map_or_else(|| "it is gone".into(), |d| d.to_string());
+            Ok((book, counter, Some(Notice::Previous(path.into(), why))))
+        }
+        (Some(Err(damage @ Damage::Newer(_))), _) => Err(OpenError::Newer(previous, damage)),
+        (None, None) => Ok((Book::default(), 0, None)),
+        (_, Some(damage)) | (Some(Err(damage)), None) => Err(OpenError::Damaged(path.into(), damage)),
+    }
+}
+
+type Read = Option<Result<(Book, u64), Damage>>;
+
+fn read(path: &Path) -> Result<Read, OpenError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(codec::decode(&bytes))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(OpenError::unreadable(path, e)),
+    }
+}
