@@ -326,6 +326,8 @@ fn the_first_token_where_it_cannot_be_stored() {
     let home = Home::with("{gateway: {mode: 'local', auth: {$include: './auth.json5'}}}");
     let settings = home.settings();
     assert!(!settings.wants_token && lines(&settings).contains("$include"), "{}", lines(&settings));
+    assert_eq!(settings.auth, AuthMode::Token);
+    assert!(home.start(&[(TOKEN, "t")], &Flags::default()).unwrap().credentials.admits("t"));
 }
 
 #[test]

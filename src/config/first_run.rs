@@ -1,7 +1,7 @@
 //! The first token: made where there is none anywhere, and put where it belongs, the config file.
 //!
-//! Only into a file that is not there, or that was read whole and says nothing of a token. The rest of
-//! the file stays byte for byte: it is the user's.
+//! Only into a file that is not there, or that was read whole and says nothing of a token. Its
+//! comments, its other keys and its line ends stay: it is the user's.
 
 use super::file::{self, Document, Invalid, Read, Unreadable};
 use super::{Env, Paths, Secret, load};

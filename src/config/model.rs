@@ -5,6 +5,7 @@
 
 use super::cidr::Cidr;
 use super::reference::{Credential, Resolver};
+use super::secret::Kind;
 use super::tree::Section;
 use crate::auth::limiter::Limits;
 use std::fmt;
@@ -242,6 +243,14 @@ impl GatewayConfig {
 }
 
 impl Auth {
+    /// The token or the password.
+    pub fn credential(&self, kind: Kind) -> &Credential {
+        match kind {
+            Kind::Token => &self.token,
+            Kind::Password => &self.password,
+        }
+    }
+
     fn decode(root: &Section<'_>, gateway: &Section<'_>, resolver: &Resolver<'_>) -> Self {
         let auth = gateway.section("auth");
         let limit = auth.section("rateLimit");
@@ -250,7 +259,7 @@ impl Auth {
         let rotate = [("none", RevokeOnRotate::Nothing), ("browsers", RevokeOnRotate::Browsers)];
         let revoke =
             auth.word("revokeOnRotate", &rotate, "\"browsers\"").unwrap_or(Some(RevokeOnRotate::Browsers));
-        // What an include brings is not known: no token is to be invented beside it.
+        // What an include brings is not known: no mode is to be guessed and no token invented beside it.
         let included = [root, gateway, &auth].iter().any(|s| s.value("$include").is_some());
         let credential = |name: &str| {
             let path = format!("gateway.auth.{name}");
@@ -264,7 +273,7 @@ impl Auth {
         };
         let mode = auth.word("mode", &AuthMode::WORDS, "\"token\"");
         Self {
-            mode: mode.unwrap_or(Some(AuthMode::Token)),
+            mode: mode.unwrap_or(Some(AuthMode::Token)).or(included.then_some(AuthMode::Token)),
             token: credential("token"),
             password: credential("password"),
             // A wrong value may have meant "off". A file that cannot be read at all says nothing of it.

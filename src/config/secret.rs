@@ -123,10 +123,7 @@ impl Search {
             let text = std::fs::read_to_string(path).ok()?;
             Some((Secret::new(&text)?, Source::TokenFile(path.clone())))
         });
-        let configured = match kind {
-            Kind::Token => &config.auth.token,
-            Kind::Password => &config.auth.password,
-        };
+        let configured = config.auth.credential(kind);
         let named = |value: Option<&str>, source| Some((Secret::new(value?)?, source));
         [
             self.flag.clone().map(|secret| (secret, Source::Flag(kind))),

@@ -155,8 +155,8 @@ impl Settings {
         };
         let credentials = search.credentials(&env, &config, auth != AuthMode::None);
         notices.extend(credentials.warnings());
-        if matches!(found, Found::Whole) {
-            notices.extend([&config.auth.token, &config.auth.password].into_iter().filter_map(unresolved));
+        if matches!(found, Found::Whole) && auth != AuthMode::None {
+            notices.extend(unresolved(config.auth.credential(kind)));
         }
         let readable = matches!(found, Found::Missing | Found::Whole);
         let untold = readable && config.auth.token == Credential::Absent && credentials.active.is_none();
