@@ -158,8 +158,8 @@ impl Settings {
         if matches!(found, Found::Whole) && auth != AuthMode::None {
             notices.extend(unresolved(config.auth.credential(kind)));
         }
-        let readable = matches!(found, Found::Missing | Found::Whole);
-        let untold = readable && config.auth.token == Credential::Absent && credentials.active.is_none();
+        // A token is absent only from a file that is not there or was read whole.
+        let untold = config.auth.token == Credential::Absent && credentials.active.is_none();
         let mut settings = Self {
             port: port(flags, &env, &config, &mut notices),
             bind: match &flags.bind {
