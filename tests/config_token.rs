@@ -227,7 +227,7 @@ fn the_first_token() {
     settings.make_first_token().unwrap();
     assert!(
         lines(&settings).contains(&format!(
-            "made a shared token; it is gateway.auth.token in {}",
+            "the first shared token is gateway.auth.token in {}",
             home.config().display()
         ))
     );
@@ -308,6 +308,15 @@ fn the_first_token_where_it_cannot_be_stored() {
     home.write(".openclaw/openclaw.json", "{gateway: {mode");
     assert!(matches!(settings.make_first_token(), Err(NotStored::Invalid(_))));
     assert_eq!(home.read(), "{gateway: {mode");
+
+    // Set by someone else between reading and writing: theirs rules.
+    let theirs = "{gateway: {mode: 'local', auth: {token: 'theirs'}}}";
+    let home = Home::with(empty);
+    let mut settings = home.settings();
+    home.write(".openclaw/openclaw.json", theirs);
+    settings.make_first_token().unwrap();
+    assert!(settings.credentials.admits("theirs"));
+    assert_eq!(home.read(), theirs);
 
     // Two objects of one name: the later counts, and the tree can only reach the first.
     let twice = "{gateway: {}, gateway: {mode: 'local'}}";

@@ -4,7 +4,7 @@
 //! comments, its other keys and its line ends stay: it is the user's.
 
 use super::file::{self, Document, Invalid, Read, Unreadable};
-use super::{Env, Paths, Secret, load};
+use super::{Credential, Env, Paths, Secret, load};
 use crate::protocol::base64url_encode;
 use jsonc_parser::cst::{CstInputValue, CstRootNode};
 use std::fmt;
@@ -70,7 +70,13 @@ pub fn make_token(paths: &Paths, env: &Env) -> Result<Secret, NotStored> {
         Read::Missing => (None, fresh(&token)),
         Read::Unreadable(fault) => return Err(NotStored::Unreadable(fault)),
         Read::Text(source) => {
-            source.parse().map_err(NotStored::Invalid)?;
+            // Someone may have been quicker since the file was last read.
+            let set = load::decode(&source, paths, env).map_err(NotStored::Invalid)?.config.auth.token;
+            match set {
+                Credential::Absent => {}
+                Credential::Given(secret) => return Ok(secret),
+                Credential::Unresolved { .. } => return Err(NotStored::NoPlace(path.clone())),
+            }
             let after = insert(&source, &token).ok_or_else(|| NotStored::NoPlace(path.clone()))?;
             let bom = if source.bom { "\u{feff}" } else { "" };
             (Some(source), format!("{bom}{after}"))
@@ -78,7 +84,7 @@ pub fn make_token(paths: &Paths, env: &Env) -> Result<Secret, NotStored> {
     };
     let now = Document::unwritten(path, after.trim_start_matches('\u{feff}'));
     let stored = load::decode(&now, paths, env).ok().and_then(|l| l.config.auth.token.given().cloned());
-    let stored = stored.filter(|s| s.matches(&token)).ok_or_else(|| NotStored::NoPlace(path.clone()))?;
+    let stored = stored.ok_or_else(|| NotStored::NoPlace(path.clone()))?;
     // A link stays a link: the file it leads to is the one that changes.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
     if before.is_some() && fs::metadata(&target).is_ok_and(|m| m.permissions().readonly()) {

@@ -196,7 +196,7 @@ impl Settings {
         match first_run::make_token(&self.paths, &self.env) {
             Ok(token) => {
                 let source = Source::ConfigFile(Kind::Token, self.paths.config_file.clone());
-                self.notices.push(format!("made a shared token; it is {source}"));
+                self.notices.push(format!("the first shared token is {source}"));
                 self.credentials.active = Some((token, source));
                 Ok(())
             }
