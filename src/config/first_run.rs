@@ -66,8 +66,8 @@ pub fn make_token(paths: &Paths, env: &Env) -> Result<Secret, NotStored> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(NotStored::Random)?;
     let token = base64url_encode(&bytes);
-    let (before, after) = match file::read(path) {
-        Read::Missing => (None, fresh(&token)),
+    let after = match file::read(path) {
+        Read::Missing => fresh(&token),
         Read::Unreadable(fault) => return Err(NotStored::Unreadable(fault)),
         Read::Text(source) => {
             // Someone may have been quicker since the file was last read.
@@ -79,7 +79,7 @@ pub fn make_token(paths: &Paths, env: &Env) -> Result<Secret, NotStored> {
             }
             let after = insert(&source, &token).ok_or_else(|| NotStored::NoPlace(path.clone()))?;
             let bom = if source.bom { "\u{feff}" } else { "" };
-            (Some(source), format!("{bom}{after}"))
+            format!("{bom}{after}")
         }
     };
     let now = Document::unwritten(path, after.trim_start_matches('\u{feff}'));
@@ -87,7 +87,7 @@ pub fn make_token(paths: &Paths, env: &Env) -> Result<Secret, NotStored> {
     let stored = stored.ok_or_else(|| NotStored::NoPlace(path.clone()))?;
     // A link stays a link: the file it leads to is the one that changes.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-    if before.is_some() && fs::metadata(&target).is_ok_and(|m| m.permissions().readonly()) {
+    if fs::metadata(&target).is_ok_and(|m| m.permissions().readonly()) {
         return Err(NotStored::ReadOnly(target));
     }
     replace(&target, after.as_bytes()).map_err(|e| NotStored::Io(target, e))?;
