@@ -23,7 +23,8 @@ pub enum SecretKind {
 }
 
 impl SecretKind {
-    fn word(self) -> &'static str {
+    /// Its last word in the file and on the command line.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Token => "token",
             Self::Password => "password",

@@ -5,6 +5,7 @@
 //! bounded.
 
 use jsonc_parser::ast::{Object, Value};
+use jsonc_parser::tokens::Token;
 use jsonc_parser::{CollectOptions, ParseOptions};
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
@@ -16,7 +17,7 @@ pub enum Read {
     /// There, but it cannot be read.
     Unreadable(Unreadable),
     /// Its text.
-    Text(Source),
+    Text(Document),
 }
 
 /// A file that is there and cannot be read.
@@ -36,13 +37,15 @@ impl fmt::Display for Unreadable {
 }
 
 /// The text of a configuration file.
-pub struct Source {
+pub struct Document {
     /// Where it was read from.
     pub path: PathBuf,
     /// Without a byte-order mark.
     pub text: String,
     /// Whether it began with a byte-order mark.
     pub bom: bool,
+    /// Whether the text is the file's, byte for byte: one that was not UTF-8 must not be written back.
+    pub exact: bool,
 }
 
 /// A text that is no configuration.
@@ -72,16 +75,18 @@ impl fmt::Display for Invalid {
 pub fn read(path: &Path) -> Read {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Read::Missing,
+        // A link that leads nowhere is no missing file: what it leads to may not be mounted yet.
+        Err(why) if why.kind() == io::ErrorKind::NotFound && !path.is_symlink() => return Read::Missing,
         Err(why) => return Read::Unreadable(Unreadable { path: path.into(), why }),
     };
     // What is not UTF-8 becomes a replacement character, which is fine in a comment.
     let text = String::from_utf8_lossy(&bytes);
+    let exact = matches!(text, std::borrow::Cow::Borrowed(_));
     let (text, bom) = match text.strip_prefix('\u{feff}') {
         Some(text) => (text.to_owned(), true),
         None => (text.into_owned(), false),
     };
-    Read::Text(Source { path: path.into(), text, bom })
+    Read::Text(Document { path: path.into(), text, bom, exact })
 }
 
 /// JSON5, and nothing laxer.
@@ -89,18 +94,30 @@ pub(super) fn options() -> ParseOptions {
     ParseOptions { allow_missing_commas: false, ..ParseOptions::default() }
 }
 
-impl Source {
+impl Document {
+    /// A text that stands in no file yet, or never will.
+    pub(super) fn unwritten(path: &Path, text: &str) -> Self {
+        Self { path: path.into(), text: text.into(), bom: false, exact: true }
+    }
+
     /// The root object.
     ///
     /// # Errors
     /// [`Invalid`] where the text is not JSON5, is empty, or is not an object.
     pub fn parse(&self) -> Result<Object<'_>, Invalid> {
-        let parsed = jsonc_parser::parse_to_ast(&self.text, &CollectOptions::default(), &options());
-        match parsed.map(|p| p.value) {
-            Ok(Some(Value::Object(root))) => Ok(root),
-            Ok(None) => Err(self.invalid(0, "the file is empty".into())),
-            Ok(Some(_)) => Err(self.invalid(0, "the file does not hold an object {…}".into())),
-            Err(e) => Err(self.invalid(e.range().start, e.kind().to_string())),
+        let collect = CollectOptions { tokens: true, ..CollectOptions::default() };
+        let parsed = jsonc_parser::parse_to_ast(&self.text, &collect, &options())
+            .map_err(|e| self.invalid(e.range().start, e.kind().to_string()))?;
+        // The parser lets a string run over lines, which JSON5 does not: a quote was forgotten there.
+        let strings = parsed.tokens.into_iter().flatten().filter(|t| matches!(t.token, Token::String(_)));
+        if let Some(open) = strings.into_iter().find(|t| breaks_line(&self.text[t.range.start..t.range.end]))
+        {
+            return Err(self.invalid(open.range.start, "Unterminated string literal".into()));
+        }
+        match parsed.value {
+            Some(Value::Object(root)) => Ok(root),
+            None => Err(self.invalid(0, "the file is empty".into())),
+            Some(_) => Err(self.invalid(0, "the file does not hold an object {…}".into())),
         }
     }
 
@@ -110,6 +127,14 @@ impl Source {
         let excerpt = self.text[start..].lines().next().map(mask).unwrap_or_default();
         Invalid { path: self.path.clone(), line, column, message, excerpt }
     }
+}
+
+/// Whether a line ends within `literal` without a backslash before it.
+fn breaks_line(literal: &str) -> bool {
+    let ends = |text: &str| text.contains(['\n', '\r']);
+    let unescaped =
+        |text: &str| ["\\\\", "\\\r\n", "\\\n", "\\\r"].iter().fold(text.to_owned(), |t, e| t.replace(e, ""));
+    ends(literal) && ends(&unescaped(literal))
 }
 
 /// Line and column, both from 1, of the byte at `at`.

@@ -1,10 +1,10 @@
 //! The first token: made where there is none anywhere, and put where it belongs, the config file.
 //!
-//! Only into a file that is not there, or that was read whole and says nothing of a token. The rest of
-//! the file stays byte for byte: it is the user's.
+//! Only into a file that is not there, or that was read whole and says nothing of a token. Its
+//! comments, its other keys and its line ends stay: it is the user's.
 
-use super::file::{self, Invalid, Read, Unreadable};
-use super::{Env, Paths, Secret, load};
+use super::file::{self, Document, Invalid, Read, Unreadable};
+use super::{Credential, Env, Paths, Secret, load};
 use crate::protocol::base64url_encode;
 use jsonc_parser::cst::{CstInputValue, CstRootNode};
 use std::fmt;
@@ -66,23 +66,28 @@ pub fn make_token(paths: &Paths, env: &Env) -> Result<Secret, NotStored> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(NotStored::Random)?;
     let token = base64url_encode(&bytes);
-    let (before, after) = match file::read(path) {
-        Read::Missing => (None, fresh(&token)),
+    let after = match file::read(path) {
+        Read::Missing => fresh(&token),
         Read::Unreadable(fault) => return Err(NotStored::Unreadable(fault)),
         Read::Text(source) => {
-            source.parse().map_err(NotStored::Invalid)?;
-            let after = insert(&source.text, &token).ok_or_else(|| NotStored::NoPlace(path.clone()))?;
+            // Someone may have been quicker since the file was last read.
+            let set = load::decode(&source, paths, env).map_err(NotStored::Invalid)?.config.auth.token;
+            match set {
+                Credential::Absent => {}
+                Credential::Given(secret) => return Ok(secret),
+                Credential::Unresolved { .. } => return Err(NotStored::NoPlace(path.clone())),
+            }
+            let after = insert(&source, &token).ok_or_else(|| NotStored::NoPlace(path.clone()))?;
             let bom = if source.bom { "\u{feff}" } else { "" };
-            (Some(source), format!("{bom}{after}"))
+            format!("{bom}{after}")
         }
     };
-    let now =
-        file::Source { path: path.clone(), text: after.trim_start_matches('\u{feff}').into(), bom: false };
+    let now = Document::unwritten(path, after.trim_start_matches('\u{feff}'));
     let stored = load::decode(&now, paths, env).ok().and_then(|l| l.config.auth.token.given().cloned());
-    let stored = stored.filter(|s| s.matches(&token)).ok_or_else(|| NotStored::NoPlace(path.clone()))?;
+    let stored = stored.ok_or_else(|| NotStored::NoPlace(path.clone()))?;
     // A link stays a link: the file it leads to is the one that changes.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-    if before.is_some() && fs::metadata(&target).is_ok_and(|m| m.permissions().readonly()) {
+    if fs::metadata(&target).is_ok_and(|m| m.permissions().readonly()) {
         return Err(NotStored::ReadOnly(target));
     }
     replace(&target, after.as_bytes()).map_err(|e| NotStored::Io(target, e))?;
@@ -96,9 +101,9 @@ fn fresh(token: &str) -> String {
     )
 }
 
-/// `text` with `gateway.auth.token` set. `None` where the tree has no place for it.
-fn insert(text: &str, token: &str) -> Option<String> {
-    let root = CstRootNode::parse(text, &file::options()).ok()?;
+/// The text with `gateway.auth.token` set. `None` where the tree has no place for it.
+fn insert(document: &Document, token: &str) -> Option<String> {
+    let root = CstRootNode::parse(&document.text, &file::options()).ok().filter(|_| document.exact)?;
     let auth = root.object_value()?.object_value_or_set("gateway").object_value_or_set("auth");
     let value = CstInputValue::String(token.to_owned());
     match auth.get("token") {
@@ -124,7 +129,8 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn write_new(temp: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temp)?;
+    _ = fs::remove_file(temp);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temp)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
     if let Ok(old) = fs::metadata(path) {
         // `sudo barnacle` must not take the file from its owner.

@@ -1,6 +1,6 @@
 //! From the file to the gateway's keys, whatever state the file is in.
 
-use super::file::{self, Invalid, Read, Source, Unreadable};
+use super::file::{self, Document, Invalid, Read, Unreadable};
 use super::model::GatewayConfig;
 use super::reference::Resolver;
 use super::tree::{Fault, Section, Tree};
@@ -31,7 +31,7 @@ pub struct Loaded {
 /// Reads the config file.
 pub fn load(paths: &Paths, env: &Env) -> Loaded {
     let broken = |found| {
-        let nothing = Source { path: paths.config_file.clone(), text: String::new(), bom: false };
+        let nothing = Document::unwritten(&paths.config_file, "");
         let tree = Tree::new(&nothing);
         let root = tree.broken();
         Loaded { config: keys(&root, paths, env), faults: Vec::new(), found }
@@ -40,7 +40,7 @@ pub fn load(paths: &Paths, env: &Env) -> Loaded {
         Read::Text(source) => decode(&source, paths, env).unwrap_or_else(|e| broken(Found::Invalid(e))),
         Read::Unreadable(fault) => broken(Found::Unreadable(fault)),
         Read::Missing => {
-            let empty = Source { path: paths.config_file.clone(), text: "{}".into(), bom: false };
+            let empty = Document::unwritten(&paths.config_file, "{}");
             let loaded = decode(&empty, paths, env);
             loaded.map_or_else(|e| broken(Found::Invalid(e)), |l| Loaded { found: Found::Missing, ..l })
         }
@@ -51,7 +51,7 @@ pub fn load(paths: &Paths, env: &Env) -> Loaded {
 ///
 /// # Errors
 /// [`Invalid`] where it is no JSON5 object.
-pub fn decode(source: &Source, paths: &Paths, env: &Env) -> Result<Loaded, Invalid> {
+pub fn decode(source: &Document, paths: &Paths, env: &Env) -> Result<Loaded, Invalid> {
     let object = source.parse()?;
     let tree = Tree::new(source);
     let config = keys(&tree.root(&object), paths, env);

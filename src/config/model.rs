@@ -5,7 +5,9 @@
 
 use super::cidr::Cidr;
 use super::reference::{Credential, Resolver};
+use super::secret::Kind;
 use super::tree::Section;
+use crate::auth::limiter::Limits;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -120,19 +122,6 @@ pub enum RevokeOnRotate {
     Browsers,
 }
 
-/// `gateway.auth.rateLimit`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RateLimit {
-    /// Failures within the window that lock.
-    pub max_attempts: u32,
-    /// The window.
-    pub window: Duration,
-    /// How long the lock lasts.
-    pub lockout: Duration,
-    /// Whether loopback is treated gently.
-    pub exempt_loopback: bool,
-}
-
 /// `gateway.auth`.
 pub struct Auth {
     /// The mode; `None` where the file leaves it to what else is set.
@@ -146,7 +135,7 @@ pub struct Auth {
     /// What a change of the shared token revokes.
     pub revoke_on_rotate: RevokeOnRotate,
     /// The limiter's numbers.
-    pub rate_limit: RateLimit,
+    pub rate_limit: Limits,
     /// Whether Tailscale Serve's identity headers count.
     pub allow_tailscale: bool,
 }
@@ -246,16 +235,31 @@ impl GatewayConfig {
     }
 }
 
+impl GatewayConfig {
+    /// Whether the forwarding headers of a proxy at `address` count.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|range| range.contains(address))
+    }
+}
+
 impl Auth {
+    /// The token or the password.
+    pub fn credential(&self, kind: Kind) -> &Credential {
+        match kind {
+            Kind::Token => &self.token,
+            Kind::Password => &self.password,
+        }
+    }
+
     fn decode(root: &Section<'_>, gateway: &Section<'_>, resolver: &Resolver<'_>) -> Self {
         let auth = gateway.section("auth");
         let limit = auth.section("rateLimit");
-        let millis =
-            |name, default| Duration::from_millis(limit.number(name, 1..=86_400_000).unwrap_or(default));
+        let usual = Limits::default();
+        let millis = |name| limit.number(name, 1..=86_400_000).map(Duration::from_millis);
         let rotate = [("none", RevokeOnRotate::Nothing), ("browsers", RevokeOnRotate::Browsers)];
         let revoke =
             auth.word("revokeOnRotate", &rotate, "\"browsers\"").unwrap_or(Some(RevokeOnRotate::Browsers));
-        // What an include brings is not known: no token is to be invented beside it.
+        // What an include brings is not known: no mode is to be guessed and no token invented beside it.
         let included = [root, gateway, &auth].iter().any(|s| s.value("$include").is_some());
         let credential = |name: &str| {
             let path = format!("gateway.auth.{name}");
@@ -269,17 +273,17 @@ impl Auth {
         };
         let mode = auth.word("mode", &AuthMode::WORDS, "\"token\"");
         Self {
-            mode: mode.unwrap_or(Some(AuthMode::Token)),
+            mode: mode.unwrap_or(Some(AuthMode::Token)).or(included.then_some(AuthMode::Token)),
             token: credential("token"),
             password: credential("password"),
             // A wrong value may have meant "off". A file that cannot be read at all says nothing of it.
             device_key_proof: auth.flag("deviceKeyProof", true, auth.is_broken()),
             revoke_on_rotate: revoke.unwrap_or(RevokeOnRotate::Nothing),
-            rate_limit: RateLimit {
-                max_attempts: limit.number("maxAttempts", 1..=1_000_000).unwrap_or(10) as u32,
-                window: millis("windowMs", 60_000),
-                lockout: millis("lockoutMs", 300_000),
-                exempt_loopback: limit.flag("exemptLoopback", true, false),
+            rate_limit: Limits {
+                attempts: limit.number("maxAttempts", 1..=1_000_000).map_or(usual.attempts, |n| n as u32),
+                window: millis("windowMs").unwrap_or(usual.window),
+                lockout: millis("lockoutMs").unwrap_or(usual.lockout),
+                gentle_loopback: limit.flag("exemptLoopback", usual.gentle_loopback, false),
             },
             allow_tailscale: auth.flag("allowTailscale", serves_tailscale(gateway), false),
         }

@@ -6,6 +6,7 @@
 
 use super::unit;
 use super::{AuthMode, Credential, Env, GatewayConfig, Paths, load};
+pub use crate::auth::refusal::SecretKind as Kind;
 use crate::protocol::TokenHash;
 use std::fmt;
 use std::path::PathBuf;
@@ -55,38 +56,19 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Which of the two shared credentials.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// `gateway.auth.token`.
-    Token,
-    /// `gateway.auth.password`.
-    Password,
+/// Which of the two `mode` compares with.
+pub fn kind_of(mode: AuthMode) -> Kind {
+    match mode {
+        AuthMode::Password | AuthMode::TrustedProxy => Kind::Password,
+        AuthMode::Token | AuthMode::None => Kind::Token,
+    }
 }
 
-impl Kind {
-    /// The one that `mode` compares with.
-    pub fn of(mode: AuthMode) -> Self {
-        match mode {
-            AuthMode::Password | AuthMode::TrustedProxy => Self::Password,
-            AuthMode::Token | AuthMode::None => Self::Token,
-        }
-    }
-
-    /// Its environment variable.
-    pub fn variable(self) -> &'static str {
-        match self {
-            Self::Token => "OPENCLAW_GATEWAY_TOKEN",
-            Self::Password => "OPENCLAW_GATEWAY_PASSWORD",
-        }
-    }
-
-    /// Its last word in the file and on the command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Password => "password",
-        }
+/// The environment variable of a kind.
+pub fn variable(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Token => "OPENCLAW_GATEWAY_TOKEN",
+        Kind::Password => "OPENCLAW_GATEWAY_PASSWORD",
     }
 }
 
@@ -114,11 +96,11 @@ impl fmt::Display for Source {
         match self {
             Self::Flag(kind) => write!(f, "--{} on the command line", kind.word()),
             Self::TokenFile(path) => write!(f, "the token file {}", path.display()),
-            Self::Env(kind) => write!(f, "the environment variable {}", kind.variable()),
-            Self::DotEnv(kind, path) => write!(f, "{} in {}", kind.variable(), path.display()),
+            Self::Env(kind) => write!(f, "the environment variable {}", variable(*kind)),
+            Self::DotEnv(kind, path) => write!(f, "{} in {}", variable(*kind), path.display()),
             Self::ConfigFile(kind, path) => write!(f, "gateway.auth.{} in {}", kind.word(), path.display()),
             Self::RemoteKey(path) => write!(f, "gateway.remote.token in {}", path.display()),
-            Self::Unit(kind, path) => write!(f, "Environment={} in {}", kind.variable(), path.display()),
+            Self::Unit(kind, path) => write!(f, "Environment={} in {}", variable(*kind), path.display()),
         }
     }
 }
@@ -141,16 +123,13 @@ impl Search {
             let text = std::fs::read_to_string(path).ok()?;
             Some((Secret::new(&text)?, Source::TokenFile(path.clone())))
         });
-        let configured = match kind {
-            Kind::Token => &config.auth.token,
-            Kind::Password => &config.auth.password,
-        };
+        let configured = config.auth.credential(kind);
         let named = |value: Option<&str>, source| Some((Secret::new(value?)?, source));
         [
             self.flag.clone().map(|secret| (secret, Source::Flag(kind))),
             file,
-            named(env.process(kind.variable()), Source::Env(kind)),
-            named(env.dotenv(kind.variable()), Source::DotEnv(kind, paths.dotenv())),
+            named(env.process(variable(kind)), Source::Env(kind)),
+            named(env.dotenv(variable(kind)), Source::DotEnv(kind, paths.dotenv())),
             configured.given().map(|s| (s.clone(), Source::ConfigFile(kind, paths.config_file.clone()))),
         ]
         .into_iter()
@@ -204,9 +183,10 @@ impl Credentials {
         self.active.as_ref().is_some_and(|(secret, _)| secret.matches(offered))
     }
 
-    /// The other place that held `offered` when this gateway started.
-    pub fn other(&self, offered: &str) -> Option<&Source> {
-        self.others.iter().find(|(secret, _)| secret.matches(offered)).map(|(_, source)| source)
+    /// The other place that held `offered` when this gateway started, and what to do about it.
+    pub fn elsewhere(&self, offered: &str) -> Option<(String, String)> {
+        let (_, source) = self.others.iter().find(|(secret, _)| secret.matches(offered))?;
+        Some((source.to_string(), self.mend(source)))
     }
 
     /// The places whose value differs from the one in force.
@@ -216,20 +196,36 @@ impl Credentials {
         self.others.iter().filter(move |(secret, _)| differs(secret)).map(|(_, source)| source)
     }
 
-    /// A line for each place that disagrees, naming the winner and the way out.
+    /// A line for each place that disagrees: who wins, and the way out.
     pub fn warnings(&self) -> Vec<String> {
         let Some((_, winner)) = &self.active else { return Vec::new() };
         let word = self.kind.word();
-        let told = |loser: &Source| {
-            let mend = match (winner, loser) {
-                (_, Source::Unit(..)) => "remove that line, then `systemctl daemon-reload`",
-                (_, Source::RemoteKey(_)) => "clients on this host may send it: make it equal or remove it",
-                (Source::Env(_) | Source::DotEnv(..), _) => "unset the variable to let the file rule",
-                _ => "make it equal or remove it",
-            };
-            format!("two {word}s: {winner} is in force, {loser} differs and is refused; {mend}")
+        let line = |loser| format!("{winner} is the {word} in force; {loser} differs: {}", self.mend(loser));
+        self.conflicts().map(line).collect()
+    }
+
+    /// What to do about a secret that stands in `loser` and is not the one in force.
+    pub fn mend(&self, loser: &Source) -> String {
+        let word = self.kind.word();
+        let Some((active, winner)) = &self.active else {
+            return format!("no shared {word} is in force; see the gateway's first log lines");
         };
-        self.conflicts().map(told).collect()
+        match (winner, loser) {
+            _ if winner == loser => "it was changed after this gateway read it; restart the gateway".into(),
+            (_, Source::Unit(..)) => {
+                format!("remove that line, run `systemctl daemon-reload`, and use {winner}")
+            }
+            (_, Source::RemoteKey(_)) => format!("remove it, or make it equal to {winner}"),
+            (Source::Flag(_), _) => format!("to let it rule, start the gateway without --{word}"),
+            (Source::TokenFile(_), _) => "to let it rule, start the gateway without --token-file".into(),
+            (Source::Env(kind), _) => {
+                let unit = self.others.iter().find(|(s, at)| s == active && matches!(at, Source::Unit(..)));
+                let unit = unit.map(|(_, at)| format!(" ({at} sets it)")).unwrap_or_default();
+                format!("to let it rule, unset {}{unit} and restart the gateway", variable(*kind))
+            }
+            (Source::DotEnv(..), _) => format!("to let it rule, remove {winner} and restart the gateway"),
+            _ => format!("use {winner}"),
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use super::first_run::{self, NotStored};
 use super::load::{Found, Loaded, load};
 use super::model::{AuthMode, Bind, GatewayConfig, Mode};
 use super::reference::Credential;
-use super::secret::{Credentials, Kind, Search, Secret, Source};
+use super::secret::{Credentials, Kind, Search, Secret, Source, kind_of, variable};
 use super::{Env, Fault, Paths};
+use crate::auth::limiter::Limits;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -101,6 +102,8 @@ pub struct Settings {
     pub credentials: Credentials,
     /// What the file says; `port`, `bind` and `auth` above are what holds.
     pub config: GatewayConfig,
+    /// How much guessing is let pass.
+    pub limits: Limits,
     /// How long a client may take to connect.
     pub handshake_timeout: Duration,
     /// Keys of the file that are wrong.
@@ -134,7 +137,7 @@ impl Settings {
         guard(&found, &config, flags, &paths, &mut notices)?;
 
         let auth = auth_mode(flags, &env, &config, &mut notices);
-        let kind = Kind::of(auth);
+        let kind = kind_of(auth);
         if let Some(path) = &flags.token_file {
             let text =
                 std::fs::read_to_string(path).map_err(|e| StartError::TokenFile(path.clone(), Some(e)))?;
@@ -152,10 +155,11 @@ impl Settings {
         };
         let credentials = search.credentials(&env, &config, auth != AuthMode::None);
         notices.extend(credentials.warnings());
-        notices.extend([&config.auth.token, &config.auth.password].into_iter().filter_map(unresolved));
-
-        let readable = matches!(found, Found::Missing | Found::Whole);
-        let untold = readable && config.auth.token == Credential::Absent && credentials.active.is_none();
+        if matches!(found, Found::Whole) && auth != AuthMode::None {
+            notices.extend(unresolved(config.auth.credential(kind)));
+        }
+        // A token is absent only from a file that is not there or was read whole.
+        let untold = config.auth.token == Credential::Absent && credentials.active.is_none();
         let mut settings = Self {
             port: port(flags, &env, &config, &mut notices),
             bind: match &flags.bind {
@@ -163,6 +167,7 @@ impl Settings {
                     .ok_or_else(|| StartError::BadBind(word.clone()))?,
                 None => config.bind,
             },
+            limits: config.auth.rate_limit,
             handshake_timeout: handshake_timeout(&env, &config, &mut notices),
             wants_token: untold && auth == AuthMode::Token,
             force: flags.force,
@@ -191,7 +196,7 @@ impl Settings {
         match first_run::make_token(&self.paths, &self.env) {
             Ok(token) => {
                 let source = Source::ConfigFile(Kind::Token, self.paths.config_file.clone());
-                self.notices.push(format!("made a shared token; it is {source}"));
+                self.notices.push(format!("the first shared token is {source}"));
                 self.credentials.active = Some((token, source));
                 Ok(())
             }
@@ -271,7 +276,7 @@ fn auth_mode(flags: &Flags, env: &Env, config: &GatewayConfig, notices: &mut Vec
     if let Some(mode) = flags.auth.or(config.auth.mode) {
         return mode;
     }
-    let password = config.auth.password != Credential::Absent || env.get(Kind::Password.variable()).is_some();
+    let password = config.auth.password != Credential::Absent || env.get(variable(Kind::Password)).is_some();
     let token = config.auth.token != Credential::Absent;
     if flags.password.is_some() {
         AuthMode::Password

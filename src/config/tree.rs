@@ -4,7 +4,7 @@
 //! nobody asks for are never looked at. Each reader is told two values: the default, for a key that is
 //! not there, and the closed one, for a key that is there and makes no sense.
 
-use super::file::{Source, position};
+use super::file::{Document, position};
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::Ranged;
 use std::cell::RefCell;
@@ -41,13 +41,13 @@ impl fmt::Display for Fault {
 
 /// A parsed file, collecting faults while it is read.
 pub struct Tree<'s> {
-    source: &'s Source,
+    source: &'s Document,
     faults: RefCell<Vec<Fault>>,
 }
 
 impl<'s> Tree<'s> {
     /// Reads values that stand in `source`.
-    pub fn new(source: &'s Source) -> Self {
+    pub fn new(source: &'s Document) -> Self {
         Self { source, faults: RefCell::default() }
     }
 
@@ -61,9 +61,12 @@ impl<'s> Tree<'s> {
         Section { tree: self, path: String::new(), node: Node::Broken }
     }
 
-    /// What was wrong.
+    /// What was wrong, from the top of the file down.
     pub fn into_faults(self) -> Vec<Fault> {
-        self.faults.into_inner()
+        let mut faults = self.faults.into_inner();
+        faults.sort_by_key(|fault| (fault.line, fault.column));
+        faults.dedup();
+        faults
     }
 
     fn fault(&self, path: String, at: &Value<'_>, found: String, expected: &str, instead: &str) {
@@ -87,6 +90,9 @@ pub struct Section<'t> {
     path: String,
     node: Node<'t>,
 }
+
+/// A word that is none of the valid ones, or that cannot be known because its section is broken.
+pub struct NoSuchWord;
 
 /// A list of texts.
 #[derive(Default)]
@@ -175,10 +181,18 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// One word of several. `Err` where there is one that is none of them; the fault is noted.
-    pub fn word<T: Copy>(&self, name: &str, words: &[(&str, T)], instead: &str) -> Result<Option<T>, ()> {
+    /// One word of several.
+    ///
+    /// # Errors
+    /// [`NoSuchWord`] where it is none of them; the fault is noted.
+    pub fn word<T: Copy>(
+        &self,
+        name: &str,
+        words: &[(&str, T)],
+        instead: &str,
+    ) -> Result<Option<T>, NoSuchWord> {
         let Some(value) = self.value(name) else {
-            return if self.is_broken() { Err(()) } else { Ok(None) };
+            return if self.is_broken() { Err(NoSuchWord) } else { Ok(None) };
         };
         let said = match value {
             Value::StringLit(lit) => Some(lit.value.trim()),
@@ -190,7 +204,7 @@ impl<'t> Section<'t> {
         let valid: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let found = said.map_or_else(|| kind(value), |s| format!("{s:?}"));
         self.fault(name, value, found, &format!("one of {}", valid.join(", ")), instead);
-        Err(())
+        Err(NoSuchWord)
     }
 
     /// A list of texts.

@@ -4,7 +4,7 @@
 //! change of the file. systemd is not asked: its bus may be away, and starting must not wait for it.
 
 use super::Paths;
-use super::secret::{Kind, Secret, Source};
+use super::secret::{Kind, Secret, Source, variable};
 use std::path::{Path, PathBuf};
 
 /// Every credential of `kind` on an `Environment=` line of the gateway's units and their drop-ins.
@@ -13,7 +13,7 @@ pub fn credentials(paths: &Paths, kind: Kind) -> Vec<(Secret, Source)> {
     let mut found = Vec::new();
     for path in [&user, &paths.system_units].into_iter().flat_map(|dir| unit_files(dir)) {
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        for value in assigned(&text, kind.variable()) {
+        for value in assigned(&text, variable(kind)) {
             if let Some(secret) = Secret::new(&value) {
                 found.push((secret, Source::Unit(kind, path.clone())));
             }
