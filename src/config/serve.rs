@@ -1,26 +1,10 @@
 //! What the running gateway asks its settings.
 
-use super::{AuthMode, Bind, Settings, Source};
-use crate::{auth::limiter::Limits, net::listen};
+use super::{AuthMode, Bind, Settings};
+use crate::net::listen;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 impl Settings {
-    /// Whether a peer is a proxy whose forwarding headers count.
-    pub fn trusts(&self, ip: IpAddr) -> bool {
-        self.config.trusted_proxies.iter().any(|c| c.contains(ip))
-    }
-
-    /// How much guessing is let pass.
-    pub fn limits(&self) -> Limits {
-        let limit = &self.config.auth.rate_limit;
-        Limits {
-            attempts: limit.max_attempts,
-            window: limit.window,
-            lockout: limit.lockout,
-            gentle_loopback: limit.exempt_loopback,
-        }
-    }
-
     /// Where the sockets are to be opened. `auto` is loopback, unless this is a container, whose
     /// loopback nobody else can reach; a tailnet that is not up leaves loopback.
     pub fn where_to_listen(&self) -> listen::Bind {
@@ -69,30 +53,14 @@ impl Settings {
 
     /// The other known place that holds `offered`, as far as can be found now, and what to do about it.
     pub async fn recognise(&self, offered: &str) -> Option<(String, String)> {
-        let (_, active) = self.credentials.active.as_ref()?;
-        if let Some(source) = self.credentials.other(offered) {
-            return Some((source.to_string(), mend(active, source)));
+        self.credentials.active.as_ref()?;
+        if let Some(known) = self.credentials.elsewhere(offered) {
+            return Some(known);
         }
         let (search, wanted) = (self.credentials.search.clone(), offered.to_owned());
         let source = smol::unblock(move || search.holder(&wanted)).await?;
-        let since = crate::live::timestamp(self.credentials.loaded_ms);
-        let what = format!("{source}, changed since the gateway read it on {since}");
-        Some((what, "restart the gateway to put the new value in force: barnacle gateway".into()))
+        Some((source.to_string(), self.credentials.mend(&source)))
     }
-}
-
-fn mend(active: &Source, offered: &Source) -> String {
-    let rest = match (active, offered) {
-        (_, Source::Unit(_, path)) => {
-            format!("remove the line from {} and run systemctl daemon-reload", path.display())
-        }
-        (Source::Env(_) | Source::DotEnv(..), Source::ConfigFile(..)) => {
-            "unset the variable where the gateway is started, and restart it".into()
-        }
-        (Source::Flag(_), _) => "start the gateway without that flag to let the file rule".into(),
-        _ => "make the two equal, or remove the other".into(),
-    };
-    format!("this gateway runs with {active}; {rest}")
 }
 
 /// The address this host would use towards `ip`; nothing is sent.

@@ -36,7 +36,7 @@ pub async fn attach(
     own: SocketAddr,
 ) -> Option<Rc<Conn>> {
     let settings = hub.settings();
-    let peer = Peer::new(remote, own, &first.head, |ip| settings.trusts(ip));
+    let peer = Peer::new(remote, own, &first.head, |ip| settings.config.trusts(ip));
     let mut nonce = [0; 24];
     if let Err(e) = getrandom::fill(&mut nonce) {
         log::error!("no randomness for a nonce: {e}");

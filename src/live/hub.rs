@@ -107,7 +107,7 @@ impl Hub {
     ) -> Rc<Self> {
         Rc::new(Self {
             identity: Identity::from_seed(&store.key().identity_seed()),
-            limiter: RefCell::new(Limiter::new(settings.limits())),
+            limiter: RefCell::new(Limiter::new(settings.limits)),
             boot,
             store,
             journal,
