@@ -94,7 +94,11 @@ async fn first_frame(socket: &mut WebSocket, wire: &Wire) -> Result<String, Opti
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
             Some(Ok(Message::Binary(_))) => return bad("invalid request frame: binary, not text"),
-            Some(Ok(Message::Close(_))) | None => return Err(None),
+            Some(Ok(Message::Close(frame))) => {
+                wire.close(frame.map_or(1000, |f| f.code.into()), "");
+                return Err(None);
+            }
+            None => return Err(None),
             Some(Ok(_)) => {}
             Some(Err(e)) => {
                 return match (wire.excess(), e) {

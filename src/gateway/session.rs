@@ -62,6 +62,11 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
                 match message {
                     Message::Text(text) => dispatch(&hub, &conn, &text).await,
                     Message::Binary(_) => conn.wire.close(1003, "text frames only"),
+                    Message::Close(frame) => {
+                        // The echo that RFC 6455 §5.5.1 asks for.
+                        conn.wire.close(frame.map_or(1000, |f| f.code.into()), "");
+                        break;
+                    }
                     _ => {}
                 }
             }
@@ -79,6 +84,7 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
     hub.leave(&conn);
     let end = conn.wire.closing();
     match &end {
+        Some(Close { reason, .. }) if reason.is_empty() => log::info!("left {}", conn.session().name()),
         Some(Close { code, reason }) => log::info!("closed {} ({code} {reason})", conn.session().name()),
         None => log::info!("left {}", conn.session().name()),
     }
