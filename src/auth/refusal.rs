@@ -50,6 +50,8 @@ pub struct Mismatch {
     pub fingerprints: Option<Fingerprints>,
     /// Where the gateway's own secret comes from.
     pub expected_from: Option<String>,
+    /// Which gateway this is: its boot id, and when it started.
+    pub gateway: Option<(String, u64)>,
 }
 
 /// A device that has to wait.
@@ -393,6 +395,8 @@ impl Mismatch {
         ErrorShape::invalid(message).with(Details {
             matches: self.matches.as_ref().map(|(source, _)| source.clone()),
             fingerprints: self.fingerprints.clone(),
+            gatewayBootId: self.gateway.as_ref().map(|(id, _)| id.clone()),
+            gatewayStartedAtMs: self.gateway.as_ref().map(|(_, ms)| *ms),
             ..details
         })
     }

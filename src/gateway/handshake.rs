@@ -20,7 +20,7 @@ use crate::{
     },
     store::Surface,
 };
-use async_tungstenite::tungstenite::{Error as WsError, Message};
+use async_tungstenite::tungstenite::Message;
 use smol::{Timer, future, stream::StreamExt};
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
@@ -104,7 +104,7 @@ async fn first_frame(socket: &mut WebSocket, wire: &Wire) -> Result<String, Opti
                 return match (wire.excess(), e) {
                     (Some(Excess::Message(most)), _) => Err(Some((Refusal::TooLarge(most), None))),
                     (Some(Excess::Budget), _) => Err(Some((busy(), None))),
-                    (None, WsError::Io(_) | WsError::ConnectionClosed | WsError::AlreadyClosed) => Err(None),
+                    (None, e) if ws::is_gone(&e) => Err(None),
                     (None, e) => bad(&format!("invalid request frame: {e}")),
                 };
             }

@@ -284,6 +284,7 @@ impl Proof<'_> {
                     expected: hub.fingerprint(secret.reveal()),
                 }),
                 expected_from: active.map(|(_, source)| source.to_string()),
+                gateway: Some((hub.boot.id.clone(), hub.boot.clock.started_ms)),
             }),
         )
     }

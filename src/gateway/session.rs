@@ -74,7 +74,7 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
                 (Some(Excess::Message(most)), _) => {
                     conn.wire.close(1009, &format!("message larger than policy.maxPayload ({most} bytes)"));
                 }
-                (_, WsError::Io(_) | WsError::ConnectionClosed | WsError::AlreadyClosed) => break,
+                (_, e) if ws::is_gone(&e) => break,
                 (_, e) => conn.wire.close(1002, &format!("protocol error: {e}")),
             },
             Turn::Message(None) | Turn::Gone => break,

@@ -56,7 +56,9 @@ pub struct Close {
 #[derive(Default)]
 struct Buffers {
     input: Vec<u8>,
-    /// How much of the start of `input` belongs to a message that is being handed out.
+    /// How much of the start of `input` was handed out.
+    taken: usize,
+    /// How much after that belongs to the message that is being handed out.
     released: usize,
     scan: Scan,
     output: Vec<u8>,
@@ -277,12 +279,17 @@ impl Wire {
             return Ok(None);
         }
         let n = b.released.min(out.len());
-        out[..n].copy_from_slice(&b.input[..n]);
+        out[..n].copy_from_slice(&b.input[b.taken..b.taken + n]);
+        b.taken += n;
         b.released -= n;
-        if b.input.len() == n {
-            b.input = Vec::new();
-        } else {
-            b.input.drain(..n);
+        if b.released == 0 {
+            // Once a message: the library takes it in small pieces.
+            let taken = std::mem::take(&mut b.taken);
+            if b.input.len() == taken {
+                b.input = Vec::new();
+            } else {
+                b.input.drain(..taken);
+            }
         }
         Ok(Some(n))
     }

@@ -4,6 +4,8 @@ use super::seam::{Seam, Wire};
 use async_tungstenite::{
     WebSocketStream,
     tungstenite::{
+        Error,
+        error::ProtocolError,
         handshake::derive_accept_key,
         protocol::{Role, WebSocketConfig},
     },
@@ -29,5 +31,16 @@ pub fn accept(key: &str) -> String {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
         derive_accept_key(key.as_bytes())
+    )
+}
+
+/// Whether an error only says that the peer has left.
+pub fn is_gone(e: &Error) -> bool {
+    matches!(
+        e,
+        Error::Io(_)
+            | Error::ConnectionClosed
+            | Error::AlreadyClosed
+            | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
     )
 }

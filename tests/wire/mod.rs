@@ -34,13 +34,8 @@ use std::{
 /// Nothing on a loopback takes this long; a wait that does has failed.
 pub const LONG: Duration = Duration::from_secs(20);
 
-pub const ADMIN: &[&str] = &[
-    "operator.admin",
-    "operator.read",
-    "operator.write",
-    "operator.approvals",
-    "operator.pairing",
-];
+pub const ADMIN: &[&str] =
+    &["operator.admin", "operator.read", "operator.write", "operator.approvals", "operator.pairing"];
 pub const READ: &[&str] = &["operator.read"];
 
 /// A port that was free a moment ago.
@@ -147,7 +142,8 @@ pub struct Server {
 impl Server {
     /// Starts `command` and waits until it says that it listens.
     pub fn spawn(mut command: Command, port: u16) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log: Log = Arc::default();
         let (stderr, to) = (child.stderr.take().unwrap(), log.clone());
         std::thread::spawn(move || {
@@ -353,7 +349,10 @@ impl<'a> Offer<'a> {
 
     /// A node with commands.
     pub fn node(device: &'a Device, commands: &[&'a str]) -> Self {
-        Self { commands: commands.to_vec(), ..Self::device(device).role("node").client("node-host", "node").scopes(&[]) }
+        Self {
+            commands: commands.to_vec(),
+            ..Self::device(device).role("node").client("node-host", "node").scopes(&[])
+        }
     }
 
     fn and(mut self, name: &'a str, value: &str) -> Self {
@@ -692,9 +691,7 @@ trait ClonedFlat {
 
 impl ClonedFlat for Option<&Value> {
     fn cloned_flat(&self) -> Value {
-        self.map_or(Value::Null, |v| {
-            miniserde::json::from_str(&miniserde::json::to_string(v)).unwrap()
-        })
+        self.map_or(Value::Null, |v| miniserde::json::from_str(&miniserde::json::to_string(v)).unwrap())
     }
 }
 
