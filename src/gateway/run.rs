@@ -160,11 +160,12 @@ pub fn run(settings: Settings, clock: Clock, journal: &'static Journal) -> Resul
     raise_descriptor_limit();
     let executor = Rc::new(LocalExecutor::new());
     let gateway = Gateway::start(settings, clock, journal, executor.clone())?;
+    // Before anyone can know that it runs, and tell it to stop.
+    let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])
+        .map_err(|e| StartFailure::System(format!("cannot listen for signals: {e}")))?;
     gateway.announce();
     let hub = gateway.accept();
     smol::block_on(executor.run(async {
-        let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])
-            .map_err(|e| StartFailure::System(format!("cannot listen for signals: {e}")))?;
         while let Some(Ok(signal)) = signals.next().await {
             if signal != Signal::Hup {
                 log::info!("{signal:?}: stopping");
