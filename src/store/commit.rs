@@ -262,15 +262,25 @@ fn commit(path: &Path, file: &[u8]) -> io::Result<()> {
 
 fn keep_previous(path: &Path) -> io::Result<()> {
     let (previous, temp) = (atomic::beside(path, ".prev"), atomic::beside(path, ".prev.tmp"));
+    if !path.try_exists()? {
+        return Ok(());
+    }
     match std::fs::remove_file(&temp) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
     match std::fs::hard_link(path, &temp) {
         Ok(()) => std::fs::rename(&temp, &previous),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        // A file system without hard links: a copy will do.
-        Err(_) => atomic::write(&temp, &std::fs::read(path)?, 0o600)
+        Err(e) if no_links(&e) => atomic::write(&temp, &std::fs::read(path)?, 0o600)
             .and_then(|()| std::fs::rename(&temp, &previous)),
+        Err(e) => Err(e),
     }
+}
+
+/// Whether this is how a file system without hard links (FAT, many network ones) says so: link(2).
+fn no_links(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported | io::ErrorKind::TooManyLinks
+    )
 }

@@ -226,6 +226,7 @@ fn take_lock(dir: &Path) -> Result<OwnedFd, Held> {
     let path = dir.join("lock");
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
     let fd = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).map_err(|e| Held::Io(e.into()))?;
+    let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o600));
     match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
             // Only for messages; whether it is held is the kernel's to say.
