@@ -280,8 +280,8 @@ pub struct Tombstone {
     pub generation: u32,
 }
 
-/// Everything that is kept. Cloning is cheap: devices are shared until changed.
-#[derive(Clone, Default, Debug)]
+/// Everything that is kept. Cloning and comparing are cheap: devices are shared until changed.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Book {
     devices: BTreeMap<DeviceId, Rc<Device>>,
     requests: Vec<Rc<Request>>,
@@ -319,9 +319,9 @@ impl Book {
         self.dirty
     }
 
-    /// Takes the present state as unchanged.
-    pub fn settle(&mut self) {
-        self.dirty = false;
+    /// Takes the present state as unchanged; tells whether it was changed.
+    pub fn settle(&mut self) -> bool {
+        std::mem::take(&mut self.dirty)
     }
 
     /// Every device, by id.

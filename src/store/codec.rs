@@ -48,7 +48,7 @@ impl fmt::Display for Damage {
     }
 }
 
-#[derive(SerBin, DeBin)]
+#[derive(DeBin)]
 struct Payload {
     devices: Vec<Device>,
     requests: Vec<Request>,
@@ -58,20 +58,24 @@ struct Payload {
 
 /// The file of `book`, but for its digest, which [`seal`] adds.
 pub fn encode(book: &Book, counter: u64) -> Vec<u8> {
-    let payload = Payload {
-        devices: book.devices().map(|d| (**d).clone()).collect(),
-        requests: book.requests().iter().map(|r| (**r).clone()).collect(),
-        setup_codes: book.setup_codes().to_vec(),
-        removed: book.removed().to_vec(),
-    };
-    let payload = payload.serialize_bin();
-    let mut file = Vec::with_capacity(HEAD + payload.len() + DIGEST);
+    let mut file = Vec::with_capacity(HEAD + DIGEST + 512 * book.devices().len());
     file.extend_from_slice(MAGIC);
-    file.extend_from_slice(&FORMAT.to_le_bytes());
-    file.extend_from_slice(&counter.to_le_bytes());
-    file.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-    file.extend_from_slice(&payload);
+    FORMAT.ser_bin(&mut file);
+    counter.ser_bin(&mut file);
+    0u64.ser_bin(&mut file);
+    list(&mut file, book.devices().map(|d| &**d));
+    list(&mut file, book.requests().iter().map(|r| &**r));
+    list(&mut file, book.setup_codes().iter());
+    list(&mut file, book.removed().iter());
+    let length = (file.len() - HEAD) as u64;
+    file[HEAD - 8..HEAD].copy_from_slice(&length.to_le_bytes());
     file
+}
+
+/// As a field of [`Payload`] is read, without a copy of it all on the thread that must not wait.
+fn list<'a, T: SerBin + 'a>(file: &mut Vec<u8>, items: impl ExactSizeIterator<Item = &'a T>) {
+    items.len().ser_bin(file);
+    items.for_each(|item| item.ser_bin(file));
 }
 
 /// Adds the digest.
@@ -108,7 +112,11 @@ pub fn decode(file: &[u8]) -> Result<(Book, u64), Damage> {
     if !sealed(file) {
         return Err(Damage::Digest);
     }
-    let payload: Payload = DeBin::deserialize_bin(&rest[..length]).map_err(|_| Damage::Content)?;
+    let mut end = 0;
+    let payload: Payload = DeBin::de_bin(&mut end, &rest[..length]).map_err(|_| Damage::Content)?;
+    if end != length {
+        return Err(Damage::Content);
+    }
     let Payload { devices, requests, setup_codes, removed } = payload;
     Ok((Book::from_parts(devices, requests, setup_codes, removed), counter))
 }

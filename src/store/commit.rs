@@ -23,21 +23,11 @@ use std::{
 
 /// Why a change is not on disk. Memory is then as it was.
 #[derive(Clone, Debug)]
-pub struct DiskError {
-    path: PathBuf,
-    kind: io::ErrorKind,
-    text: String,
-}
+pub struct DiskError(String);
 
 impl fmt::Display for DiskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mend = match self.kind {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space there",
-            io::ErrorKind::ReadOnlyFilesystem => "; mount it writable: mount -o remount,rw",
-            io::ErrorKind::PermissionDenied => "; give the directory to the user the gateway runs as",
-            _ => "",
-        };
-        write!(f, "{}: {}{mend}", self.path.display(), self.text)
+        f.write_str(&self.0)
     }
 }
 
@@ -83,7 +73,8 @@ pub struct Store {
     flight: RefCell<Option<Flight>>,
     counter: Cell<u64>,
     commits: Cell<u64>,
-    _lock: Option<OwnedFd>,
+    // Shared with the commit under way: the directory stays locked until that has ended.
+    lock: Option<Arc<OwnedFd>>,
 }
 
 impl Store {
@@ -102,7 +93,7 @@ impl Store {
             flight: RefCell::new(None),
             counter: Cell::new(counter),
             commits: Cell::new(0),
-            _lock: lock,
+            lock: lock.map(Arc::new),
         };
         Ok((store, notices))
     }
@@ -144,9 +135,9 @@ impl Store {
     ) -> Result<T, ChangeError<E>> {
         self.advance();
         let mut book = self.newest();
-        book.settle();
         let value = change(&mut book).map_err(ChangeError::Refused)?;
-        let batch = if book.is_dirty() { Some(self.stage(book)?) } else { self.newest_batch() };
+        let changed = book.settle() && book != self.newest();
+        let batch = if changed { Some(self.stage(book)?) } else { self.newest_batch() };
         let Some(batch) = batch else { return Ok(value) };
         self.outcome(&batch).await.map_err(ChangeError::Disk)?;
         Ok(value)
@@ -170,11 +161,7 @@ impl Store {
 
     fn stage<E>(&self, book: Book) -> Result<Rc<Batch>, ChangeError<E>> {
         if let Some(why) = &self.read_only {
-            return Err(ChangeError::Disk(DiskError {
-                path: self.dir.clone(),
-                kind: io::ErrorKind::Other,
-                text: why.clone(),
-            }));
+            return Err(ChangeError::Disk(DiskError(why.clone())));
         }
         let mut staged = self.staged.borrow_mut();
         let batch = staged.take().map_or_else(Rc::default, |(_, batch)| batch);
@@ -192,7 +179,9 @@ impl Store {
                 let Some(done) = self.flight.borrow().as_ref().map(|f| f.done.clone()) else { continue };
                 let mut done = done.lock().unwrap_or_else(|e| e.into_inner());
                 if done.result.is_none() {
-                    done.waiting.push(cx.waker().clone());
+                    if !done.waiting.iter().any(|w| w.will_wake(cx.waker())) {
+                        done.waiting.push(cx.waker().clone());
+                    }
                     return Poll::Pending;
                 }
             }
@@ -227,8 +216,9 @@ impl Store {
                 *flight.batch.outcome.borrow_mut() = Some(Ok(()));
             }
             Err(e) => {
-                let path = self.dir.join("tokens.bin");
-                let error = DiskError { path, kind: e.kind(), text: e.to_string() };
+                // Where only the last sync failed the disk may be a step ahead; the next commit says what
+                // holds.
+                let error = DiskError(open::cannot_write(&self.dir, &e));
                 // What was staged meanwhile rests on what was not written.
                 if let Some((_, batch)) = self.staged.take() {
                     *batch.outcome.borrow_mut() = Some(Err(error.clone()));
@@ -244,10 +234,11 @@ impl Store {
         let file = codec::encode(&book, counter);
         let path = self.dir.join("tokens.bin");
         let done = Arc::<Mutex<Done>>::default();
-        let report = done.clone();
+        let (report, lock) = (done.clone(), self.lock.clone());
         *self.flight.borrow_mut() = Some(Flight { book: Rc::new(book), batch, done });
         let write = smol::unblock(move || {
             let result = commit(&path, &codec::seal(file));
+            drop(lock);
             let mut done = report.lock().unwrap_or_else(|e| e.into_inner());
             done.result = Some(result);
             done.waiting.drain(..).for_each(Waker::wake);
@@ -271,15 +262,25 @@ fn commit(path: &Path, file: &[u8]) -> io::Result<()> {
 
 fn keep_previous(path: &Path) -> io::Result<()> {
     let (previous, temp) = (atomic::beside(path, ".prev"), atomic::beside(path, ".prev.tmp"));
+    if !path.try_exists()? {
+        return Ok(());
+    }
     match std::fs::remove_file(&temp) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
     match std::fs::hard_link(path, &temp) {
         Ok(()) => std::fs::rename(&temp, &previous),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        // A file system without hard links: a copy will do.
-        Err(_) => atomic::write(&temp, &std::fs::read(path)?, 0o600)
+        Err(e) if no_links(&e) => atomic::write(&temp, &std::fs::read(path)?, 0o600)
             .and_then(|()| std::fs::rename(&temp, &previous)),
+        Err(e) => Err(e),
     }
+}
+
+/// Whether this is how a file system without hard links (FAT, many network ones) says so: link(2).
+fn no_links(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported | io::ErrorKind::TooManyLinks
+    )
 }

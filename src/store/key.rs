@@ -41,20 +41,17 @@ impl Key {
         if has_devices {
             notices.push(Notice::KeyLost(path.clone()));
         }
-        if read_only {
+        if read_only || atomic::replace(&path, &key, 0o600).is_err() {
             notices.push(Notice::KeyPassing(path));
-        } else {
-            atomic::replace(&path, &key, 0o600).map_err(|e| OpenError::Io(path, e))?;
         }
         Ok(Self(key))
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        // A key of any length will do for HMAC (RFC 2104).
-        let mut mac = match Hmac::<Sha256>::new_from_slice(&self.0) {
-            Ok(mac) => mac,
-            Err(_) => return [0; 32],
-        };
+        // HMAC fills a short key up with zeros (RFC 2104 §2); a whole block is one it cannot refuse.
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(&self.0);
+        let mut mac = Hmac::<Sha256>::new(&block.into());
         for part in parts {
             mac.update(&(part.len() as u32).to_le_bytes());
             mac.update(part);
@@ -111,5 +108,21 @@ mod tests {
         ] {
             assert_ne!(token, other);
         }
+    }
+
+    /// What devices hold must stay true through every later version, so the bytes are pinned; they are
+    /// those of `openssl dgst -sha256 -mac HMAC` over the parts, each after its length.
+    #[test]
+    fn tokens_and_identity_never_change() {
+        let key = Key([1; 32]);
+        assert_eq!(
+            key.device_token(&DeviceId([3; 32]), Role::Operator, 1),
+            "bQ7L0543_Y-JkaNjFis_7DjbmQFkg9xr8myuNyAw-NE"
+        );
+        assert_eq!(
+            crate::protocol::hex(&key.identity_seed()),
+            "da0cbcdd0f715f4ab2c9b25c5e756c80836839ac31beadd69f3c10feda134054"
+        );
+        assert_ne!(key.identity_seed(), Key([2; 32]).identity_seed());
     }
 }

@@ -8,7 +8,7 @@ use super::{
     book::Book,
     codec::{self, Damage},
 };
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{Access, FlockOperation, Mode, OFlags, flock};
 use std::{
     fmt, io,
     os::fd::OwnedFd,
@@ -76,8 +76,17 @@ impl OpenError {
     pub(super) fn unreadable(path: &Path, e: io::Error) -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let owner = std::os::unix::fs::MetadataExt::uid;
-        let of = std::fs::metadata(path).map(|m| format!(", owned by uid {}", owner(&m))).unwrap_or_default();
-        Self::Unreadable(path.into(), format!("{e} (this process is uid {uid}{of})"))
+        let dir = path.parent().unwrap_or(path);
+        let of = std::fs::metadata(path).or_else(|_| std::fs::metadata(dir));
+        let of = of.map(|m| format!(", the owner uid {}", owner(&m))).unwrap_or_default();
+        let mend = match e.kind() {
+            io::ErrorKind::PermissionDenied => format!(". Mend it: sudo chown -R {uid} {}", dir.display()),
+            _ => String::new(),
+        };
+        Self::Unreadable(
+            path.into(),
+            format!("{e} (this process is uid {uid}{of}). Nothing was changed{mend}"),
+        )
     }
 }
 
@@ -93,17 +102,13 @@ impl fmt::Display for OpenError {
                     dir.display()
                 )
             }
-            Self::Unreadable(path, why) => write!(
-                f,
-                "{} cannot be read: {why}. Nothing was changed. Mend it: sudo chown -R \"$(id -u)\" {}",
-                path.display(),
-                path.parent().unwrap_or(path).display()
-            ),
+            Self::Unreadable(path, why) => write!(f, "{} cannot be read: {why}", path.display()),
             Self::Damaged(path, damage) => write!(
                 f,
-                "{0}: {damage}, and {0}.prev is no better. Nothing was changed. Restore both from a backup, or \
-                 begin without devices: mv {0} {0}.bad; mv {0}.prev {0}.prev.bad",
-                path.display()
+                "{}: {damage}, and there is no good one beside it. Nothing was changed. Restore tokens.bin from \
+                 a backup, or begin without devices: mkdir -p {1}/damaged && mv {1}/tokens.bin* {1}/damaged/",
+                path.display(),
+                path.parent().unwrap_or(path).display()
             ),
             Self::Newer(path, damage) => write!(
                 f,
@@ -144,19 +149,25 @@ pub(super) fn open(dir: &Path) -> Result<Opened, OpenError> {
             None
         }
     };
-    if read_only.is_none()
-        && let Err(e) = probe(dir)
-    {
-        read_only = Some(cannot_write(dir, &e));
+    if read_only.is_none() {
+        // Asked, not tried: a start must not cost the card a write.
+        match rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) => remove_leftovers(dir),
+            Err(e) => read_only = Some(cannot_write(dir, &e.into())),
+        }
     }
     if let Some(kind) = volatile(dir) {
         notices.push(Notice::Volatile(dir.into(), kind));
     }
     let path = dir.join("tokens.bin");
     let (book, counter, notice) = load(&path)?;
-    if notice.is_some() && read_only.is_none() && path.exists() {
-        // Kept for whoever wants to look; the next commit writes a good one in its place.
-        let _ = std::fs::rename(&path, atomic::beside(&path, ".damaged"));
+    if notice.is_some()
+        && read_only.is_none()
+        && path.exists()
+        // Kept for whoever wants to look. It must be gone before the next commit makes it the `.prev`.
+        && let Err(e) = std::fs::rename(&path, atomic::beside(&path, ".damaged"))
+    {
+        read_only = Some(cannot_write(dir, &e));
     }
     notices.extend(notice);
     notices.extend(read_only.clone().map(Notice::ReadOnly));
@@ -165,28 +176,44 @@ pub(super) fn open(dir: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { lock, key, book, counter, read_only, notices })
 }
 
-fn cannot_write(dir: &Path, e: &io::Error) -> String {
-    format!("{} cannot be written by uid {} ({e})", dir.display(), rustix::process::geteuid().as_raw())
+/// The sentence for a directory that refuses a write, with what mends it.
+pub(super) fn cannot_write(dir: &Path, e: &io::Error) -> String {
+    let (uid, dir) = (rustix::process::geteuid().as_raw(), dir.display());
+    let mend = match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("; free some space there: df -h {dir}")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            format!("; make it writable: sudo mount -o remount,rw \"$(findmnt -no TARGET -T {dir})\"")
+        }
+        io::ErrorKind::PermissionDenied => format!("; give it to this user: sudo chown -R {uid} {dir}"),
+        _ if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+            "; the disk may be failing: sudo dmesg | tail".into()
+        }
+        _ => String::new(),
+    };
+    format!("{dir} cannot be written by uid {uid} ({e}){mend}")
 }
 
 fn make_directory(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    if !dir.is_dir() {
+    let missing: Vec<_> = dir.ancestors().take_while(|d| !d.is_dir()).collect();
+    if !missing.is_empty() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        atomic::sync_directory(dir)?;
+        missing.iter().try_for_each(|made| atomic::sync_directory(made))?;
     }
     let mode = std::fs::metadata(dir)?.permissions().mode();
-    if mode & 0o077 != 0 {
+    if mode & 0o077 != 0 || !missing.is_empty() {
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
 }
 
-/// Whether files can be made here: asked, since permissions do not tell (read-only mounts, full disks).
-fn probe(dir: &Path) -> io::Result<()> {
-    let path = dir.join("tokens.bin.tmp");
-    atomic::write(&path, b"", 0o600)?;
-    std::fs::remove_file(path)
+/// What a crash left half written.
+fn remove_leftovers(dir: &Path) {
+    for name in ["tokens.bin.tmp", "tokens.bin.prev.tmp", "key.tmp"] {
+        let _ = std::fs::remove_file(dir.join(name));
+    }
 }
 
 enum Held {
@@ -199,6 +226,7 @@ fn take_lock(dir: &Path) -> Result<OwnedFd, Held> {
     let path = dir.join("lock");
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
     let fd = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).map_err(|e| Held::Io(e.into()))?;
+    let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o600));
     match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
             // Only for messages; whether it is held is the kernel's to say.
@@ -242,7 +270,8 @@ fn load(path: &Path) -> Result<(Book, u64, Option<Notice>), OpenError> {
         }
         (Some(Err(damage @ Damage::Newer(_))), _) => Err(OpenError::Newer(previous, damage)),
         (None, None) => Ok((Book::default(), 0, None)),
-        (_, Some(damage)) | (Some(Err(damage)), None) => Err(OpenError::Damaged(path.into(), damage)),
+        (_, Some(damage)) => Err(OpenError::Damaged(path.into(), damage)),
+        (Some(Err(damage)), None) => Err(OpenError::Damaged(previous, damage)),
     }
 }
 

@@ -1,0 +1,162 @@
+//! Changes in use: whose the store is, how many become one commit, and what a caller that gives up
+//! leaves behind.
+
+mod store_dir;
+
+use barnacle::store::{ChangeError, Device, Display, OpenError, Store, Via};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    io::{BufRead, BufReader},
+    pin::pin,
+    process::Command,
+    rc::Rc,
+};
+use store_dir::{Dir, add, approve, as_writer, held, key, open};
+
+#[test]
+fn two_hundred_at_once_make_few_commits() {
+    let dir = Dir::new();
+    let store = Rc::new(open(&dir.path()).unwrap().0);
+    let executor = smol::LocalExecutor::new();
+    let tasks: Vec<_> = (1..=200)
+        .map(|n| {
+            let store = store.clone();
+            executor.spawn(async move {
+                add(&store, n).await.unwrap();
+                assert!(held(&store.book()).contains(&n), "seen as soon as acknowledged");
+            })
+        })
+        .collect();
+    smol::block_on(executor.run(async {
+        for task in tasks {
+            task.await;
+        }
+    }));
+    // The first goes alone, all others with the second.
+    assert!(store.commits() <= 3, "{} commits", store.commits());
+    assert_eq!(held(&store.book()), (1..=200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_change_that_changes_nothing_writes_nothing() {
+    let dir = Dir::holding(1..=2);
+    let (store, _) = open(&dir.path()).unwrap();
+    smol::block_on(async {
+        store.change(|_| Ok::<_, Infallible>(())).await.unwrap();
+        // A record that is touched and stays as it was.
+        store
+            .change(|book| {
+                book.device_mut(&key(1).device_id()).unwrap().label = None;
+                Ok::<_, Infallible>(())
+            })
+            .await
+            .unwrap();
+    });
+    assert_eq!(store.commits(), 0);
+}
+
+#[test]
+fn nothing_of_a_refused_change_remains() {
+    let dir = Dir::new();
+    let (store, _) = open(&dir.path()).unwrap();
+    let refused = smol::block_on(store.change(|book| {
+        book.insert(Device::new(key(1), Display::default(), Via::Operator, 1));
+        Err::<(), _>("no")
+    }));
+    assert!(matches!(refused, Err(ChangeError::Refused("no"))));
+    smol::block_on(add(&store, 2)).unwrap();
+    assert_eq!((held(&store.book()), store.commits()), (vec![2], 1));
+}
+
+#[test]
+fn a_change_sees_the_staged_one_and_others_only_the_durable() {
+    let dir = Dir::new();
+    let (store, _) = open(&dir.path()).unwrap();
+    smol::block_on(async {
+        let mut first = pin!(add(&store, 1));
+        assert!(smol::future::poll_once(first.as_mut()).await.is_none());
+        let seen = RefCell::new(Vec::new());
+        let second = store.change(|book| {
+            *seen.borrow_mut() = held(book);
+            Ok::<_, Infallible>(())
+        });
+        // It changes nothing, but what it saw is only true once the first is on disk.
+        second.await.unwrap();
+        assert_eq!((seen.into_inner(), held(&store.book()), store.commits()), (vec![1], vec![1], 1));
+        first.await.unwrap();
+    });
+}
+
+#[test]
+fn whoever_gives_up_holds_up_nobody() {
+    let dir = Dir::new();
+    let (store, _) = open(&dir.path()).unwrap();
+    smol::block_on(async {
+        {
+            let mut flying = Box::pin(add(&store, 1));
+            let mut staged = Box::pin(add(&store, 2));
+            assert!(smol::future::poll_once(&mut flying).await.is_none());
+            assert!(smol::future::poll_once(&mut staged).await.is_none());
+            let mut waiting = Box::pin(add(&store, 3));
+            assert!(smol::future::poll_once(&mut waiting).await.is_none());
+            drop((flying, staged));
+            waiting.await.unwrap();
+        }
+        assert_eq!(held(&store.book()), [1, 2, 3]);
+        let mut flying = Box::pin(add(&store, 4));
+        assert!(smol::future::poll_once(&mut flying).await.is_none());
+        drop(flying);
+        // Nobody waits for the fourth: the next one does.
+        add(&store, 5).await.unwrap();
+        assert_eq!(held(&store.book()), [1, 2, 3, 4, 5]);
+    });
+}
+
+#[test]
+fn a_store_dropped_in_a_commit_stays_locked_until_that_has_ended() {
+    for n in 1..=20 {
+        let dir = Dir::new();
+        let (store, _) = open(&dir.path()).unwrap();
+        smol::block_on(async {
+            let mut flying = Box::pin(add(&store, n));
+            let _ = smol::future::poll_once(&mut flying).await;
+        });
+        drop(store);
+        let (reopened, _) = open(&dir.path()).unwrap();
+        assert_eq!(held(&reopened.book()), [n]);
+    }
+}
+
+#[test]
+fn a_second_owner_is_told_who_the_first_is_and_a_dead_one_owns_nothing() {
+    let dir = Dir::new();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    as_writer(&mut command, &dir.path(), 2, true);
+    let mut owner = command.spawn().unwrap();
+    let lines = BufReader::new(owner.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!({ lines }.any(|line| line == "ack 2"));
+    let Err(refused) = Store::open(&dir.path()) else { panic!("two owners") };
+    assert!(matches!(refused, OpenError::Locked(_, Some(pid)) if pid == owner.id()), "{refused}");
+    assert!(refused.to_string().contains(&owner.id().to_string()));
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let (store, _) = open(&dir.path()).unwrap();
+    assert_eq!(held(&store.book()), [1, 2]);
+    assert!(matches!(Store::open(&dir.path()), Err(OpenError::Locked(..))), "twice in one process");
+}
+
+#[test]
+fn what_is_read_is_what_was_written() {
+    let dir = Dir::new();
+    let (store, _) = open(&dir.path()).unwrap();
+    smol::block_on(store.change(|book| {
+        (1..=300).for_each(|n| approve(book, n));
+        book.remove(&key(300).device_id(), 5);
+        Ok::<_, Infallible>(())
+    }))
+    .unwrap();
+    let written = store.book();
+    drop(store);
+    assert_eq!(*open(&dir.path()).unwrap().0.book(), *written);
+}
