@@ -29,4 +29,7 @@ pub mod methods;
 
 pub mod gateway;
 
+pub mod client;
+pub mod import;
+
 pub mod cli;

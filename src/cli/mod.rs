@@ -1,8 +1,21 @@
 //! The command line: one file a command.
 
+mod args;
+mod call;
+mod devices;
 mod gateway;
+mod import;
+mod logs;
+mod table;
 
-use std::{ffi::OsString, fmt, process::ExitCode};
+use crate::client::{Fault, Target};
+use args::Args;
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 /// Why a command ends badly: what to tell, and the exit code.
 #[derive(Debug)]
@@ -24,6 +37,24 @@ impl Failure {
     pub fn usage(message: impl fmt::Display) -> Self {
         Self::new(2, format!("{message}\nTry: barnacle --help"))
     }
+
+    /// A call that came to nothing. Where the gateway refused, what is odd about the configuration here
+    /// may be why.
+    fn of(fault: Fault, target: &Target) -> Self {
+        let mut message = fault.to_string();
+        if matches!(fault, Fault::Refused(_)) {
+            target.notices.iter().for_each(|n| message.push_str(&format!("\nnote: {n}")));
+        }
+        Self::new(fault.exit_code(), message)
+    }
+}
+
+/// Prints `text`. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        done => done.map_err(|e| Failure::new(1, format!("standard output: {e}"))),
+    }
 }
 
 impl From<lexopt::Error> for Failure {
@@ -37,7 +68,15 @@ Barnacle: a gateway that stays attached.
 
 Usage: barnacle <command> [options]
 
-  gateway [run]     run the gateway (barnacle gateway --help)
+  gateway [run]     run the gateway
+  status            what it runs with
+  health            whether it is well
+  devices           who is paired, who waits: list, approve, reject, rename, rotate, revoke, remove, clear
+  import            bring paired devices over from OpenClaw
+  logs [-f]         its journal
+  call <method>     any method, answered as JSON
+
+  barnacle <command> --help says more of each.
 
   -V, --version     print the version
   -h, --help        print this
@@ -68,6 +107,12 @@ fn dispatch(args: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         }
         Some(Value(command)) => match command.to_str() {
             Some("gateway") => gateway::run(args),
+            Some("status") => call::status(Args::new(args)),
+            Some("health") => call::health(Args::new(args)),
+            Some("devices") => devices::run(Args::new(args)),
+            Some("import") => import::run(Args::new(args)),
+            Some("logs") => logs::run(Args::new(args)),
+            Some("call") => call::call(Args::new(args)),
             Some("help") => {
                 print!("{HELP}");
                 Ok(())

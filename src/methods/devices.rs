@@ -5,21 +5,14 @@
 
 use super::{
     Answer, Reply,
-    wire::{self, Paired, Requested},
+    wire::{self, Live, Paired},
 };
 use crate::{
     live::{Conn, Hub, wall_ms},
     protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope, Scopes},
-    store::{Book, Request, Via},
+    store::{Request, Unfit},
 };
-use nanoserde::SerJson;
 use std::rc::Rc;
-
-#[derive(SerJson)]
-struct List {
-    pending: Vec<Requested>,
-    paired: Vec<Paired>,
-}
 
 /// Whether `conn` may see and change `device`.
 pub fn reaches(conn: &Conn, device: &DeviceId) -> bool {
@@ -28,28 +21,7 @@ pub fn reaches(conn: &Conn, device: &DeviceId) -> bool {
 
 /// `device.pair.list`.
 pub fn list(hub: &Rc<Hub>, conn: &Conn) -> Json {
-    let book = hub.book();
-    let pending = book
-        .requests()
-        .iter()
-        .filter(|r| reaches(conn, &r.key.device_id()))
-        .map(|r| Requested::new(r, &r.id, book.device(&r.key.device_id()).is_some()))
-        .collect();
-    let mut paired: Vec<_> = book.devices().filter(|d| reaches(conn, &d.id())).collect();
-    paired.sort_by_key(|d| std::cmp::Reverse(d.approved_ms));
-    Json::of(&List { pending, paired: paired.into_iter().map(|d| Paired::new(hub, d)).collect() })
-}
-
-/// Finds a request by its own id, or by the device that made it.
-pub fn find(book: &Book, wanted: &str) -> Option<Rc<Request>> {
-    let by_id = book.requests().iter().find(|r| r.id.0 == wanted);
-    let device = || DeviceId::parse(wanted);
-    let of = |d: DeviceId| book.requests().iter().find(move |r| r.key.device_id() == d);
-    by_id.or_else(|| device().and_then(of)).cloned()
-}
-
-fn unknown_request(wanted: &str) -> ErrorShape {
-    ErrorShape::invalid(format!("unknown requestId: {wanted}; see barnacle devices list"))
+    wire::device_list(&hub.book(), |id| reaches(conn, id), |device| Live::of(hub, device))
 }
 
 /// `device.pair.approve`.
@@ -59,13 +31,11 @@ pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Ans
     let own = conn.device();
     let admin = conn.allows(Scope::Admin);
     let approved = hub.change(|book| {
-        let request = find(book, &wanted).ok_or_else(|| unknown_request(&wanted))?;
+        let request = book.find_request(&wanted)?;
         if let Some(why) = forbidden(&request, caller, own, admin) {
             return Err(ErrorShape::invalid(format!("device pairing approval denied: {why}")));
         }
-        book.take_request(&request.id);
-        let Request { key, role, scopes, ref display, .. } = *request;
-        book.approve(key, role, scopes, display, Via::Operator, wall_ms());
+        book.approve_request(&request, wall_ms());
         Ok(request)
     });
     let request = approved.await?;
@@ -79,8 +49,7 @@ pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Ans
     );
     hub.widen(&id);
     let book = hub.book();
-    let device = book.device(&id).map_or_else(Json::null, |d| Json::of(&Paired::new(hub, d)));
-    let payload = Json(format!(r#"{{"requestId":{},"device":{}}}"#, request.id.0.serialize_json(), device.0));
+    let payload = wire::approved(&request, book.device(&id).map(|d| Paired::new(d, Live::of(hub, d))));
     Ok(Reply::then(payload, move |hub| {
         hub.broadcast(Event::DevicePairResolved, &wire::resolved(&request.id, &id, "approved"));
     }))
@@ -106,7 +75,7 @@ pub async fn reject(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
     let wanted = params.str("requestId")?.to_owned();
     let conn = conn.clone();
     let rejected = hub.change(|book| {
-        let request = find(book, &wanted).ok_or_else(|| unknown_request(&wanted))?;
+        let request = book.find_request(&wanted)?;
         if !reaches(&conn, &request.key.device_id()) {
             return Err(ErrorShape::invalid("device pairing rejection denied: not the caller's own"));
         }
@@ -115,28 +84,23 @@ pub async fn reject(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
     });
     let request = rejected.await?;
     let id = request.key.device_id();
-    let payload = format!(r#"{{"requestId":{},"deviceId":"{id}"}}"#, request.id.0.serialize_json());
-    Ok(Reply::then(Json(payload), move |hub| {
+    Ok(Reply::then(wire::rejected(&request), move |hub| {
         hub.broadcast(Event::DevicePairResolved, &wire::resolved(&request.id, &id, "rejected"));
     }))
 }
 
 /// Reads `deviceId`, and checks that it is paired and within the caller's reach.
 pub fn target(hub: &Hub, conn: &Conn, params: &Params<'_>) -> Result<DeviceId, ErrorShape> {
-    let text = params.str("deviceId")?;
-    let known = DeviceId::parse(text).filter(|id| hub.book().device(id).is_some());
-    match known {
-        Some(id) if reaches(conn, &id) => Ok(id),
-        Some(_) => Err(ErrorShape::invalid(
-            "device management denied: a device without operator.admin manages only itself",
-        )),
-        None => Err(unknown_device(text)),
+    let id = hub.book().find_device(params.str("deviceId")?)?;
+    if reaches(conn, &id) {
+        return Ok(id);
     }
+    Err(ErrorShape::invalid("device management denied: a device without operator.admin manages only itself"))
 }
 
 /// The error for a device that is not in the book.
-pub fn unknown_device(id: impl std::fmt::Display) -> ErrorShape {
-    ErrorShape::invalid(format!("unknown deviceId: {id}; see barnacle devices list"))
+pub fn unknown_device(id: DeviceId) -> ErrorShape {
+    Unfit::NoDevice(id.to_string()).into()
 }
 
 /// `device.pair.remove`.
@@ -144,30 +108,17 @@ pub async fn remove(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
     let id = target(hub, conn, params)?;
     hub.change(|book| book.remove(&id, wall_ms()).ok_or_else(|| unknown_device(id))).await?;
     log::info!("device {} removed by {}", id.short(), conn.session().name());
-    Ok(Reply::then(Json(format!(r#"{{"deviceId":"{id}"}}"#)), move |hub| {
+    Ok(Reply::then(wire::removed(&id), move |hub| {
         hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));
         hub.close_device(&id, None, "device removed: pair it again with an operator's approval");
     }))
 }
 
-/// Longest label, characters; as `DevicePairRenameParams`.
-const LONGEST_LABEL: usize = 64;
-
 /// `device.pair.rename`.
 pub async fn rename(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let id = target(hub, conn, params)?;
-    let label = params.str("label")?.trim().to_owned();
-    if label.is_empty() || label.chars().count() > LONGEST_LABEL {
-        return Err(ErrorShape::invalid(format!(
-            "invalid device.pair.rename params: at /label: must have 1 to {LONGEST_LABEL} characters"
-        )));
-    }
-    let set = label.clone();
-    hub.change(|book| {
-        book.device_mut(&id).ok_or_else(|| unknown_device(id))?.label = Some(set);
-        Ok(())
-    })
-    .await?;
-    let payload = Json(format!(r#"{{"deviceId":"{id}","label":{}}}"#, label.serialize_json()));
+    let label = params.str("label")?.to_owned();
+    let label = hub.change(|book| Ok(book.rename(&id, &label)?)).await?;
+    let payload = wire::renamed(&id, &label);
     Ok(Reply::then(payload, |hub| hub.broadcast(Event::DevicePairChanged, &Json("{}".into()))))
 }

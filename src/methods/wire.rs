@@ -6,7 +6,7 @@
 use crate::{
     live::{Hub, wall_ms},
     protocol::{DeviceId, Json, RequestId, Role, Scopes},
-    store::{Device, Display, NodeRequest, Request, SetupCode, Surface},
+    store::{Book, Device, Display, NodeRequest, Request, SetupCode, Surface},
 };
 use nanoserde::SerJson;
 use std::collections::BTreeMap;
@@ -142,14 +142,34 @@ pub struct Paired {
     pendingNodeSurface: Option<NodePending>,
 }
 
-impl Paired {
-    /// The entry of `device`.
-    pub fn new(hub: &Hub, device: &Device) -> Self {
+/// What only a running gateway knows of a device.
+#[derive(Default)]
+pub struct Live {
+    /// What its newest connection says of itself: fresher than the book.
+    client: Option<Display>,
+    seen_ms: Option<u64>,
+    connected: bool,
+}
+
+impl Live {
+    /// What `hub` knows of `device`.
+    pub fn of(hub: &Hub, device: &Device) -> Self {
         let id = device.id();
         let conns = hub.conns_of(&id);
-        // What the newest connection says of itself is fresher than the book.
-        let d = conns.last().map_or_else(|| device.display.clone(), |c| c.session().client.clone());
-        let seen = if conns.is_empty() { hub.seen_ms(&id).or(device.seen_ms) } else { Some(wall_ms()) };
+        Self {
+            client: conns.last().map(|c| c.session().client.clone()),
+            seen_ms: if conns.is_empty() { hub.seen_ms(&id) } else { Some(wall_ms()) },
+            connected: !conns.is_empty(),
+        }
+    }
+}
+
+impl Paired {
+    /// The entry of `device`.
+    pub fn new(device: &Device, now: Live) -> Self {
+        let id = device.id();
+        let d = now.client.unwrap_or_else(|| device.display.clone());
+        let seen = now.seen_ms.or(device.seen_ms);
         let live: Vec<_> = device.grants.iter().filter(|g| g.revoked_ms.is_none()).collect();
         let scopes = live.iter().fold(Scopes::NONE, |all, g| all.union(g.scopes));
         Self {
@@ -174,7 +194,7 @@ impl Paired {
             approvedAtMs: device.approved_ms,
             lastSeenAtMs: seen,
             lastSeenReason: seen.map(|_| "connect"),
-            connected: !conns.is_empty(),
+            connected: now.connected,
             tokens: device
                 .grants
                 .iter()
@@ -233,6 +253,71 @@ impl NodePending {
             ts: request.created_ms,
         }
     }
+}
+
+#[derive(SerJson)]
+struct DeviceList {
+    pending: Vec<Requested>,
+    paired: Vec<Paired>,
+}
+
+/// The answer of `device.pair.list`: what of `book` the caller reaches, and what `live` knows of it.
+pub fn device_list(book: &Book, reaches: impl Fn(&DeviceId) -> bool, live: impl Fn(&Device) -> Live) -> Json {
+    let asked = book.requests().iter().map(|r| (r, r.key.device_id())).filter(|(_, id)| reaches(id));
+    let pending = asked.map(|(r, id)| Requested::new(r, &r.id, book.device(&id).is_some())).collect();
+    let mut paired: Vec<_> = book.devices().filter(|d| reaches(&d.id())).collect();
+    paired.sort_by_key(|d| std::cmp::Reverse(d.approved_ms));
+    Json::of(&DeviceList { pending, paired: paired.into_iter().map(|d| Paired::new(d, live(d))).collect() })
+}
+
+/// The answer of `device.pair.approve`.
+pub fn approved(request: &Request, device: Option<Paired>) -> Json {
+    let device = device.map_or_else(Json::null, |d| Json::of(&d));
+    Json(format!(r#"{{"requestId":{},"device":{}}}"#, request.id.0.serialize_json(), device.0))
+}
+
+/// The answer of `device.pair.reject`.
+pub fn rejected(request: &Request) -> Json {
+    let (request, device) = (request.id.0.serialize_json(), request.key.device_id());
+    Json(format!(r#"{{"requestId":{request},"deviceId":"{device}"}}"#))
+}
+
+/// The answer of `device.pair.remove`.
+pub fn removed(id: &DeviceId) -> Json {
+    Json(format!(r#"{{"deviceId":"{id}"}}"#))
+}
+
+/// The answer of `device.pair.rename`.
+pub fn renamed(id: &DeviceId, label: &str) -> Json {
+    Json(format!(r#"{{"deviceId":"{id}","label":{}}}"#, label.serialize_json()))
+}
+
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Rotated {
+    deviceId: String,
+    role: String,
+    token: Option<String>,
+    scopes: Vec<String>,
+    rotatedAtMs: u64,
+    tokenDelivery: &'static str,
+}
+
+/// The answer of `device.token.rotate`; `token` only for the device itself.
+pub fn rotated(id: &DeviceId, role: Role, scopes: Scopes, token: Option<String>, at_ms: u64) -> Json {
+    Json::of(&Rotated {
+        deviceId: id.to_string(),
+        role: role.to_string(),
+        tokenDelivery: if token.is_some() { "in-band" } else { "withheld-cross-device" },
+        token,
+        scopes: scopes.names(),
+        rotatedAtMs: at_ms,
+    })
+}
+
+/// The answer of `device.token.revoke`.
+pub fn revoked(id: &DeviceId, role: Role, at_ms: u64) -> Json {
+    Json(format!(r#"{{"deviceId":"{id}","role":"{role}","revokedAtMs":{at_ms}}}"#))
 }
 
 /// The payload of `node.pair.requested`.

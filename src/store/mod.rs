@@ -9,6 +9,7 @@ mod book;
 pub mod codec;
 mod commit;
 mod key;
+mod manage;
 mod open;
 
 pub use book::{
@@ -16,4 +17,5 @@ pub use book::{
 };
 pub use commit::{ChangeError, DiskError, Store};
 pub use key::Key;
+pub use manage::{GRACE_MS, Unfit};
 pub use open::{Notice, OpenError};

@@ -1,0 +1,92 @@
+//! `barnacle logs`: the gateway's journal.
+
+use super::{
+    Failure,
+    args::{Args, OPTIONS, Word},
+    print,
+    table::plain,
+};
+use crate::{
+    client::{Client, Fault},
+    protocol::{Fields, Scope},
+};
+use miniserde::json::Value;
+use std::time::Duration;
+
+const HELP: &str = "\
+Print the last lines of the gateway's journal.
+
+Usage: barnacle logs [-f] [-n <lines>] [options]
+
+  -f, --follow           go on with what comes, through restarts of the gateway
+  -n, --limit <lines>    how many lines [200]
+";
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs `barnacle logs`.
+pub fn run(mut args: Args) -> Result<(), Failure> {
+    let (mut follow, mut limit) = (false, 200u32);
+    while let Some(word) = args.next()? {
+        match word {
+            Word::Flag(name) if name == "f" || name == "follow" => follow = true,
+            Word::Flag(name) if name == "n" || name == "limit" => {
+                let text = args.value()?;
+                let bad = || Failure::usage(format!("-n {text}: must be a number from 1 to 5000"));
+                limit = text.parse().ok().filter(|n| (1..=5000).contains(n)).ok_or_else(bad)?;
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    if args.help {
+        return print(&format!("{HELP}{OPTIONS}"));
+    }
+    let target = args.target()?;
+    let scopes = [Scope::Read].into_iter().collect();
+    let mut cursor = None;
+    loop {
+        let seen = cursor.is_some();
+        let done = Client::connect(&target, scopes).and_then(|mut client| {
+            loop {
+                client.renew_deadline();
+                let from = cursor.map(|c| format!(r#","cursor":{c}"#)).unwrap_or_default();
+                let answer = client.call("logs.tail", &format!(r#"{{"limit":{limit}{from}}}"#))?;
+                let (text, next) = lines(&answer, args.json);
+                if let Err(e) = print(&text) {
+                    return Ok(Err(e));
+                }
+                if !follow {
+                    return Ok(Ok(()));
+                }
+                cursor = next.or(cursor);
+                std::thread::sleep(PAUSE);
+            }
+        });
+        match done {
+            Ok(end) => return end,
+            Err(e) if follow && (seen || cursor.is_some()) && passing(&e) => std::thread::sleep(PAUSE),
+            Err(e) => return Err(Failure::of(e, &target)),
+        }
+    }
+}
+
+/// Whether the gateway is merely restarting.
+fn passing(e: &Fault) -> bool {
+    matches!(e, Fault::Unreachable(..) | Fault::Closed(..))
+        || matches!(e, Fault::Refused(said) | Fault::Failed(said) if said.code == "UNAVAILABLE")
+}
+
+/// What to print of an answer of `logs.tail`, and where the next goes on.
+fn lines(answer: &str, json: bool) -> (String, Option<u64>) {
+    let value: Value = miniserde::json::from_str(answer).unwrap_or_default();
+    let Some(tail) = Fields::of(&value) else { return (String::new(), None) };
+    let cursor = tail.u64("cursor");
+    let lines = tail.strs("lines");
+    let text = match json {
+        true if lines.is_empty() => String::new(),
+        true => format!("{answer}\n"),
+        false => lines.iter().map(|line| plain(line) + "\n").collect(),
+    };
+    (text, cursor)
+}

@@ -1,0 +1,31 @@
+//! The key this host's command line signs with where it needs a device: 32 random bytes in `cli.key`.
+//!
+//! No token is kept beside it: the key alone gets a paired device in.
+
+use super::Fault;
+use crate::{auth::identity::Identity, store::atomic};
+use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path};
+
+/// Reads the key in `dir`, or makes it.
+pub fn load_or_create(dir: &Path) -> Result<Identity, Fault> {
+    let path = dir.join("cli.key");
+    let fault = |why: String| Fault::Key(path.clone(), why);
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let seed = <[u8; 32]>::try_from(bytes);
+            let mend = format!("it is no key of 32 bytes; have a new one made: rm {}", path.display());
+            return seed.map(|seed| Identity::from_seed(&seed)).map_err(|_| fault(mend));
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(fault(e.to_string())),
+    }
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| fault(e.to_string()))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .and_then(|()| atomic::replace(&path, &seed, 0o600))
+        .map_err(|e| fault(e.to_string()))?;
+    Ok(Identity::from_seed(&seed))
+}

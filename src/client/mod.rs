@@ -1,0 +1,205 @@
+//! A client of a gateway, for the command line: one connection, one request at a time, blocking.
+//!
+//! [`Target`] says where the gateway is and what to show it, [`Client`] connects and calls. On this host
+//! it comes without a device, as OpenClaw's own CLI does; elsewhere, or where that is refused, it signs
+//! with a key of its own ([`identity`]). Where no gateway runs at all, [`Offline`] answers the
+//! `device.*` methods from the store. Source: `docs/gateway/protocol/handshake.md`.
+
+mod fault;
+mod identity;
+mod offline;
+mod socket;
+mod target;
+
+pub use fault::{Fault, Said};
+pub use offline::{Offline, open as open_store};
+pub use target::{BadTarget, Options, Target, Url};
+
+use crate::{
+    auth::{
+        identity::Identity,
+        payload::{Payload, Version},
+    },
+    protocol::{DeviceId, Fields, PROTOCOL_MAX, PROTOCOL_MIN, Scopes, base64url_encode, raw_member},
+};
+use miniserde::json::Value;
+use nanoserde::SerJson;
+use socket::Socket;
+
+/// The name and mode OpenClaw's CLI goes by.
+const NAME: &str = "cli";
+
+/// An attached connection.
+pub struct Client<'t> {
+    target: &'t Target,
+    socket: Socket,
+    asked: Scopes,
+    device: Option<DeviceId>,
+    next_id: u64,
+}
+
+impl<'t> Client<'t> {
+    /// Attaches as an operator with `scopes`.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn connect(target: &'t Target, scopes: Scopes) -> Result<Self, Fault> {
+        if !target.url.is_loopback() {
+            let own = identity::load_or_create(&target.dir)?;
+            return Self::attach(target, scopes, Some(&own));
+        }
+        match Self::attach(target, scopes, None) {
+            // The secret was not enough; a device that is paired needs none.
+            Err(Fault::Refused(said)) if said.code != "UNAVAILABLE" => {
+                let Ok(own) = identity::load_or_create(&target.dir) else { return Err(Fault::Refused(said)) };
+                Self::attach(target, scopes, Some(&own))
+            }
+            other => other,
+        }
+    }
+
+    fn attach(target: &'t Target, scopes: Scopes, own: Option<&Identity>) -> Result<Self, Fault> {
+        let socket = Socket::open(&target.url, target.timeout)?;
+        let device = own.map(|own| own.public_key().device_id());
+        let mut client = Self { target, socket, asked: scopes, device, next_id: 1 };
+        let challenge = client.socket.frame_where(|f| f.str("event") == Some("connect.challenge"))?;
+        let (nonce, ts) = challenge.payload(|p| (p.text("nonce").to_owned(), p.u64("ts").unwrap_or(0)));
+        let params = connect_params(target, scopes, own, &nonce, ts);
+        match client.call("connect", &params) {
+            Ok(_) => Ok(client),
+            Err(Fault::Failed(said)) => Err(Fault::Refused(said)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Calls `method` with `params`, a JSON object; the answer is the payload as it came.
+    ///
+    /// # Errors
+    /// [`Fault`]; [`Fault::Failed`] where the gateway said no.
+    pub fn call(&mut self, method: &str, params: &str) -> Result<String, Fault> {
+        let id = self.next_id.to_string();
+        self.next_id += 1;
+        let method = method.to_owned().serialize_json();
+        self.socket.send(format!(r#"{{"type":"req","id":"{id}","method":{method},"params":{params}}}"#))?;
+        let answer = self.socket.frame_where(|f| f.str("type") == Some("res") && f.str("id") == Some(&id))?;
+        match Fields::of(&answer.value) {
+            Some(f) if f.is("ok") => Ok(raw_member(&answer.text, "payload").unwrap_or("null").into()),
+            Some(f) => Err(Fault::Failed(Box::new(Said::of(f.object("error"))))),
+            None => Err(Fault::NotGateway(self.target.url.to_string(), "it answers no object".into())),
+        }
+    }
+
+    /// Sees to it that the connection asked for `scopes`: attaches anew if it did not.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn ask_for(&mut self, scopes: Scopes) -> Result<(), Fault> {
+        if !self.asked.covers(scopes) {
+            *self = Self::connect(self.target, scopes)?;
+        }
+        Ok(())
+    }
+
+    /// The device it attached as.
+    pub fn device(&self) -> Option<DeviceId> {
+        self.device
+    }
+
+    /// Lets the next calls take as long again as the first could.
+    pub fn renew_deadline(&mut self) {
+        self.socket.renew(self.target.timeout);
+    }
+}
+
+/// A frame: as text, and parsed.
+struct Frame {
+    text: String,
+    value: Value,
+}
+
+impl Frame {
+    fn payload<T: Default>(&self, read: impl FnOnce(Fields<'_>) -> T) -> T {
+        Fields::of(&self.value).and_then(|f| f.object("payload")).map(read).unwrap_or_default()
+    }
+}
+
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct ConnectParams {
+    minProtocol: u64,
+    maxProtocol: u64,
+    client: Me,
+    caps: Vec<String>,
+    role: &'static str,
+    scopes: Vec<String>,
+    auth: Option<Auth>,
+    device: Option<Device>,
+}
+
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Me {
+    id: &'static str,
+    version: &'static str,
+    platform: &'static str,
+    deviceFamily: &'static str,
+    mode: &'static str,
+}
+
+#[derive(SerJson)]
+struct Auth {
+    token: Option<String>,
+    password: Option<String>,
+}
+
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Device {
+    id: String,
+    publicKey: String,
+    signature: String,
+    signedAt: u64,
+    nonce: String,
+}
+
+fn connect_params(target: &Target, scopes: Scopes, own: Option<&Identity>, nonce: &str, ts: u64) -> String {
+    let names = scopes.names();
+    let token = target.token.as_ref().map(|t| t.reveal().to_owned());
+    let password = target.password.as_ref().map(|p| p.reveal().to_owned());
+    let device = own.map(|own| {
+        let (key, id) = (own.public_key(), own.public_key().device_id().to_string());
+        let payload = Payload {
+            device_id: &id,
+            client_id: NAME,
+            client_mode: NAME,
+            role: "operator",
+            scopes: &names.iter().map(String::as_str).collect::<Vec<_>>(),
+            // The gateway's own time: this host's clock may be years off.
+            signed_at: ts,
+            nonce,
+            platform: "",
+            device_family: "",
+        };
+        // Every gateway since 2026.2 reads version 2, those before 2026.2.24 nothing else.
+        let signature = own.sign(&payload.text(Version::V2, token.as_deref().unwrap_or_default()));
+        let key = base64url_encode(&key.0);
+        Device { id: id.clone(), publicKey: key, signature, signedAt: ts, nonce: nonce.into() }
+    });
+    ConnectParams {
+        minProtocol: PROTOCOL_MIN,
+        maxProtocol: PROTOCOL_MAX,
+        client: Me {
+            id: NAME,
+            version: env!("CARGO_PKG_VERSION"),
+            platform: std::env::consts::OS,
+            deviceFamily: "Linux",
+            mode: NAME,
+        },
+        caps: Vec::new(),
+        role: "operator",
+        scopes: names,
+        auth: (token.is_some() || password.is_some()).then_some(Auth { token, password }),
+        device,
+    }
+    .serialize_json()
+}

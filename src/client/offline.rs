@@ -1,0 +1,144 @@
+//! The `device.*` methods where no gateway runs: answered from the store, which is locked meanwhile.
+
+use super::{Fault, Said, Target};
+use crate::{
+    live::wall_ms,
+    methods::wire::{self, Live, Paired},
+    protocol::{ErrorShape, Json, Params, RequestFrame, Role, Scopes},
+    store::{Book, ChangeError, GRACE_MS, OpenError, Store, Unfit},
+};
+use std::path::{Path, PathBuf};
+
+/// The store of a gateway that does not run.
+pub struct Offline {
+    store: Store,
+    changed: bool,
+}
+
+impl Offline {
+    /// Opens the store that the gateway of `target` would use. `None` where there is none, or the target
+    /// is not this host's own gateway.
+    ///
+    /// # Errors
+    /// [`Fault::Store`], for one that a gateway holds, with its process id.
+    pub fn open(target: &Target) -> Result<Option<Self>, Fault> {
+        let dir = &target.dir;
+        let exists = ["tokens.bin", "tokens.bin.prev"].iter().any(|name| dir.join(name).exists());
+        if !target.own || !exists {
+            return Ok(None);
+        }
+        let store = open(dir).map_err(|e| match e {
+            OpenError::Locked(dir, pid) => Fault::Store(format!(
+                "nobody listens at {}, yet {} uses {}: name its port with --url ws://127.0.0.1:<port>",
+                target.url,
+                process(pid),
+                dir.display()
+            )),
+            e => Fault::Store(e.to_string()),
+        })?;
+        Ok(Some(Self { store, changed: false }))
+    }
+
+    /// What was changed, if anything was.
+    pub fn changed(&self) -> Option<PathBuf> {
+        self.changed.then(|| self.store.dir().join("tokens.bin"))
+    }
+
+    /// Answers `method` as the gateway would.
+    ///
+    /// # Errors
+    /// [`Fault::Failed`].
+    pub fn call(&mut self, method: &str, params: &str) -> Result<String, Fault> {
+        let frame = format!(r#"{{"type":"req","id":"1","method":"{method}","params":{params}}}"#);
+        let answer = match RequestFrame::parse(&frame) {
+            Ok(request) => self.answer(method, &request.params()),
+            Err((why, _)) => Err(ErrorShape::invalid(why.to_string())),
+        };
+        answer.map(|json| json.0).map_err(|e| {
+            let hint = e.details().and_then(|d| d.hint.clone());
+            Fault::Failed(Box::new(Said { code: String::new(), message: e.message().into(), hint }))
+        })
+    }
+
+    fn answer(&mut self, method: &str, params: &Params<'_>) -> Result<Json, ErrorShape> {
+        let now = wall_ms();
+        let device =
+            || -> Result<_, ErrorShape> { Ok(self.store.book().find_device(params.str("deviceId")?)?) };
+        let role = || -> Result<Role, ErrorShape> {
+            let word = params.str("role")?;
+            let unknown = || ErrorShape::invalid(format!("role must be operator or node, not {word}"));
+            Role::parse(word).ok_or_else(unknown)
+        };
+        match method {
+            "device.pair.list" => Ok(wire::device_list(&self.store.book(), |_| true, |_| Live::default())),
+            "device.pair.approve" => {
+                let wanted = params.str("requestId")?;
+                let request = self.change(|book| {
+                    let request = book.find_request(wanted)?;
+                    book.approve_request(&request, now);
+                    Ok(request)
+                })?;
+                let book = self.store.book();
+                let device = book.device(&request.key.device_id());
+                Ok(wire::approved(&request, device.map(|d| Paired::new(d, Live::default()))))
+            }
+            "device.pair.reject" => {
+                let wanted = params.str("requestId")?;
+                let request = self.change(|book| {
+                    let request = book.find_request(wanted)?;
+                    book.take_request(&request.id);
+                    Ok(request)
+                })?;
+                Ok(wire::rejected(&request))
+            }
+            "device.pair.remove" => {
+                let id = device()?;
+                let removed =
+                    self.change(|book| book.remove(&id, now).ok_or(Unfit::NoDevice(id.to_string())));
+                removed.map(|_| wire::removed(&id))
+            }
+            "device.pair.rename" => {
+                let (id, label) = (device()?, params.str("label")?);
+                let label = self.change(|book| book.rename(&id, label))?;
+                Ok(wire::renamed(&id, &label))
+            }
+            "device.token.rotate" => {
+                let (id, role) = (device()?, role()?);
+                let scopes = params.value("scopes").map(|_| params.strs("scopes")).transpose()?;
+                let scopes = scopes.map(Scopes::from_names);
+                // No gateway has loaded the book: its day of grace begins when one does.
+                let (scopes, _) = self.change(|book| book.rotate(&id, role, scopes, now, GRACE_MS))?;
+                Ok(wire::rotated(&id, role, scopes, None, now))
+            }
+            "device.token.revoke" => {
+                let (id, role) = (device()?, role()?);
+                let at = self.change(|book| book.revoke(&id, role, now))?;
+                Ok(wire::revoked(&id, role, at))
+            }
+            other => Err(ErrorShape::invalid(format!("{other} needs a running gateway"))),
+        }
+    }
+
+    fn change<T>(&mut self, change: impl FnOnce(&mut Book) -> Result<T, Unfit>) -> Result<T, ErrorShape> {
+        match smol::block_on(self.store.change(change)) {
+            Ok(value) => {
+                self.changed = true;
+                Ok(value)
+            }
+            Err(ChangeError::Refused(unfit)) => Err(unfit.into()),
+            Err(ChangeError::Disk(e)) => Err(ErrorShape::invalid(e.to_string())),
+        }
+    }
+}
+
+/// Opens the store in `dir`; what is to be said of it goes to stderr.
+pub fn open(dir: &Path) -> Result<Store, OpenError> {
+    let (store, notices) = Store::open(dir)?;
+    notices.iter().for_each(|n| eprintln!("barnacle: {n}"));
+    Ok(store)
+}
+
+/// The words for who holds a lock.
+fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
+}

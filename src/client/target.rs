@@ -1,0 +1,238 @@
+//! Where the gateway is, and what to show it.
+//!
+//! The URL: `--url`, else `gateway.remote.url` where `gateway.mode` is `remote`, else this host and its
+//! port. The secret: the command line, then the environment, then `gateway.remote.token` for a URL that
+//! was named, then what the config says of this host's own gateway; that last one is shown to loopback
+//! only, since it is no other host's business.
+
+use crate::config::{Env, Flags, Kind, Mode, Paths, Secret, Settings, Source, StartError};
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
+
+/// What the command line says of the gateway to call.
+#[derive(Default)]
+pub struct Options {
+    /// `--url`.
+    pub url: Option<String>,
+    /// `--token`.
+    pub token: Option<Secret>,
+    /// `--password`.
+    pub password: Option<Secret>,
+    /// `--timeout`.
+    pub timeout: Option<Duration>,
+}
+
+/// How long everything may take, unless `--timeout` says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A gateway to call.
+pub struct Target {
+    /// Where.
+    pub url: Url,
+    /// Whether nobody named it: it is the gateway of this host and this state directory.
+    pub own: bool,
+    /// The shared or device token to show.
+    pub token: Option<Secret>,
+    /// The password to show.
+    pub password: Option<Secret>,
+    /// How long everything may take.
+    pub timeout: Duration,
+    /// Barnacle's state directory.
+    pub dir: PathBuf,
+    /// Where everything else is.
+    pub paths: Paths,
+    /// What is odd about the configuration, a line each.
+    pub notices: Vec<String>,
+}
+
+/// Why there is no gateway to call.
+#[derive(Debug)]
+pub enum BadTarget {
+    /// The URL was typed so.
+    Typed(BadUrl),
+    /// `gateway.remote.url` of the config.
+    Configured(BadUrl),
+    /// The environment makes no sense.
+    Settings(StartError),
+}
+
+impl BadTarget {
+    /// 2 for the command line, 78 for the configuration.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Typed(_)) { 2 } else { 78 }
+    }
+}
+
+impl fmt::Display for BadTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Typed(e) => e.fmt(f),
+            Self::Configured(e) => write!(f, "gateway.remote.url: {e}"),
+            Self::Settings(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BadTarget {}
+
+impl Target {
+    /// Finds the gateway that `options` and the configuration mean.
+    ///
+    /// # Errors
+    /// [`BadTarget`].
+    pub fn find(env: &Env, options: Options) -> Result<Self, BadTarget> {
+        let flags = Flags { allow_unconfigured: true, ..Flags::default() };
+        let settings = Settings::resolve(env, &flags).map_err(BadTarget::Settings)?;
+        let config = &settings.config;
+        let remote = config.remote.url.as_deref().filter(|_| config.mode == Some(Mode::Remote));
+        let url = match (&options.url, remote) {
+            (Some(url), _) => Url::parse(url).map_err(BadTarget::Typed)?,
+            (None, Some(url)) => Url::parse(url).map_err(BadTarget::Configured)?,
+            (None, None) => Url::local(settings.port),
+        };
+        let named = options.url.is_some() || remote.is_some();
+        let (mut token, mut password) = (options.token, options.password);
+        if token.is_none() && password.is_none() {
+            let kind = settings.credentials.kind;
+            let secret = match settings.credentials.active.clone() {
+                Some((secret, Source::Env(_) | Source::DotEnv(..))) => Some((secret, kind)),
+                active => {
+                    let remote = config.remote.token.given().filter(|_| named);
+                    let own = active.filter(|_| url.is_loopback());
+                    remote.map(|s| (s.clone(), Kind::Token)).or(own.map(|(secret, _)| (secret, kind)))
+                }
+            };
+            match secret {
+                Some((secret, Kind::Token)) => token = Some(secret),
+                Some((secret, Kind::Password)) => password = Some(secret),
+                None => {}
+            }
+        }
+        Ok(Self {
+            url,
+            own: !named,
+            token,
+            password,
+            timeout: options.timeout.unwrap_or(TIMEOUT),
+            notices: settings.lines().collect(),
+            dir: settings.paths.barnacle_dir.clone(),
+            paths: settings.paths,
+        })
+    }
+}
+
+/// A gateway's URL: `ws://host:port/path`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Url {
+    host: String,
+    port: u16,
+    path: String,
+}
+
+/// Why a text is no URL of a gateway that can be called.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BadUrl {
+    /// It asks for TLS.
+    Tls(String),
+    /// It is none at all.
+    Shape(String),
+}
+
+impl fmt::Display for BadUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls(url) => write!(
+                f,
+                "{url}: this version of Barnacle has no TLS. Open a tunnel, ssh -N -L 18790:127.0.0.1:18789 \
+                 <user>@<host>, and call it: --url ws://127.0.0.1:18790"
+            ),
+            Self::Shape(url) => write!(f, "{url}: must be ws://<host>:<port>"),
+        }
+    }
+}
+
+impl Url {
+    /// Reads `ws://…` or `http://…`.
+    ///
+    /// # Errors
+    /// [`BadUrl`].
+    pub fn parse(text: &str) -> Result<Self, BadUrl> {
+        let bad = || BadUrl::Shape(text.into());
+        let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "ws" | "http" => {}
+            "wss" | "https" => return Err(BadUrl::Tls(text.into())),
+            _ => return Err(bad()),
+        }
+        let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(v6) => {
+                let (host, rest) = v6.split_once(']').ok_or_else(bad)?;
+                (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or_else(bad)?) })
+            }
+            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        };
+        let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
+        if host.is_empty() || !host.chars().all(fits) || path.contains(char::is_whitespace) {
+            return Err(bad());
+        }
+        let port = port.map_or(Some(80), |p| p.parse().ok()).filter(|p| *p > 0).ok_or_else(bad)?;
+        let path = if path.starts_with('/') { path.into() } else { format!("/{path}") };
+        Ok(Self { host: host.into(), port, path })
+    }
+
+    /// The gateway of this host at `port`.
+    pub fn local(port: u16) -> Self {
+        Self { host: "127.0.0.1".into(), port, path: "/".into() }
+    }
+
+    /// The host's name or address.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether it names this host's loopback.
+    pub fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.path == "/" { "" } else { &self.path };
+        match self.host.contains(':') {
+            true => write!(f, "ws://[{}]:{}{path}", self.host, self.port),
+            false => write!(f, "ws://{}:{}{path}", self.host, self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for (text, whole) in [
+            ("ws://pi:18789", Ok("ws://pi:18789")),
+            ("HTTP://127.0.0.1:1/gateway?x#token=y", Ok("ws://127.0.0.1:1/gateway?x")),
+            ("ws://[::1]:2/", Ok("ws://[::1]:2")),
+            ("ws://pi", Ok("ws://pi:80")),
+            ("pi:18789", Err(BadUrl::Shape("pi:18789".into()))),
+            ("ws://a@pi:1", Err(BadUrl::Shape("ws://a@pi:1".into()))),
+            ("ws://pi:0", Err(BadUrl::Shape("ws://pi:0".into()))),
+            ("wss://pi", Err(BadUrl::Tls("wss://pi".into()))),
+        ] {
+            assert_eq!(Url::parse(text).map(|u| u.to_string()), whole.map(String::from), "{text}");
+        }
+        let loopback = |text| Url::parse(text).is_ok_and(|u| u.is_loopback());
+        assert!(loopback("ws://localhost:1") && loopback("ws://127.9.9.9:1") && loopback("ws://[::1]:1"));
+        assert!(!loopback("ws://127.0.0.1.evil.example:1") && !loopback("ws://10.0.0.1:1"));
+    }
+}
