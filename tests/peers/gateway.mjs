@@ -3,7 +3,7 @@
 // `openclaw.json` names the tap's port and the gateway is started with `--port`, so that a client that
 // reads the same config file (the CLI does) passes through the tap. Set BARNACLE_BIN to run another
 // binary: the suites were first proven against OpenClaw itself, through a wrapper of two lines. Nothing
-// sleeps: readiness is the first `connect.challenge`, the end is the process's exit.
+// sleeps: readiness is the first answer to a `connect`, the end is the process's exit.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -17,6 +17,10 @@ export const here = path.dirname(fileURLToPath(import.meta.url));
 const binary = process.env.BARNACLE_BIN ?? path.join(here, '../../target/quick/barnacle');
 /** What a gateway may take to listen. OpenClaw needs seconds, Barnacle milliseconds. */
 const READY_MS = 60_000;
+
+// A suite that dies takes its gateways with it.
+const children = new Set();
+process.once('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 
 export async function freePort() {
   const probe = net.createServer();
@@ -73,9 +77,15 @@ export class Gateway {
     this.child = spawn(binary, ['gateway', 'run', '--port', String(this.realPort)], {
       env: this.env(env), stdio: ['ignore', this.log, this.log],
     });
-    this.exited = new Promise((ok) => this.child.once('exit', (code, signal) => ok({ code, signal })));
-    this.child.once('error', (error) => fs.writeSync(this.log, `${error}\n`));
-    await until(`the gateway to listen\n${this.tail()}`, () => challenge(this.realPort), READY_MS);
+    const child = this.child;
+    children.add(child);
+    this.exited = new Promise((ok, no) => {
+      child.once('exit', (code, signal) => { children.delete(child); ok({ code, signal }); });
+      child.once('error', no);
+    });
+    const gone = this.exited.then((how) => { throw new Error(`the gateway went: ${JSON.stringify(how)}\n${this.tail()}`); });
+    gone.catch(() => {});
+    await Promise.race([gone, until('the gateway to listen', () => answers(this.realPort), READY_MS)]);
   }
 
   async stop(signal = 'SIGTERM') {
@@ -112,13 +122,18 @@ export class Gateway {
   }
 }
 
-/** Resolves with true once a WebSocket at `port` says `connect.challenge`. */
-function challenge(port) {
+/** Resolves with true once the gateway at `port` gives `connect` an answer other than "not yet". */
+function answers(port) {
   return new Promise((ok, no) => {
     const ws = new WebSocket(`ws://127.0.0.1:${port}`);
-    ws.once('message', (data) => { ok(String(data).includes('connect.challenge')); ws.terminate(); });
+    const client = { id: 'test', version: '1', platform: 'linux', mode: 'test' };
+    ws.on('message', (data) => {
+      const frame = JSON.parse(String(data));
+      if (frame.type === 'event') ws.send(JSON.stringify({ type: 'req', id: '1', method: 'connect', params: { minProtocol: 4, maxProtocol: 4, client } }));
+      else { ok(frame.error?.code !== 'UNAVAILABLE'); ws.terminate(); }
+    });
     ws.once('error', no);
-    ws.once('close', () => no(new Error('closed before the challenge')));
+    ws.once('close', () => no(new Error('closed before an answer')));
   });
 }
 
@@ -133,4 +148,19 @@ export function run(program, args, env, ms = 60_000) {
     child.once('error', no);
     child.once('close', (code, signal) => { clearTimeout(late); ok({ code: code ?? signal, out, err }); });
   });
+}
+
+/** Runs the `openclaw` CLI in the gateway's home. `which`: `.` is 2026.9.6, `legacy` is 2026.2.17. */
+export async function openclaw(g, args, which = '.', env = {}) {
+  const entry = path.join(here, which, 'node_modules/openclaw/openclaw.mjs');
+  const r = await run(process.execPath, [entry, ...args], g.env(env));
+  r.json = () => JSON.parse(r.out.slice(r.out.search(/^[{[]/m)));
+  return r;
+}
+
+/** As `openclaw`, and the exit code has to be 0. */
+export async function openclawOk(g, args, which, env) {
+  const r = await openclaw(g, args, which, env);
+  if (r.code !== 0) throw new Error(`openclaw ${args.join(' ')}: exit ${r.code}\n${r.out}\n${r.err}\n${g.tail()}`);
+  return r;
 }

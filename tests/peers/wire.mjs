@@ -9,6 +9,9 @@ export const OPERATOR = ['operator.admin', 'operator.read', 'operator.write', 'o
 
 const url64 = (bytes) => Buffer.from(bytes).toString('base64url');
 
+/** Headers of a client that is not on this host, as a proxy would pass it on. */
+export const AFAR = { 'X-Forwarded-For': '203.0.113.7' };
+
 /** A new Ed25519 device. */
 export function newDevice() {
   const { publicKey, privateKey } = crypto.generateKeyPairSync('ed25519');
@@ -24,10 +27,10 @@ export function newDevice() {
 
 /**
  * Connects and answers the challenge. `o`: {device, token, deviceToken, role, scopes, client, commands,
- * protocol: [min, max], origin, twist(params, nonce)}. Resolves, also when refused, with a `Session`.
+ * protocol: [min, max], origin, headers, twist(params, nonce)}. Resolves, also when refused, with a `Session`.
  */
 export async function connect(url, o = {}) {
-  const s = new Session(url, o.origin);
+  const s = new Session(url, o);
   const { nonce, ts } = await s.challenge;
   const client = { id: 'cli', version: '1.0.0', platform: 'linux', mode: 'cli', ...o.client };
   const role = o.role ?? 'operator', scopes = o.scopes ?? (role === 'node' ? [] : OPERATOR);
@@ -51,10 +54,10 @@ export async function connect(url, o = {}) {
 }
 
 class Session {
-  constructor(url, origin) {
+  constructor(url, { origin, headers }) {
     this.events = [];
     this.waiting = new Map();
-    this.ws = new WebSocket(url, origin ? { origin } : {});
+    this.ws = new WebSocket(url, { origin, headers });
     this.closed = new Promise((ok) => this.ws.once('close', (code, reason) => ok({ code, reason: String(reason) })));
     this.challenge = new Promise((ok, no) => {
       this.heard = (event) => { if (event.event === 'connect.challenge') ok(event.payload); };
@@ -79,6 +82,7 @@ class Session {
   send(method, params) {
     const id = crypto.randomUUID();
     return new Promise((ok, no) => {
+      if (this.closedWith) return no(Object.assign(new Error(`closed: ${this.closedWith.code} ${this.closedWith.reason}`), this.closedWith));
       this.waiting.set(id, { ok, no });
       this.ws.send(JSON.stringify({ type: 'req', id, method, params }));
     }).finally(() => this.waiting.delete(id));
