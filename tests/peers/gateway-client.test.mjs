@@ -22,7 +22,7 @@ function peer(o = {}) {
   const p = { identity, store, hellos: [], errors: [], closes: [], paused: [], erased: 0 };
   const key = ({ deviceId, role }) => `${deviceId}:${role}`;
   p.client = new GatewayClient({
-    url: g.url, clientName: 'gateway-client', mode: 'backend', deviceIdentity: identity,
+    url: g.url, clientName: 'cli', mode: 'cli', deviceIdentity: identity,
     scopes: ['operator.read', 'operator.write'], ...o.options,
     hostDeps: {
       signDevicePayload: (pem, payload) => crypto.sign(null, Buffer.from(payload), pem).toString('base64url'),
