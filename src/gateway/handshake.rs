@@ -82,6 +82,12 @@ async fn handshake(
     if request.method != "connect" {
         return Err(refuse(Refusal::NotConnect));
     }
+    // Some clients erase their token at any refused connect, so a gateway that stops refuses none: it
+    // closes without an answer, and the client knocks at the next one.
+    if hub.is_leaving() {
+        wire.close(1012, "gateway stopping");
+        return Err(None);
+    }
     let connect = Connect::read(&request.params()).map_err(|f| refuse(Refusal::Params(f.0)))?;
     let conn = admit(hub, wire, peer, nonce, &connect, &request.id).await.map_err(refuse)?;
     Ok(conn)
@@ -128,9 +134,6 @@ async fn admit(
     connect: &Connect,
     request_id: &str,
 ) -> Result<Rc<Conn>, Refusal> {
-    if hub.is_leaving() {
-        return Err(Refusal::Later { why: "gateway stopping".into(), after_ms: 1000 });
-    }
     let (min, max) = (connect.min_protocol, connect.max_protocol);
     if min > PROTOCOL_MAX || max < PROTOCOL_MIN || min > max {
         return Err(Refusal::Protocol { min, max });
