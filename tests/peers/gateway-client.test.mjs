@@ -19,7 +19,7 @@ afterEach(() => admin.ws.terminate());
 function peer(o = {}) {
   const identity = o.identity ?? newDevice();
   const store = o.store ?? new Map();
-  const p = { identity, store, hellos: [], errors: [], closes: [], paused: [], erased: 0 };
+  const p = { identity, store, hellos: [], errors: [], closes: [], paused: [], gaps: [], erased: 0 };
   const key = ({ deviceId, role }) => `${deviceId}:${role}`;
   p.client = new GatewayClient({
     url: g.url, clientName: 'cli', mode: 'cli', deviceIdentity: identity,
@@ -36,6 +36,7 @@ function peer(o = {}) {
     onConnectError: (error) => p.errors.push(error),
     onClose: (code, reason) => p.closes.push({ code, reason }),
     onReconnectPaused: (info) => p.paused.push(info),
+    onGap: (gap) => p.gaps.push(gap),
     onEvent: (event) => o.onEvent?.(p, event),
   });
   p.role = o.options?.role ?? 'operator';
@@ -77,7 +78,7 @@ describe('as operator', () => {
       await g.restart(signal);
       await p.attached(2);
       assert.equal((await p.client.request('health', {})).ok, true);
-      assert.deepEqual([p.erased, p.paused.length], [0, 0]);
+      assert.deepEqual([p.erased, p.paused, p.gaps], [0, [], []]);
       await p.client.stopAndWait();
     });
   }

@@ -7,13 +7,13 @@
 // definition; a refused connect against the protocol's lists of codes and next steps. Prints what it saw by
 // kind, and exits with 1 at any violation, or when it saw too little to mean anything.
 import fs from 'node:fs';
-import { createRequire } from 'node:module';
+import path from 'node:path';
 import Ajv from 'ajv';
 import { ConnectErrorDetailCodes } from '@openclaw/gateway-protocol/connect-error-details';
 import { ErrorCodes } from '@openclaw/gateway-protocol/gateway-error-details';
 
-const require = createRequire(import.meta.url);
-const schema = require('@openclaw/gateway-protocol/protocol.schema.json');
+const shipped = path.join(import.meta.dirname, 'node_modules/@openclaw/gateway-protocol/protocol.schema.json');
+const schema = JSON.parse(fs.readFileSync(shipped, 'utf8'));
 const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
 ajv.addSchema({ $id: 'p', definitions: schema.definitions });
 
