@@ -54,7 +54,12 @@ pub async fn attach(
     ));
     match handshake(hub, &wire, &peer, &nonce, settings.handshake_timeout).await {
         Ok(conn) => Some(conn),
-        Err(None) => None,
+        Err(None) => {
+            if wire.closing().is_some() {
+                super::session::linger(&wire).await;
+            }
+            None
+        }
         Err(Some((why, id))) => {
             turn_away(&wire, &peer, &why, id.as_deref()).await;
             None
