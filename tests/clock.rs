@@ -3,7 +3,7 @@
 
 mod wire;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::Path};
 use wire::{Device, Home, Offer, READ, Server, number, text};
 
 fn library() -> String {
@@ -19,7 +19,7 @@ fn library() -> String {
 }
 
 /// Starts a gateway whose wall clock is what `clock` says; it looks there again at every reading.
-fn start(home: &Home, clock: &PathBuf) -> Server {
+fn start(home: &Home, clock: &Path) -> Server {
     let library = library();
     home.start_with(
         &[],

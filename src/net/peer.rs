@@ -81,7 +81,7 @@ impl Peer {
         // site that had its name rebound to this address would show that name in both, hence only
         // addresses and, by the switch, names.
         self.host.as_ref().is_some_and(|host| {
-            host.eq_ignore_ascii_case(&authority) && (host_header_fallback || is_address(authority))
+            host.eq_ignore_ascii_case(authority) && (host_header_fallback || is_address(authority))
         })
     }
 }

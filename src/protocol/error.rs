@@ -37,7 +37,7 @@ impl ErrorCode {
 pub struct ErrorShape {
     code: String,
     message: String,
-    details: Option<Details>,
+    details: Option<Box<Details>>,
     retryable: Option<bool>,
     retryAfterMs: Option<u64>,
 }
@@ -83,7 +83,7 @@ impl ErrorShape {
     /// The same error with details.
     #[must_use]
     pub fn with(mut self, details: Details) -> Self {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 
@@ -102,7 +102,7 @@ impl ErrorShape {
 
     /// What it says to a program.
     pub fn details(&self) -> Option<&Details> {
-        self.details.as_ref()
+        self.details.as_deref()
     }
 }
 
