@@ -33,7 +33,11 @@ function startNode(token) {
   process.once('exit', () => child.kill('SIGKILL'));
   return child;
 }
-const stopNode = () => new Promise((ok) => { node.once('exit', ok); node.kill('SIGKILL'); });
+/** Kills the node, and waits until the gateway has noticed. */
+const stopNode = async () => {
+  await new Promise((ok) => { node.once('exit', ok); node.kill('SIGKILL'); });
+  await until('the node to be gone', async () => !(await admin.call('node.list')).nodes.some((n) => n.connected));
+};
 
 /** Waits until the node is listed as connected, and returns its entry. */
 const listed = () => until('the node to be connected', async () => (await admin.call('node.list')).nodes.find((n) => n.displayName === 'headless' && n.connected), 40_000)

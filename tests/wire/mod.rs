@@ -559,6 +559,12 @@ impl Client {
         self.ws.send(Message::Ping(vec![7].into())).unwrap();
     }
 
+    /// Closes with a code and a reason.
+    pub fn close(&mut self, code: u16, reason: &str) {
+        let frame = tungstenite::protocol::CloseFrame { code: code.into(), reason: reason.to_owned().into() };
+        self.ws.close(Some(frame)).unwrap();
+    }
+
     /// The socket below.
     pub fn raw(&mut self) -> &mut TcpStream {
         self.ws.get_mut()
