@@ -134,23 +134,23 @@ impl Store {
         change: impl FnOnce(&mut Book) -> Result<T, E>,
     ) -> Result<T, ChangeError<E>> {
         self.advance();
-        let mut book = self.newest();
+        let mut book = self.with_newest(Book::clone);
         let value = change(&mut book).map_err(ChangeError::Refused)?;
-        let changed = book.settle() && book != self.newest();
+        let changed = book.settle() && self.with_newest(|before| book != *before);
         let batch = if changed { Some(self.stage(book)?) } else { self.newest_batch() };
         let Some(batch) = batch else { return Ok(value) };
         self.outcome(&batch).await.map_err(ChangeError::Disk)?;
         Ok(value)
     }
 
-    fn newest(&self) -> Book {
+    fn with_newest<R>(&self, look: impl FnOnce(&Book) -> R) -> R {
         if let Some((book, _)) = &*self.staged.borrow() {
-            return book.clone();
+            return look(book);
         }
         if let Some(flight) = &*self.flight.borrow() {
-            return Book::clone(&flight.book);
+            return look(&flight.book);
         }
-        Book::clone(&self.live.borrow())
+        look(&self.live.borrow())
     }
 
     /// The batch that a change which changed nothing has to wait for: it may have seen what is in it.
