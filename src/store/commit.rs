@@ -138,9 +138,9 @@ impl Store {
         change: impl FnOnce(&mut Book) -> Result<T, E>,
     ) -> Result<T, ChangeError<E>> {
         self.advance();
-        let mut book = self.newest();
+        let mut book = self.newest(Book::clone);
         let value = change(&mut book);
-        let changed = value.is_ok() && book.settle() && book != self.newest();
+        let changed = value.is_ok() && book.settle() && self.newest(|before| book != *before);
         let batch = if changed { Some(self.stage(book)?) } else { self.newest_batch() };
         if let Some(batch) = batch {
             self.outcome(&batch).await.map_err(ChangeError::Disk)?;
@@ -148,14 +148,15 @@ impl Store {
         value.map_err(ChangeError::Refused)
     }
 
-    fn newest(&self) -> Book {
+    /// What `look` makes of the book with every change that is under way.
+    fn newest<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
         if let Some((book, _)) = &*self.staged.borrow() {
-            return book.clone();
+            return look(book);
         }
         if let Some(flight) = &*self.flight.borrow() {
-            return Book::clone(&flight.book);
+            return look(&flight.book);
         }
-        Book::clone(&self.live.borrow())
+        look(&self.live.borrow())
     }
 
     /// The batch that a change which changed nothing, or said no, has to wait for: it may rest on it.
