@@ -1,129 +1,148 @@
-//! What a durable change costs, beside what the disk alone costs in the same run.
+//! How long a change of the token store takes until it is acknowledged, which is until it is on disk,
+//! beside what the disk itself takes.
 //!
-//! The floor is the least any store can do for the same bytes: write a file, fsync, rename, fsync the
-//! directory. `alone` is one change at a time; `grouped` is 64 callers at once, each waiting for its own.
-//! `encode` is the part that the gateway's one thread has to wait for.
-//! Run it on the medium that counts: `TMPDIR=/mnt/card cargo bench --bench store`.
+//! The floor is the least that replaces a file safely: write as many bytes, sync them, rename, sync the
+//! directory. It is measured in turn with the commits, so that whatever else the machine does falls on
+//! both alike.
 
 use barnacle::{
     protocol::{PublicKey, Role, Scope, Scopes},
-    store::{Book, Display, Store, Via, atomic, codec},
+    store::{Book, Display, Store, Via, atomic},
 };
+use smol::LocalExecutor;
 use std::{
     convert::Infallible,
-    path::Path,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
     rc::Rc,
     time::{Duration, Instant},
 };
 
-const CALLERS: u64 = 64;
+const HELP: &str = "\
+cargo bench --bench store -- [--rounds <n>] [--dir <path>]
 
-fn main() {
-    let dir = std::env::temp_dir().join(format!("barnacle-bench-{}", std::process::id()));
-    println!("store commits in {}, p50 / p99 in ms", dir.display());
-    println!(
-        "{:>8} {:>9} {:>15} {:>15} {:>15} {:>9} {:>10} {:>13}",
-        "devices", "bytes", "floor", "alone", "grouped", "commits", "changes/s", "encode"
-    );
-    for (devices, rounds) in [(10, 300), (1_000, 300), (10_000, 100)] {
-        row(&dir, devices, rounds);
-        std::fs::remove_dir_all(&dir).expect("the bench's own directory");
+  --rounds <n>  commits of each kind [100]
+  --dir <path>  a directory on the disk to measure [the build's own]
+";
+
+/// Changes under way together.
+const GROUP: u32 = 64;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let (mut rounds, mut dir) = (100, PathBuf::from(env!("CARGO_TARGET_TMPDIR")));
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or(HELP);
+        match arg.as_str() {
+            "--bench" => {}
+            "--rounds" => rounds = value()?.parse()?,
+            "--dir" => dir = value()?.into(),
+            _ => {
+                print!("{HELP}");
+                return Ok(());
+            }
+        }
     }
+    println!("{rounds} rounds on {}; milliseconds", dir.display());
+    println!("                     floor           alone             {GROUP} at once, each");
+    println!("devices      KiB    p50    p99    p50    p99  x p50    p50    p99  changes/s");
+    for devices in [10, 1_000, 10_000] {
+        let path = dir.join(format!("barnacle-bench-{}", std::process::id()));
+        let result = measure(&path, devices, rounds);
+        fs::remove_dir_all(&path)?;
+        result?;
+    }
+    Ok(())
 }
 
-fn row(dir: &Path, devices: u64, rounds: u64) {
-    let (store, _) = Store::open(dir).expect("a store in the temporary directory");
-    let store = Rc::new(store);
-    smol::block_on(store.change(|book| {
-        (0..devices).for_each(|n| approve(book, n));
+fn measure(dir: &Path, devices: u32, rounds: u32) -> Result<(), Box<dyn Error>> {
+    let store = Rc::new(Store::open(dir).map_err(|e| e.to_string())?.0);
+    let pairing = store.change(|book| {
+        (0..devices).for_each(|n| pair(book, n));
         Ok::<_, Infallible>(())
-    }))
-    .expect("room for the devices");
-    let file = codec::seal(codec::encode(&store.book(), 1));
-
-    // In turns, so that a disk that slows down does so for both.
-    let (mut floor, mut alone) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        floor.push(time(|| atomic::replace(&dir.join("floor"), &file, 0o600).expect("a plain write")));
-        alone.push(time(|| smol::block_on(touch(&store, 0))));
+    });
+    smol::block_on(pairing).map_err(|e| format!("{e:?}"))?;
+    let bytes = fs::read(dir.join("tokens.bin"))?;
+    let (mut floor, mut alone, mut grouped) = (Vec::new(), Vec::new(), Vec::new());
+    let mut together = Duration::ZERO;
+    for round in 1..=rounds {
+        let began = Instant::now();
+        atomic::replace(&dir.join("floor"), &bytes, 0o600)?;
+        floor.push(began.elapsed());
+        alone.push(smol::block_on(rotate(&store, round % devices)));
+        let began = Instant::now();
+        grouped.extend(at_once(&store, devices));
+        together += began.elapsed();
     }
-    let encode = (0..rounds).map(|_| time(|| drop(codec::encode(&store.book(), 1)))).collect();
-
-    let (before, began, mut grouped) = (store.commits(), Instant::now(), Vec::new());
-    for _ in 0..rounds / 10 {
-        round(&store, devices, &mut grouped);
-    }
-    println!(
-        "{devices:>8} {:>9} {:>15} {:>15} {:>15} {:>9} {:>10.0} {:>13}",
-        file.len(),
-        shown(floor),
-        shown(alone),
-        shown(grouped.clone()),
-        store.commits() - before,
-        grouped.len() as f64 / began.elapsed().as_secs_f64(),
-        shown(encode)
-    );
+    let figures = [&mut floor, &mut alone, &mut grouped].map(|times| {
+        times.sort_unstable();
+        (ms(times[times.len() / 2]), ms(times[times.len() * 99 / 100]))
+    });
+    let [(floor, floor_99), (alone, alone_99), (each, each_99)] = figures;
+    let (size, ratio) = (bytes.len() as f64 / 1024.0, alone / floor);
+    let rate = f64::from(rounds * GROUP) / together.as_secs_f64();
+    print!("{devices:7} {size:8.1} {floor:6.2} {floor_99:6.2} {alone:6.2} {alone_99:6.2} ");
+    println!("{ratio:6.2} {each:6.2} {each_99:6.2} {rate:10.0}");
+    Ok(())
 }
 
-/// All callers at once.
-fn round(store: &Rc<Store>, devices: u64, latencies: &mut Vec<Duration>) {
-    let executor = smol::LocalExecutor::new();
-    let callers: Vec<_> = (0..CALLERS)
+/// Rotates the token of device `n`; how long that took.
+async fn rotate(store: &Store, n: u32) -> Duration {
+    let began = Instant::now();
+    let changed = store
+        .change(|book| {
+            let grant = book.device_mut(&key(n).device_id()).and_then(|d| d.grant_mut(Role::Operator));
+            grant.map(|g| g.generation += 1).ok_or("no such device")
+        })
+        .await;
+    changed.unwrap_or_else(|e| panic!("{e:?}"));
+    began.elapsed()
+}
+
+/// How long each of [`GROUP`] changes took that came at the same moment.
+fn at_once(store: &Rc<Store>, devices: u32) -> Vec<Duration> {
+    let executor = LocalExecutor::new();
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..GROUP)
         .map(|n| {
             let store = store.clone();
             executor.spawn(async move {
-                let began = Instant::now();
-                touch(&store, n % devices).await;
+                rotate(&store, n % devices).await;
                 began.elapsed()
             })
         })
         .collect();
     smol::block_on(executor.run(async {
-        for caller in callers {
-            latencies.push(caller.await);
+        let mut times = Vec::new();
+        for task in tasks {
+            times.push(task.await);
         }
-    }));
+        times
+    }))
 }
 
-fn key(n: u64) -> PublicKey {
+fn key(n: u32) -> PublicKey {
     let mut key = [0; 32];
-    key[..8].copy_from_slice(&n.to_le_bytes());
+    key[..4].copy_from_slice(&n.to_le_bytes());
     PublicKey(key)
 }
 
-/// A device as a real one looks: a name, a platform, an address.
-fn approve(book: &mut Book, n: u64) {
-    let text = |text: &str| Some(text.to_owned());
+/// Pairs device `n`, with what a client says of itself.
+fn pair(book: &mut Book, n: u32) {
     let display = Display {
         name: Some(format!("agent {n}")),
-        platform: text("linux"),
-        version: text("2026.9.6"),
-        client_id: text("cli"),
-        client_mode: text("cli"),
-        ip: text("192.168.1.20"),
+        platform: Some("linux".into()),
+        version: Some("2026.9.6".into()),
+        client_id: Some("cli".into()),
+        client_mode: Some("cli".into()),
+        ip: Some("192.168.1.20".into()),
         ..Display::default()
     };
-    let scopes = Scopes::from_iter([Scope::Admin]);
-    book.approve(key(n), Role::Operator, scopes, &display, Via::Operator, 1_700_000_000_000);
+    let scopes = Scopes::from_iter([Scope::Read, Scope::Write]);
+    book.approve(key(n), Role::Operator, scopes, &display, Via::Operator, 1_795_512_523_916);
 }
 
-async fn touch(store: &Store, n: u64) {
-    let id = key(n).device_id();
-    let rotated = store.change(|book| {
-        let grant = book.device_mut(&id).and_then(|d| d.grant_mut(Role::Operator));
-        grant.map(|g| g.generation += 1).ok_or("the device is gone")
-    });
-    rotated.await.expect("a commit");
-}
-
-fn time(what: impl FnOnce()) -> Duration {
-    let began = Instant::now();
-    what();
-    began.elapsed()
-}
-
-fn shown(mut times: Vec<Duration>) -> String {
-    times.sort_unstable();
-    let ms = |at: usize| times[at].as_secs_f64() * 1e3;
-    format!("{:.2} / {:.2}", ms(times.len() / 2), ms(times.len() * 99 / 100))
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }

@@ -7,12 +7,14 @@ use barnacle::store::{ChangeError, Device, Display, OpenError, Store, Via};
 use std::{
     cell::RefCell,
     convert::Infallible,
+    fs::{self, File},
     io::{BufRead, BufReader},
+    net::TcpListener,
     pin::pin,
     process::Command,
     rc::Rc,
 };
-use store_dir::{Dir, add, approve, as_writer, held, key, open};
+use store_dir::{Dir, add, approve, as_writer, disk_error, held, key, open};
 
 #[test]
 fn two_hundred_at_once_make_few_commits() {
@@ -159,4 +161,59 @@ fn what_is_read_is_what_was_written() {
     let written = store.book();
     drop(store);
     assert_eq!(*open(&dir.path()).unwrap().0.book(), *written);
+}
+
+#[test]
+fn a_second_gateway_ends_with_78_names_the_first_and_touches_nothing() {
+    let dir = Dir::holding(1..=2);
+    let (store, _) = open(&dir.path()).unwrap();
+    let files = || {
+        let entries = |dir| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect::<Vec<_>>();
+        let mut all = [entries(dir.root()), entries(&dir.path())].concat();
+        all.sort();
+        all.into_iter().map(|path| (fs::read(&path).ok(), path)).collect::<Vec<_>>()
+    };
+    let before = files();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut second = Command::new(env!("CARGO_BIN_EXE_barnacle"));
+    second.args(["gateway", "--token", "t", "--port", &port]).env_clear();
+    let output = second.env("HOME", dir.root()).env("OPENCLAW_STATE_DIR", dir.root()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains(&format!("process {}", std::process::id())), "{said}");
+    assert!(said.contains("OPENCLAW_STATE_DIR="), "{said}");
+    assert_eq!(files(), before);
+    smol::block_on(add(&store, 3)).unwrap();
+}
+
+/// A commit that stands still until it is let go, and then fails: a pipe stands where its file goes.
+#[test]
+fn nothing_is_seen_or_said_before_the_disk_has_it() {
+    let dir = Dir::holding(1..=1);
+    let (store, _) = open(&dir.path()).unwrap();
+    let pipe = dir.file("tokens.bin.tmp");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    smol::block_on(async {
+        let mut flying = pin!(add(&store, 2));
+        let mut staged = pin!(add(&store, 3));
+        let mut looking = pin!(store.change(|book| Ok::<_, Infallible>(held(book))));
+        let mut refusing = pin!(store.change(|book| Err::<(), _>(held(book))));
+        assert!(smol::future::poll_once(flying.as_mut()).await.is_none());
+        assert!(smol::future::poll_once(staged.as_mut()).await.is_none());
+        // These two change nothing, but have seen what is not on disk: they wait for it.
+        assert!(smol::future::poll_once(looking.as_mut()).await.is_none());
+        assert!(smol::future::poll_once(refusing.as_mut()).await.is_none());
+        assert_eq!(held(&store.book()), [1]);
+        drop(smol::unblock(move || File::open(pipe)).await.unwrap());
+        disk_error(flying.await.unwrap_err());
+        // What was staged on it goes with it.
+        disk_error(staged.await.unwrap_err());
+        disk_error(looking.await.unwrap_err());
+        assert!(matches!(refusing.await, Err(ChangeError::Disk(_))));
+        assert_eq!(held(&store.book()), [1]);
+        assert!(store.read_only().is_some());
+        add(&store, 4).await.unwrap();
+    });
+    assert_eq!(held(&store.book()), [1, 4]);
+    assert_eq!(store.read_only(), None);
 }

@@ -74,21 +74,23 @@ fn every_flipped_bit_and_every_cut_is_seen_and_the_state_before_is_used() {
     let dir = Dir::holding(1..=3);
     let path = dir.file("tokens.bin");
     let (whole, previous) = (fs::read(&path).unwrap(), fs::read(dir.file("tokens.bin.prev")).unwrap());
-    let flipped = (0..whole.len()).map(|at| {
+    let flipped = (0..whole.len() * 8).map(|bit| {
         let mut bytes = whole.clone();
-        bytes[at] ^= 1 << (at % 8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
         bytes
     });
     let cut = (0..whole.len()).map(|length| whole[..length].to_vec());
     let longer = [whole.clone(), vec![0]].concat();
     for damaged in flipped.chain(cut).chain([longer]) {
         assert!(codec::decode(&damaged).is_err());
+        // A new file: ext4 would flush one that was cut, thousands of times.
+        fs::remove_file(&path).unwrap();
         fs::write(&path, &damaged).unwrap();
-        fs::write(dir.file("tokens.bin.prev"), &previous).unwrap();
         let (store, notices) = open(&dir.path()).unwrap();
         assert!(matches!(&notices[..], [.., Notice::Previous(..)]), "{notices:?}");
         assert_eq!(held(&store.book()), [1, 2]);
-        assert_eq!(fs::read(dir.file("tokens.bin.damaged")).unwrap(), damaged, "kept to look at");
+        assert_eq!(fs::read(&path).unwrap(), damaged, "opening changes nothing");
+        assert_eq!(fs::read(dir.file("tokens.bin.prev")).unwrap(), previous);
     }
 }
 
@@ -104,6 +106,7 @@ fn after_a_damage_the_good_file_stays_until_there_is_a_new_one() {
     let (store, _) = open(&dir.path()).unwrap();
     smol::block_on(add(&store, 4)).unwrap();
     assert!(codec::decode(&fs::read(dir.file("tokens.bin.prev")).unwrap()).is_ok());
+    assert_eq!(fs::read(dir.file("tokens.bin.damaged")).unwrap(), b"torn", "kept to look at");
     drop(store);
     assert_eq!(held(&open(&dir.path()).unwrap().0.book()), [1, 2, 4]);
 }
@@ -146,6 +149,10 @@ fn a_file_from_a_newer_version_is_refused_and_left_alone() {
     fs::write(dir.file("tokens.bin"), &newer).unwrap();
     assert!(matches!(open(&dir.path()), Err(OpenError::Newer(..))));
     assert_eq!(fs::read(dir.file("tokens.bin")).unwrap(), newer);
+    // Nor is it passed over where the file before is needed.
+    fs::write(dir.file("tokens.bin"), "torn").unwrap();
+    fs::write(dir.file("tokens.bin.prev"), &newer).unwrap();
+    assert!(matches!(open(&dir.path()), Err(OpenError::Newer(..))));
 }
 
 #[test]
@@ -220,6 +227,21 @@ fn a_directory_that_cannot_be_written_is_still_served() {
     assert_eq!(said.all("fail").len(), 3);
     for text in said.all("fail").iter().chain(&said.all("notice")[..1]) {
         assert!(text.contains("cannot be written by uid") && text.contains("chown"), "{text}");
+    }
+}
+
+#[test]
+fn a_directory_in_place_of_a_file_is_not_an_empty_one() {
+    for name in ["tokens.bin", "tokens.bin.prev", "key"] {
+        let dir = Dir::holding(1..=2);
+        if name == "tokens.bin.prev" {
+            fs::write(dir.file("tokens.bin"), "torn").unwrap();
+        }
+        fs::remove_file(dir.file(name)).unwrap();
+        fs::create_dir(dir.file(name)).unwrap();
+        let Err(error) = open(&dir.path()) else { panic!("began without {name}") };
+        assert!(matches!(error, OpenError::Unreadable(..)), "{error}");
+        assert!(error.to_string().contains(dir.file(name).to_str().unwrap()), "{error}");
     }
 }
 

@@ -66,9 +66,10 @@ struct Buffers {
     written: usize,
 }
 
-/// How far the input was looked through for the end of its first message.
+/// How far the input was looked through for the end of its first message: nothing is looked at twice,
+/// however it arrives.
 #[derive(Default, Clone, Copy)]
-struct Scan {
+pub struct Scan {
     at: usize,
     open: bool,
 }
@@ -320,8 +321,12 @@ impl Drop for Wire {
 
 impl Scan {
     /// Length of the first whole message at the start of `input`, 0 if it is not complete. A control
-    /// frame counts as a message of its own, unless it stands within a fragmented one.
-    fn whole(&mut self, input: &[u8], limit: usize) -> Result<usize, Excess> {
+    /// frame counts as a message of its own, unless it stands within a fragmented one. After an
+    /// incomplete one, `input` is to be the same bytes and more; after a whole one, what follows it.
+    ///
+    /// # Errors
+    /// When the message has a payload of more than `limit` bytes, or too many fragments.
+    pub fn whole(&mut self, input: &[u8], limit: usize) -> Result<usize, Excess> {
         loop {
             let Some(frame) = input.get(self.at..).and_then(Head::read) else { return Ok(0) };
             let end = usize::try_from(frame.payload)

@@ -67,7 +67,9 @@ struct Flight {
 pub struct Store {
     dir: PathBuf,
     key: Key,
-    read_only: Option<String>,
+    key_kept: Cell<bool>,
+    intact: Cell<bool>,
+    read_only: RefCell<Option<String>>,
     live: RefCell<Rc<Book>>,
     staged: RefCell<Option<(Book, Rc<Batch>)>>,
     flight: RefCell<Option<Flight>>,
@@ -83,11 +85,13 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; nothing has been changed then.
     pub fn open(dir: &Path) -> Result<(Self, Vec<Notice>), OpenError> {
-        let Opened { lock, key, book, counter, read_only, notices } = open::open(dir)?;
+        let Opened { lock, key, key_kept, book, counter, intact, read_only, notices } = open::open(dir)?;
         let store = Self {
             dir: dir.into(),
             key,
-            read_only,
+            key_kept: Cell::new(key_kept),
+            intact: Cell::new(intact),
+            read_only: RefCell::new(read_only),
             live: RefCell::new(Rc::new(book)),
             staged: RefCell::new(None),
             flight: RefCell::new(None),
@@ -119,9 +123,9 @@ impl Store {
         self.commits.get()
     }
 
-    /// Why it cannot be written, if it cannot.
-    pub fn read_only(&self) -> Option<&str> {
-        self.read_only.as_deref()
+    /// Why it could not be written when that was last tried, if it could not.
+    pub fn read_only(&self) -> Option<String> {
+        self.read_only.borrow().clone()
     }
 
     /// Makes a change; done when it is on disk. `change` sees the changes staged before it; if it says
@@ -134,16 +138,18 @@ impl Store {
         change: impl FnOnce(&mut Book) -> Result<T, E>,
     ) -> Result<T, ChangeError<E>> {
         self.advance();
-        let mut book = self.with_newest(Book::clone);
-        let value = change(&mut book).map_err(ChangeError::Refused)?;
-        let changed = book.settle() && self.with_newest(|before| book != *before);
+        let mut book = self.newest(Book::clone);
+        let value = change(&mut book);
+        let changed = value.is_ok() && book.settle() && self.newest(|before| book != *before);
         let batch = if changed { Some(self.stage(book)?) } else { self.newest_batch() };
-        let Some(batch) = batch else { return Ok(value) };
-        self.outcome(&batch).await.map_err(ChangeError::Disk)?;
-        Ok(value)
+        if let Some(batch) = batch {
+            self.outcome(&batch).await.map_err(ChangeError::Disk)?;
+        }
+        value.map_err(ChangeError::Refused)
     }
 
-    fn with_newest<R>(&self, look: impl FnOnce(&Book) -> R) -> R {
+    /// What `look` makes of the book with every change that is under way.
+    fn newest<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
         if let Some((book, _)) = &*self.staged.borrow() {
             return look(book);
         }
@@ -153,15 +159,16 @@ impl Store {
         look(&self.live.borrow())
     }
 
-    /// The batch that a change which changed nothing has to wait for: it may have seen what is in it.
+    /// The batch that a change which changed nothing, or said no, has to wait for: it may rest on it.
     fn newest_batch(&self) -> Option<Rc<Batch>> {
         let staged = self.staged.borrow().as_ref().map(|(_, batch)| batch.clone());
         staged.or_else(|| self.flight.borrow().as_ref().map(|f| f.batch.clone()))
     }
 
     fn stage<E>(&self, book: Book) -> Result<Rc<Batch>, ChangeError<E>> {
-        if let Some(why) = &self.read_only {
-            return Err(ChangeError::Disk(DiskError(why.clone())));
+        if self.lock.is_none() {
+            let why = self.read_only().unwrap_or_default();
+            return Err(ChangeError::Disk(DiskError(format!("{why}. Then start the gateway again"))));
         }
         let mut staged = self.staged.borrow_mut();
         let batch = staged.take().map_or_else(Rc::default, |(_, batch)| batch);
@@ -212,6 +219,9 @@ impl Store {
         match result {
             Ok(()) => {
                 *self.live.borrow_mut() = flight.book;
+                self.key_kept.set(true);
+                self.intact.set(true);
+                *self.read_only.borrow_mut() = None;
                 self.commits.set(self.commits.get() + 1);
                 *flight.batch.outcome.borrow_mut() = Some(Ok(()));
             }
@@ -219,6 +229,7 @@ impl Store {
                 // Where only the last sync failed the disk may be a step ahead; the next commit says what
                 // holds.
                 let error = DiskError(open::cannot_write(&self.dir, &e));
+                *self.read_only.borrow_mut() = Some(error.to_string());
                 // What was staged meanwhile rests on what was not written.
                 if let Some((_, batch)) = self.staged.take() {
                     *batch.outcome.borrow_mut() = Some(Err(error.clone()));
@@ -232,12 +243,15 @@ impl Store {
         let counter = self.counter.get() + 1;
         self.counter.set(counter);
         let file = codec::encode(&book, counter);
-        let path = self.dir.join("tokens.bin");
+        let (dir, intact) = (self.dir.clone(), self.intact.get());
+        let key = (!self.key_kept.get()).then(|| self.key.clone());
         let done = Arc::<Mutex<Done>>::default();
         let (report, lock) = (done.clone(), self.lock.clone());
         *self.flight.borrow_mut() = Some(Flight { book: Rc::new(book), batch, done });
         let write = smol::unblock(move || {
-            let result = commit(&path, &codec::seal(file));
+            // No token may be handed out whose key a restart forgets.
+            let kept = key.map_or(Ok(()), |key| key.keep(&dir));
+            let result = kept.and_then(|()| commit(&dir.join("tokens.bin"), &codec::seal(file), intact));
             drop(lock);
             let mut done = report.lock().unwrap_or_else(|e| e.into_inner());
             done.result = Some(result);
@@ -247,17 +261,25 @@ impl Store {
     }
 }
 
-/// Writes the new file beside the old, keeps the old as `.prev`, and puts the new in its place.
-fn commit(path: &Path, file: &[u8]) -> io::Result<()> {
+/// Writes the new file beside the old, keeps the old as `.prev`, and puts the new in its place. An old
+/// file that is not `intact` goes to `.damaged` for whoever wants to look: `.prev` is all there is then.
+fn commit(path: &Path, file: &[u8], intact: bool) -> io::Result<()> {
     let temp = atomic::beside(path, ".tmp");
     let result = atomic::write(&temp, file, 0o600)
-        .and_then(|()| keep_previous(path))
+        .and_then(|()| if intact { keep_previous(path) } else { put_aside(path) })
         .and_then(|()| std::fs::rename(&temp, path));
     if result.is_err() {
         let _ = std::fs::remove_file(&temp);
     }
     result?;
     atomic::sync_directory(path)
+}
+
+fn put_aside(path: &Path) -> io::Result<()> {
+    match std::fs::rename(path, atomic::beside(path, ".damaged")) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
 }
 
 fn keep_previous(path: &Path) -> io::Result<()> {

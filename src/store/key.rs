@@ -14,37 +14,44 @@ use std::{
 };
 
 /// The key. It is never shown.
+#[derive(Clone)]
 pub struct Key([u8; 32]);
 
 impl Key {
-    /// Reads the key, or makes it. `LoadCredential=barnacle-key:…` of systemd comes first; where the
-    /// directory cannot be written and holds none, a passing one is used.
+    /// Reads the key, or makes it, and says whether it is kept. `LoadCredential=barnacle-key:…` of systemd
+    /// comes first; where the directory holds none and cannot take one now, the first commit keeps it.
     pub(super) fn load_or_create(
         dir: &Path,
-        read_only: bool,
+        owned: bool,
         has_devices: bool,
         notices: &mut Vec<Notice>,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<(Self, bool), OpenError> {
         if let Some(credentials) = std::env::var_os("CREDENTIALS_DIRECTORY") {
             let path = PathBuf::from(credentials).join("barnacle-key");
             if let Some(key) = read(&path)? {
-                return Ok(key);
+                return Ok((key, true));
             }
         }
         let path = dir.join("key");
         if let Some(key) = read(&path)? {
-            return Ok(key);
+            return Ok((key, true));
         }
-        let mut key = [0; 32];
-        getrandom::fill(&mut key)
+        let mut key = Self([0; 32]);
+        getrandom::fill(&mut key.0)
             .map_err(|e| OpenError::Io(path.clone(), io::Error::other(e.to_string())))?;
         if has_devices {
             notices.push(Notice::KeyLost(path.clone()));
         }
-        if read_only || atomic::replace(&path, &key, 0o600).is_err() {
+        let kept = owned && key.keep(dir).is_ok();
+        if !kept {
             notices.push(Notice::KeyPassing(path));
         }
-        Ok(Self(key))
+        Ok((key, kept))
+    }
+
+    /// Puts it into `dir`.
+    pub(super) fn keep(&self, dir: &Path) -> io::Result<()> {
+        atomic::replace(&dir.join("key"), &self.0, 0o600)
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {

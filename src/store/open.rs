@@ -48,9 +48,11 @@ impl fmt::Display for Notice {
                 "{} was gone: a new one was made. Devices are let in by their own key and handed new tokens",
                 path.display()
             ),
-            Self::KeyPassing(path) => {
-                write!(f, "{} cannot be made: device tokens last until the gateway stops", path.display())
-            }
+            Self::KeyPassing(path) => write!(
+                f,
+                "{} cannot be written: until it can, device tokens end when the gateway stops",
+                path.display()
+            ),
         }
     }
 }
@@ -132,8 +134,12 @@ impl std::error::Error for OpenError {}
 pub(super) struct Opened {
     pub lock: Option<OwnedFd>,
     pub key: Key,
+    /// Whether the key is on disk.
+    pub key_kept: bool,
     pub book: Book,
     pub counter: u64,
+    /// Whether the newest file is the one that `book` is from.
+    pub intact: bool,
     pub read_only: Option<String>,
     pub notices: Vec<Notice>,
 }
@@ -161,19 +167,15 @@ pub(super) fn open(dir: &Path) -> Result<Opened, OpenError> {
     }
     let path = dir.join("tokens.bin");
     let (book, counter, notice) = load(&path)?;
-    if notice.is_some()
-        && read_only.is_none()
-        && path.exists()
-        // Kept for whoever wants to look. It must be gone before the next commit makes it the `.prev`.
-        && let Err(e) = std::fs::rename(&path, atomic::beside(&path, ".damaged"))
-    {
-        read_only = Some(cannot_write(dir, &e));
+    let intact = notice.is_none();
+    if intact && counter == 0 {
+        sync_ancestors(dir);
     }
     notices.extend(notice);
     notices.extend(read_only.clone().map(Notice::ReadOnly));
     let has_devices = book.devices().len() > 0;
-    let key = Key::load_or_create(dir, read_only.is_some(), has_devices, &mut notices)?;
-    Ok(Opened { lock, key, book, counter, read_only, notices })
+    let (key, key_kept) = Key::load_or_create(dir, lock.is_some(), has_devices, &mut notices)?;
+    Ok(Opened { lock, key, key_kept, book, counter, intact, read_only, notices })
 }
 
 /// The sentence for a directory that refuses a write, with what mends it.
@@ -197,16 +199,23 @@ pub(super) fn cannot_write(dir: &Path, e: &io::Error) -> String {
 
 fn make_directory(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    let missing: Vec<_> = dir.ancestors().take_while(|d| !d.is_dir()).collect();
-    if !missing.is_empty() {
+    let missing = !dir.is_dir();
+    if missing {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        missing.iter().try_for_each(|made| atomic::sync_directory(made))?;
     }
     let mode = std::fs::metadata(dir)?.permissions().mode();
-    if mode & 0o077 != 0 || !missing.is_empty() {
+    if mode & 0o077 != 0 || missing {
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// Makes the names of the directory and of those it is in safe, before the first commit rests on them:
+/// whoever made them may have been killed before it came to that. What cannot be opened is not ours.
+fn sync_ancestors(dir: &Path) {
+    for ancestor in dir.ancestors() {
+        let _ = atomic::sync_directory(ancestor);
+    }
 }
 
 /// What a crash left half written.
@@ -225,7 +234,10 @@ enum Held {
 fn take_lock(dir: &Path) -> Result<OwnedFd, Held> {
     let path = dir.join("lock");
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).map_err(|e| Held::Io(e.into()))?;
+    let fd = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))
+        // On a read-only mount it can be locked too: whoever has it may write once the mount is mended.
+        .or_else(|e| rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|_| e))
+        .map_err(|e| Held::Io(e.into()))?;
     let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o600));
     match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {

@@ -35,6 +35,11 @@ impl Dir {
         self.0.join("barnacle")
     }
 
+    /// The directory it is in.
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
     pub fn file(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
