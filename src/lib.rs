@@ -15,6 +15,8 @@
 //! Everything runs on one thread: no locks, `Rc` and `RefCell` borrowed for a statement and never
 //! across an `await`. What may wait for a disk goes to a worker thread (see [`store`]).
 
+pub mod reactor;
+
 pub mod protocol;
 
 pub mod store;

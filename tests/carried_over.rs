@@ -15,9 +15,10 @@ use barnacle::{
     gateway::Gateway,
     live::{Clock, Hub, Journal, Saved},
     protocol::{Event, Json},
+    reactor::{Async, block_on},
 };
 use nanoserde::{DeBin, SerBin};
-use smol::{Async, LocalExecutor};
+use smol::LocalExecutor;
 use std::{io::Write, net::TcpStream, rc::Rc, sync::mpsc, thread};
 use wire::{Device, Home, Offer, READ, flag, number, text};
 
@@ -42,7 +43,7 @@ fn first(home: &Home, ready: mpsc::Sender<()>, enough: smol::channel::Receiver<(
     let executor = Rc::new(LocalExecutor::new());
     let hub = start(home, &executor);
     ready.send(()).unwrap();
-    smol::block_on(executor.run(async { enough.recv().await.unwrap() }));
+    block_on(executor.run(async { enough.recv().await.unwrap() })).unwrap();
     let conn = hub.conns().pop().unwrap();
     // Something under way to the client, too.
     conn.wire.queue(b"\x81\x02{}");
@@ -87,13 +88,14 @@ fn a_live_session_goes_on_elsewhere() {
         scope.spawn(|| {
             let executor = Rc::new(LocalExecutor::new());
             let hub = start(&other, &executor);
-            smol::block_on(executor.run(async {
+            block_on(executor.run(async {
                 let conn = Gateway::resume(&hub, saved, Async::new(socket).unwrap());
                 gone.recv().await.unwrap();
                 hub.broadcast(Event::Tick, &Json(r#"{"ts":1}"#.into()));
                 assert!(conn.in_flight() == 0);
                 enough.recv().await.unwrap();
-            }));
+            }))
+            .unwrap();
         });
         // What was unsent arrives, the half frame is completed, the sequence goes on.
         assert!(matches!(client.message().unwrap(), Message::Text(t) if t.as_str() == "{}"));

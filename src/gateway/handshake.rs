@@ -18,10 +18,11 @@ use crate::{
         BadFrame, Connect, MAX_CONNECT_FRAME, PROTOCOL_MAX, PROTOCOL_MIN, RequestFrame, Role,
         base64url_encode, refusal,
     },
+    reactor::Timer,
     store::Surface,
 };
 use async_tungstenite::tungstenite::Message;
-use smol::{Timer, future, stream::StreamExt};
+use smol::{future, stream::StreamExt};
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 /// A refusal with the id of the request it answers, if that could be read.

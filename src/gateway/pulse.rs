@@ -7,9 +7,9 @@
 use crate::{
     live::{Hub, wall_ms},
     protocol::{Event, Json, TICK_MS},
+    reactor::Timer,
     store::Request,
 };
-use smol::Timer;
 use std::{
     rc::Rc,
     time::{Duration, Instant},

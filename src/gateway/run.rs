@@ -9,16 +9,21 @@ use crate::{
         listen::{ListenError, listen},
     },
     protocol::{Event, Json},
+    reactor::{self, Async, Timer},
     store::{OpenError, Store},
 };
-use async_signal::{Signal, Signals};
-use smol::{Async, LocalExecutor, Timer, future, stream::StreamExt};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use smol::{LocalExecutor, future};
 use std::{
     cell::RefCell,
     collections::HashMap,
     fmt,
+    future::poll_fn,
+    io::{self, Read},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixStream,
     rc::Rc,
+    task::Poll,
     time::Duration,
 };
 
@@ -161,21 +166,44 @@ pub fn run(settings: Settings, clock: Clock, journal: &'static Journal) -> Resul
     let executor = Rc::new(LocalExecutor::new());
     let gateway = Gateway::start(settings, clock, journal, executor.clone())?;
     // Before anyone can know that it runs, and tell it to stop.
-    let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])
-        .map_err(|e| StartFailure::System(format!("cannot listen for signals: {e}")))?;
+    let signals =
+        Signals::new().map_err(|e| StartFailure::System(format!("cannot listen for signals: {e}")))?;
     gateway.announce();
     let hub = gateway.accept();
-    smol::block_on(executor.run(async {
-        while let Some(Ok(signal)) = signals.next().await {
-            if signal != Signal::Hup {
-                log::info!("{signal:?}: stopping");
-                break;
+    let served = reactor::block_on(executor.run(async {
+        loop {
+            match signals.next().await {
+                SIGHUP => log::info!("SIGHUP: nothing to do"),
+                SIGINT => break log::info!("SIGINT: stopping"),
+                _ => break log::info!("SIGTERM: stopping"),
             }
-            log::info!("Hup: nothing to do");
         }
         stop(&hub).await;
-        Ok(())
-    }))
+    }));
+    served.map_err(|e| StartFailure::System(format!("cannot wait for connections: {e}")))
+}
+
+/// The signals that are listened for, each with the socket its handler writes to.
+struct Signals([(i32, Async<UnixStream>); 3]);
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let listen = |signal| {
+            let (heard, handler) = UnixStream::pair()?;
+            signal_hook::low_level::pipe::register(signal, handler)?;
+            Ok::<_, io::Error>((signal, Async::new(heard)?))
+        };
+        Ok(Self([listen(SIGTERM)?, listen(SIGINT)?, listen(SIGHUP)?]))
+    }
+
+    async fn next(&self) -> i32 {
+        poll_fn(|cx| {
+            let came =
+                |heard: &Async<UnixStream>| heard.poll_with(cx, |mut s| s.read(&mut [0; 64])).is_ready();
+            self.0.iter().find(|(_, heard)| came(heard)).map_or(Poll::Pending, |(s, _)| Poll::Ready(*s))
+        })
+        .await
+    }
 }
 
 /// Lets requests under way finish, tells everyone, and writes down what is only in memory.

@@ -13,9 +13,10 @@ use crate::{
         ws,
     },
     protocol::{ErrorShape, MAX_PAYLOAD, RequestFrame, refusal, response},
+    reactor::{Async, Timer},
 };
 use async_tungstenite::tungstenite::{Error as WsError, Message};
-use smol::{Async, Timer, future, stream::Stream};
+use smol::{future, stream::Stream};
 use std::{
     future::poll_fn,
     net::TcpStream,

@@ -4,9 +4,9 @@ use super::session::{Saved, Session};
 use crate::{
     net::Wire,
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope},
+    reactor::Async,
 };
 use nanoserde::{DeBin, SerBin};
-use smol::Async;
 use std::{
     cell::{Cell, Ref, RefCell},
     fmt,

@@ -6,10 +6,11 @@ use crate::{
     config::Settings,
     net::Budget,
     protocol::{DeviceId, ErrorShape, Event, Json, RequestId, Role, hex},
+    reactor::Timer,
     store::{Book, ChangeError, Display, Store},
 };
 use nanoserde::SerJson;
-use smol::{LocalExecutor, Timer};
+use smol::LocalExecutor;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},

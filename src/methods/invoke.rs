@@ -8,9 +8,10 @@ use super::{Answer, nodes};
 use crate::{
     live::{Conn, Hub, InvokeResult},
     protocol::{Details, ErrorCode, ErrorShape, Event, Json, Params, RequestId},
+    reactor::Timer,
 };
 use nanoserde::SerJson;
-use smol::{Timer, future};
+use smol::future;
 use std::{rc::Rc, time::Duration};
 
 /// How long a node may take where the caller does not say.

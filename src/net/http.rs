@@ -5,12 +5,10 @@
 //! carries an HTTP server's state along.
 
 use super::peer::Head;
+use crate::reactor::Async;
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Bytes, service::service_fn};
-use smol::{
-    Async,
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
-};
+use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
 use std::{
     convert::Infallible,

@@ -1,7 +1,7 @@
 //! Listening sockets. Loopback is always among them, whatever else is bound, and a bind mode never
 //! widens by itself: where its address is missing, loopback is what is left.
 
-use smol::Async;
+use crate::reactor::Async;
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},

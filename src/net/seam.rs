@@ -8,14 +8,12 @@
 //! Frames out are formatted straight into the output buffer ([`Wire::send_text`]) and written at once;
 //! what the socket does not take is written by the connection's own task when it can be.
 
+use crate::reactor::Async;
 use async_tungstenite::tungstenite::protocol::frame::{
     CloseFrame, Frame, FrameHeader, Utf8Bytes,
     coding::{CloseCode, Data, OpCode},
 };
-use smol::{
-    Async,
-    io::{AsyncRead, AsyncWrite},
-};
+use smol::io::{AsyncRead, AsyncWrite};
 use std::{
     cell::{Cell, RefCell},
     io::{self, Read, Write},
@@ -243,27 +241,18 @@ impl Wire {
     /// # Errors
     /// When the peer is gone.
     pub fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.write_some()? {
-            ready!(self.socket.poll_writable(cx))?;
+        if self.write_some()? {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        self.socket.wait_writable(cx);
+        Poll::Pending
     }
 
     /// Reads and forgets, until the peer closes too.
     pub fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scrap = [0; 4096];
-        loop {
-            match self.socket.get_ref().read(&mut scrap) {
-                Ok(0) => return Poll::Ready(()),
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    if ready!(self.socket.poll_readable(cx)).is_err() {
-                        return Poll::Ready(());
-                    }
-                }
-                Err(_) => return Poll::Ready(()),
-            }
-        }
+        while let Ok(1..) = ready!(self.socket.poll_with(cx, |mut socket| socket.read(&mut scrap))) {}
+        Poll::Ready(())
     }
 
     /// Hands out bytes of the first whole message, if it is there.
@@ -384,14 +373,9 @@ impl AsyncRead for Seam {
                 return Poll::Ready(Ok(n));
             }
             let mut chunk = [0; 8192];
-            match wire.socket.get_ref().read(&mut chunk) {
-                Ok(0) => return Poll::Ready(Ok(0)),
-                Ok(n) => wire.take_in(&chunk[..n])?,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(wire.socket.poll_readable(cx))?;
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Poll::Ready(Err(e)),
+            match ready!(wire.socket.poll_with(cx, |mut socket| socket.read(&mut chunk)))? {
+                0 => return Poll::Ready(Ok(0)),
+                n => wire.take_in(&chunk[..n])?,
             }
         }
     }

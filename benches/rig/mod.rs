@@ -1,0 +1,285 @@
+//! What the benches stand on: the release gateway in a home of its own, and a client so thin that what
+//! is measured is the gateway.
+//!
+//! The client is blocking and has one thread: hand-built masked frames over a `TcpStream`, no
+//! WebSocket library, no JSON parser.
+
+#![allow(dead_code)]
+
+use barnacle::{
+    auth::{
+        identity::Identity,
+        payload::{Payload, Version},
+    },
+    protocol::base64url_encode,
+};
+use std::{
+    fs, io,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// The shared token of every gateway started here.
+pub const TOKEN: &str = "bench-shared-token-0123456789abcdef";
+
+/// The gateway's binary, as `cargo bench` built it.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_barnacle");
+
+/// Why a bench cannot go on.
+pub type Failure = Box<dyn std::error::Error>;
+
+/// A running gateway.
+pub struct Gateway {
+    child: Child,
+    home: PathBuf,
+    /// Where it listens.
+    pub at: SocketAddr,
+}
+
+impl Gateway {
+    /// Starts one in a fresh home, and waits until it listens.
+    pub fn start() -> Result<Self, Failure> {
+        let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}", std::process::id()));
+        let at = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        fs::create_dir_all(home.join(".openclaw"))?;
+        let config = format!(
+            r#"{{gateway:{{mode:"local",port:{},auth:{{mode:"token",token:"{TOKEN}"}}}}}}"#,
+            at.port()
+        );
+        fs::write(home.join(".openclaw/openclaw.json"), config)?;
+        let child = spawn(&home)?;
+        let mut gateway = Self { child, home, at };
+        gateway.wait()?;
+        Ok(gateway)
+    }
+
+    /// Kills it, starts it again in the same home; how long until it took a connection.
+    pub fn restart(&mut self) -> Result<Duration, Failure> {
+        self.stop();
+        let began = Instant::now();
+        self.child = spawn(&self.home)?;
+        self.wait()?;
+        Ok(began.elapsed())
+    }
+
+    fn wait(&mut self) -> Result<(), Failure> {
+        while TcpStream::connect(self.at).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("the gateway did not start ({status})").into());
+            }
+            sleep(Duration::from_micros(100));
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// A file of its `/proc/<pid>`.
+    pub fn proc(&self, name: &str) -> io::Result<String> {
+        fs::read_to_string(format!("/proc/{}/{name}", self.child.id()))
+    }
+
+    /// The number behind `key` in one of those files, in the unit it stands in there.
+    pub fn figure(&self, file: &str, key: &str) -> Result<u64, Failure> {
+        let text = self.proc(file)?;
+        let line = text.lines().find_map(|l| l.strip_prefix(key)).ok_or("no such key")?;
+        Ok(line.split_whitespace().next().ok_or("no figure")?.parse()?)
+    }
+
+    /// What its main thread has run so far.
+    pub fn cpu(&self) -> Result<Duration, Failure> {
+        let text = self.proc("schedstat")?;
+        Ok(Duration::from_nanos(text.split(' ').next().ok_or("no figure")?.parse()?))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = fs::remove_dir_all(&self.home);
+    }
+}
+
+fn spawn(home: &PathBuf) -> io::Result<Child> {
+    let mut command = Command::new(BINARY);
+    // The journal goes nowhere: what a terminal or journald costs is not the gateway's.
+    command.arg("gateway").env_clear().env("HOME", home).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+}
+
+/// What a client attaches with.
+pub struct Offer<'a> {
+    /// Its device, if it has one.
+    pub device: Option<&'a Identity>,
+    /// `auth.token`, if it has one.
+    pub token: Option<&'a str>,
+}
+
+/// A connection to a gateway.
+pub struct Client {
+    socket: TcpStream,
+    input: Vec<u8>,
+    /// How much of `input` was handed out.
+    used: usize,
+}
+
+impl Client {
+    /// Connects and asks for the upgrade.
+    pub fn open(at: SocketAddr) -> io::Result<Self> {
+        let mut socket = TcpStream::connect(at)?;
+        socket.set_nodelay(true)?;
+        let upgrade = format!(
+            "GET / HTTP/1.1\r\nHost: {at}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        socket.write_all(upgrade.as_bytes())?;
+        Ok(Self { socket, input: Vec::with_capacity(8192), used: 0 })
+    }
+
+    /// Reads the challenge and answers it.
+    pub fn connect(&mut self, offer: &Offer<'_>) -> Result<(), Failure> {
+        while !self.input.windows(4).any(|w| w == b"\r\n\r\n") {
+            self.fill()?;
+        }
+        let head = self.input.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_default();
+        if !self.input.starts_with(b"HTTP/1.1 101") {
+            return Err(String::from_utf8_lossy(&self.input).into());
+        }
+        self.used = head + 4;
+        let challenge = self.text()?;
+        let nonce = field(&challenge, "\"nonce\":\"").ok_or("no nonce in the challenge")?;
+        let ts = field(&challenge, "\"ts\":").ok_or("no time in the challenge")?.parse()?;
+        let connect = connect_frame(offer, nonce, ts);
+        self.send(0x81, connect.as_bytes())?;
+        Ok(())
+    }
+
+    /// Reads up to the answer to `connect`; its text if it is `hello-ok`.
+    pub fn hello(&mut self) -> Result<String, Failure> {
+        loop {
+            let text = self.text()?;
+            if text.starts_with(r#"{"type":"res""#) {
+                return if text.contains("\"hello-ok\"") { Ok(text) } else { Err(text.into()) };
+            }
+        }
+    }
+
+    /// All of it: TCP connect to `hello-ok`.
+    pub fn attach(at: SocketAddr, offer: &Offer<'_>) -> Result<(Self, String), Failure> {
+        let mut client = Self::open(at)?;
+        client.connect(offer)?;
+        let hello = client.hello()?;
+        Ok((client, hello))
+    }
+
+    /// Closes as RFC 6455 §7 asks, and waits until the gateway has closed too.
+    pub fn close(mut self) -> io::Result<()> {
+        self.send(0x88, &1000u16.to_be_bytes())?;
+        while self.socket.read(&mut [0; 1024]).is_ok_and(|n| n > 0) {}
+        Ok(())
+    }
+
+    /// Sends one masked frame. The mask is zero: it costs the gateway the same.
+    fn send(&mut self, first: u8, payload: &[u8]) -> io::Result<()> {
+        let mut frame = Vec::with_capacity(payload.len() + 8);
+        frame.push(first);
+        match u16::try_from(payload.len()).unwrap_or(u16::MAX) {
+            n @ 0..=125 => frame.push(0x80 | n as u8),
+            n => {
+                frame.push(0x80 | 126);
+                frame.extend(n.to_be_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        frame.extend(payload);
+        self.socket.write_all(&frame)
+    }
+
+    /// The payload of the next frame.
+    fn text(&mut self) -> Result<String, Failure> {
+        loop {
+            let unread = &self.input[self.used..];
+            let (head, payload) = match unread {
+                [_, 127, n @ ..] if n.len() >= 8 => (10, u64::from_be_bytes(n[..8].try_into()?) as usize),
+                [_, 126, a, b, ..] => (4, usize::from(u16::from_be_bytes([*a, *b]))),
+                [_, n @ 0..=125, ..] => (2, usize::from(*n)),
+                _ => (2, usize::MAX - 2),
+            };
+            if let Some(text) = unread.get(head..head + payload) {
+                let text = String::from_utf8(text.to_vec())?;
+                self.used += head + payload;
+                return Ok(text);
+            }
+            self.fill()?;
+        }
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 16384];
+        let n = self.socket.read(&mut chunk)?;
+        self.input.extend_from_slice(&chunk[..n]);
+        if n == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+}
+
+/// The text behind `key` in a JSON text, up to the end of the string or number.
+pub fn field<'a>(json: &'a str, key: &str) -> Option<&'a str> {
+    let rest = &json[json.find(key)? + key.len()..];
+    Some(&rest[..rest.find(['"', ',', '}'])?])
+}
+
+/// The `connect` of a command-line client.
+pub fn connect_frame(offer: &Offer<'_>, nonce: &str, ts: u64) -> String {
+    const SCOPES: [&str; 3] = ["operator.admin", "operator.read", "operator.write"];
+    let device = offer.device.map(|identity| {
+        let key = identity.public_key();
+        let id = key.device_id().to_string();
+        let payload = Payload {
+            device_id: &id,
+            client_id: "cli",
+            client_mode: "cli",
+            role: "operator",
+            scopes: &SCOPES,
+            signed_at: ts,
+            nonce,
+            platform: "linux",
+            device_family: "",
+        };
+        let signature = identity.sign(&payload.text(Version::V3, offer.token.unwrap_or_default()));
+        let key = base64url_encode(&key.0);
+        format!(
+            r#","device":{{"id":"{id}","publicKey":"{key}","signature":"{signature}","signedAt":{ts},"nonce":"{nonce}"}}"#
+        )
+    });
+    let auth = offer.token.map(|token| format!(r#","auth":{{"token":"{token}"}}"#));
+    format!(
+        r#"{{"type":"req","id":"1","method":"connect","params":{{"minProtocol":3,"maxProtocol":4,"client":{{"id":"cli","version":"1.0.0","platform":"linux","mode":"cli"}},"role":"operator","scopes":{SCOPES:?},"caps":[]{}{}}}}}"#,
+        auth.unwrap_or_default(),
+        device.unwrap_or_default(),
+    )
+}
+
+/// A device that no gateway has seen.
+pub fn stranger() -> Result<Identity, Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)?;
+    Ok(Identity::from_seed(&seed))
+}
+
+/// The value below which `share` of the sorted `times` lie.
+pub fn quantile(sorted: &[Duration], share: f64) -> Duration {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
+}
+
+/// Microseconds.
+pub fn us(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}

@@ -1,0 +1,341 @@
+//! The reactor: what the one thread waits for, which is sockets, timers, and a word from another thread.
+//!
+//! `smol`'s own (`async-io`) serves any number of threads. It keeps a helper thread that takes the waiting
+//! over whenever the one that runs tasks is busy, and from then on each event costs a change of threads:
+//! half of the time of a handshake, and a thread that wakes up by the clock. With one thread it is simpler:
+//! `epoll`, edge-triggered, told of a socket once; timers are the time-out of the wait.
+//!
+//! An edge is seen once, so an operation is tried first and waited for only when it would block. What is
+//! made here stays on its thread, and goes on only while that thread is in [`block_on`].
+
+use rustix::{
+    event::{EventfdFlags, Timespec, epoll, eventfd},
+    fd::{AsFd, OwnedFd},
+    net::SocketFlags,
+};
+use smol::io::{AsyncRead, AsyncWrite};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::Future,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+thread_local! {
+    static REACTOR: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
+    static TIMERS: Timers = const { Timers { waiting: RefCell::new(BTreeMap::new()), next: Cell::new(0) } };
+}
+
+/// Events taken in one wait.
+const EVENTS: usize = 128;
+/// The number in `epoll` of the word from another thread.
+const ALARM: u64 = u64::MAX;
+
+struct Reactor {
+    epoll: OwnedFd,
+    alarm: Arc<Alarm>,
+    slots: RefCell<Slots>,
+}
+
+/// Who waits for which socket, by the number it has in `epoll`.
+#[derive(Default)]
+struct Slots {
+    waiting: Vec<Waiting>,
+    free: Vec<u32>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// Wakes the thread: from itself by a flag, from another by an `eventfd` if it sleeps.
+struct Alarm {
+    rung: AtomicBool,
+    asleep: AtomicBool,
+    bell: OwnedFd,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.rung.swap(true, SeqCst) && self.asleep.load(SeqCst) {
+            // Never read, so it fails only after 2⁶⁴ times.
+            let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+impl Reactor {
+    /// This thread's.
+    fn get() -> io::Result<Rc<Self>> {
+        REACTOR.with_borrow_mut(|reactor| match reactor {
+            Some(reactor) => Ok(reactor.clone()),
+            None => Ok(reactor.insert(Rc::new(Self::new()?)).clone()),
+        })
+    }
+
+    fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&epoll, &bell, epoll::EventData::new_u64(ALARM), edges)?;
+        let alarm = Arc::new(Alarm { rung: AtomicBool::new(false), asleep: AtomicBool::new(false), bell });
+        Ok(Self { epoll, alarm, slots: RefCell::default() })
+    }
+
+    /// Waits for what comes first, and wakes who waited for it.
+    fn wait(&self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
+        self.alarm.asleep.store(true, SeqCst);
+        let timeout = match self.alarm.rung.load(SeqCst) {
+            true => Some(Duration::ZERO),
+            false => TIMERS.with(Timers::next),
+        };
+        let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
+        events.clear();
+        let waited = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref());
+        self.alarm.asleep.store(false, SeqCst);
+        match waited {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        for event in &*events {
+            let (data, flags) = (event.data.u64(), event.flags);
+            let ended = flags.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP);
+            let (reader, writer) = match self.slots.borrow_mut().waiting.get_mut(data as usize) {
+                Some(waiting) => (
+                    waiting.reader.take_if(|_| {
+                        ended || flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::RDHUP)
+                    }),
+                    waiting.writer.take_if(|_| ended || flags.contains(epoll::EventFlags::OUT)),
+                ),
+                // The alarm: it has done its work.
+                None => continue,
+            };
+            reader.into_iter().chain(writer).for_each(Waker::wake);
+        }
+        TIMERS.with(Timers::fire);
+        Ok(())
+    }
+}
+
+/// Runs `future`, and with it everything that waits on this thread, until it is done.
+///
+/// # Errors
+/// When the kernel gives no `epoll`.
+pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
+    let reactor = Reactor::get()?;
+    let waker = Waker::from(reactor.alarm.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    let mut events = Vec::with_capacity(EVENTS);
+    loop {
+        reactor.alarm.rung.store(false, SeqCst);
+        if let Poll::Ready(done) = future.as_mut().poll(&mut cx) {
+            return Ok(done);
+        }
+        reactor.wait(&mut events)?;
+    }
+}
+
+/// A socket that is waited for instead of blocking.
+pub struct Async<T> {
+    socket: T,
+    reactor: Rc<Reactor>,
+    slot: u32,
+}
+
+impl<T: AsFd> Async<T> {
+    /// Takes a socket in.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(socket: T) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Self::nonblocking(socket)
+    }
+
+    fn nonblocking(socket: T) -> io::Result<Self> {
+        use epoll::EventFlags as On;
+        let reactor = Reactor::get()?;
+        let slot = {
+            let mut slots = reactor.slots.borrow_mut();
+            slots.free.pop().unwrap_or_else(|| {
+                slots.waiting.push(Waiting::default());
+                slots.waiting.len() as u32 - 1
+            })
+        };
+        let it = Self { socket, reactor, slot };
+        let data = epoll::EventData::new_u64(slot.into());
+        epoll::add(&it.reactor.epoll, &it.socket, data, On::IN | On::OUT | On::RDHUP | On::ET)?;
+        Ok(it)
+    }
+}
+
+impl<T> Async<T> {
+    /// The socket itself.
+    pub fn get_ref(&self) -> &T {
+        &self.socket
+    }
+
+    /// Has the task woken when there is something to read. Only for one whose read just blocked.
+    pub fn wait_readable(&self, cx: &Context<'_>) {
+        self.reactor.slots.borrow_mut().waiting[self.slot as usize].reader = Some(cx.waker().clone());
+    }
+
+    /// Has the task woken when there is room to write. Only for one whose write just blocked.
+    pub fn wait_writable(&self, cx: &Context<'_>) {
+        self.reactor.slots.borrow_mut().waiting[self.slot as usize].writer = Some(cx.waker().clone());
+    }
+
+    /// Does `read`, and is pending as long as it would block.
+    pub fn poll_with<R>(
+        &self,
+        cx: &Context<'_>,
+        mut read: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            match read(&self.socket) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_readable(cx);
+                    return Poll::Pending;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
+
+impl<T> Drop for Async<T> {
+    fn drop(&mut self) {
+        // Closing the socket takes it out of `epoll`. An event that is on its way may wake whoever has the
+        // slot next: it tries, and waits again.
+        let mut slots = self.reactor.slots.borrow_mut();
+        slots.waiting[self.slot as usize] = Waiting::default();
+        slots.free.push(self.slot);
+    }
+}
+
+impl Async<TcpListener> {
+    /// The next connection, and where it comes from.
+    ///
+    /// # Errors
+    /// The system's; the listener can go on.
+    pub async fn accept(&self) -> io::Result<(Async<TcpStream>, SocketAddr)> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let accepted = std::future::poll_fn(|cx| {
+            self.poll_with(cx, |listener| Ok(rustix::net::acceptfrom_with(listener, flags)?))
+        });
+        let (socket, from) = accepted.await?;
+        let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+        let from = from.ok_or(io::ErrorKind::NotConnected)?;
+        Ok((Async::nonblocking(TcpStream::from(socket))?, from))
+    }
+}
+
+impl AsyncRead for Async<TcpStream> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_with(cx, |mut socket| socket.read(out))
+    }
+}
+
+impl AsyncWrite for Async<TcpStream> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match (&self.socket).write(bytes) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_writable(cx);
+                    return Poll::Pending;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.socket.shutdown(std::net::Shutdown::Write))
+    }
+}
+
+/// Who waits until when; the number tells two of the same instant apart.
+struct Timers {
+    waiting: RefCell<BTreeMap<(Instant, u64), Waker>>,
+    next: Cell<u64>,
+}
+
+impl Timers {
+    /// How long until the next one.
+    fn next(&self) -> Option<Duration> {
+        let waiting = self.waiting.borrow();
+        waiting.first_key_value().map(|((at, _), _)| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Wakes those whose time has come.
+    fn fire(&self) {
+        if self.waiting.borrow().is_empty() {
+            return;
+        }
+        let later = self.waiting.borrow_mut().split_off(&(Instant::now(), u64::MAX));
+        let due = self.waiting.replace(later);
+        due.into_values().for_each(Waker::wake);
+    }
+}
+
+/// A while, on the monotonic clock.
+pub struct Timer {
+    at: Instant,
+    number: Option<u64>,
+}
+
+impl Timer {
+    /// Done after `time`.
+    pub fn after(time: Duration) -> Self {
+        // A time beyond the clock's end is as good as a year.
+        let now = Instant::now();
+        let at = now.checked_add(time).unwrap_or(now + Duration::from_secs(365 * 86_400));
+        Self { at, number: None }
+    }
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if Instant::now() >= self.at {
+            return Poll::Ready(());
+        }
+        TIMERS.with(|timers| {
+            let number = *self.number.get_or_insert_with(|| timers.next.replace(timers.next.get() + 1));
+            timers.waiting.borrow_mut().insert((self.at, number), cx.waker().clone());
+        });
+        Poll::Pending
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            // A thread that ends has no timers any more.
+            let _ = TIMERS.try_with(|timers| timers.waiting.borrow_mut().remove(&(self.at, number)));
+        }
+    }
+}
