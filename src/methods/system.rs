@@ -146,7 +146,7 @@ pub fn status(hub: &Rc<Hub>) -> Json {
             pending: book.requests().len() as u64,
             connections: hub.conn_count() as u64,
             storeCommits: hub.store.commits(),
-            readOnly: hub.store.read_only().map(String::from),
+            readOnly: hub.store.read_only(),
             latePulses: hub.late_pulses.get(),
             residentKb: resident_kb(),
             notices: hub.notices.clone(),

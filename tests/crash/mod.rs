@@ -103,11 +103,12 @@ impl Reader {
                     self.step(Step::Cut { node: *node, length: last() });
                 }
             }
-            "write" if !self.files.contains_key(&fd()) => {
-                if texts[0].trim_ascii_start().starts_with(b"ack ") {
-                    self.step(Step::Ack);
-                }
+            "write"
+                if !self.files.contains_key(&fd()) && texts[0].trim_ascii_start().starts_with(b"ack ") =>
+            {
+                self.step(Step::Ack);
             }
+            "write" if !self.files.contains_key(&fd()) => {}
             "write" => {
                 let (node, at) = self.files[&fd()];
                 self.files.insert(fd(), (node, at + result as usize));
