@@ -7,7 +7,12 @@ use barnacle::{
     protocol::{Fields, raw_member},
 };
 use miniserde::json::Value;
-use std::{net::TcpListener, os::unix::fs::PermissionsExt};
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    process::Stdio,
+};
 use wire::{Device, Home, Offer, READ, Server, free_port};
 
 /// The output of a command that goes well.
@@ -227,4 +232,20 @@ fn a_paired_command_line_needs_no_secret() {
     // What its device was not approved for, it does not get, and learns how to.
     let refused = failed(&laptop, 4, &["devices", "--url", &url]);
     assert!(refused.contains("missing scope") && refused.contains("barnacle devices approve"), "{refused}");
+}
+
+#[test]
+fn logs_are_followed_through_a_restart() {
+    let home = Home::fix();
+    let server = home.start();
+    let mut follow = home.command(&["logs", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut next = |word: &str| lines.any(|line| line.contains(word));
+    assert!(next("listening on"));
+    server.kill();
+    let server = home.start();
+    assert!(next("listening on"), "it gave up when the gateway went");
+    server.stop();
+    follow.kill().unwrap();
+    follow.wait().unwrap();
 }
