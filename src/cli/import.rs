@@ -126,7 +126,7 @@ fn bring(book: &mut Book, listed: Listed) -> Vec<Line> {
             let live = device.grants.iter().filter(|g| g.revoked_ms.is_none()).map(|g| g.role.to_string());
             Line {
                 id: device.id().to_string(),
-                name: device.name().unwrap_or("-").into(),
+                name: device.name().or(device.display.client_id.as_deref()).unwrap_or("-").into(),
                 roles: live.collect::<Vec<_>>().join("+"),
                 fate: import::merge(book, device, &surfaces),
             }

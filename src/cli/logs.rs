@@ -7,7 +7,7 @@ use super::{
     table::plain,
 };
 use crate::{
-    client::{Client, Fault},
+    client::Client,
     protocol::{Fields, Scope},
 };
 use miniserde::json::Value;
@@ -44,9 +44,10 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
     }
     let target = args.target()?;
     let scopes = [Scope::Read].into_iter().collect();
-    let mut cursor = None;
+    let mut began = false;
     loop {
-        let seen = cursor.is_some();
+        // A gateway that was restarted begins its journal anew.
+        let mut cursor = None;
         let done = Client::connect(&target, scopes).and_then(|mut client| {
             loop {
                 client.renew_deadline();
@@ -60,21 +61,16 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
                     return Ok(Ok(()));
                 }
                 cursor = next.or(cursor);
+                began = true;
                 std::thread::sleep(PAUSE);
             }
         });
         match done {
             Ok(end) => return end,
-            Err(e) if follow && (seen || cursor.is_some()) && passing(&e) => std::thread::sleep(PAUSE),
+            Err(e) if follow && began && e.is_passing() => std::thread::sleep(PAUSE),
             Err(e) => return Err(Failure::of(e, &target)),
         }
     }
-}
-
-/// Whether the gateway is merely restarting.
-fn passing(e: &Fault) -> bool {
-    matches!(e, Fault::Unreachable(..) | Fault::Closed(..))
-        || matches!(e, Fault::Refused(said) | Fault::Failed(said) if said.code == "UNAVAILABLE")
 }
 
 /// What to print of an answer of `logs.tail`, and where the next goes on.

@@ -65,9 +65,13 @@ impl Fault {
         matches!(self, Self::Unreachable(_, e) if e.kind() == io::ErrorKind::ConnectionRefused)
     }
 
-    /// Whether the connection broke: a gateway that restarts is back in a moment.
+    /// Whether trying again may help: the gateway restarts, or is not ready.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable(..) | Self::Closed(..))
+        match self {
+            Self::Unreachable(..) | Self::Closed(..) => true,
+            Self::Refused(said) | Self::Failed(said) => said.code == "UNAVAILABLE",
+            _ => false,
+        }
     }
 }
 

@@ -100,8 +100,9 @@ fn grants(f: Fields<'_>, created_ms: u64) -> Vec<Grant> {
         let of_role = || tokens.iter().filter(|(r, _)| *r == role).map(|(_, token)| *token);
         let revoked = |t: &Fields<'_>| t.u64("revokedAtMs");
         // A list may keep revoked tokens beside the one in use.
-        let token = of_role().find(|t| revoked(t).is_none()).or(of_role().next_back());
-        let approved = Scopes::from_names(f.strs("scopes"));
+        let token = of_role().find(|t| revoked(t).is_none()).or_else(|| of_role().next_back());
+        let listed = if f.list("approvedScopes").is_empty() { "scopes" } else { "approvedScopes" };
+        let approved = Scopes::from_names(f.strs(listed));
         let scopes = match (role, token) {
             (Role::Node, _) => Scopes::NONE,
             (Role::Operator, Some(token)) if approved.is_empty() => Scopes::from_names(token.strs("scopes")),
