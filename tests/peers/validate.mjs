@@ -75,7 +75,7 @@ export function faults({ method, frame }, seen = new Map()) {
     among(NEXT_STEPS, details.recommendedNextStep, 'details.recommendedNextStep');
     count(`refusal ${details.code ?? `without a code: ${frame.error?.message}`}`);
   } else {
-    count(`error ${frame.error?.code} ${frame.error?.details?.code ?? ''}`.trim());
+    count(`error ${[frame.error?.code, frame.error?.details?.code, method].filter(Boolean).join(' ')}`);
   }
   return found;
 }
