@@ -121,7 +121,8 @@ fn an_imported_device_attaches_with_what_it_has() {
     // So does its key, and the token that it is handed is the same.
     let by_key = server.connect(&Offer::device(&source.phone).scopes(both).remote());
     assert_eq!(by_key.device_token(), new);
-    assert!(server.log().contains("device-token") && server.log().contains("device-key"), "{}", server.log());
+    server.wait_log(&["device-token"]);
+    server.wait_log(&["device-key"]);
     // The token of a role that was not approved opens nothing.
     server.refuse(&Offer::node(&source.phone, &[]).token("stray").remote()).expect("PAIRING_REQUIRED");
     // A revoked role came over revoked.

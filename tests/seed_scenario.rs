@@ -86,7 +86,7 @@ fn the_agent_stays_attached() {
     let server = home.start_with(&[], &[("OPENCLAW_GATEWAY_TOKEN", "T-of-the-unit")]);
     attached(&server, &agent, "with another OPENCLAW_GATEWAY_TOKEN");
     server.connect(&Offer::device(&agent).token("T1")).ok("health", "{}");
-    assert!(server.log().contains("OPENCLAW_GATEWAY_TOKEN"), "the drift was not told:\n{}", server.log());
+    server.wait_log(&["OPENCLAW_GATEWAY_TOKEN is the token in force"]);
     server.stop();
     assert_eq!(fs::read_to_string(home.config_path()).unwrap(), before, "the config was written to");
 }

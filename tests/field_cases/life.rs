@@ -144,7 +144,7 @@ pub fn no_network() {
     command.args(["--bind", "lan"]);
     command.env_clear().env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
     let server = Server::spawn(command, home.port);
-    assert!(server.log().contains("0.0.0.0:"), "{}", server.log());
+    server.wait_log(&["0.0.0.0:"]);
 }
 
 fn lan(home: &Home) -> Server {
