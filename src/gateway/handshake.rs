@@ -189,6 +189,9 @@ async fn admit(
     if role == Role::Node {
         grants::declare(hub, &session).await;
     }
+    let conn = Conn::new(wire.clone(), session);
+    conn.send(&hello::frame(hub, &conn, request_id, &outcome.extra));
+    let session = conn.session();
     log::info!(
         "attached {} from {} by {} with [{}]",
         session.name(),
@@ -196,8 +199,7 @@ async fn admit(
         session.basis.as_str(),
         session.scopes
     );
-    let conn = Conn::new(wire.clone(), session);
-    conn.send(&hello::frame(hub, &conn, request_id, &outcome.extra));
+    drop(session);
     Ok(conn)
 }
 

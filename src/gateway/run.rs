@@ -170,7 +170,8 @@ pub fn run(settings: Settings, clock: Clock, journal: &'static Journal) -> Resul
         Signals::new().map_err(|e| StartFailure::System(format!("cannot listen for signals: {e}")))?;
     gateway.announce();
     let hub = gateway.accept();
-    let served = reactor::block_on(executor.run(async {
+    // A task of its own, so that it is looked at only when a signal came.
+    let serve = executor.spawn(async move {
         loop {
             match signals.next().await {
                 SIGHUP => log::info!("SIGHUP: nothing to do"),
@@ -179,8 +180,9 @@ pub fn run(settings: Settings, clock: Clock, journal: &'static Journal) -> Resul
             }
         }
         stop(&hub).await;
-    }));
-    served.map_err(|e| StartFailure::System(format!("cannot wait for connections: {e}")))
+    });
+    reactor::block_on(executor.run(serve))
+        .map_err(|e| StartFailure::System(format!("cannot wait for connections: {e}")))
 }
 
 /// The signals that are listened for, each with the socket its handler writes to.

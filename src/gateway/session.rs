@@ -61,7 +61,7 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
             Turn::Message(Some(Ok(message))) => {
                 conn.heard();
                 match message {
-                    Message::Text(text) => dispatch(&hub, &conn, &text).await,
+                    Message::Text(text) => dispatch(&hub, &conn, &text),
                     Message::Binary(_) => conn.wire.close(1003, "text frames only"),
                     Message::Close(frame) => {
                         // The echo that RFC 6455 §5.5.1 asks for.
@@ -82,6 +82,7 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
             Turn::Close => break,
         }
     }
+    drop(socket);
     hub.leave(&conn);
     let end = conn.wire.closing();
     match &end {
@@ -119,7 +120,7 @@ pub async fn linger(wire: &Wire) {
     }
 }
 
-async fn dispatch(hub: &Rc<Hub>, conn: &Rc<Conn>, text: &str) {
+fn dispatch(hub: &Rc<Hub>, conn: &Rc<Conn>, text: &str) {
     let request = match RequestFrame::parse(text) {
         Ok(request) => request,
         Err((why, Some(id))) => return conn.send(&refusal(&id, &ErrorShape::invalid(why.to_string()))),

@@ -87,9 +87,10 @@ impl Ring {
     }
 
     fn add(&mut self, text: &str) {
-        let line = format!("{} {text}", timestamp(wall_ms()));
-        // A closed stderr must not end the gateway.
-        let _ = writeln!(std::io::stderr(), "{line}");
+        let mut line = format!("{} {text}\n", timestamp(wall_ms()));
+        // One write a line; and a closed stderr must not end the gateway.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        line.pop();
         self.bytes += line.len() + 1;
         self.end += line.len() as u64 + 1;
         self.lines.push_back(line);
