@@ -2,7 +2,9 @@
 
 #![no_main]
 
-use barnacle::protocol::{BadFrame, Connect, ErrorShape, ErrorCode, Json, Params, RequestFrame, refusal, raw_member, response};
+use barnacle::protocol::{
+    BadFrame, Connect, ErrorCode, ErrorShape, Json, Params, RequestFrame, raw_member, refusal, response,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -19,7 +21,11 @@ fuzz_target!(|text: &str| {
     assert!(!request.id.is_empty() && !request.method.is_empty());
     // What goes out repeats the client's id: it must not break out of its quotes.
     let answer = response(&request.id, &Json::null());
-    let echoed = answer.replacen(r#""type":"res""#, r#""type":"req","method":"m""#, 1).replacen(r#","payload":null"#, "", 1);
+    let echoed = answer.replacen(r#""type":"res""#, r#""type":"req","method":"m""#, 1).replacen(
+        r#","payload":null"#,
+        "",
+        1,
+    );
     let again = RequestFrame::parse(&echoed).unwrap_or_else(|_| panic!("not JSON: {answer}"));
     assert_eq!(again.id, request.id);
 

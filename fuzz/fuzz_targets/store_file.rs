@@ -35,19 +35,37 @@ fn change(book: &mut Book, step: &[u8]) {
     let role = if byte(1) % 2 == 0 { Role::Operator } else { Role::Node };
     let text = String::from_utf8_lossy(rest).into_owned();
     let scopes = Scopes::from_names([["operator.read", "operator.admin"][usize::from(byte(2) % 2)]]);
-    let display = Display { name: Some(text.clone()), ip: (byte(3) % 2 == 0).then(|| text.clone()), ..Display::default() };
+    let display = Display {
+        name: Some(text.clone()),
+        ip: (byte(3) % 2 == 0).then(|| text.clone()),
+        ..Display::default()
+    };
     let now_ms = u64::from(byte(4)) << (byte(3) % 56);
     match kind % 7 {
         0 => drop(book.approve(key, role, scopes, &display, Via::Operator, now_ms)),
         1 => drop(book.remove(&id, now_ms)),
         2 => {
             let id = RequestId(text);
-            book.request(Request { id, key, role, scopes, display, trusted: byte(3) % 2 == 0, created_ms: now_ms });
+            book.request(Request {
+                id,
+                key,
+                role,
+                scopes,
+                display,
+                trusted: byte(3) % 2 == 0,
+                created_ms: now_ms,
+            });
         }
         3 => {
             let spent = (byte(3) % 2 == 0).then_some((id, now_ms));
             let (id, hash) = (RequestId(text.clone()), TokenHash::of(&text));
-            book.setup_codes_mut().push(SetupCode { id, hash, access: Access::Limited, spent, left_ms: now_ms });
+            book.setup_codes_mut().push(SetupCode {
+                id,
+                hash,
+                access: Access::Limited,
+                spent,
+                left_ms: now_ms,
+            });
         }
         4 => {
             if let Some(device) = book.device_mut(&id) {
