@@ -220,3 +220,42 @@ fn a_read_scope_reads_and_no_more() {
         assert_eq!(text(&client.err(method, "{}"), "code"), "FORBIDDEN", "{method}");
     }
 }
+
+#[test]
+fn the_config_is_shown_without_its_secrets() {
+    let home = Home::empty();
+    let hidden = ["T1", "P-hidden", "K-hidden", "B-hidden", "E-hidden", "hook-hidden", "U-hidden"];
+    home.config(&format!(
+        r#"{{ // a comment with B-hidden in it
+  gateway: {{ mode: 'local', port: {}, bind: "loopback", auth: {{ mode: "token", token: "T1", password: "P-hidden" }},
+    remote: {{ token: "${{FROM_ENV}}", url: "wss://me:U-hidden@example/" }} }},
+  models: {{ providers: {{ x: {{ apiKey: "K-hidden", port: 0x10, temperature: .5, }} }} }},
+  channels: {{ telegram: {{ botToken: "B-hidden", webhookUrl: "https://x/hook-hidden" }}, whatsapp: {{ allowFrom: ["+1"] }} }},
+  env: {{ vars: {{ ANYTHING: "E-hidden" }} }},
+  secrets: {{ store: {{ source: "file", provider: "p", id: "/x" }} }},
+}}"#,
+        home.port
+    ));
+    let server = home.start();
+    let mut client = server.connect(&Offer::new().token("T1"));
+    let shown = client.ok("config.get", "{}");
+    let text_of = json(&shown);
+    for secret in hidden {
+        assert!(!text_of.contains(secret), "{secret} in {text_of}");
+    }
+    assert!(flag(&shown, "exists") && flag(&shown, "valid"));
+    assert_eq!(text(&shown, "parsed.gateway.auth.token"), "__OPENCLAW_REDACTED__");
+    assert_eq!(text(&shown, "parsed.gateway.remote.token"), "${FROM_ENV}");
+    assert_eq!(text(&shown, "parsed.models.providers.x.port"), "16");
+    assert_eq!(text(&shown, "parsed.models.providers.x.temperature"), "0.5");
+    assert_eq!(list(&shown, "parsed.channels.whatsapp.allowFrom"), ["+1"]);
+    assert_eq!(text(&shown, "parsed.secrets.store.id"), "/x");
+    home.config("{ gateway: { mode: 'local' ");
+    let broken = client.ok("config.get", "{}");
+    assert!(
+        !flag(&broken, "valid") && text(&broken, "issues.0.message").contains(":1:"),
+        "{}",
+        json(&broken)
+    );
+    assert_eq!(text(&client.err("config.set", r#"{"raw":"{}"}"#), "code"), "UNAVAILABLE");
+}

@@ -19,6 +19,7 @@ mod reference;
 pub mod secret;
 mod serve;
 mod settings;
+pub mod show;
 pub mod tree;
 mod unit;
 

@@ -4,6 +4,7 @@
 //! answers is on disk already where it says so; what follows from the answer (closing the connections
 //! of a revoked device) happens after it was sent.
 
+mod config;
 mod devices;
 mod invoke;
 mod logs;
@@ -63,6 +64,7 @@ async fn run(hub: &Rc<Hub>, conn: &Rc<Conn>, request: &RequestFrame) -> Answer {
         // Agents, and with them their heartbeats, do not run in this version.
         "last-heartbeat" => Ok(Json::null().into()),
         "gateway.identity.get" => Ok(system::identity(hub).into()),
+        "config.get" => Ok(config::get(hub).await.into()),
         "logs.tail" => logs::tail(hub, &params),
         "device.pair.list" => Ok(devices::list(hub, conn).into()),
         "device.pair.approve" => devices::approve(hub, conn, &params).await,

@@ -18,10 +18,11 @@ use Access::{Node, Operator};
 
 /// Every method that is served, in the order `features.methods` lists them. `device.pair.setupCode` and
 /// `device.pair.setupStatus` are served but, as in OpenClaw, not advertised.
-const SERVED: [(&str, Access); 28] = [
+const SERVED: [(&str, Access); 29] = [
     ("health", Operator(Scope::Read)),
     ("status", Operator(Scope::Read)),
     ("logs.tail", Operator(Scope::Read)),
+    ("config.get", Operator(Scope::Read)),
     ("last-heartbeat", Operator(Scope::Read)),
     ("gateway.identity.get", Operator(Scope::Read)),
     ("system-presence", Operator(Scope::Read)),
