@@ -342,3 +342,13 @@ fn a_config_path_in_dotenv_is_followed() {
     assert_eq!(settings.paths.config_file, home.path("elsewhere.json"));
     assert!(settings.paths.config_file.starts_with(Path::new("/")));
 }
+
+/// As the real CLI of 2026.9.6 prints them.
+#[test]
+fn a_named_profile_has_a_port_of_its_own() {
+    for (name, port) in [("foo", 47223), ("work", 41984), ("default", 18789), ("", 18789)] {
+        let home = Home::new();
+        let settings = home.start(&[("OPENCLAW_PROFILE", name)], &Flags::default()).unwrap();
+        assert_eq!(settings.port, port, "{name}");
+    }
+}

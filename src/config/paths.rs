@@ -101,8 +101,13 @@ fn word<'e>(env: &'e Env, name: &str) -> Option<&'e str> {
     env.process(name).filter(|v| !matches!(*v, "undefined" | "null"))
 }
 
+/// The profile's name, unless it is the default one.
+pub(super) fn profile(env: &Env) -> Option<&str> {
+    env.process("OPENCLAW_PROFILE").filter(|p| !p.eq_ignore_ascii_case("default"))
+}
+
 fn default_state_dir(env: &Env) -> Result<String, StartError> {
-    let Some(profile) = env.process("OPENCLAW_PROFILE").filter(|p| !p.eq_ignore_ascii_case("default")) else {
+    let Some(profile) = profile(env) else {
         return Ok(".openclaw".into());
     };
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');

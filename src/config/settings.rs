@@ -299,7 +299,15 @@ fn port(flags: &Flags, env: &Env, config: &GatewayConfig, notices: &mut Vec<Stri
     if let (Some(text), None) = (said, parsed) {
         notices.push(format!("{NAME}={text:?} is no port and counts as unset"));
     }
-    flags.port.or(parsed).or(config.port).unwrap_or(DEFAULT_PORT)
+    flags.port.or(parsed).or(config.port).unwrap_or_else(|| default_port(env))
+}
+
+/// A named profile has a port of its own, so that two run side by side: 20000 plus FNV-1a of its name,
+/// within 40000, as `openclaw --profile <name> gateway status` (2026.9.6) shows it.
+fn default_port(env: &Env) -> u16 {
+    let Some(profile) = super::paths::profile(env) else { return DEFAULT_PORT };
+    let hash = profile.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    20_000 + (hash % 40_000) as u16
 }
 
 fn handshake_timeout(env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> Duration {

@@ -125,7 +125,7 @@ const CASES: &[(&str, Case)] = &[
     ("A100", Shown(nodes::silent_pairing_is_durable)),
     ("A101", Shown(requests::wider_keeps_what_it_has)),
     ("A102", Shown(devices::two_writers)),
-    ("A103", Elsewhere("tests/store_damage.rs, tests/import.rs")),
+    ("A103", Elsewhere("tests/store_faults.rs, tests/import.rs")),
     ("A105", Shown(broken::unknown_keys)),
     ("A106", Shown(credentials::retry_with_the_device_token)),
     ("A107", Shown(devices::approval_keeps_the_token)),
