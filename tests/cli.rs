@@ -171,7 +171,8 @@ fn devices_are_managed_through_the_gateway() {
     assert!(ok(&home, &["devices", "revoke", "--all-browsers"]).contains("no browser"));
     server.connect(&Offer::device(&phone));
     ok(&home, &["devices", "revoke", &node.id()[..6], "--role", "node"]);
-    assert_eq!(server.refuse(&Offer::node(&node, &[])).get("details.reason"), "role-upgrade");
+    let refused = server.refuse(&Offer::node(&node, &[]));
+    assert_eq!(refused.get("details.reason"), "role-upgrade", "{refused:?}");
     ok(&home, &["devices", "reject", &node.id()]);
     ok(&home, &["devices", "remove", &page.id()]);
     assert!(failed(&home, 1, &["devices", "remove", &page.id()]).contains("no device"));

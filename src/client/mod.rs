@@ -22,6 +22,7 @@ use crate::{
     },
     protocol::{DeviceId, Fields, PROTOCOL_MAX, PROTOCOL_MIN, Scopes, base64url_encode, raw_member},
 };
+use async_tungstenite::tungstenite::Utf8Bytes;
 use miniserde::json::Value;
 use nanoserde::SerJson;
 use socket::Socket;
@@ -113,7 +114,7 @@ impl<'t> Client<'t> {
 
 /// A frame: as text, and parsed.
 struct Frame {
-    text: String,
+    text: Utf8Bytes,
     value: Value,
 }
 

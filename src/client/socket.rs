@@ -3,7 +3,8 @@
 use super::{Fault, Frame, Url};
 use crate::protocol::{Fields, MAX_PAYLOAD};
 use async_tungstenite::tungstenite::{
-    Error, HandshakeError, Message, WebSocket, client::client_with_config, protocol::WebSocketConfig,
+    Error, HandshakeError, Message, WebSocket, client::client_with_config, error::ProtocolError,
+    protocol::WebSocketConfig,
 };
 use miniserde::json::Value;
 use std::{
@@ -105,7 +106,7 @@ impl Socket {
                 return Err(Fault::NotGateway(self.url.clone(), "it sends what is no JSON".into()));
             };
             if Fields::of(&value).is_some_and(&wanted) {
-                return Ok(Frame { text: text.to_string(), value });
+                return Ok(Frame { text, value });
             }
         }
     }
@@ -113,7 +114,9 @@ impl Socket {
     fn fault(&self, e: Error) -> Fault {
         match e {
             Error::Io(e) => unreachable(&self.url, self.timeout, e),
-            Error::ConnectionClosed | Error::AlreadyClosed => {
+            Error::ConnectionClosed
+            | Error::AlreadyClosed
+            | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                 Fault::Closed(self.url.clone(), 1005, String::new())
             }
             e => Fault::NotGateway(self.url.clone(), e.to_string()),
