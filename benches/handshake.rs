@@ -8,7 +8,7 @@ mod rig;
 
 use barnacle::auth::identity::Identity;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use rig::{Client, Failure, Gateway, Offer, TOKEN, connect_frame, field, quantile, stranger, us};
+use rig::{Client, Failure, Gateway, Offer, TOKEN, connect_frame, field, pin, quantile, stranger, us};
 use std::{
     hint::black_box,
     io::{BufRead, BufReader, Read, Write},
@@ -24,8 +24,11 @@ cargo bench --bench handshake -- [--count <n>] [--peer <ws-url> --token <shared 
   --peer <url>  measure the gateway that runs there instead of a Barnacle of this build
 ";
 
+/// The processor of the client, and that of the gateway and of the floor's echo server.
+const CLIENT: usize = 0;
+const SERVER: usize = 1;
 /// Handshakes under way together in a storm.
-const STORM: usize = 64;
+const STORM: usize = 16;
 
 fn main() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1);
@@ -44,10 +47,13 @@ fn main() -> Result<(), Failure> {
             }
         }
     }
-    let floor = Floor::start()?;
+    let server = SERVER.min(std::thread::available_parallelism()?.get() - 1);
+    pin(None, CLIENT)?;
+    let floor = Floor::start(server)?;
     match peer {
         None => {
             let gateway = Gateway::start()?;
+            gateway.pin(server)?;
             println!("barnacle {}, {count} handshakes of each kind", env!("CARGO_PKG_VERSION"));
             measure(&floor, gateway.at, TOKEN, count, Some(&gateway))
         }
@@ -201,8 +207,9 @@ struct Parts {
 }
 
 impl Floor {
-    fn start() -> Result<Self, Failure> {
+    fn start(cpu: usize) -> Result<Self, Failure> {
         let mut echo = Command::new(std::env::current_exe()?).arg("--echo").stdout(Stdio::piped()).spawn()?;
+        pin(Some(&echo), cpu)?;
         let mut line = String::new();
         BufReader::new(echo.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
         let me = stranger()?;

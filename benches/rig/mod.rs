@@ -81,6 +81,11 @@ impl Gateway {
         let _ = self.child.wait();
     }
 
+    /// Keeps it on one processor.
+    pub fn pin(&self, cpu: usize) -> Result<(), Failure> {
+        pin(Some(&self.child), cpu)
+    }
+
     /// A file of its `/proc/<pid>`.
     pub fn proc(&self, name: &str) -> io::Result<String> {
         fs::read_to_string(format!("/proc/{}/{name}", self.child.id()))
@@ -112,6 +117,15 @@ fn spawn(home: &PathBuf) -> io::Result<Child> {
     // The journal goes nowhere: what a terminal or journald costs is not the gateway's.
     command.arg("gateway").env_clear().env("HOME", home).stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+}
+
+/// Keeps a process (this one if none is named) on one processor, so that the scheduler does not place the
+/// measured and its floor differently.
+pub fn pin(child: Option<&Child>, cpu: usize) -> Result<(), Failure> {
+    use rustix::{process::Pid, thread};
+    let mut set = thread::CpuSet::new();
+    set.set(cpu);
+    Ok(thread::sched_setaffinity(child.map(Pid::from_child), &set)?)
 }
 
 /// What a client attaches with.
