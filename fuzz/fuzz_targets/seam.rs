@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use barnacle::net::seam::{Excess, Scan};
+use barnacle::net::scan::{Excess, Scan};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

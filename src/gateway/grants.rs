@@ -114,6 +114,7 @@ pub async fn approve(
     };
     let device = key.device_id();
     let bootstrap = proof.good_bootstrap().map(str::to_owned);
+    let waiting = hub.book().request_of(&key, proof.role).map(|r| r.id.clone());
     let wanted = grants.clone();
     let display = proof.display.clone();
     let done = hub.change(|book| {
@@ -140,14 +141,11 @@ pub async fn approve(
     if let Some(code) = spent {
         hub.broadcast(Event::DevicePairSetupCompleted, &wire::setup_completed(&code, &proof.display));
     }
-    hub.widen(&device);
-    let scopes = grants.first().map_or(Scopes::NONE, |(_, granted)| {
-        if proof.requested.is_empty() && via == Via::SetupCode {
-            *granted
-        } else {
-            proof.requested.granted(*granted)
-        }
-    });
+    if let Some(id) = waiting.filter(|_| hub.book().request_of(&key, proof.role).is_none()) {
+        hub.broadcast(Event::DevicePairResolved, &wire::resolved(&id, &device, "approved"));
+    }
+    hub.regrant(&device);
+    let scopes = grants.first().map_or(Scopes::NONE, |(_, granted)| proof.requested.granted(*granted));
     Ok(Outcome { scopes, basis, extra: grants.into_iter().skip(1).collect() })
 }
 

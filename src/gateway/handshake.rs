@@ -11,7 +11,7 @@ use crate::{
     net::{
         Peer, Wire,
         http::First,
-        seam::Excess,
+        scan::Excess,
         ws::{self, WebSocket},
     },
     protocol::{

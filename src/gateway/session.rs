@@ -7,11 +7,7 @@
 use crate::{
     live::{Conn, Hub, Saved},
     methods::{self, Reply},
-    net::{
-        Wire,
-        seam::{Close, Excess},
-        ws,
-    },
+    net::{Wire, scan::Excess, seam::Close, ws},
     protocol::{ErrorShape, MAX_PAYLOAD, RequestFrame, refusal, response},
     reactor::{Async, Timer},
 };

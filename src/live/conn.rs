@@ -105,10 +105,10 @@ impl Conn {
         session.role == Role::Operator && session.scopes.allows(scope)
     }
 
-    /// Lets it have what it asked for of what is now approved.
-    pub fn widen(&self, approved: crate::protocol::Scopes) {
+    /// Lets it have what it asked for of what is now approved, no less and no more.
+    pub fn regrant(&self, approved: crate::protocol::Scopes) {
         let mut session = self.session.borrow_mut();
-        session.scopes = session.scopes.union(session.requested.granted(approved));
+        session.scopes = session.requested.granted(approved);
     }
 
     /// Changes what it declared.

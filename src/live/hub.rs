@@ -215,12 +215,12 @@ impl Hub {
         admit
     }
 
-    /// Lets the live connections of a device have what was approved for it meanwhile.
-    pub fn widen(&self, device: &DeviceId) {
+    /// Lets the live connections of a device have what is approved for it now.
+    pub fn regrant(&self, device: &DeviceId) {
         let Some(record) = self.book().device(device).cloned() else { return };
         for conn in self.conns_of(device) {
             if let Some(grant) = record.grant(conn.role()).filter(|g| g.revoked_ms.is_none()) {
-                conn.widen(grant.scopes);
+                conn.regrant(grant.scopes);
             }
         }
     }

@@ -47,7 +47,7 @@ pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Ans
         request.scopes,
         conn.session().name()
     );
-    hub.widen(&id);
+    hub.regrant(&id);
     let book = hub.book();
     let payload = wire::approved(&request, book.device(&id).map(|d| Paired::new(d, Live::of(hub, d))));
     Ok(Reply::then(payload, move |hub| {

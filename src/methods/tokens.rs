@@ -56,7 +56,10 @@ pub async fn rotate(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
         && matches!(conn.session().basis, Basis::DeviceToken | Basis::DeviceKey);
     let token = own.then(|| hub.store.key().device_token(&id, role, generation));
     let payload = wire::rotated(&id, role, scopes, token, now);
-    Ok(Reply::then(payload, |hub| hub.broadcast(Event::DevicePairChanged, &Json("{}".into()))))
+    Ok(Reply::then(payload, move |hub| {
+        hub.regrant(&id);
+        hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));
+    }))
 }
 
 /// `device.token.revoke`.

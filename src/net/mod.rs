@@ -3,6 +3,7 @@
 pub mod http;
 pub mod listen;
 pub mod peer;
+pub mod scan;
 pub mod seam;
 pub mod ws;
 

@@ -7,7 +7,10 @@
 //! `nanoserde`'s binary decoder trusts its length prefixes, so that sixteen hostile bytes ask for
 //! gigabytes: it only ever sees a payload whose digest was right.
 
-use super::book::{Book, Device, Request, SetupCode, Tombstone};
+use super::{
+    book::Book,
+    record::{Device, Request, SetupCode, Tombstone},
+};
 use nanoserde::{DeBin, SerBin};
 use sha2::{Digest, Sha256};
 use std::fmt;

@@ -1,7 +1,10 @@
 //! What an operator does to the book, whoever passes it on: a method of the gateway, or the command line
 //! where no gateway runs. Who may do it is asked elsewhere.
 
-use super::book::{Book, Request, Via};
+use super::{
+    book::Book,
+    record::{Request, Via},
+};
 use crate::protocol::{DeviceId, ErrorShape, Role, Scopes};
 use std::{fmt, rc::Rc};
 

@@ -11,11 +11,13 @@ mod commit;
 mod key;
 mod manage;
 mod open;
+mod record;
 
-pub use book::{
-    Access, Book, Device, Display, Grant, Node, NodeRequest, Request, SetupCode, Surface, Tombstone, Via,
-};
+pub use book::Book;
 pub use commit::{ChangeError, DiskError, Store};
 pub use key::Key;
 pub use manage::{GRACE_MS, Unfit};
 pub use open::{Notice, OpenError};
+pub use record::{
+    Access, Device, Display, Grant, Node, NodeRequest, Request, SetupCode, Surface, Tombstone, Via,
+};

@@ -30,6 +30,24 @@ pub fn rotated_by_another() {
     server.connect(&Offer::device(&device).device_token(&new));
 }
 
+pub fn narrowed_by_an_operator() {
+    let home = Home::fix();
+    let server = home.start();
+    let device = Device::pair(&server, ADMIN);
+    let mut live = server.connect(&Offer::device(&device).scopes(ADMIN).remote());
+    let narrow = format!(r#"{{"deviceId":"{}","role":"operator","scopes":["operator.read"]}}"#, device.id());
+    server.admin().ok("device.token.rotate", &narrow);
+    // At once, on the open connection too; and a request is answered when it is overtaken.
+    live.ok("health", "{}");
+    assert_eq!(text(&live.err("device.pair.list", "{}"), "details.code"), "MISSING_SCOPE");
+    let mut admin = server.admin();
+    server.connect(&Offer::device(&device).scopes(ADMIN).remote());
+    let asked = admin.event("device.pair.requested");
+    server.connect(&Offer::device(&device).token("T1").scopes(ADMIN));
+    let resolved = admin.event("device.pair.resolved");
+    assert_eq!(text(&resolved, "payload.requestId"), text(&asked, "payload.requestId"));
+}
+
 pub fn killed_after_a_rotation() {
     let home = Home::empty();
     home.auth(r#"{mode:"token",token:"T1",deviceKeyProof:false}"#);

@@ -162,6 +162,8 @@ fn field_cases() {
             functions.push((id, *f));
         }
     }
+    // Beside the rows, what they made us look at.
+    functions.push(("narrowed", devices::narrowed_by_an_operator));
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..4 {

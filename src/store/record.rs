@@ -1,0 +1,281 @@
+//! What the book holds: devices with their grants, requests, setup codes. Plain data.
+//!
+//! Times are wall-clock milliseconds since 1970 and only ever shown; nothing is decided by them, since
+//! a board's clock may be years off. What expires carries the milliseconds it has left instead.
+
+use crate::protocol::{DeviceId, PublicKey, RequestId, Role, Scopes, TokenHash};
+use nanoserde::{DeBin, SerBin};
+use std::collections::BTreeMap;
+
+/// How a device came to be approved; shown to operators as `approvedVia`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub enum Via {
+    /// A local client that proved the shared credential.
+    Silent,
+    /// An operator approved the request.
+    Operator,
+    /// A setup code was spent.
+    SetupCode,
+    /// Brought over by `barnacle import`.
+    Import,
+}
+
+impl Via {
+    /// The wire word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Operator => "owner",
+            Self::SetupCode => "setup-code",
+            Self::Import => "import",
+        }
+    }
+}
+
+/// What a client says of itself: shown, logged, and never a reason to refuse it.
+#[derive(Clone, Default, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub struct Display {
+    /// `client.displayName`.
+    pub name: Option<String>,
+    /// `client.platform`.
+    pub platform: Option<String>,
+    /// `client.deviceFamily`.
+    pub family: Option<String>,
+    /// `client.modelIdentifier`.
+    pub model: Option<String>,
+    /// `client.version`.
+    pub version: Option<String>,
+    /// `client.id`.
+    pub client_id: Option<String>,
+    /// `client.mode`.
+    pub client_mode: Option<String>,
+    /// The address it last asked from.
+    pub ip: Option<String>,
+}
+
+/// A role of a device: what was approved, and which token generation is current.
+#[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub struct Grant {
+    /// The role.
+    pub role: Role,
+    /// The approved scopes; empty for nodes. Nothing but an operator's rotate narrows them.
+    pub scopes: Scopes,
+    /// The current token's generation, from 1; see [`Key::device_token`](super::Key::device_token).
+    pub generation: u32,
+    /// When it was approved.
+    pub created_ms: u64,
+    /// When its token was last rotated.
+    pub rotated_ms: Option<u64>,
+    /// When it was revoked; a revoked role waits for an operator.
+    pub revoked_ms: Option<u64>,
+    /// Milliseconds for which the previous generation's token still counts, from the moment the book
+    /// was loaded; `None` once the device has used the current one.
+    pub grace_ms: Option<u64>,
+    /// The token an imported device still holds, until it is handed its derived one.
+    pub imported: Option<TokenHash>,
+}
+
+impl Grant {
+    /// A fresh grant of generation 1.
+    pub fn new(role: Role, scopes: Scopes, now_ms: u64) -> Self {
+        Self {
+            role,
+            scopes,
+            generation: 1,
+            created_ms: now_ms,
+            rotated_ms: None,
+            revoked_ms: None,
+            grace_ms: None,
+            imported: None,
+        }
+    }
+}
+
+/// What a node may do: capability names, command names, permissions.
+#[derive(Clone, Default, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub struct Surface {
+    /// High-level categories (`camera`, `canvas` …).
+    pub caps: Vec<String>,
+    /// Commands it may be invoked with.
+    pub commands: Vec<String>,
+    /// Granular switches.
+    pub permissions: BTreeMap<String, bool>,
+}
+
+impl Surface {
+    /// Whether every capability and command of `other` is in this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.caps.iter().all(|c| self.caps.contains(c))
+            && other.commands.iter().all(|c| self.commands.contains(c))
+    }
+}
+
+/// A node's wish for a wider surface. It never expires: the device is paired.
+#[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub struct NodeRequest {
+    /// Stable while the node repeats itself.
+    pub id: RequestId,
+    /// What it declared.
+    pub surface: Surface,
+    /// When it first asked.
+    pub created_ms: u64,
+}
+
+/// The node side of a device.
+#[derive(Clone, Default, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub struct Node {
+    /// The approved surface.
+    pub approved: Surface,
+    /// When it was approved; `None` while nothing was.
+    pub approved_ms: Option<u64>,
+    /// A wider surface that waits.
+    pub pending: Option<NodeRequest>,
+}
+
+/// A paired device. Its id is the hash of its key.
+#[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub struct Device {
+    /// The pinned key.
+    pub key: PublicKey,
+    /// At most one grant a role.
+    pub grants: Vec<Grant>,
+    /// The operator's own name for it.
+    pub label: Option<String>,
+    /// What it says of itself.
+    pub display: Display,
+    /// How it was approved.
+    pub via: Via,
+    /// When it was first approved.
+    pub created_ms: u64,
+    /// When anything of it was last approved.
+    pub approved_ms: u64,
+    /// When it was last seen, to the hour.
+    pub seen_ms: Option<u64>,
+    /// Its node side, once it connected as one.
+    pub node: Node,
+}
+
+impl Device {
+    /// A device without any grant yet.
+    pub fn new(key: PublicKey, display: Display, via: Via, now_ms: u64) -> Self {
+        Self {
+            key,
+            grants: Vec::new(),
+            label: None,
+            display,
+            via,
+            created_ms: now_ms,
+            approved_ms: now_ms,
+            seen_ms: None,
+            node: Node::default(),
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> DeviceId {
+        self.key.device_id()
+    }
+
+    /// The grant for `role`, revoked or not.
+    pub fn grant(&self, role: Role) -> Option<&Grant> {
+        self.grants.iter().find(|g| g.role == role)
+    }
+
+    /// The grant for `role`, to change it.
+    pub fn grant_mut(&mut self, role: Role) -> Option<&mut Grant> {
+        self.grants.iter_mut().find(|g| g.role == role)
+    }
+
+    /// Approves `scopes` for `role`: widens, never narrows, and never touches a valid token. A role
+    /// that was revoked starts a new generation, so that the revoked token stays dead.
+    pub fn approve(&mut self, role: Role, scopes: Scopes, via: Via, now_ms: u64) {
+        self.approved_ms = now_ms;
+        if self.grants.is_empty() {
+            self.via = via;
+        }
+        match self.grant_mut(role) {
+            Some(grant) if grant.revoked_ms.is_some() => {
+                grant.revoked_ms = None;
+                grant.generation += 1;
+                grant.grace_ms = None;
+                grant.imported = None;
+                grant.scopes = scopes;
+            }
+            Some(grant) => grant.scopes = grant.scopes.union(scopes),
+            None => self.grants.push(Grant::new(role, scopes, now_ms)),
+        }
+    }
+
+    /// The name to show: the operator's label, else the device's own.
+    pub fn name(&self) -> Option<&str> {
+        self.label.as_deref().or(self.display.name.as_deref())
+    }
+}
+
+/// A request to be paired, or to get a further role or scope. One a device and role.
+#[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub struct Request {
+    /// Stable while the device retries, through restarts.
+    pub id: RequestId,
+    /// The asking key.
+    pub key: PublicKey,
+    /// The role asked for.
+    pub role: Role,
+    /// Every scope asked for so far.
+    pub scopes: Scopes,
+    /// What it says of itself.
+    pub display: Display,
+    /// Whether it came with a proven shared credential or from a paired device; such requests are not
+    /// pushed out by strangers'.
+    pub trusted: bool,
+    /// When it first asked.
+    pub created_ms: u64,
+}
+
+/// What a setup code grants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub enum Access {
+    /// Node and operator with every scope.
+    Full,
+    /// Node and a bounded operator (no pairing, no admin).
+    Limited,
+    /// Node only.
+    Node,
+}
+
+impl Access {
+    /// The wire word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Limited => "limited",
+            Self::Node => "node",
+        }
+    }
+}
+
+/// A one-time setup code: bound to the first key that spends it, repeatable by that key.
+#[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub struct SetupCode {
+    /// Public name of the code.
+    pub id: RequestId,
+    /// Hash of its bootstrap token.
+    pub hash: TokenHash,
+    /// What it grants.
+    pub access: Access,
+    /// Who spent it, and when.
+    pub spent: Option<(DeviceId, u64)>,
+    /// Milliseconds it has left from the moment the book was loaded.
+    pub left_ms: u64,
+}
+
+/// A device that was removed: so that it can be told.
+#[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub struct Tombstone {
+    /// Which.
+    pub device: DeviceId,
+    /// When.
+    pub removed_ms: u64,
+    /// The newest token generation it had: paired again, it starts after that.
+    pub generation: u32,
+}
