@@ -59,7 +59,7 @@ pub async fn invoke(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
             "node command not allowed: {command} is in gateway.nodes.commands.deny"
         )));
     }
-    if !nodes::effective(&device, Some(&conn)).commands.contains(&command) {
+    if !device.node.usable(Some(&conn.session().declared)).commands.contains(&command) {
         let why = match (&device.node.pending, declared) {
             (_, false) => "the node does not declare it".into(),
             (Some(p), true) => format!(

@@ -10,46 +10,11 @@ use super::{
 };
 use crate::{
     live::{Conn, Hub, wall_ms},
-    protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope, Scopes},
-    store::{Book, Device, NodeRequest, Surface},
+    protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope},
+    store::{Book, Device, NodeRequest},
 };
 use nanoserde::SerJson;
 use std::rc::Rc;
-
-/// Commands that only an administrator may expose.
-const ADMIN_COMMANDS: [&str; 8] = [
-    "system.run",
-    "system.run.prepare",
-    "system.which",
-    "browser.proxy",
-    "browser.proxy.upload.v1",
-    "fs.listDir",
-    "system.execApprovals.get",
-    "system.execApprovals.set",
-];
-
-/// The scopes that approving `commands` takes.
-pub fn scopes_to_approve(commands: &[String]) -> Scopes {
-    let mut scopes = vec![Scope::Pairing];
-    if commands.iter().any(|c| ADMIN_COMMANDS.contains(&c.as_str())) {
-        scopes.push(Scope::Admin);
-    } else if !commands.is_empty() {
-        scopes.push(Scope::Write);
-    }
-    scopes.into_iter().collect()
-}
-
-/// What of a node can be used: approved, and still declared by the connection it has.
-pub fn effective(device: &Device, conn: Option<&Conn>) -> Surface {
-    let mut live = device.node.approved.clone();
-    if let Some(conn) = conn {
-        let declared = &conn.session().declared;
-        live.caps.retain(|c| declared.caps.contains(c));
-        live.commands.retain(|c| declared.commands.contains(c));
-        live.permissions = declared.permissions.clone();
-    }
-    live
-}
 
 /// Whether the config keeps `command` from every node.
 pub fn denied(hub: &Hub, command: &str) -> bool {
@@ -138,7 +103,7 @@ pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Ans
     let caller = conn.clone();
     let approved = hub.change(|book| {
         let (id, request) = pending(book, &wanted)?;
-        let needed = scopes_to_approve(&request.surface.commands);
+        let needed = request.surface.scopes_to_approve();
         if let Some(scope) = needed.iter().find(|s| !caller.allows(*s)) {
             let what = format!("the request exposes {}", request.surface.commands.join(", "));
             return Err(ErrorShape::missing_scope(scope, Some(what)));

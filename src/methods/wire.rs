@@ -246,7 +246,7 @@ impl NodePending {
             clientId: d.client_id,
             clientMode: d.client_mode,
             remoteIp: d.ip,
-            requiredApproveScopes: super::nodes::scopes_to_approve(&commands).names(),
+            requiredApproveScopes: request.surface.scopes_to_approve().names(),
             caps,
             commands,
             permissions,
@@ -359,7 +359,7 @@ impl Node {
         let id = device.id();
         let conn = hub.node(&id);
         let d = conn.as_ref().map_or_else(|| device.display.clone(), |c| c.session().client.clone());
-        let live = super::nodes::effective(device, conn.as_deref());
+        let live = device.node.usable(conn.as_ref().map(|c| c.session()).as_ref().map(|s| &s.declared));
         let pending = device.node.pending.as_ref();
         let seen = hub.seen_ms(&id).or(device.seen_ms);
         let grant = device.grant(Role::Node);

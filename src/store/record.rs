@@ -3,7 +3,7 @@
 //! Times are wall-clock milliseconds since 1970 and only ever shown; nothing is decided by them, since
 //! a board's clock may be years off. What expires carries the milliseconds it has left instead.
 
-use crate::protocol::{DeviceId, PublicKey, RequestId, Role, Scopes, TokenHash};
+use crate::protocol::{DeviceId, PublicKey, RequestId, Role, Scope, Scopes, TokenHash};
 use nanoserde::{DeBin, SerBin};
 use std::collections::BTreeMap;
 
@@ -91,6 +91,18 @@ impl Grant {
     }
 }
 
+/// Commands that only an administrator may expose: `docs/gateway/pairing.md`.
+const ADMIN_COMMANDS: [&str; 8] = [
+    "system.run",
+    "system.run.prepare",
+    "system.which",
+    "browser.proxy",
+    "browser.proxy.upload.v1",
+    "fs.listDir",
+    "system.execApprovals.get",
+    "system.execApprovals.set",
+];
+
 /// What a node may do: capability names, command names, permissions.
 #[derive(Clone, Default, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Surface {
@@ -107,6 +119,17 @@ impl Surface {
     pub fn covers(&self, other: &Self) -> bool {
         other.caps.iter().all(|c| self.caps.contains(c))
             && other.commands.iter().all(|c| self.commands.contains(c))
+    }
+
+    /// The scopes that approving it takes.
+    pub fn scopes_to_approve(&self) -> Scopes {
+        let mut scopes = vec![Scope::Pairing];
+        if self.commands.iter().any(|c| ADMIN_COMMANDS.contains(&c.as_str())) {
+            scopes.push(Scope::Admin);
+        } else if !self.commands.is_empty() {
+            scopes.push(Scope::Write);
+        }
+        scopes.into_iter().collect()
     }
 }
 
@@ -130,6 +153,19 @@ pub struct Node {
     pub approved_ms: Option<u64>,
     /// A wider surface that waits.
     pub pending: Option<NodeRequest>,
+}
+
+impl Node {
+    /// What can be used: approved, and still declared by the connection it has.
+    pub fn usable(&self, declared: Option<&Surface>) -> Surface {
+        let mut live = self.approved.clone();
+        if let Some(declared) = declared {
+            live.caps.retain(|c| declared.caps.contains(c));
+            live.commands.retain(|c| declared.commands.contains(c));
+            live.permissions = declared.permissions.clone();
+        }
+        live
+    }
 }
 
 /// A paired device. Its id is the hash of its key.
