@@ -211,12 +211,8 @@ pub fn slow_readers_and_large_frames() {
     }
 }
 
-pub fn a_slow_disk_holds_nobody_up() {
-    let home = Home::fix();
-    let server = home.start();
-    let device = Device::pair(&server, READ);
-    server.stop();
-    // Every fsync takes a second, as on a worn SD card.
+/// A gateway to which every fsync takes a second, as on a worn SD card.
+fn on_a_slow_disk(home: &Home) -> Server {
     let mut command = std::process::Command::new("strace");
     let port = home.port.to_string();
     command.args([
@@ -231,7 +227,47 @@ pub fn a_slow_disk_holds_nobody_up() {
     ]);
     command.args([env!("CARGO_BIN_EXE_barnacle"), "gateway", "--port", &port]);
     command.env_clear().env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
-    let server = Server::spawn(command, home.port);
+    Server::spawn(command, home.port)
+}
+
+/// strace outlives the gateway it started otherwise.
+fn end(mut client: Client) {
+    crate::wire::signal(number(&client.ok("status", "{}"), "barnacle.pid") as u32, "TERM");
+}
+
+pub fn revoked_while_it_connects() {
+    let home = Home::fix();
+    let server = home.start();
+    let device = Device::pair(&server, READ);
+    server.stop();
+    let server = on_a_slow_disk(&home);
+    let (mut first, mut second) = (server.admin(), server.admin());
+    // A change that is under way, so that the next two go to disk together.
+    let params = format!(r#"{{"deviceId":"{}","label":"x"}}"#, device.id());
+    let rename = first.ask("device.pair.rename", &params);
+    first.ok("health", "{}");
+    let of = format!(r#"{{"deviceId":"{}","role":"operator"}}"#, device.id());
+    let revoke = second.ask("device.token.revoke", &of);
+    second.ok("health", "{}");
+    // It asks for more than it has, so it has to wait for the disk too; and then it is revoked.
+    let wider = Offer::device(&device).scopes(&["operator.read", "operator.write"]).remote();
+    match server.try_connect(&wider) {
+        Ok(mut client) => assert_eq!(client.closed().0, 1008, "a revoked device is attached"),
+        Err(refused) => assert!(!refused.get("code").is_empty()),
+    }
+    first.answer(&rename).unwrap();
+    second.answer(&revoke).unwrap();
+    let list = second.ok("device.pair.list", "{}");
+    assert_eq!(text(&list, "paired.0.connected"), "false", "{}", json(&list));
+    end(second);
+}
+
+pub fn a_slow_disk_holds_nobody_up() {
+    let home = Home::fix();
+    let server = home.start();
+    let device = Device::pair(&server, READ);
+    server.stop();
+    let server = on_a_slow_disk(&home);
     let mut admin = server.admin();
     let mut other = server.connect(&Offer::device(&device));
     let rename =
@@ -248,6 +284,5 @@ pub fn a_slow_disk_holds_nobody_up() {
     let first = admin.frame().unwrap();
     assert_eq!(text(&first, "id"), health, "the rename was acknowledged before it was on disk");
     admin.answer(&rename).unwrap();
-    // strace outlives its child otherwise.
-    crate::wire::signal(number(&other.ok("status", "{}"), "barnacle.pid") as u32, "TERM");
+    end(other);
 }

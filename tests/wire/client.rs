@@ -18,6 +18,7 @@ use std::{
     io::Write,
     net::{SocketAddr, TcpStream},
     path::Path,
+    time::Instant,
 };
 
 /// A connect that was turned away.
@@ -238,7 +239,9 @@ impl Client {
 
     /// Reads until the connection is closed.
     pub fn closed(&mut self) -> (u16, String) {
+        let end = Instant::now() + LONG;
         loop {
+            assert!(Instant::now() < end, "it is not closed");
             match self.frame() {
                 Ok(frame) => self.events.push(frame),
                 Err(close) => return close,
