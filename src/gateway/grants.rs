@@ -122,6 +122,9 @@ pub async fn approve(
         for (role, scopes) in &wanted {
             // The request may have been answered otherwise while this one was being decided.
             let revoked = book.device(&device).and_then(|d| d.grant(*role)?.revoked_ms);
+            if revoked.is_some() && *role != proof.role {
+                continue;
+            }
             if revoked.is_some() {
                 return Err(ErrorShape::later("the role was just revoked", 100));
             }

@@ -111,7 +111,8 @@ async fn first_frame(socket: &mut WebSocket, wire: &Wire) -> Result<String, Opti
                 return Err(None);
             }
             None => return Err(None),
-            Some(Ok(_)) => {}
+            // So that a flood of pings holds up neither the others nor its own time limit.
+            Some(Ok(_)) => future::yield_now().await,
             Some(Err(e)) => {
                 return match (wire.excess(), e) {
                     (Some(Excess::Message(most)), _) => Err(Some((Refusal::TooLarge(most), None))),
@@ -165,14 +166,24 @@ async fn admit(
             grants::used(hub, &proof);
             grants::Outcome { scopes, basis, extra: Vec::new() }
         }
-        Verdict::Approve { grants, via, basis } => grants::approve(hub, &proof, grants, via, basis).await?,
+        Verdict::Approve { grants, via, basis } => {
+            match (grants::approve(hub, &proof, grants, via, basis).await, proof.approved()) {
+                // A disk that takes no more costs a paired device nothing that it has.
+                (Err(refused), Some(approved)) => {
+                    log::warn!("a wider request could not be granted: {}", refused.error().message());
+                    let scopes = proof.requested.granted(approved);
+                    grants::Outcome { scopes, basis, extra: Vec::new() }
+                }
+                (outcome, _) => outcome?,
+            }
+        }
     };
     let declared = Surface {
         caps: connect.caps.clone(),
         commands: connect.commands.clone(),
         permissions: connect.permissions.clone(),
     };
-    let session = Session {
+    let mut session = Session {
         id: hub.next_id(),
         protocol: max.min(PROTOCOL_MAX),
         role,
@@ -189,8 +200,20 @@ async fn admit(
     if role == Role::Node {
         grants::declare(hub, &session).await;
     }
+    // While the disk was waited for, an operator may have revoked, narrowed or removed. From here to
+    // `join` nothing waits, so whatever comes later finds the connection.
+    if let Some(device) = session.device {
+        let book = hub.book();
+        let grant = book.device(&device).and_then(|d| d.grant(role)).filter(|g| g.revoked_ms.is_none());
+        let Some(grant) = grant else {
+            let why = "the device was changed while it connected; connect again".into();
+            return Err(Refusal::Later { why, after_ms: 100 });
+        };
+        session.scopes = session.requested.granted(grant.scopes);
+    }
     let conn = Conn::new(wire.clone(), session);
     conn.send(&hello::frame(hub, &conn, request_id, &outcome.extra));
+    hub.join(&conn);
     let session = conn.session();
     log::info!(
         "attached {} from {} by {} with [{}]",

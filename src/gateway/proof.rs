@@ -197,6 +197,12 @@ fn bootstrap(hub: &Hub, book: &Book, id: Option<DeviceId>, connect: &Connect) ->
 }
 
 impl Proof<'_> {
+    /// What the role asked for was approved for, if it was.
+    pub fn approved(&self) -> Option<Scopes> {
+        let grant = self.record.as_ref()?.grant(self.role)?;
+        grant.revoked_ms.is_none().then_some(grant.scopes)
+    }
+
     /// The proven device.
     pub fn device(&self) -> Option<DeviceId> {
         self.key.map(|k| k.device_id())

@@ -45,6 +45,7 @@ pub async fn beat(hub: Rc<Hub>) {
 
 /// Drops requests of unpaired devices that have not come back; a paired device's request stays.
 async fn forget_requests(hub: &Rc<Hub>) {
+    hub.forget_contacts();
     let book = hub.book();
     let stale = |r: &Request| book.device(&r.key.device_id()).is_none() && hub.since_contact(&r.id) > REQUEST;
     if !book.requests().iter().any(|r| stale(r)) {

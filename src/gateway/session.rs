@@ -35,9 +35,8 @@ enum Turn {
     Gone,
 }
 
-/// Serves `conn` until it ends.
+/// Serves `conn`, which has joined the hub, until it ends.
 pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
-    hub.join(&conn);
     if crate::live::is_listed(&conn) {
         hub.presence_changed();
     }
@@ -66,6 +65,8 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
                     }
                     _ => {}
                 }
+                // One that never stops sending is no reason for the others to wait.
+                future::yield_now().await;
             }
             Turn::Message(Some(Err(e))) => match (conn.wire.excess(), e) {
                 (Some(Excess::Message(most)), _) => {
@@ -94,6 +95,7 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
 /// Goes on with a connection that was written down, over its socket.
 pub fn resume(hub: &Rc<Hub>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
     let conn = Conn::resume(saved, socket);
+    hub.join(&conn);
     hub.spawn(serve(hub.clone(), conn.clone()));
     conn
 }

@@ -241,6 +241,12 @@ impl Hub {
         self.contacts.borrow_mut().insert(request.clone(), Instant::now());
     }
 
+    /// Forgets when requests that are no more were last come for.
+    pub fn forget_contacts(&self) {
+        let book = self.book();
+        self.contacts.borrow_mut().retain(|id, _| book.requests().iter().any(|r| r.id == *id));
+    }
+
     /// Since a request's device last came for it; since the start, if it did not since then.
     pub fn since_contact(&self, request: &RequestId) -> Duration {
         let at = self.contacts.borrow().get(request).copied();

@@ -22,12 +22,13 @@ pub enum InvokeResult {
     },
     /// It did not: code and message.
     Failed(String, String),
-    /// Its connection closed first.
+    /// Its connection closed first, or the caller's.
     Gone,
 }
 
 struct Slot {
     node: ConnId,
+    caller: ConnId,
     result: Option<InvokeResult>,
     waker: Option<Waker>,
 }
@@ -43,9 +44,9 @@ pub struct Invocation {
 }
 
 impl Invocations {
-    /// Begins one: `node` is asked under `id`.
-    pub fn begin(&self, id: String, node: ConnId) -> Invocation {
-        let slot = Slot { node, result: None, waker: None };
+    /// Begins one: `caller` asks `node` under `id`.
+    pub fn begin(&self, id: String, node: ConnId, caller: ConnId) -> Invocation {
+        let slot = Slot { node, caller, result: None, waker: None };
         self.0.borrow_mut().insert(id.clone(), slot);
         Invocation { id, all: self.clone() }
     }
@@ -63,9 +64,9 @@ impl Invocations {
         true
     }
 
-    /// `node` is gone: whoever waits for it is told.
-    pub fn gone(&self, node: ConnId) {
-        for slot in self.0.borrow_mut().values_mut().filter(|s| s.node == node) {
+    /// A connection is gone: whoever waits for it is told, and it waits for nobody any more.
+    pub fn gone(&self, conn: ConnId) {
+        for slot in self.0.borrow_mut().values_mut().filter(|s| s.node == conn || s.caller == conn) {
             slot.result.get_or_insert(InvokeResult::Gone);
             if let Some(waker) = slot.waker.take() {
                 waker.wake();

@@ -43,7 +43,7 @@ struct Invoked {
 }
 
 /// `node.invoke`.
-pub async fn invoke(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
+pub async fn invoke(hub: &Rc<Hub>, caller: &Conn, params: &Params<'_>) -> Answer {
     let device = nodes::find(hub, params.str("nodeId")?)?;
     let id = device.id();
     let command = params.str("command")?.to_owned();
@@ -79,7 +79,7 @@ pub async fn invoke(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
         timeoutMs: timeout,
         idempotencyKey: key,
     };
-    let invocation = hub.invocations.begin(asked.id.clone(), conn.id());
+    let invocation = hub.invocations.begin(asked.id.clone(), conn.id(), caller.id());
     hub.tell(&conn, Event::NodeInvokeRequest, &Json::of(&asked));
     drop(conn);
     let late = async {

@@ -82,7 +82,7 @@ async fn run(hub: &Rc<Hub>, conn: &Rc<Conn>, request: &RequestFrame) -> Answer {
         "node.list" => Ok(nodes::list(hub).into()),
         "node.describe" => nodes::describe(hub, &params),
         "node.rename" => nodes::rename(hub, &params).await,
-        "node.invoke" => invoke::invoke(hub, &params).await,
+        "node.invoke" => invoke::invoke(hub, conn, &params).await,
         "node.invoke.result" => invoke::result(hub, conn, &params),
         "node.event" => invoke::event(hub, conn, &params),
         "node.pending.pull" | "node.pending.drain" => Ok(invoke::nothing_pending(conn).into()),

@@ -33,16 +33,26 @@ pub fn list(hub: &Rc<Hub>) -> Json {
     Json(format!(r#"{{"ts":{},"nodes":{}}}"#, wall_ms(), nodes.serialize_json()))
 }
 
-/// Finds a node by its id, its name or its address.
+/// Finds a node by its id, its name or its address. A name is the node's own word: one that several have
+/// finds none of them.
 pub fn find(hub: &Hub, wanted: &str) -> Result<Rc<Device>, ErrorShape> {
     let book = hub.book();
     let by_id = DeviceId::parse(wanted).and_then(|id| book.device(&id).cloned());
     let named =
         |d: &&Rc<Device>| is_node(d) && (d.name() == Some(wanted) || d.display.ip.as_deref() == Some(wanted));
-    by_id
-        .filter(|d| is_node(d))
-        .or_else(|| book.devices().find(named).cloned())
-        .ok_or_else(|| ErrorShape::invalid(format!("unknown nodeId: {wanted}; see barnacle call node.list")))
+    if let Some(device) = by_id.filter(|d| is_node(d)) {
+        return Ok(device);
+    }
+    let found: Vec<&Rc<Device>> = book.devices().filter(named).collect();
+    match found[..] {
+        [device] => Ok(device.clone()),
+        [] => Err(ErrorShape::invalid(format!("unknown nodeId: {wanted}; see barnacle call node.list"))),
+        _ => {
+            let ids: Vec<String> = found.iter().map(|d| d.id().to_string()).collect();
+            let ids = ids.join(", ");
+            Err(ErrorShape::invalid(format!("ambiguous nodeId: {wanted} may be {ids}; name one of them")))
+        }
+    }
 }
 
 /// `node.describe`.
@@ -56,14 +66,8 @@ pub fn describe(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
 /// `node.rename`.
 pub async fn rename(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
     let id = find(hub, params.str("nodeId")?)?.id();
-    let name = params.str("displayName")?.trim().to_owned();
-    let set = name.clone();
-    hub.change(|book| {
-        let device = book.device_mut(&id).ok_or_else(|| super::devices::unknown_device(id))?;
-        device.label = Some(set);
-        Ok(())
-    })
-    .await?;
+    let name = params.str("displayName")?.to_owned();
+    let name = hub.change(|book| Ok(book.rename(&id, &name)?)).await?;
     let payload = format!(r#"{{"nodeId":"{id}","displayName":{}}}"#, name.serialize_json());
     Ok(Reply::then(Json(payload), |hub| {
         hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));

@@ -8,13 +8,11 @@ use super::{Answer, Reply};
 use crate::{
     live::{Hub, wall_ms},
     protocol::{ErrorShape, Json, Params, RequestId, TokenHash, base64url_encode},
-    store::{Access, SetupCode},
+    store::{Access, SETUP_CODE_MS, SetupCode},
 };
 use nanoserde::SerJson;
 use std::rc::Rc;
 
-/// How long a code lasts, milliseconds.
-const LASTS_MS: u64 = 600_000;
 /// Most codes kept; the oldest go first.
 const MOST: usize = 32;
 
@@ -66,7 +64,7 @@ pub async fn code(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
         hash: TokenHash::of(&token),
         access,
         spent: None,
-        left_ms: hub.boot.clock.uptime_ms() + LASTS_MS,
+        left_ms: hub.boot.clock.uptime_ms() + SETUP_CODE_MS,
     };
     let uptime = hub.boot.clock.uptime_ms();
     let kept = made.clone();
@@ -87,7 +85,7 @@ pub async fn code(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
         auth: if settings.auth == crate::config::AuthMode::Password { "password" } else { "token" },
         urlSource: source,
         access: access.as_str(),
-        expiresAtMs: wall_ms() + LASTS_MS,
+        expiresAtMs: wall_ms() + SETUP_CODE_MS,
     });
     Ok(Reply::from(payload))
 }

@@ -61,7 +61,8 @@ fn facts(request: &httparse::Request<'_, '_>) -> Head {
     let mut head = Head::default();
     let (mut upgrade, mut version, mut key) = (false, false, None);
     for header in request.headers.iter() {
-        let Ok(value) = std::str::from_utf8(header.value) else { continue };
+        // Whatever its bytes: a header that cannot be read is still there.
+        let value = String::from_utf8_lossy(header.value);
         let value = value.trim();
         let name = header.name.to_ascii_lowercase();
         match name.as_str() {
@@ -72,13 +73,14 @@ fn facts(request: &httparse::Request<'_, '_>) -> Head {
             "host" => head.host = Some(value.to_owned()),
             "x-forwarded-for" | "x-real-ip" => {
                 head.proxied = true;
-                head.forwarded.extend(value.split(',').map(|a| a.trim().to_owned()));
+                let kind = usize::from(name == "x-real-ip");
+                head.forwarded[kind].extend(value.split(',').map(|a| a.trim().to_owned()));
             }
             "forwarded" => {
                 head.proxied = true;
                 let parts = value.split([',', ';']).filter_map(|p| p.trim().split_once('='));
                 let named = parts.filter(|(k, _)| k.trim().eq_ignore_ascii_case("for"));
-                head.forwarded.extend(named.map(|(_, v)| v.trim().to_owned()));
+                head.forwarded[2].extend(named.map(|(_, v)| v.trim().to_owned()));
             }
             _ if name.starts_with("x-forwarded-")
                 || name.starts_with("tailscale-user-")
@@ -168,5 +170,21 @@ impl AsyncWrite for Rewound {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_of_any_bytes_tells_of_a_proxy() {
+        let mut headers = [httparse::EMPTY_HEADER; 4];
+        let mut request = httparse::Request::new(&mut headers);
+        let bytes = b"GET / HTTP/1.1\r\nX-Forwarded-For: \xff, 203.0.113.7\r\nOrigin: \xff\r\n\r\n";
+        assert!(request.parse(bytes).is_ok_and(|s| s.is_complete()));
+        let head = facts(&request);
+        assert!(head.proxied && head.origin.is_some());
+        assert_eq!(head.forwarded[0].last().map(String::as_str), Some("203.0.113.7"));
     }
 }

@@ -3,7 +3,7 @@
 //! "Local" is a loopback address or one of this host's own, and no forwarding header that says the
 //! request came through a proxy. With `gateway.trustedProxies` the address in the header counts.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// The facts of an HTTP request that tell who sent it.
 #[derive(Clone, Debug, Default)]
@@ -14,8 +14,8 @@ pub struct Head {
     pub origin: Option<String>,
     /// `Host`.
     pub host: Option<String>,
-    /// The addresses of `X-Forwarded-For`, `Forwarded` (RFC 7239) or `X-Real-IP`, nearest last.
-    pub forwarded: Vec<String>,
+    /// The addresses of `X-Forwarded-For`, of `X-Real-IP` and of `Forwarded` (RFC 7239), nearest last.
+    pub forwarded: [Vec<String>; 3],
     /// Whether any header says that a proxy stands between.
     pub proxied: bool,
 }
@@ -41,12 +41,7 @@ impl Peer {
     /// Judges a connection from `remote` to `own`, whose request began with `head`.
     pub fn new(remote: SocketAddr, own: SocketAddr, head: &Head, trusted: impl Fn(IpAddr) -> bool) -> Self {
         let direct = remote.ip().to_canonical();
-        let client = if head.proxied && trusted(direct) {
-            let named = head.forwarded.iter().rev().filter_map(|a| address(a));
-            named.map(|ip| ip.to_canonical()).find(|ip| !trusted(*ip))
-        } else {
-            None
-        };
+        let client = if head.proxied && trusted(direct) { named(head, &trusted) } else { None };
         let own_host = |ip: IpAddr| ip.is_loopback() || ip == own.ip().to_canonical() || is_own(ip);
         let (ip, local) = match client {
             Some(ip) => (ip, own_host(ip)),
@@ -86,6 +81,19 @@ impl Peer {
     }
 }
 
+/// The nearest address that is no trusted proxy's. A proxy writes one kind of header and lets the others
+/// through as the client sent them, so all kinds that are there have to agree; and what stands behind an
+/// address that cannot be read is hearsay.
+fn named(head: &Head, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    let nearest = |chain: &Vec<String>| {
+        let mut ips = chain.iter().rev().map(|a| address(a).map(|ip| ip.to_canonical()));
+        ips.find(|ip| ip.is_none_or(|ip| !trusted(ip))).flatten()
+    };
+    let mut kinds = head.forwarded.iter().filter(|chain| !chain.is_empty()).map(nearest);
+    let first = kinds.next()??;
+    kinds.all(|other| other == Some(first)).then_some(first)
+}
+
 fn host_of(authority: &str) -> &str {
     match authority.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or(v6),
@@ -108,9 +116,15 @@ fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(|| host_of(text).parse().ok())
 }
 
-/// Whether this host has the address: only then can a socket be bound to it.
+/// Whether this host has the address: then what it sends there, it sends from there. That a socket can be
+/// bound to it says less: to a multicast group it can, and with `ip_nonlocal_bind` to any address.
 fn is_own(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
+    let own = |socket: UdpSocket| {
+        socket.connect((ip, 9))?;
+        Ok::<_, std::io::Error>(socket.local_addr()?.ip() == ip)
+    };
+    let any = if ip.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+    UdpSocket::bind((any, 0)).and_then(own).is_ok_and(|own| own)
 }
 
 #[cfg(test)]
@@ -119,7 +133,7 @@ mod tests {
 
     fn head(forwarded: &[&str]) -> Head {
         Head {
-            forwarded: forwarded.iter().map(|s| s.to_string()).collect(),
+            forwarded: [forwarded.iter().map(|s| s.to_string()).collect(), Vec::new(), Vec::new()],
             proxied: !forwarded.is_empty(),
             ..Head::default()
         }
@@ -142,6 +156,23 @@ mod tests {
         let named = peer("127.0.0.1", &head(&["203.0.113.5", "192.0.2.9:4711"]), "127.0.0.1");
         assert_eq!((named.ip.to_string(), named.local), ("192.0.2.9".into(), false));
         assert!(peer("192.0.2.1", &head(&["127.0.0.1"]), "192.0.2.1").local);
+    }
+
+    #[test]
+    fn no_client_writes_its_own_address() {
+        let judge = |head: &Head| peer("192.0.2.1", head, "192.0.2.1");
+        for forged in [1, 2] {
+            let mut head = head(&["203.0.113.5"]);
+            assert_eq!(judge(&head).ip.to_string(), "203.0.113.5");
+            head.forwarded[forged] = vec!["127.0.0.1".into()];
+            assert!(!judge(&head).local, "another kind of header, passed on by the proxy");
+            head.forwarded[forged] = vec!["203.0.113.5".into()];
+            assert_eq!(judge(&head).ip.to_string(), "203.0.113.5");
+        }
+        assert!(!judge(&head(&["127.0.0.1", "unknown"])).local, "behind an address that is kept secret");
+        for not_ours in ["224.0.0.1", "0.0.0.0", "203.0.113.5"] {
+            assert!(!is_own(not_ours.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))), "{not_ours}");
+        }
     }
 
     #[test]

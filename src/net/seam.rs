@@ -24,7 +24,13 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// Bytes that connections may hold together before they have attached.
+/// What a connection may hold before it has attached without being charged: an ordinary `connect` fits,
+/// so nobody is refused one for what others hold, bytes.
+const FREE: usize = 8 << 10;
+/// With so much unread, bytes, a peer gets no more answers to its pings.
+const UNREAD: usize = 64 << 10;
+
+/// Bytes that connections may hold together before they have attached, beyond [`FREE`] each.
 pub struct Budget(Cell<usize>);
 
 impl Budget {
@@ -97,7 +103,7 @@ impl Wire {
 
     fn refund(&self) {
         if let Some(budget) = self.budget.borrow_mut().take() {
-            budget.0.set(budget.0.get() + self.held.take());
+            budget.0.set(budget.0.get() + self.held.take().saturating_sub(FREE));
         }
     }
 
@@ -235,8 +241,14 @@ impl Wire {
     /// Reads and forgets, until the peer closes too.
     pub fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scrap = [0; 4096];
-        while let Ok(1..) = ready!(self.socket.poll_with(cx, |mut socket| socket.read(&mut scrap))) {}
-        Poll::Ready(())
+        for _ in 0..16 {
+            let Ok(1..) = ready!(self.socket.poll_with(cx, |mut socket| socket.read(&mut scrap))) else {
+                return Poll::Ready(());
+            };
+        }
+        // The others' turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Hands out bytes of the first whole message, if it is there.
@@ -275,11 +287,17 @@ impl Wire {
 
     fn take_in(&self, bytes: &[u8]) -> io::Result<()> {
         if let Some(budget) = &*self.budget.borrow() {
-            let Some(left) = budget.0.get().checked_sub(bytes.len()) else {
+            let held = self.held.get() + bytes.len();
+            // One frame is all it has to say: many small ones are no way around the limit.
+            if held > self.limit.get().saturating_mul(2) + FREE {
+                return Err(self.exceed(Excess::Message(self.limit.get())));
+            }
+            let charge = held.saturating_sub(FREE) - self.held.get().saturating_sub(FREE);
+            let Some(left) = budget.0.get().checked_sub(charge) else {
                 return Err(self.exceed(Excess::Budget));
             };
             budget.0.set(left);
-            self.held.set(self.held.get() + bytes.len());
+            self.held.set(held);
         }
         self.buffers.borrow_mut().input.extend_from_slice(bytes);
         Ok(())
@@ -312,8 +330,11 @@ impl AsyncRead for Seam {
 }
 
 impl AsyncWrite for Seam {
+    /// Only the library's own frames come this way, each whole: answers to pings and to a close.
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.queue(b);
+        if self.0.unsent() < UNREAD {
+            self.0.queue(b);
+        }
         Poll::Ready(Ok(b.len()))
     }
 

@@ -1,6 +1,9 @@
 //! The book of devices, and the changes that keep it consistent.
 
-use super::record::{Device, Display, Request, SetupCode, Tombstone, Via};
+use super::{
+    manage::{GRACE_MS, SETUP_CODE_MS},
+    record::{Device, Display, Request, SetupCode, Tombstone, Via},
+};
 use crate::protocol::{DeviceId, PublicKey, RequestId, Role, Scopes};
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -22,13 +25,20 @@ impl Book {
     /// Most removed devices remembered.
     pub const TOMBSTONES: usize = 256;
 
-    /// A book of the given parts, as read from a file.
+    /// A book of the given parts, as read from a file. What was to expire was counted from the start of the
+    /// process that wrote it, so none of it may have longer to go than it was given.
     pub fn from_parts(
-        devices: Vec<Device>,
+        mut devices: Vec<Device>,
         requests: Vec<Request>,
-        setup_codes: Vec<SetupCode>,
+        mut setup_codes: Vec<SetupCode>,
         removed: Vec<Tombstone>,
     ) -> Self {
+        for grace in devices.iter_mut().flat_map(|d| &mut d.grants).filter_map(|g| g.grace_ms.as_mut()) {
+            *grace = GRACE_MS.min(*grace);
+        }
+        for code in &mut setup_codes {
+            code.left_ms = SETUP_CODE_MS.min(code.left_ms);
+        }
         Self {
             devices: devices.into_iter().map(|d| (d.id(), Rc::new(d))).collect(),
             requests: requests.into_iter().map(Rc::new).collect(),
@@ -100,11 +110,12 @@ impl Book {
         device
     }
 
-    /// Removes a device with its requests, and remembers that it was removed.
+    /// Removes a device with its requests and the setup codes it spent, and remembers that it was removed.
     pub fn remove(&mut self, id: &DeviceId, now_ms: u64) -> Option<Rc<Device>> {
         let device = self.devices.remove(id)?;
         self.dirty = true;
         self.requests.retain(|r| r.key != device.key);
+        self.setup_codes.retain(|c| c.spent.is_none_or(|(by, _)| by != *id));
         self.removed.retain(|t| t.device != *id);
         let generation = device.grants.iter().map(|g| g.generation).max().unwrap_or(0);
         self.removed.push(Tombstone { device: *id, removed_ms: now_ms, generation });
@@ -185,5 +196,33 @@ impl Book {
     pub fn setup_codes_mut(&mut self) -> &mut Vec<SetupCode> {
         self.dirty = true;
         &mut self.setup_codes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        protocol::TokenHash,
+        store::{Access, Grant},
+    };
+
+    #[test]
+    fn a_restart_gives_nothing_more_time_than_it_had() {
+        let month = 30 * 24 * 3_600_000;
+        let mut device = Device::new(PublicKey([1; 32]), Display::default(), Via::Operator, 0);
+        let grant = Grant::new(Role::Operator, Scopes::NONE, 0);
+        device.grants = vec![Grant { grace_ms: Some(month + GRACE_MS), ..grant }];
+        let code = SetupCode {
+            id: RequestId("code".into()),
+            hash: TokenHash([2; 32]),
+            access: Access::Full,
+            spent: None,
+            left_ms: month + SETUP_CODE_MS,
+        };
+        let book = Book::from_parts(vec![device], Vec::new(), vec![code], Vec::new());
+        assert_eq!(book.setup_codes()[0].left_ms, SETUP_CODE_MS);
+        let grace = book.devices().next().and_then(|d| d.grants[0].grace_ms);
+        assert_eq!(grace, Some(GRACE_MS));
     }
 }

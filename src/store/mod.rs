@@ -16,7 +16,7 @@ mod record;
 pub use book::Book;
 pub use commit::{ChangeError, DiskError, Store};
 pub use key::Key;
-pub use manage::{GRACE_MS, Unfit};
+pub use manage::{GRACE_MS, SETUP_CODE_MS, Unfit};
 pub use open::{Notice, OpenError};
 pub use record::{
     Access, Device, Display, Grant, Node, NodeRequest, Request, SetupCode, Surface, Tombstone, Via,

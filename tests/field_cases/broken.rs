@@ -197,6 +197,9 @@ pub fn read_only_state() {
     let server = Server::spawn(command, home.port);
     server.wait_log(&["paired devices are served, new pairings are refused"]);
     attached(&server, &device);
+    // It asks for more, which on this host is granted and written down at once: it keeps what it has.
+    let wider = server.connect(&Offer::device(&device).token("T1").scopes(crate::wire::ADMIN));
+    assert!(!wider.scopes().contains("operator.admin") && wider.scopes().contains("operator.read"));
     let new = Device::new();
     for offer in [Offer::device(&new).token("T1"), Offer::device(&new).token("T1").remote()] {
         let refused = server.refuse(&offer);
