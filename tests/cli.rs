@@ -80,7 +80,10 @@ fn the_exit_code_tells_what_went_wrong() {
     let server = home.start();
     assert!(failed(&home, 1, &["call", "no.such.method"]).contains("unknown method: no.such.method"));
     assert!(failed(&home, 2, &["call", "health", "[]"]).contains("JSON object"));
-    assert!(failed(&home, 2, &["devices", "nix"]).contains("no command devices nix"));
+    assert!(
+        failed(&home, 2, &["devices", "nix"])
+            .contains("no command \"devices nix\"\nTry: barnacle devices --help")
+    );
     assert!(failed(&home, 2, &["status", "--nix"]).contains("no option --nix"));
     assert!(failed(&home, 2, &["status", "--url", "wss://pi"]).contains("ssh -N -L"));
     let refused = failed(&home, 4, &["status", "--token", "wrong"]);
@@ -236,16 +239,38 @@ fn a_paired_command_line_needs_no_secret() {
 }
 
 #[test]
-fn logs_are_followed_through_a_restart() {
+fn what_was_sent_in_vain_is_named() {
     let home = Home::fix();
     let server = home.start();
-    let mut follow = home.command(&["logs", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
+    let output = home.command(&["status"]).env("OPENCLAW_GATEWAY_TOKEN", "stale").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("sent from here: the environment variable OPENCLAW_GATEWAY_TOKEN"), "{said}");
+    server.stop();
+}
+
+#[test]
+fn force_takes_the_place_of_a_gateway_whose_parent_does_not_wait() {
+    let home = Home::fix();
+    // This process waits for it only at the end: until then it is a zombie, with its number and its name.
+    let old = home.start();
+    let new = home.start_with(&["--force"], &[]);
+    ok(&home, &["health"]);
+    new.stop();
+    old.stop();
+}
+
+#[test]
+fn logs_are_followed_through_a_restart_line_by_line() {
+    let home = Home::fix();
+    let server = home.start();
+    let mut follow = home.command(&["logs", "-f", "-n", "1"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map_while(Result::ok);
     let mut next = |word: &str| lines.any(|line| line.contains(word));
-    assert!(next("listening on"));
+    assert!(next("attached operator"), "not even its own arrival, the one line asked for");
     server.kill();
     let server = home.start();
-    assert!(next("listening on"), "it gave up when the gateway went");
+    assert!(next("listening on"), "it gave up when the gateway went, or left lines out");
     server.stop();
     follow.kill().unwrap();
     follow.wait().unwrap();

@@ -295,6 +295,20 @@ fn nothing_is_open_to_strangers() {
 }
 
 #[test]
+fn what_cannot_be_had_is_told() {
+    let rows = [
+        ("auth: {mode: 'password'}", "set gateway.auth.password in"),
+        ("tls: {enabled: true}", "gateway.tls.enabled in"),
+    ];
+    for (keys, expected) in rows {
+        let said = lines(&Home::with(&format!("{{gateway: {{mode: 'local', {keys}}}}}")).settings());
+        assert!(said.contains(expected), "{keys}: {said}");
+    }
+    let said = lines(&Home::with("{gateway: {mode: 'local', tls: {enabled: false}}}").settings());
+    assert_eq!(said, "");
+}
+
+#[test]
 fn the_guard_of_gateway_mode() {
     let allow = Flags { allow_unconfigured: true, ..Flags::default() };
     let unset = Home::with("{gateway: {auth: {token: 't'}}}");

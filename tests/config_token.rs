@@ -225,12 +225,10 @@ fn the_first_token() {
     let mut settings = home.settings();
     assert!(settings.wants_token && !home.config().exists(), "resolving writes nothing");
     settings.make_first_token().unwrap();
-    assert!(
-        lines(&settings).contains(&format!(
-            "the first shared token is gateway.auth.token in {}",
-            home.config().display()
-        ))
-    );
+    assert!(lines(&settings).contains(&format!(
+        "no shared token was set; a random one is now gateway.auth.token in {}",
+        home.config().display()
+    )));
     assert_eq!((mode(&home.config()), mode(&home.path(".openclaw"))), (0o600, 0o700));
     let token = settings.credentials.active.as_ref().unwrap().0.reveal().to_owned();
     assert_eq!(token.len(), 43);

@@ -5,6 +5,7 @@ use crate::{
     config::{AuthMode, Env, Flags, Secret, Settings},
     gateway,
     live::{Clock, Journal},
+    store::lock_holder,
 };
 use lexopt::{Parser, ValueExt};
 use std::{
@@ -93,9 +94,11 @@ fn secret(args: &mut Parser, flag: &str) -> Result<Option<Secret>, Failure> {
 /// Stops the Barnacle gateway that holds the store in `dir`, and nothing else: whoever else has the port
 /// is for the user to judge.
 fn stop_other(dir: &Path) -> Result<(), Failure> {
-    use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-    let text = std::fs::read_to_string(dir.join("lock")).unwrap_or_default();
-    let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else { return Ok(()) };
+    use rustix::process::{Pid, Signal, kill_process};
+    // The lock's word and not the process's: a number may be someone else's by now, and a process that its
+    // parent has not waited for is still there when it has long ended.
+    let holder = || lock_holder(dir).and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+    let Some(pid) = holder() else { return Ok(()) };
     let name = format!("/proc/{}/comm", pid.as_raw_nonzero());
     if !std::fs::read_to_string(name).is_ok_and(|name| name.trim() == "barnacle") {
         return Ok(());
@@ -103,7 +106,7 @@ fn stop_other(dir: &Path) -> Result<(), Failure> {
     eprintln!("barnacle: --force: stopping process {}", pid.as_raw_nonzero());
     let _ = kill_process(pid, Signal::TERM);
     let began = Instant::now();
-    while test_kill_process(pid).is_ok() {
+    while holder() == Some(pid) {
         if began.elapsed() > STOP {
             let pid = pid.as_raw_nonzero();
             return Err(Failure::new(

@@ -19,9 +19,11 @@ Print the last lines of the gateway's journal.
 Usage: barnacle logs [-f] [-n <lines>] [options]
 
   -f, --follow           go on with what comes, through restarts of the gateway
-  -n, --limit <lines>    how many lines [200]
+  -n, --limit <lines>    how many lines to begin with [200]
 ";
 
+/// Most lines of one answer.
+const MOST: u32 = 5000;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -33,8 +35,8 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
             Word::Flag(name) if name == "f" || name == "follow" => follow = true,
             Word::Flag(name) if name == "n" || name == "limit" => {
                 let text = args.value()?;
-                let bad = || Failure::usage(format!("-n {text}: must be a number from 1 to 5000"));
-                limit = text.parse().ok().filter(|n| (1..=5000).contains(n)).ok_or_else(bad)?;
+                let bad = || Failure::usage(format!("-n {text}: must be a number from 1 to {MOST}"));
+                limit = text.parse().ok().filter(|n| (1..=MOST).contains(n)).ok_or_else(bad)?;
             }
             other => return Err(other.unexpected()),
         }
@@ -62,6 +64,8 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
                 }
                 cursor = next.or(cursor);
                 began = true;
+                // It limits what to begin with; of what comes after nothing is left out.
+                limit = MOST;
                 std::thread::sleep(PAUSE);
             }
         });

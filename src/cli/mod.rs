@@ -35,7 +35,7 @@ impl Failure {
 
     /// A command line that makes no sense.
     pub fn usage(message: impl fmt::Display) -> Self {
-        Self::new(2, format!("{message}\nTry: barnacle --help"))
+        Self::new(2, message)
     }
 
     /// A call that came to nothing. Where the gateway refused, what is odd about the configuration here
@@ -43,7 +43,13 @@ impl Failure {
     fn of(fault: Fault, target: &Target) -> Self {
         let mut message = fault.to_string();
         if matches!(fault, Fault::Refused(_)) {
-            target.notices.iter().for_each(|n| message.push_str(&format!("\nnote: {n}")));
+            if let Some(source) = &target.sent {
+                message.push_str(&format!("\nsent from here: {source}"));
+            }
+            target
+                .notices
+                .iter()
+                .for_each(|n| message.push_str(&format!("\na gateway started from here would say: {n}")));
         }
         Self::new(fault.exit_code(), message)
     }
@@ -82,12 +88,21 @@ Usage: barnacle <command> [options]
   -h, --help        print this
 ";
 
+/// Those that have a help text of their own.
+const COMMANDS: [&str; 7] = ["gateway", "status", "health", "devices", "import", "logs", "call"];
+
 /// Runs the command line `args`, without the program's name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    match dispatch(args) {
+    let args: Vec<_> = args.collect();
+    let known = |word: &&OsString| COMMANDS.iter().any(|c| word.as_os_str() == *c);
+    let command = args.first().filter(known).map(|c| format!(" {}", c.display())).unwrap_or_default();
+    match dispatch(args.into_iter()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
             eprintln!("barnacle: {message}");
+            if code == 2 {
+                eprintln!("Try: barnacle{command} --help");
+            }
             ExitCode::from(code)
         }
     }

@@ -79,7 +79,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(url, e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-                write!(f, "no gateway at {url}: nobody listens there. Start one: barnacle gateway")
+                write!(f, "no gateway at {url}: nobody listens there. Start one there: barnacle gateway")
             }
             Self::Unreachable(url, e) => write!(f, "{url} cannot be reached: {e}"),
             Self::Slow(url, limit) => {

@@ -2,7 +2,7 @@
 //!
 //! [`Target`] says where the gateway is and what to show it, [`Client`] connects and calls. On this host
 //! it comes without a device, as OpenClaw's own CLI does; elsewhere, or where that is refused, it signs
-//! with a key of its own ([`identity`]). Where no gateway runs at all, [`Offline`] answers the
+//! with a key of its own (`identity`). Where no gateway runs at all, [`Offline`] answers the
 //! `device.*` methods from the store. Source: `docs/gateway/protocol/handshake.md`.
 
 mod fault;

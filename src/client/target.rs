@@ -34,6 +34,8 @@ pub struct Target {
     pub token: Option<Secret>,
     /// The password to show.
     pub password: Option<Secret>,
+    /// Where the token or password was found; `None` if it was given, or there is none.
+    pub sent: Option<Source>,
     /// How long everything may take.
     pub timeout: Duration,
     /// Barnacle's state directory.
@@ -91,20 +93,26 @@ impl Target {
         };
         let named = options.url.is_some() || remote.is_some();
         let (mut token, mut password) = (options.token, options.password);
+        let mut sent = None;
         if token.is_none() && password.is_none() {
             let kind = settings.credentials.kind;
             let secret = match settings.credentials.active.clone() {
-                Some((secret, Source::Env(_) | Source::DotEnv(..))) => Some((secret, kind)),
+                Some((secret, from @ (Source::Env(_) | Source::DotEnv(..)))) => Some((secret, kind, from)),
                 active => {
                     let remote = config.remote.token.given().filter(|_| named);
+                    let from = || Source::RemoteKey(settings.paths.config_file.clone());
                     let own = active.filter(|_| url.is_loopback());
-                    remote.map(|s| (s.clone(), Kind::Token)).or(own.map(|(secret, _)| (secret, kind)))
+                    remote
+                        .map(|s| (s.clone(), Kind::Token, from()))
+                        .or(own.map(|(secret, from)| (secret, kind, from)))
                 }
             };
-            match secret {
-                Some((secret, Kind::Token)) => token = Some(secret),
-                Some((secret, Kind::Password)) => password = Some(secret),
-                None => {}
+            if let Some((secret, kind, from)) = secret {
+                match kind {
+                    Kind::Token => token = Some(secret),
+                    Kind::Password => password = Some(secret),
+                }
+                sent = Some(from);
             }
         }
         Ok(Self {
@@ -112,6 +120,7 @@ impl Target {
             own: !named,
             token,
             password,
+            sent,
             timeout: options.timeout.unwrap_or(TIMEOUT),
             notices: settings.lines().collect(),
             dir: settings.paths.barnacle_dir.clone(),
@@ -154,7 +163,7 @@ impl Url {
     /// Reads `ws://…` or `http://…`.
     ///
     /// # Errors
-    /// [`BadUrl`].
+    /// `BadUrl`: TLS, or no URL of a gateway.
     pub fn parse(text: &str) -> Result<Self, BadUrl> {
         let bad = || BadUrl::Shape(text.into());
         let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;

@@ -1,7 +1,7 @@
 //! Configuration: what the gateway runs with, and where each piece of it came from.
 //!
 //! [`Settings::resolve`] takes an [`Env`] and the [`Flags`], finds the [`Paths`], reads OpenClaw's
-//! `openclaw.json` ([`file`]) and takes from it the keys that decide who gets in ([`model`], read key by
+//! `openclaw.json` ([`mod@file`]) and takes from it the keys that decide who gets in ([`model`], read key by
 //! key through [`tree`]). Nothing here writes, but for the first token ([`first_run`]).
 //!
 //! Three rules: the file is the user's; what is wrong with it is told by line and column and costs one

@@ -186,6 +186,8 @@ pub struct GatewayConfig {
     pub remote: Remote,
     /// Proxies whose forwarding headers count.
     pub trusted_proxies: Vec<Cidr>,
+    /// Whether TLS is asked for, which this version does not have.
+    pub tls: bool,
     /// Browsers.
     pub control_ui: ControlUi,
     /// Nodes.
@@ -215,6 +217,7 @@ impl GatewayConfig {
                 url: gateway.section("remote").text("url").map(str::to_owned),
             },
             trusted_proxies: trusted_proxies(&gateway),
+            tls: gateway.section("tls").flag("enabled", false, false),
             control_ui: ControlUi {
                 allowed_origins: ui.list("allowedOrigins", "it admits no origin").items,
                 allow_insecure_auth: ui.flag("allowInsecureAuth", false, false),

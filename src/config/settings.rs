@@ -180,7 +180,30 @@ impl Settings {
             notices,
             env,
         };
+        let told = settings.config.auth.credential(kind) != &Credential::Absent
+            || !matches!(found, Found::Whole | Found::Missing);
+        if auth == AuthMode::Password && settings.credentials.active.is_none() && !told {
+            settings.notices.push(format!(
+                "there is no shared password, so paired devices only: set gateway.auth.password in {} and \
+                 restart the gateway",
+                settings.paths.config_file.display()
+            ));
+        }
+        if settings.config.tls {
+            settings.notices.push(format!(
+                "gateway.tls.enabled in {} counts for nothing: this version of Barnacle has no TLS and serves \
+                 ws://; put it behind an SSH tunnel, a VPN or a TLS proxy",
+                settings.paths.config_file.display()
+            ));
+        }
         settings.close_what_is_open();
+        if settings.bind == Bind::Tailnet && settings.reachable_at().is_none() {
+            settings.notices.push(
+                "listening on loopback instead of tailnet: this host has no tailnet address; bring the \
+                 tailnet up and restart the gateway"
+                    .into(),
+            );
+        }
         Ok(settings)
     }
 
@@ -196,7 +219,7 @@ impl Settings {
         match first_run::make_token(&self.paths, &self.env) {
             Ok(token) => {
                 let source = Source::ConfigFile(Kind::Token, self.paths.config_file.clone());
-                self.notices.push(format!("the first shared token is {source}"));
+                self.notices.push(format!("no shared token was set; a random one is now {source}"));
                 self.credentials.active = Some((token, source));
                 Ok(())
             }
@@ -241,7 +264,7 @@ fn guard(
     paths: &Paths,
     notices: &mut Vec<String>,
 ) -> Result<(), StartError> {
-    const CLOSED: &str = "until it is mended: loopback, paired devices only, and nothing is written to it";
+    const CLOSED: &str = "until it is mended and the gateway restarted: loopback, paired devices only, and nothing is written to it";
     let path = paths.config_file.display();
     match found {
         Found::Unreadable(fault) => notices.push(format!("{fault}; {CLOSED}")),

@@ -1,8 +1,8 @@
 //! The handshake: challenge, `connect`, and the answer.
 //!
 //! It is written in the order things happen: read the frame, prove what can be proven
-//! ([`proof`](super::proof)), decide ([`auth::decide`](crate::auth::decide)), write down what the
-//! decision changes ([`grants`](super::grants)), and only then say `hello-ok`.
+//! ([`proof`]), decide ([`auth::decide`](crate::auth::decide)), write down what the
+//! decision changes ([`grants`]), and only then say `hello-ok`.
 
 use super::{grants, hello, proof};
 use crate::{

@@ -1,7 +1,7 @@
 //! The gateway: takes connections in, keeps them, and goes on with them.
 //!
-//! [`handshake`] lets a connection in or turns it away, [`session`] serves it, [`pulse`] keeps all of
-//! them alive, [`run`] wires them to the listening sockets and the signals.
+//! `handshake` lets a connection in or turns it away, `session` serves it, `pulse` keeps all of
+//! them alive, [`run()`] wires them to the listening sockets and the signals.
 
 mod grants;
 mod handshake;

@@ -174,7 +174,9 @@ pub fn run(settings: Settings, clock: Clock, journal: &'static Journal) -> Resul
     let serve = executor.spawn(async move {
         loop {
             match signals.next().await {
-                SIGHUP => log::info!("SIGHUP: nothing to do"),
+                SIGHUP => log::info!(
+                    "SIGHUP: the configuration is read at start; to apply a change, restart the gateway"
+                ),
                 SIGINT => break log::info!("SIGINT: stopping"),
                 _ => break log::info!("SIGTERM: stopping"),
             }

@@ -1,7 +1,7 @@
 //! Bringing paired devices over from OpenClaw, so that nobody has to pair again.
 //!
 //! What is read: `devices/paired.json` of 2026.2 (keys, roles, scopes, tokens), or the answers of a
-//! running gateway of any version ([`record`] reads both: they have the same shape). A device comes over
+//! running gateway of any version (`record` reads both: they have the same shape). A device comes over
 //! by its key; its old token is kept as a hash until it is handed its new one. [`merge`] only ever adds:
 //! what was approved here is not narrowed, what was revoked or removed here stays so.
 

@@ -254,6 +254,16 @@ fn take_lock(dir: &Path) -> Result<OwnedFd, Held> {
     }
 }
 
+/// The process that has the store in `dir` open, if one has.
+pub fn lock_holder(dir: &Path) -> Option<u32> {
+    let path = dir.join("lock");
+    let fd = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    match flock(&fd, FlockOperation::NonBlockingLockShared) {
+        Err(rustix::io::Errno::WOULDBLOCK) => std::fs::read_to_string(&path).ok()?.trim().parse().ok(),
+        _ => None,
+    }
+}
+
 /// File systems that forget: statfs(2).
 fn volatile(dir: &Path) -> Option<&'static str> {
     const TMPFS: i64 = 0x0102_1994;

@@ -110,7 +110,7 @@ pub fn auth_block_dropped() {
     home.config(&format!("{{gateway:{{mode:\"local\",port:{}}}}}", home.port));
     let server = home.start();
     attached(&server, &device);
-    server.wait_log(&["the first shared token is gateway.auth.token in"]);
+    server.wait_log(&["no shared token was set; a random one is now gateway.auth.token in"]);
     server.connect(&Offer::device(&device));
 }
 

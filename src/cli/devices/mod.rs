@@ -82,7 +82,7 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
         "list" | "clear" => 0,
         "approve" | "reject" | "rotate" | "revoke" | "remove" => 1,
         "rename" => 2,
-        _ => return Err(Failure::usage(format!("no command devices {verb}"))),
+        _ => return Err(Failure::usage(format!("no command {:?}", format!("devices {verb}")))),
     };
     if orders.words.len() > most {
         return Err(Failure::usage(format!("devices {verb}: too many words")));
