@@ -105,7 +105,11 @@ async fn first_frame(socket: &mut WebSocket, wire: &Wire) -> Result<String, Opti
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
-            Some(Ok(Message::Binary(_))) => return bad("invalid request frame: binary, not text"),
+            // OpenClaw does not tell the two apart, and some clients' JSON writers give bytes.
+            Some(Ok(Message::Binary(bytes))) => {
+                return String::from_utf8(bytes.into())
+                    .or_else(|_| bad("invalid request frame: binary, not text"));
+            }
             Some(Ok(Message::Close(frame))) => {
                 wire.close(frame.map_or(1000, |f| f.code.into()), "");
                 return Err(None);
