@@ -35,6 +35,8 @@ const UNATTACHED_PER_ADDRESS: usize = 64;
 const HTTP: Duration = Duration::from_secs(60);
 /// How long requests under way may take to finish when the gateway stops.
 const FINISH: Duration = Duration::from_secs(2);
+/// How long the answers to those that did not may take.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// Why the gateway does not run.
 #[derive(Debug)]
@@ -211,15 +213,18 @@ impl Signals {
 /// Lets requests under way finish, tells everyone, and writes down what is only in memory.
 async fn stop(hub: &Rc<Hub>) {
     hub.begin_leaving();
-    let finished = async {
+    let finished = || async {
         while hub.conns().iter().any(|c| c.in_flight() > 0) {
             Timer::after(Duration::from_millis(10)).await;
         }
     };
     let late = async {
         Timer::after(FINISH).await;
+        // Whoever waits for a node is answered all the same.
+        hub.invocations.stop();
+        future::or(finished(), async { _ = Timer::after(LAST_ANSWERS).await }).await;
     };
-    future::or(finished, late).await;
+    future::or(finished(), late).await;
     hub.broadcast(Event::Shutdown, &Json(r#"{"reason":"gateway stopping","restartExpectedMs":1000}"#.into()));
     for conn in hub.conns() {
         conn.wire.close(1012, "gateway stopping");
