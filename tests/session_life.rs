@@ -171,6 +171,14 @@ fn an_answer_counts_only_from_the_connection_that_was_asked() {
     assert!(flag(&other.ok("node.invoke.result", &answer(&one, "forged")), "ignored"));
     asked.ok("node.invoke.result", &answer(&one, "true"));
     assert_eq!(text(&admin.answer(&id).unwrap(), "payload"), "true");
+    // A gateway that stops answers whoever still waits.
+    let id = admin.ask("node.invoke", &params);
+    asked.event("node.invoke.request");
+    wire::signal(server.pid(), "TERM");
+    let error = admin.answer(&id).unwrap_err();
+    assert_eq!((text(&error, "code"), text(&error, "retryable")), ("UNAVAILABLE".into(), "true".into()));
+    assert!(number(&error, "retryAfterMs") > 0);
+    assert_eq!(admin.closed(), (1012, "gateway stopping".into()));
 }
 
 #[test]

@@ -351,8 +351,12 @@ fn first_messages_that_are_no_connect() {
     }
     let (_, close) = first(&server, Message::text(format!("{{\"a\":\"{}\"}}", "x".repeat(300 << 10))));
     assert_eq!(close, (1009, "connect frame larger than 262144 bytes".into()));
-    let (_, close) = first(&server, Message::binary(vec![1, 2, 3]));
+    let (_, close) = first(&server, Message::binary(vec![0xff, 2, 3]));
     assert_eq!(close, (1008, "invalid request frame: binary, not text".into()));
+    // JSON in a binary frame is read like any other.
+    let text = r#"{"type":"req","id":"x","method":"connect","params":{"minProtocol":1,"maxProtocol":2,"client":{}}}"#;
+    let (answer, close) = first(&server, Message::binary(text.as_bytes().to_vec()));
+    assert_eq!(close, (1002, "protocol mismatch".into()), "{answer}");
     // A frame of 200 KiB is within the limit: it is judged by what it holds.
     let (_, close) = first(&server, Message::text("x".repeat(200 << 10)));
     assert_eq!(close.1, "invalid request frame: not JSON");

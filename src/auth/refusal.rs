@@ -161,9 +161,12 @@ impl Refusal {
                 code: code("CONTROL_UI_ORIGIN_NOT_ALLOWED"),
                 reason: code("origin not allowed"),
                 recommendedNextStep: code("review_auth_configuration"),
-                hint: Some(format!(
-                    "the page came from {received}; to admit it, add \"{allow}\" to the list gateway.controlUi.allowedOrigins in openclaw.json and run: barnacle gateway"
-                )),
+                hint: Some(if received == "null" {
+                    "the page has no origin (a file, or a sandboxed frame): open it from the gateway's host or a server".into()
+                } else {
+                    format!(
+                    "the page came from {received}; to admit it, add \"{allow}\" to the list gateway.controlUi.allowedOrigins in openclaw.json and restart the gateway"
+                )}),
                 ..Details::default()
             }),
             R::PublicKey => invalid(self.reason()).with(device(
@@ -287,7 +290,6 @@ impl Refusal {
         };
         let reason = match self {
             R::Waiting(w) if !w.dead_token => format!("{} (requestId: {})", self.reason(), w.request),
-            R::Later { .. } => "gateway starting".into(),
             _ => self.reason(),
         };
         (code, reason)

@@ -1,4 +1,7 @@
 //! From the file to the gateway's keys, whatever state the file is in.
+//!
+//! A file that cannot be read costs nothing that ran: its last good text is kept beside the token store,
+//! and holds until the file is mended.
 
 use super::file::{self, Document, Invalid, Read, Unreadable};
 use super::model::GatewayConfig;
@@ -26,15 +29,22 @@ pub struct Loaded {
     pub faults: Vec<Fault>,
     /// How the file was found.
     pub found: Found,
+    /// Whether the keys are those that ran last, the file itself being unreadable or invalid.
+    pub last: bool,
 }
 
 /// Reads the config file.
 pub fn load(paths: &Paths, env: &Env) -> Loaded {
     let broken = |found| {
+        if let Read::Text(last) = file::read(&paths.last_config())
+            && let Ok(last) = decode(&last, paths, env)
+        {
+            return Loaded { found, last: true, ..last };
+        }
         let nothing = Document::unwritten(&paths.config_file, "");
         let tree = Tree::new(&nothing);
         let root = tree.broken();
-        Loaded { config: keys(&root, paths, env), faults: Vec::new(), found }
+        Loaded { config: keys(&root, paths, env), faults: Vec::new(), found, last: false }
     };
     match file::read(&paths.config_file) {
         Read::Text(source) => decode(&source, paths, env).unwrap_or_else(|e| broken(Found::Invalid(e))),
@@ -55,7 +65,14 @@ pub fn decode(source: &Document, paths: &Paths, env: &Env) -> Result<Loaded, Inv
     let object = source.parse()?;
     let tree = Tree::new(source);
     let config = keys(&tree.root(&object), paths, env);
-    Ok(Loaded { config, faults: tree.into_faults(), found: Found::Whole })
+    Ok(Loaded { config, faults: tree.into_faults(), found: Found::Whole, last: false })
+}
+
+/// The text to keep as the one that runs, unless it is kept already or is no configuration.
+pub fn to_keep(paths: &Paths) -> Option<String> {
+    let Read::Text(running) = file::read(&paths.config_file) else { return None };
+    let kept = matches!(file::read(&paths.last_config()), Read::Text(last) if last.text == running.text);
+    (!kept && running.parse().is_ok()).then_some(running.text)
 }
 
 fn keys(root: &Section<'_>, paths: &Paths, env: &Env) -> GatewayConfig {

@@ -25,7 +25,7 @@ mod unit;
 
 pub use cidr::Cidr;
 pub use env::Env;
-pub use load::{Found, Loaded, load};
+pub use load::{Found, Loaded, load, to_keep};
 pub use model::{AuthMode, Bind, GatewayConfig, Mode, RevokeOnRotate};
 pub use paths::Paths;
 pub use reference::Credential;

@@ -64,6 +64,11 @@ impl Paths {
         }
     }
 
+    /// The text of `openclaw.json` that ran last.
+    pub fn last_config(&self) -> PathBuf {
+        self.barnacle_dir.join("openclaw.json.last")
+    }
+
     /// The `.env` file that is read.
     pub fn dotenv(&self) -> PathBuf {
         self.state_dir.join(".env")

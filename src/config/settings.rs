@@ -1,7 +1,7 @@
 //! What the gateway runs with: command line over environment over `.env` over file.
 //!
-//! Resolving only reads. A file that is broken costs what it would have said and nothing else: paired
-//! devices get in as ever, nobody else does, and the gateway says so.
+//! Resolving only reads. While the file is broken, what ran last holds; where nothing ran yet, paired
+//! devices get in as ever, nobody else does. Either way the gateway says so.
 
 use super::first_run::{self, NotStored};
 use super::load::{Found, Loaded, load};
@@ -133,8 +133,8 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { config, faults, found } = load(&paths, &env);
-        guard(&found, &config, flags, &paths, &mut notices)?;
+        let Loaded { config, faults, found, last } = load(&paths, &env);
+        guard(&found, last, &config, flags, &paths, &mut notices)?;
 
         let auth = auth_mode(flags, &env, &config, &mut notices);
         let kind = kind_of(auth);
@@ -155,7 +155,7 @@ impl Settings {
         };
         let credentials = search.credentials(&env, &config, auth != AuthMode::None);
         notices.extend(credentials.warnings());
-        if matches!(found, Found::Whole) && auth != AuthMode::None {
+        if (last || matches!(found, Found::Whole)) && auth != AuthMode::None {
             notices.extend(unresolved(config.auth.credential(kind)));
         }
         // A token is absent only from a file that is not there or was read whole.
@@ -259,16 +259,22 @@ impl Settings {
 /// Says what the state of the file means, and stops where it means another host.
 fn guard(
     found: &Found,
+    last: bool,
     config: &GatewayConfig,
     flags: &Flags,
     paths: &Paths,
     notices: &mut Vec<String>,
 ) -> Result<(), StartError> {
-    const CLOSED: &str = "until it is mended and the gateway restarted: loopback, paired devices only, and nothing is written to it";
+    let until = match last {
+        true => "until it is mended and the gateway restarted: what ran last, and nothing is written to it",
+        false => {
+            "until it is mended and the gateway restarted: loopback, paired devices only, and nothing is written to it"
+        }
+    };
     let path = paths.config_file.display();
     match found {
-        Found::Unreadable(fault) => notices.push(format!("{fault}; {CLOSED}")),
-        Found::Invalid(fault) => notices.push(format!("{fault}; {CLOSED}")),
+        Found::Unreadable(fault) => notices.push(format!("{fault}; {until}")),
+        Found::Invalid(fault) => notices.push(format!("{fault}; {until}")),
         Found::Missing => {}
         Found::Whole => match config.mode {
             Some(Mode::Local) => {}

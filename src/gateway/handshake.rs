@@ -48,7 +48,7 @@ pub async fn attach(
     let wire = Wire::new(first.socket, unread, Vec::new(), MAX_CONNECT_FRAME);
     wire.charge(hub.budget.clone());
     // The challenge rides on the answer to the upgrade: one packet, and the very first frame.
-    wire.queue(ws::accept(key).as_bytes());
+    wire.queue(ws::accept(key, first.head.subprotocol.as_deref()).as_bytes());
     wire.send_text(&format!(
         r#"{{"type":"event","event":"connect.challenge","payload":{{"nonce":"{nonce}","ts":{}}}}}"#,
         wall_ms()
@@ -105,7 +105,11 @@ async fn first_frame(socket: &mut WebSocket, wire: &Wire) -> Result<String, Opti
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
-            Some(Ok(Message::Binary(_))) => return bad("invalid request frame: binary, not text"),
+            // OpenClaw does not tell the two apart, and some clients' JSON writers give bytes.
+            Some(Ok(Message::Binary(bytes))) => {
+                return String::from_utf8(bytes.into())
+                    .or_else(|_| bad("invalid request frame: binary, not text"));
+            }
             Some(Ok(Message::Close(frame))) => {
                 wire.close(frame.map_or(1000, |f| f.code.into()), "");
                 return Err(None);

@@ -138,7 +138,8 @@ fn prove(connect: &Connect, device: &DeviceParams, nonce: &str) -> Result<Public
 /// The secrets in the frame that may be the shared one. Either field may hold it.
 fn offered(connect: &Connect) -> impl Iterator<Item = &str> {
     let auth = &connect.auth;
-    [&auth.token, &auth.password].into_iter().flatten().map(String::as_str).filter(|s| !s.is_empty())
+    // Trimmed, as the gateway's own is: a secret read from a file brings its line's end along.
+    [&auth.token, &auth.password].into_iter().flatten().map(|s| s.trim()).filter(|s| !s.is_empty())
 }
 
 fn shared(settings: &crate::config::Settings, connect: &Connect) -> Shared {

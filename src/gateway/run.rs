@@ -2,7 +2,7 @@
 
 use super::{handshake, pulse, session};
 use crate::{
-    config::{Settings, StartError},
+    config::{Paths, Settings, StartError, to_keep},
     live::{Boot, Clock, Conn, Hub, Journal, Saved},
     net::{
         http::{self, Page},
@@ -10,7 +10,7 @@ use crate::{
     },
     protocol::{Event, Json},
     reactor::{self, Async, Timer},
-    store::{OpenError, Store},
+    store::{OpenError, Store, atomic},
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use smol::{LocalExecutor, future};
@@ -35,6 +35,8 @@ const UNATTACHED_PER_ADDRESS: usize = 64;
 const HTTP: Duration = Duration::from_secs(60);
 /// How long requests under way may take to finish when the gateway stops.
 const FINISH: Duration = Duration::from_secs(2);
+/// How long the answers to those that did not may take.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// Why the gateway does not run.
 #[derive(Debug)]
@@ -100,6 +102,7 @@ impl Gateway {
         let _ = settings.make_first_token();
         let boot = Boot::now(clock).map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
         let mut notices: Vec<String> = settings.lines().collect();
+        notices.extend(keep_config(&settings.paths));
         notices.extend(store_notices.iter().map(ToString::to_string));
         notices.iter().for_each(|n| log::warn!("{n}"));
         let hub = Hub::new(boot, store, settings, notices, journal, executor);
@@ -151,6 +154,15 @@ impl Gateway {
     pub fn resume(hub: &Rc<Hub>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
         session::resume(hub, saved, socket)
     }
+}
+
+/// Keeps the configuration that runs, for a start at which the file cannot be read. Says why it could not.
+fn keep_config(paths: &Paths) -> Option<String> {
+    let (text, path) = (to_keep(paths)?, paths.last_config());
+    let kept = atomic::replace(&path, text.as_bytes(), 0o600);
+    kept.err().map(|e| {
+        format!("{} cannot be written ({e}): it is what holds when openclaw.json breaks", path.display())
+    })
 }
 
 fn port(listeners: &[Async<TcpListener>]) -> Option<u16> {
@@ -213,15 +225,18 @@ impl Signals {
 /// Lets requests under way finish, tells everyone, and writes down what is only in memory.
 async fn stop(hub: &Rc<Hub>) {
     hub.begin_leaving();
-    let finished = async {
+    let finished = || async {
         while hub.conns().iter().any(|c| c.in_flight() > 0) {
             Timer::after(Duration::from_millis(10)).await;
         }
     };
     let late = async {
         Timer::after(FINISH).await;
+        // Whoever waits for a node is answered all the same.
+        hub.invocations.stop();
+        future::or(finished(), async { _ = Timer::after(LAST_ANSWERS).await }).await;
     };
-    future::or(finished, late).await;
+    future::or(finished(), late).await;
     hub.broadcast(Event::Shutdown, &Json(r#"{"reason":"gateway stopping","restartExpectedMs":1000}"#.into()));
     for conn in hub.conns() {
         conn.wire.close(1012, "gateway stopping");

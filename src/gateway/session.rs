@@ -57,7 +57,10 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
                 conn.heard();
                 match message {
                     Message::Text(text) => dispatch(&hub, &conn, &text),
-                    Message::Binary(_) => conn.wire.close(1003, "text frames only"),
+                    Message::Binary(bytes) => match std::str::from_utf8(&bytes) {
+                        Ok(text) => dispatch(&hub, &conn, text),
+                        Err(_) => conn.wire.close(1003, "text frames only"),
+                    },
                     Message::Close(frame) => {
                         // The echo that RFC 6455 §5.5.1 asks for.
                         conn.wire.close(frame.map_or(1000, |f| f.code.into()), "");

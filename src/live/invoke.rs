@@ -24,6 +24,8 @@ pub enum InvokeResult {
     Failed(String, String),
     /// Its connection closed first, or the caller's.
     Gone,
+    /// The gateway stops.
+    Stopping,
 }
 
 struct Slot {
@@ -66,8 +68,17 @@ impl Invocations {
 
     /// A connection is gone: whoever waits for it is told, and it waits for nobody any more.
     pub fn gone(&self, conn: ConnId) {
-        for slot in self.0.borrow_mut().values_mut().filter(|s| s.node == conn || s.caller == conn) {
-            slot.result.get_or_insert(InvokeResult::Gone);
+        self.end(|slot| slot.node == conn || slot.caller == conn, &InvokeResult::Gone);
+    }
+
+    /// The gateway stops: whoever still waits is told.
+    pub fn stop(&self) {
+        self.end(|_| true, &InvokeResult::Stopping);
+    }
+
+    fn end(&self, which: impl Fn(&Slot) -> bool, how: &InvokeResult) {
+        for slot in self.0.borrow_mut().values_mut().filter(|s| which(s)) {
+            slot.result.get_or_insert_with(|| how.clone());
             if let Some(waker) = slot.waker.take() {
                 waker.wake();
             }

@@ -24,9 +24,15 @@ pub fn list(hub: &Rc<Hub>, conn: &Conn) -> Json {
     wire::device_list(&hub.book(), |id| reaches(conn, id), |device| Live::of(hub, device))
 }
 
+/// The request meant by `requestId`, or by `deviceId`: a device that retries may have another id by now.
+fn wanted(params: &Params<'_>) -> Result<String, ErrorShape> {
+    let device = params.opt_str("deviceId")?.filter(|_| params.value("requestId").is_none());
+    Ok(device.map_or_else(|| params.str("requestId"), Ok)?.to_owned())
+}
+
 /// `device.pair.approve`.
 pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
-    let wanted = params.str("requestId")?.to_owned();
+    let wanted = wanted(params)?;
     let caller = conn.session().scopes;
     let own = conn.device();
     let admin = conn.allows(Scope::Admin);
@@ -72,7 +78,7 @@ fn forbidden(request: &Request, caller: Scopes, own: Option<DeviceId>, admin: bo
 
 /// `device.pair.reject`.
 pub async fn reject(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
-    let wanted = params.str("requestId")?.to_owned();
+    let wanted = wanted(params)?;
     let conn = conn.clone();
     let rejected = hub.change(|book| {
         let request = book.find_request(&wanted)?;

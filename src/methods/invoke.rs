@@ -1,7 +1,7 @@
 //! `node.invoke` and what nodes say back.
 //!
 //! An invocation is bound to the connection that was asked. Its idempotency key is passed on to the
-//! node, and joins callers that repeat themselves while the first is under way.
+//! node, which knows what it has done already.
 //! Source: `docs/gateway/protocol/rpc-devices-nodes-and-approvals.md`.
 
 use super::{Answer, nodes};
@@ -95,6 +95,9 @@ pub async fn invoke(hub: &Rc<Hub>, caller: &Conn, params: &Params<'_>) -> Answer
         Some(InvokeResult::Failed(code, message)) => Err(failed(&code, message)),
         Some(InvokeResult::Gone) => {
             Err(failed("NOT_CONNECTED", "the node disconnected before it answered".into()))
+        }
+        Some(InvokeResult::Stopping) => {
+            Err(ErrorShape::later("the gateway stops; the node has not answered", 1000))
         }
         None => Err(failed("TIMEOUT", format!("the node did not answer within {timeout} ms"))),
     }

@@ -68,6 +68,10 @@ fn facts(request: &httparse::Request<'_, '_>) -> Head {
         match name.as_str() {
             "upgrade" => upgrade |= value.split(',').any(|v| v.trim().eq_ignore_ascii_case("websocket")),
             "sec-websocket-version" => version = value == "13",
+            "sec-websocket-protocol" => {
+                let first = value.split(',').next().map(str::trim).filter(|p| !p.is_empty());
+                head.subprotocol = head.subprotocol.take().or(first.map(String::from));
+            }
             "sec-websocket-key" => key = Some(value.to_owned()),
             "origin" => head.origin = Some(value.to_owned()),
             "host" => head.host = Some(value.to_owned()),

@@ -10,6 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 pub struct Head {
     /// `Sec-WebSocket-Key`, if this is a WebSocket upgrade of version 13.
     pub websocket_key: Option<String>,
+    /// The first of `Sec-WebSocket-Protocol`: a client that offers some leaves where none is taken.
+    pub subprotocol: Option<String>,
     /// `Origin`.
     pub origin: Option<String>,
     /// `Host`.

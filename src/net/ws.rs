@@ -26,10 +26,12 @@ pub async fn open(wire: &Rc<Wire>, limit: usize) -> WebSocket {
     WebSocketStream::from_raw_socket(Seam(wire.clone()), Role::Server, Some(config)).await
 }
 
-/// The response that accepts an upgrade asked for with `key` (RFC 6455 §4.2.2).
-pub fn accept(key: &str) -> String {
+/// The response that accepts an upgrade asked for with `key`, and the subprotocol offered, whichever it is
+/// (RFC 6455 §4.2.2).
+pub fn accept(key: &str, subprotocol: Option<&str>) -> String {
+    let subprotocol = subprotocol.map(|p| format!("Sec-WebSocket-Protocol: {p}\r\n")).unwrap_or_default();
     format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n{subprotocol}\r\n",
         derive_accept_key(key.as_bytes())
     )
 }

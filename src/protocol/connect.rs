@@ -100,8 +100,9 @@ impl Connect {
         let min_protocol = params.u64("minProtocol");
         let (min_protocol, max_protocol) = both(max_protocol, min_protocol)?;
         let client = params.object("client")?;
-        let short =
-            |name: &str| client.opt_str(name).map(|s| s.filter(|s| !s.is_empty()).map(|s| cut(s).to_owned()));
+        // What is only shown never costs a connection, whatever stands there.
+        let shown = |name: &str| client.opt_str(name).ok().flatten().filter(|s| !s.is_empty());
+        let short = |name: &str| shown(name).map(|s| cut(s).to_owned());
         let owned = |name: &str| -> Result<Vec<String>, ParamFault> {
             Ok(params.strs(name)?.into_iter().map(String::from).collect())
         };
@@ -129,12 +130,13 @@ impl Connect {
                 // These two are signed: whole, whatever their length.
                 id: client.opt_str("id")?.unwrap_or_default().to_owned(),
                 mode: client.opt_str("mode")?.unwrap_or_default().to_owned(),
-                display_name: short("displayName")?,
-                version: short("version")?,
-                platform: client.opt_str("platform")?.map(String::from),
-                device_family: client.opt_str("deviceFamily")?.map(String::from),
-                model: short("modelIdentifier")?,
-                instance_id: short("instanceId")?,
+                display_name: short("displayName"),
+                version: short("version"),
+                // Signed too, and part of the payload as they came.
+                platform: shown("platform").map(String::from),
+                device_family: shown("deviceFamily").map(String::from),
+                model: short("modelIdentifier"),
+                instance_id: short("instanceId"),
             },
             role: params.opt_str("role")?.unwrap_or("operator").to_owned(),
             scopes: owned("scopes")?,

@@ -37,18 +37,17 @@ impl PublicKey {
     /// The DER that stands before the raw key in a SubjectPublicKeyInfo (RFC 8410 §4).
     const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-    /// Reads base64url of the raw key, or PEM (`-----BEGIN PUBLIC KEY-----`). `None` if it is neither.
+    /// Reads base64url of the raw key or of its SubjectPublicKeyInfo, or PEM (`-----BEGIN PUBLIC KEY-----`). `None` if it is neither.
     pub fn parse(text: &str) -> Option<Self> {
         let body: String;
         let text = text.trim();
         let bytes = if text.starts_with("-----BEGIN") {
             body = text.lines().filter(|l| !l.starts_with("-----")).map(str::trim).collect();
-            let der = base64::decode(&body)?;
-            der.strip_prefix(&Self::SPKI_PREFIX)?.to_vec()
+            base64::decode(&body)?
         } else {
             base64::decode(text)?
         };
-        bytes.try_into().ok().map(Self)
+        bytes.strip_prefix(&Self::SPKI_PREFIX).unwrap_or(&bytes).try_into().ok().map(Self)
     }
 
     /// The device this key is: SHA-256 of the raw key.

@@ -1,7 +1,7 @@
 //! Files that are broken, odd, or not writable.
 
 use crate::wire::{Device, Home, Offer, READ, Server, text};
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 #[track_caller]
 fn attached(server: &Server, device: &Device) {
@@ -69,20 +69,28 @@ pub fn unknown_keys() {
 
 pub fn half_a_config() {
     let (home, device) = paired();
+    let last = home.store().join("openclaw.json.last");
     let whole = fs::read_to_string(home.config_path()).unwrap();
+    assert_eq!(fs::read_to_string(&last).unwrap(), whole);
+    assert_eq!(fs::metadata(&last).unwrap().permissions().mode() & 0o777, 0o600, "it holds the token");
     for text in [&whole[..whole.len() / 2], &format!("{whole}garbage"), &format!("{whole}{whole}"), ""] {
         home.config(text);
-        let server = home.start();
+        // The port stands in the file, and nowhere else.
+        let server = Server::spawn(home.command(&["gateway"]), home.port);
         attached(&server, &device);
         server.connect(&Offer::device(&device));
-        if !text.is_empty() {
-            server.wait_log(&["nothing is written to it"]);
-        }
-        let shared = server.try_connect(&Offer::new().token("T1"));
-        assert!(shared.is_err(), "with {text:?} nobody knows the shared token");
+        server.connect(&Offer::new().token("T1"));
+        server.wait_log(&["what ran last, and nothing is written to it"]);
         server.stop();
         assert_eq!(fs::read_to_string(home.config_path()).unwrap(), text, "the user's file was written to");
+        assert_eq!(fs::read_to_string(&last).unwrap(), whole);
     }
+    fs::remove_file(&last).unwrap();
+    home.config("{ half");
+    let server = home.start();
+    attached(&server, &device);
+    server.wait_log(&["paired devices only, and nothing is written to it"]);
+    assert!(server.try_connect(&Offer::new().token("T1")).is_err(), "nobody knows the shared token");
 }
 
 pub fn secret_references() {

@@ -201,6 +201,13 @@ pub fn unknown_names() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, READ);
+    // Whatever stands where display data belongs, and a subprotocol nobody defined.
+    let odd = Offer::new().token("T1\n").header("Sec-WebSocket-Protocol", "openclaw.v4, other");
+    let mut socket = Client::open_at(([127, 0, 0, 1], home.port).into(), "/gateway", &odd.headers).unwrap();
+    let frame =
+        socket.connect_frame(&odd).replace(r#""version":"1.0.0""#, r#""version":3,"displayName":["x"]"#);
+    socket.send(&frame);
+    assert_eq!(text(&socket.frame().unwrap(), "ok"), "true");
     for (id, mode) in [("clawdbot-macos", "ui"), ("foo", "bar"), ("", "")] {
         server.connect(&Offer::device(&device).client(id, mode));
         server.connect(&Offer {

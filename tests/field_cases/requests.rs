@@ -95,10 +95,12 @@ pub fn request_id_is_stable() {
     let wide = &["operator.read", "operator.write", "operator.approvals"];
     assert_eq!(server.connect(&Offer::device(&device).scopes(wide).remote()).scopes(), wide.join(" "));
     // By the device's id too.
-    let other = Device::new();
-    server.refuse(&Offer::device(&other).token("T1").remote()).expect("PAIRING_REQUIRED");
-    server.admin().ok("device.pair.approve", &format!(r#"{{"requestId":"{}"}}"#, other.id()));
-    server.connect(&Offer::device(&other).remote());
+    for name in ["requestId", "deviceId"] {
+        let other = Device::new();
+        server.refuse(&Offer::device(&other).token("T1").remote()).expect("PAIRING_REQUIRED");
+        server.admin().ok("device.pair.approve", &format!(r#"{{"{name}":"{}"}}"#, other.id()));
+        server.connect(&Offer::device(&other).remote());
+    }
 }
 
 pub fn strongest_proof_decides() {

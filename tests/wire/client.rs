@@ -67,7 +67,7 @@ impl Client {
         Self::open_at(at, "/", offer_headers)
     }
 
-    fn open_at(at: SocketAddr, path: &str, headers: &[(&str, String)]) -> Result<Self, String> {
+    pub fn open_at(at: SocketAddr, path: &str, headers: &[(&str, String)]) -> Result<Self, String> {
         let socket = TcpStream::connect(at).map_err(|e| e.to_string())?;
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(LONG)).unwrap();
