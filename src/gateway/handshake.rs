@@ -168,6 +168,7 @@ async fn admit(
                 grants::note_wider(hub, &proof, wider).await;
             }
             grants::used(hub, &proof);
+            proof.count_guess(hub);
             grants::Outcome { scopes, basis, extra: Vec::new() }
         }
         Verdict::Approve { grants, via, basis } => {

@@ -269,9 +269,14 @@ impl Proof<'_> {
         }
     }
 
-    async fn mismatch(&self, hub: &Rc<Hub>, kind: SecretKind, retry_with_device_token: bool) -> Refusal {
-        let origin = Origin { ip: self.peer.ip, loopback: self.peer.loopback };
+    /// Counts a wrong shared secret, and returns it. A paired device that offers one gets in by its own
+    /// proof, but is not let guess for free: the right one would widen what it may.
+    pub fn count_guess(&self, hub: &Hub) -> &str {
         let wrong = offered(self.connect).next().unwrap_or_default();
+        if self.shared != Shared::Wrong || !matches!(self.bearer, Bearer::None | Bearer::Unknown { .. }) {
+            return wrong;
+        }
+        let origin = Origin { ip: self.peer.ip, loopback: self.peer.loopback };
         if let Some(lock) = hub.limiter.borrow_mut().fail(origin, wrong, Instant::now()) {
             log::warn!(
                 "too many different wrong secrets from {}: refused for {} s",
@@ -279,6 +284,11 @@ impl Proof<'_> {
                 lock.as_secs()
             );
         }
+        wrong
+    }
+
+    async fn mismatch(&self, hub: &Rc<Hub>, kind: SecretKind, retry_with_device_token: bool) -> Refusal {
+        let wrong = self.count_guess(hub);
         let active = self.settings.credentials.active.as_ref();
         let matches = self.settings.recognise(wrong).await;
         Refusal::SharedMismatch(

@@ -138,6 +138,21 @@ pub fn guesses_lock_no_device() {
     server.wait_log(&["too many different wrong secrets from 127.0.0.1"]);
 }
 
+pub fn a_paired_device_does_not_guess_for_free() {
+    let home = Home::empty();
+    home.auth(r#"{mode:"token",token:"T1",rateLimit:{maxAttempts:3,windowMs:60000,lockoutMs:600000}}"#);
+    let server = home.start();
+    let device = Device::pair(&server, READ);
+    let offer = |token: &str| Offer::device(&device).token(token).remote();
+    for n in 0..3 {
+        server.connect(&offer(&format!("guess {n}")));
+    }
+    server.refuse(&Offer::new().token("T1").remote()).expect("AUTH_RATE_LIMITED");
+    // It is attached all the same, by its own proof.
+    server.connect(&offer("guess 4"));
+    server.connect(&Offer::device(&device).token(device.token()).remote());
+}
+
 pub fn a_stale_tab_counts_once() {
     let (_home, server, _device) = paired(READ);
     for _ in 0..40 {

@@ -163,6 +163,7 @@ fn field_cases() {
         }
     }
     // Beside the rows, what they made us look at.
+    functions.push(("guesses", credentials::a_paired_device_does_not_guess_for_free));
     functions.push(("revoked", life::revoked_while_it_connects));
     functions.push(("narrowed", devices::narrowed_by_an_operator));
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
