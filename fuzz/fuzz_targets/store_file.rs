@@ -5,7 +5,7 @@
 
 use barnacle::{
     protocol::{PublicKey, RequestId, Role, Scopes, TokenHash},
-    store::{Access, Book, Display, Request, SetupCode, Via, codec},
+    store::{Access, Book, Display, GRACE_MS, Request, SETUP_CODE_MS, SetupCode, Via, codec},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -64,7 +64,8 @@ fn change(book: &mut Book, step: &[u8]) {
                 hash,
                 access: Access::Limited,
                 spent,
-                left_ms: now_ms,
+                // Reading bounds it: a restart must give no code more time.
+                left_ms: now_ms % (SETUP_CODE_MS + 1),
             });
         }
         4 => {
@@ -77,7 +78,7 @@ fn change(book: &mut Book, step: &[u8]) {
         5 => {
             if let Some(grant) = book.device_mut(&id).and_then(|d| d.grant_mut(role)) {
                 grant.revoked_ms = (byte(3) % 2 == 0).then_some(now_ms);
-                grant.grace_ms = (byte(2) % 2 == 0).then_some(now_ms);
+                grant.grace_ms = (byte(2) % 2 == 0).then_some(now_ms % (GRACE_MS + 1));
                 grant.imported = Some(TokenHash::of(&text));
             }
         }
