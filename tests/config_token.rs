@@ -304,7 +304,7 @@ fn the_first_token_where_it_cannot_be_stored() {
     let home = Home::with(empty);
     let mut settings = home.settings();
     home.write(".openclaw/openclaw.json", "{gateway: {mode");
-    assert!(matches!(settings.make_first_token(), Err(NotStored::Invalid(_))));
+    assert!(matches!(settings.make_first_token(), Err(NotStored::Broken(_))));
     assert_eq!(home.read(), "{gateway: {mode");
 
     // Set by someone else between reading and writing: theirs rules.
@@ -329,10 +329,10 @@ fn the_first_token_where_it_cannot_be_stored() {
     assert!(matches!(home.settings().make_first_token(), Err(NotStored::NoPlace(_))));
     assert_eq!(fs::read(home.config()).unwrap(), latin);
 
-    // What an include brings is unknown.
+    // What a file that is not there would bring is unknown.
     let home = Home::with("{gateway: {mode: 'local', auth: {$include: './auth.json5'}}}");
     let settings = home.settings();
-    assert!(!settings.wants_token && lines(&settings).contains("$include"), "{}", lines(&settings));
+    assert!(!settings.wants_token && lines(&settings).contains("auth.json5"), "{}", lines(&settings));
     assert_eq!(settings.auth, AuthMode::Token);
     assert!(home.start(&[(TOKEN, "t")], &Flags::default()).unwrap().credentials.admits("t"));
 }

@@ -7,8 +7,14 @@
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::tokens::Token;
 use jsonc_parser::{CollectOptions, ParseOptions};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
+
+/// `O_NONBLOCK`.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
 /// What was found at a path.
 pub enum Read {
@@ -37,6 +43,7 @@ impl fmt::Display for Unreadable {
 }
 
 /// The text of a configuration file.
+#[derive(Clone, Debug)]
 pub struct Document {
     /// Where it was read from.
     pub path: PathBuf,
@@ -71,9 +78,14 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// Reads the file at `path`.
+/// Reads the file at `path`, of at most 8 MiB.
 pub fn read(path: &Path) -> Read {
-    let bytes = match std::fs::read(path) {
+    read_up_to(path, 8 << 20)
+}
+
+/// Reads the file at `path` if it has at most `limit` bytes.
+pub fn read_up_to(path: &Path, limit: u64) -> Read {
+    let bytes = match bytes(path, limit) {
         Ok(bytes) => bytes,
         // A link that leads nowhere is no missing file: what it leads to may not be mounted yet.
         Err(why) if why.kind() == io::ErrorKind::NotFound && !path.is_symlink() => return Read::Missing,
@@ -87,6 +99,21 @@ pub fn read(path: &Path) -> Read {
         None => (text.into_owned(), false),
     };
     Read::Text(Document { path: path.into(), text, bom, exact })
+}
+
+fn bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // A pipe must not hold the reader up until somebody writes to it.
+    let file = File::options().read(true).custom_flags(NONBLOCK).open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_file() && meta.len() > limit {
+        return Err(io::Error::other(format!("{} bytes, more than the {limit} that are read", meta.len())));
+    }
+    if !meta.is_file() && !meta.is_dir() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::with_capacity(meta.len() as usize);
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// JSON5, and nothing laxer.
@@ -121,7 +148,7 @@ impl Document {
         }
     }
 
-    fn invalid(&self, at: usize, message: String) -> Invalid {
+    pub(super) fn invalid(&self, at: usize, message: String) -> Invalid {
         let (line, column) = position(&self.text, at);
         let start = self.text[..at].rfind(['\n', '\r']).map_or(0, |n| n + 1);
         let excerpt = self.text[start..].lines().next().map(mask).unwrap_or_default();

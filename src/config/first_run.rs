@@ -3,7 +3,8 @@
 //! Only into a file that is not there, or that was read whole and says nothing of a token. Its
 //! comments, its other keys and its line ends stay: it is the user's.
 
-use super::file::{self, Document, Invalid, Read, Unreadable};
+use super::file::{self, Document, Read, Unreadable};
+use super::source::Broken;
 use super::{Credential, Env, Paths, Secret, load};
 use crate::protocol::base64url_encode;
 use jsonc_parser::cst::{CstInputValue, CstRootNode};
@@ -22,8 +23,8 @@ pub enum NotStored {
     ReadOnly(PathBuf),
     /// The file cannot be read.
     Unreadable(Unreadable),
-    /// The file is not JSON5.
-    Invalid(Invalid),
+    /// The file, or one that it includes, is not JSON5.
+    Broken(Broken),
     /// The token would not be what the file says afterwards (its keys stand there twice, say).
     NoPlace(PathBuf),
     /// Writing failed.
@@ -41,7 +42,7 @@ impl fmt::Display for NotStored {
             }
             Self::ReadOnly(path) => write!(f, "{0} is read-only; `chmod u+w {0}`", path.display()),
             Self::Unreadable(fault) => fault.fmt(f),
-            Self::Invalid(fault) => fault.fmt(f),
+            Self::Broken(fault) => fault.fmt(f),
             Self::NoPlace(path) => {
                 write!(f, "{} cannot take it; set gateway.auth.token there by hand", path.display())
             }
@@ -71,7 +72,8 @@ pub fn make_token(paths: &Paths, env: &Env) -> Result<Secret, NotStored> {
         Read::Unreadable(fault) => return Err(NotStored::Unreadable(fault)),
         Read::Text(source) => {
             // Someone may have been quicker since the file was last read.
-            let set = load::decode(&source, paths, env).map_err(NotStored::Invalid)?.config.auth.token;
+            let now = load::would_be(source.clone(), paths, env).map_err(NotStored::Broken)?;
+            let set = now.config.auth.token;
             match set {
                 Credential::Absent => {}
                 Credential::Given(secret) => return Ok(secret),
@@ -83,7 +85,7 @@ pub fn make_token(paths: &Paths, env: &Env) -> Result<Secret, NotStored> {
         }
     };
     let now = Document::unwritten(path, after.trim_start_matches('\u{feff}'));
-    let stored = load::decode(&now, paths, env).ok().and_then(|l| l.config.auth.token.given().cloned());
+    let stored = load::would_be(now, paths, env).ok().and_then(|l| l.config.auth.token.given().cloned());
     let stored = stored.ok_or_else(|| NotStored::NoPlace(path.clone()))?;
     // A link stays a link: the file it leads to is the one that changes.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.clone());

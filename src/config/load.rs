@@ -1,22 +1,24 @@
-//! From the file to the gateway's keys, whatever state the file is in.
+//! From the files to the gateway's keys, whatever state the files are in.
 //!
 //! A file that cannot be read costs nothing that ran: its last good text is kept beside the token store,
 //! and holds until the file is mended.
 
-use super::file::{self, Document, Invalid, Read, Unreadable};
+use super::file::{self, Document, Read};
 use super::model::GatewayConfig;
-use super::reference::Resolver;
-use super::tree::{Fault, Section, Tree};
+use super::reference::{Resolver, Variables};
+use super::source::{Broken, Gathered, Source};
+use super::tree::{Fault, Tree};
 use super::{Env, Paths};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How the file was found.
+#[derive(Debug)]
 pub enum Found {
     /// Not there.
     Missing,
-    /// There, but closed to us.
-    Unreadable(Unreadable),
-    /// There, but no JSON5: half written, say.
-    Invalid(Invalid),
+    /// There, but it or what it includes cannot be read: closed to us, or half written, say.
+    Broken(Broken),
     /// Read.
     Whole,
 }
@@ -25,56 +27,72 @@ pub enum Found {
 pub struct Loaded {
     /// The keys; every one at its closed value where the file could not be read.
     pub config: GatewayConfig,
+    /// What they were read from.
+    pub source: Arc<Source>,
     /// Keys that were wrong.
     pub faults: Vec<Fault>,
     /// How the file was found.
     pub found: Found,
     /// Whether the keys are those that ran last, the file itself being unreadable or invalid.
     pub last: bool,
+    /// Every file that was looked at, there or not.
+    pub files: Vec<PathBuf>,
 }
 
-/// Reads the config file.
+/// Reads the config file and what it includes.
 pub fn load(paths: &Paths, env: &Env) -> Loaded {
-    let broken = |found| {
-        if let Read::Text(last) = file::read(&paths.last_config())
-            && let Ok(last) = decode(&last, paths, env)
-        {
-            return Loaded { found, last: true, ..last };
-        }
-        let nothing = Document::unwritten(&paths.config_file, "");
-        let tree = Tree::new(&nothing);
-        let root = tree.broken();
-        Loaded { config: keys(&root, paths, env), faults: Vec::new(), found, last: false }
-    };
-    match file::read(&paths.config_file) {
-        Read::Text(source) => decode(&source, paths, env).unwrap_or_else(|e| broken(Found::Invalid(e))),
-        Read::Unreadable(fault) => broken(Found::Unreadable(fault)),
-        Read::Missing => {
-            let empty = Document::unwritten(&paths.config_file, "{}");
-            let loaded = decode(&empty, paths, env);
-            loaded.map_or_else(|e| broken(Found::Invalid(e)), |l| Loaded { found: Found::Missing, ..l })
-        }
+    let Gathered { source, files } = Source::read(paths, env);
+    match source {
+        Ok(Some(source)) => decode(source, paths, env, Found::Whole, files),
+        Ok(None) => decode(Source::empty(&paths.config_file), paths, env, Found::Missing, files),
+        Err(broken) => match last(paths, env) {
+            Some(source) => Loaded { last: true, ..decode(source, paths, env, Found::Broken(broken), files) },
+            None => {
+                let source = Source::empty(&paths.config_file);
+                let config = {
+                    let tree = Tree::new(&source, Variables::new(env, paths, &source.root));
+                    let root = tree.broken();
+                    GatewayConfig::decode(&root, &Resolver { paths, root: &root })
+                };
+                let found = Found::Broken(broken);
+                Loaded { config, source: source.into(), faults: Vec::new(), found, last: false, files }
+            }
+        },
     }
 }
 
-/// Reads the keys out of a text.
+/// Reads the keys out of `source`.
+pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, files: Vec<PathBuf>) -> Loaded {
+    let (config, faults) = {
+        let tree = Tree::new(&source, Variables::new(env, paths, &source.root));
+        let config = {
+            let root = tree.root();
+            GatewayConfig::decode(&root, &Resolver { paths, root: &root })
+        };
+        (config, tree.into_faults())
+    };
+    Loaded { config, source: source.into(), faults, found, last: false, files }
+}
+
+/// What ran last.
+fn last(paths: &Paths, env: &Env) -> Option<Source> {
+    let Read::Text(document) = file::read(&paths.last_config()) else { return None };
+    Source::put_together(document, paths, env, &mut Vec::new()).ok()
+}
+
+/// The text to keep as the one that runs, unless it is kept already.
+pub fn to_keep(paths: &Paths, running: &Source) -> Option<String> {
+    let text = running.in_one_file();
+    let kept = matches!(file::read(&paths.last_config()), Read::Text(last) if last.text == text);
+    (!kept).then_some(text)
+}
+
+/// The keys that a text of `openclaw.json` would give.
 ///
 /// # Errors
-/// [`Invalid`] where it is no JSON5 object.
-pub fn decode(source: &Document, paths: &Paths, env: &Env) -> Result<Loaded, Invalid> {
-    let object = source.parse()?;
-    let tree = Tree::new(source);
-    let config = keys(&tree.root(&object), paths, env);
-    Ok(Loaded { config, faults: tree.into_faults(), found: Found::Whole, last: false })
-}
-
-/// The text to keep as the one that runs, unless it is kept already or is no configuration.
-pub fn to_keep(paths: &Paths) -> Option<String> {
-    let Read::Text(running) = file::read(&paths.config_file) else { return None };
-    let kept = matches!(file::read(&paths.last_config()), Read::Text(last) if last.text == running.text);
-    (!kept && running.parse().is_ok()).then_some(running.text)
-}
-
-fn keys(root: &Section<'_>, paths: &Paths, env: &Env) -> GatewayConfig {
-    GatewayConfig::decode(root, &Resolver { env, paths, root })
+/// [`Broken`].
+pub fn would_be(document: Document, paths: &Paths, env: &Env) -> Result<Loaded, Broken> {
+    let mut files = Vec::new();
+    let source = Source::put_together(document, paths, env, &mut files)?;
+    Ok(decode(source, paths, env, Found::Whole, files))
 }

@@ -1,8 +1,8 @@
 //! Configuration: what the gateway runs with, and where each piece of it came from.
 //!
 //! [`Settings::resolve`] takes an [`Env`] and the [`Flags`], finds the [`Paths`], reads OpenClaw's
-//! `openclaw.json` ([`mod@file`]) and takes from it the keys that decide who gets in ([`model`], read key by
-//! key through [`tree`]). Nothing here writes, but for the first token ([`first_run`]).
+//! `openclaw.json` ([`mod@file`]) with what it includes ([`source`]), and takes from it the keys that decide
+//! who gets in ([`model`], read key by key through [`tree`]). Nothing here writes, but for the first token ([`first_run`]).
 //!
 //! Three rules: the file is the user's; what is wrong with it is told by line and column and costs one
 //! key, not the start; and what decides who gets in fails closed.
@@ -14,12 +14,14 @@ pub mod file;
 pub mod first_run;
 mod load;
 pub mod model;
+pub mod node;
 mod paths;
 mod reference;
 pub mod secret;
 mod serve;
 mod settings;
 pub mod show;
+pub mod source;
 pub mod tree;
 mod unit;
 

@@ -8,6 +8,7 @@ use super::reference::{Credential, Resolver};
 use super::secret::Kind;
 use super::tree::Section;
 use crate::auth::limiter::Limits;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -211,10 +212,10 @@ impl GatewayConfig {
             port: gateway.number("port", 1..=65535).and_then(|n| n.try_into().ok()),
             bind: bind(&gateway, custom_bind_host),
             custom_bind_host,
-            auth: Auth::decode(root, &gateway, resolver),
+            auth: Auth::decode(&gateway, resolver),
             remote: Remote {
                 token: resolver.credential(&gateway.section("remote"), "token", "gateway.remote.token"),
-                url: gateway.section("remote").text("url").map(str::to_owned),
+                url: gateway.section("remote").text("url").map(Cow::into_owned),
             },
             trusted_proxies: trusted_proxies(&gateway),
             tls: gateway.section("tls").flag("enabled", false, false),
@@ -254,7 +255,7 @@ impl Auth {
         }
     }
 
-    fn decode(root: &Section<'_>, gateway: &Section<'_>, resolver: &Resolver<'_>) -> Self {
+    fn decode(gateway: &Section<'_>, resolver: &Resolver<'_>) -> Self {
         let auth = gateway.section("auth");
         let limit = auth.section("rateLimit");
         let usual = Limits::default();
@@ -262,21 +263,10 @@ impl Auth {
         let rotate = [("none", RevokeOnRotate::Nothing), ("browsers", RevokeOnRotate::Browsers)];
         let revoke =
             auth.word("revokeOnRotate", &rotate, "\"browsers\"").unwrap_or(Some(RevokeOnRotate::Browsers));
-        // What an include brings is not known: no mode is to be guessed and no token invented beside it.
-        let included = [root, gateway, &auth].iter().any(|s| s.value("$include").is_some());
-        let credential = |name: &str| {
-            let path = format!("gateway.auth.{name}");
-            match resolver.credential(&auth, name, &path) {
-                Credential::Absent if included => {
-                    let why = "it may stand in an $include, which this version does not read".into();
-                    Credential::Unresolved { path, why }
-                }
-                found => found,
-            }
-        };
+        let credential = |name: &str| resolver.credential(&auth, name, &format!("gateway.auth.{name}"));
         let mode = auth.word("mode", &AuthMode::WORDS, "\"token\"");
         Self {
-            mode: mode.unwrap_or(Some(AuthMode::Token)).or(included.then_some(AuthMode::Token)),
+            mode: mode.unwrap_or(Some(AuthMode::Token)),
             token: credential("token"),
             password: credential("password"),
             // A wrong value may have meant "off". A file that cannot be read at all says nothing of it.
@@ -294,7 +284,7 @@ impl Auth {
 }
 
 fn serves_tailscale(gateway: &Section<'_>) -> bool {
-    gateway.section("tailscale").text("mode") == Some("serve")
+    gateway.section("tailscale").text("mode").as_deref() == Some("serve")
 }
 
 fn custom_bind_host(gateway: &Section<'_>) -> Option<IpAddr> {
@@ -317,8 +307,8 @@ fn bind(gateway: &Section<'_>, custom: Option<IpAddr>) -> Bind {
     let (Some(value), Some(word)) = (gateway.value("bind"), gateway.text("bind")) else {
         return Bind::Loopback;
     };
-    Bind::parse(word, custom).unwrap_or_else(|| {
-        let found = match word {
+    Bind::parse(&word, custom).unwrap_or_else(|| {
+        let found = match &*word {
             "custom" => "\"custom\" without gateway.customBindHost".into(),
             other => format!("{other:?}"),
         };

@@ -5,11 +5,13 @@
 //! `file` are read; `exec` and `store` are refused by name.
 
 use super::file::{self, Read};
+use super::node::{Node, Value};
 use super::secret::Secret;
-use super::tree::{Section, kind};
+use super::tree::Section;
 use super::{Env, Paths};
-use jsonc_parser::ast::Value;
 use rustix::process::geteuid;
+use std::borrow::Cow;
+use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -39,48 +41,57 @@ impl Credential {
     }
 }
 
-/// What references are resolved with.
-pub struct Resolver<'r> {
-    /// Variables, `.env` included.
-    pub env: &'r Env,
-    /// What `~` means.
-    pub paths: &'r Paths,
-    /// The file's root: `secrets.providers` stands there.
-    pub root: &'r Section<'r>,
+/// What `${VAR}` is replaced from: the environment, then `.env`, then the file's own `env`.
+#[derive(Clone, Copy)]
+pub struct Variables<'v> {
+    env: &'v Env,
+    paths: &'v Paths,
+    root: &'v Node,
 }
 
-impl Resolver<'_> {
-    /// The credential at `name` of `section`, whose dotted path is `path`.
-    pub fn credential(&self, section: &Section<'_>, name: &str, path: &str) -> Credential {
-        let resolved = match section.value(name) {
-            None if section.is_broken() => Err("what it stands in is not an object".into()),
-            None => return Credential::Absent,
-            Some(Value::StringLit(lit)) if lit.value.trim().is_empty() => return Credential::Absent,
-            Some(Value::StringLit(lit)) => self.substitute(lit.value.trim()),
-            Some(Value::Object(_)) => {
-                let fields = section.section(name);
-                let field = |key| match fields.value(key) {
-                    Some(Value::StringLit(lit)) => Some(lit.value.as_ref()),
-                    _ => None,
-                };
-                self.follow(field("source"), field("provider"), field("id"))
-            }
-            Some(other) => {
-                section.fault(name, other, kind(other), "a string in quotes", "it lets no one in");
-                Err(format!("it is {}, not a string in quotes", kind(other)))
-            }
-        };
-        match resolved.map(|text| Secret::new(&text)) {
-            Ok(Some(secret)) => Credential::Given(secret),
-            Ok(None) => Credential::Unresolved { path: path.into(), why: "its value is blank".into() },
-            Err(why) => Credential::Unresolved { path: path.into(), why },
-        }
+/// A variable that is set nowhere.
+pub struct Missing {
+    /// Its name.
+    pub name: String,
+    dotenv: String,
+}
+
+impl Missing {
+    /// Where it was looked for.
+    pub fn wanting(&self) -> String {
+        format!("is set neither in the environment nor in {} nor under env in the file", self.dotenv)
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the variable {} {}", self.name, self.wanting())
+    }
+}
+
+impl<'v> Variables<'v> {
+    /// The variables of a source whose root is `root`.
+    pub fn new(env: &'v Env, paths: &'v Paths, root: &'v Node) -> Self {
+        Self { env, paths, root }
     }
 
-    /// Replaces each `${NAME}`; `$${NAME}` stands for a literal `${NAME}`.
-    fn substitute(&self, text: &str) -> Result<String, String> {
-        if let Some(name) = text.strip_prefix('$').filter(|n| is_variable(n)) {
-            return self.variable(name);
+    fn get(&self, name: &str) -> Result<&'v str, Missing> {
+        let own = || {
+            let env = self.root.get("env")?;
+            let text = env.find(["vars", name]).or_else(|| env.get(name))?.text()?.trim();
+            (!text.is_empty()).then_some(text)
+        };
+        let missing = || Missing { name: name.into(), dotenv: self.paths.dotenv().display().to_string() };
+        self.env.get(name).or_else(own).ok_or_else(missing)
+    }
+
+    /// `text` with each `${NAME}` replaced; `$${NAME}` stands for a literal `${NAME}`.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub fn expand<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Missing> {
+        if !text.contains("${") {
+            return Ok(Cow::Borrowed(text));
         }
         let mut out = String::new();
         let mut rest = text;
@@ -96,19 +107,59 @@ impl Resolver<'_> {
             let (whole, after) = from.split_at(name.len() + 3);
             match before.strip_suffix('$') {
                 Some(before) => out.extend([before, whole]),
-                None => out.extend([before, &self.variable(name)?]),
+                None => out.extend([before, self.get(name)?]),
             }
             rest = after;
         }
         out.push_str(rest);
-        Ok(out)
+        Ok(Cow::Owned(out))
+    }
+}
+
+/// What references are resolved with.
+pub struct Resolver<'r> {
+    /// What `~` means.
+    pub paths: &'r Paths,
+    /// The root: `secrets.providers` stands there.
+    pub root: &'r Section<'r>,
+}
+
+impl Resolver<'_> {
+    /// The credential at `name` of `section`, whose dotted path is `path`.
+    pub fn credential(&self, section: &Section<'_>, name: &str, path: &str) -> Credential {
+        let resolved = match section.value(name) {
+            None if section.is_broken() => Err("what it stands in is not an object".into()),
+            None => return Credential::Absent,
+            Some(Node { value: Value::Text(text), .. }) if text.trim().is_empty() => {
+                return Credential::Absent;
+            }
+            Some(Node { value: Value::Text(text), .. }) => self.substitute(text.trim()),
+            Some(node) if matches!(node.value, Value::Object(_)) => {
+                let field = |key| node.get(key).and_then(Node::text);
+                self.follow(field("source"), field("provider"), field("id"))
+            }
+            Some(other) => {
+                section.fault(name, other, other.kind().into(), "a string in quotes", "it lets no one in");
+                Err(format!("it is {}, not a string in quotes", other.kind()))
+            }
+        };
+        match resolved.map(|text| Secret::new(&text)) {
+            Ok(Some(secret)) => Credential::Given(secret),
+            Ok(None) => Credential::Unresolved { path: path.into(), why: "its value is blank".into() },
+            Err(why) => Credential::Unresolved { path: path.into(), why },
+        }
+    }
+
+    /// A credential may also be written `$NAME`.
+    fn substitute(&self, text: &str) -> Result<String, String> {
+        if let Some(name) = text.strip_prefix('$').filter(|n| is_variable(n)) {
+            return self.variable(name);
+        }
+        self.root.variables().expand(text).map(Cow::into_owned).map_err(|e| e.to_string())
     }
 
     fn variable(&self, name: &str) -> Result<String, String> {
-        let dotenv = self.paths.dotenv();
-        let missing =
-            || format!("the variable {name} is set neither in the environment nor in {}", dotenv.display());
-        self.env.get(name).map(str::to_owned).ok_or_else(missing)
+        self.root.variables().get(name).map(str::to_owned).map_err(|e| e.to_string())
     }
 
     fn follow(
@@ -122,7 +173,8 @@ impl Resolver<'_> {
         };
         let secrets = self.root.section("secrets");
         let default = secrets.section("defaults");
-        let name = provider.or_else(|| default.text(source)).unwrap_or("default");
+        let usual = default.text(source);
+        let name = provider.or(usual.as_deref()).unwrap_or("default");
         let settings = secrets.section("providers").section(name);
         match source {
             "env" if !is_variable(id) => Err(format!("{id:?} is no name of a variable")),
@@ -139,8 +191,8 @@ impl Resolver<'_> {
                 let path = settings.text("path").ok_or_else(|| {
                     format!("secrets.providers.{name} has no path (or {name:?} is not the provider's name)")
                 })?;
-                let whole = settings.text("mode") == Some("singleValue");
-                from_file(&self.paths.expand(path), whole, id)
+                let whole = settings.text("mode").as_deref() == Some("singleValue");
+                from_file(&self.paths.expand(&path), whole, id)
             }
             other => Err(format!("references of source {other:?} are not read by this version")),
         }
@@ -179,19 +231,9 @@ fn from_file(path: &Path, whole: bool, id: &str) -> Result<String, String> {
             Err("the id of a singleValue provider must be \"value\"".into())
         };
     }
-    let mut value = Value::Object(source.parse().map_err(|e| e.to_string())?);
+    let root = Node::of(&source.parse().map_err(|e| e.to_string())?, 0);
     let pointer = id.strip_prefix('/').ok_or("its id must be a JSON pointer (/…)")?;
-    for step in pointer.split('/').map(|s| s.replace("~1", "/").replace("~0", "~")) {
-        value = match value {
-            Value::Object(mut object) => {
-                let at = object.properties.iter().rposition(|p| p.name.as_str() == step);
-                object.properties.remove(at.ok_or_else(|| format!("{shown} holds no {id}"))?).value
-            }
-            _ => return Err(format!("{shown} holds no {id}")),
-        };
-    }
-    match value {
-        Value::StringLit(lit) => Ok(lit.value.into_owned()),
-        other => Err(format!("{id} of {shown} is {}, not a string", kind(&other))),
-    }
+    let steps: Vec<_> = pointer.split('/').map(|s| s.replace("~1", "/").replace("~0", "~")).collect();
+    let node = root.find(steps.iter().map(String::as_str)).ok_or_else(|| format!("{shown} holds no {id}"))?;
+    node.text().map(str::to_owned).ok_or_else(|| format!("{id} of {shown} is {}, not a string", node.kind()))
 }

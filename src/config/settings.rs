@@ -7,12 +7,14 @@ use super::first_run::{self, NotStored};
 use super::load::{Found, Loaded, load};
 use super::model::{AuthMode, Bind, GatewayConfig, Mode};
 use super::reference::Credential;
-use super::secret::{Credentials, Kind, Search, Secret, Source, kind_of, variable};
+use super::secret::{self, Credentials, Kind, Search, Secret, kind_of, variable};
+use super::source::Source;
 use super::{Env, Fault, Paths};
 use crate::auth::limiter::Limits;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// OpenClaw's port.
@@ -106,6 +108,14 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a client may take to connect.
     pub handshake_timeout: Duration,
+    /// What the keys were read from.
+    pub source: Arc<Source>,
+    /// How `openclaw.json` was found.
+    pub found: Found,
+    /// Whether what ran last holds, `openclaw.json` being broken.
+    pub last: bool,
+    /// Every file that was looked at, there or not: what to watch.
+    pub files: Vec<PathBuf>,
     /// Keys of the file that are wrong.
     pub faults: Vec<Fault>,
     /// What the person at the terminal should know, a line each.
@@ -133,7 +143,7 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { config, faults, found, last } = load(&paths, &env);
+        let Loaded { config, source, faults, found, last, files } = load(&paths, &env);
         guard(&found, last, &config, flags, &paths, &mut notices)?;
 
         let auth = auth_mode(flags, &env, &config, &mut notices);
@@ -176,12 +186,16 @@ impl Settings {
             auth,
             credentials,
             config,
+            source,
+            found,
+            last,
+            files,
             faults,
             notices,
             env,
         };
         let told = settings.config.auth.credential(kind) != &Credential::Absent
-            || !matches!(found, Found::Whole | Found::Missing);
+            || matches!(settings.found, Found::Broken(_));
         if auth == AuthMode::Password && settings.credentials.active.is_none() && !told {
             settings.notices.push(format!(
                 "there is no shared password, so paired devices only: set gateway.auth.password in {} and \
@@ -218,9 +232,11 @@ impl Settings {
         }
         match first_run::make_token(&self.paths, &self.env) {
             Ok(token) => {
-                let source = Source::ConfigFile(Kind::Token, self.paths.config_file.clone());
+                let source = secret::Source::ConfigFile(Kind::Token, self.paths.config_file.clone());
                 self.notices.push(format!("no shared token was set; a random one is now {source}"));
                 self.credentials.active = Some((token, source));
+                let Loaded { config, source, found, .. } = load(&self.paths, &self.env);
+                (self.config, self.source, self.found) = (config, source, found);
                 Ok(())
             }
             Err(e) => {
@@ -229,6 +245,11 @@ impl Settings {
                 Err(e)
             }
         }
+    }
+
+    /// The environment, `.env` included.
+    pub fn env(&self) -> &Env {
+        &self.env
     }
 
     /// Faults and notices, a line each.
@@ -273,8 +294,7 @@ fn guard(
     };
     let path = paths.config_file.display();
     match found {
-        Found::Unreadable(fault) => notices.push(format!("{fault}; {until}")),
-        Found::Invalid(fault) => notices.push(format!("{fault}; {until}")),
+        Found::Broken(fault) => notices.push(format!("{fault}; {until}")),
         Found::Missing => {}
         Found::Whole => match config.mode {
             Some(Mode::Local) => {}

@@ -1,101 +1,32 @@
-//! The configuration file as it may be shown: as JSON, without its secrets.
+//! The configuration as it may be shown: as JSON, without its secrets.
 //!
 //! What could be a secret is left out rather than what surely is one: every text under a key that sounds
 //! like it, everything under `env`, and addresses with a password in them. References (`${VAR}`, SecretRef
 //! objects) are no secrets and stay.
 
-use super::file::{self, Read};
-use jsonc_parser::ast::{Object, Value};
-use nanoserde::{SerJson, SerJsonState};
-use sha2::{Digest, Sha256};
-use std::path::Path;
+use super::node::{Node, Value};
+use nanoserde::SerJsonState;
 
 /// What stands in a secret's place; OpenClaw's clients know it.
 pub const REDACTED: &str = "__OPENCLAW_REDACTED__";
 
-/// A file as it may be shown.
-pub struct Shown {
-    /// Whether it is there.
-    pub exists: bool,
-    /// Its content as JSON, without secrets; an empty object where it cannot be read.
-    pub json: String,
-    /// What is wrong with it, if it cannot be read.
-    pub issue: Option<String>,
-    /// SHA-256 of its bytes, hexadecimal.
-    pub hash: Option<String>,
+/// `root` as JSON, without secrets.
+pub fn redacted(root: &Node) -> String {
+    let mut out = SerJsonState::new(String::new());
+    root.write_json(&mut out, &mut |path, node| is_secret(path, node).then(|| REDACTED.into()));
+    out.out
 }
 
-/// Reads the file at `path`.
-pub fn show(path: &Path) -> Shown {
-    let nothing = |exists, issue| Shown { exists, json: "{}".into(), issue, hash: None };
-    let document = match file::read(path) {
-        Read::Missing => return nothing(false, None),
-        Read::Unreadable(why) => return nothing(true, Some(why.to_string())),
-        Read::Text(document) => document,
-    };
-    let hash = Some(crate::protocol::hex(&Sha256::digest(document.text.as_bytes())));
-    match document.parse() {
-        Err(why) => Shown { hash, ..nothing(true, Some(why.to_string())) },
-        Ok(root) => {
-            let mut out = SerJsonState::new(String::with_capacity(document.text.len()));
-            object(&root, false, &mut out);
-            Shown { exists: true, json: out.out, issue: None, hash }
-        }
-    }
-}
-
-fn object(object: &Object<'_>, secret: bool, out: &mut SerJsonState) {
-    out.out.push('{');
-    for (n, property) in object.properties.iter().enumerate() {
-        if n > 0 {
-            out.out.push(',');
-        }
-        let name = property.name.as_str();
-        name.ser_json(0, out);
-        out.out.push(':');
-        let reference = secret && matches!(name, "source" | "provider" | "id");
-        value(&property.value, !reference && (secret || sounds_secret(name)), out);
-    }
-    out.out.push('}');
-}
-
-fn value(it: &Value<'_>, secret: bool, out: &mut SerJsonState) {
-    match it {
-        Value::StringLit(text) if secret && !is_reference(&text.value) => REDACTED.ser_json(0, out),
-        Value::StringLit(text) if holds_password(&text.value) => REDACTED.ser_json(0, out),
-        Value::StringLit(text) => text.value.ser_json(0, out),
-        Value::NumberLit(_) if secret => REDACTED.ser_json(0, out),
-        Value::NumberLit(number) => self::number(number.value, out),
-        Value::BooleanLit(on) => on.value.ser_json(0, out),
-        Value::NullKeyword(_) => out.out.push_str("null"),
-        Value::Object(inner) => object(inner, secret, out),
-        Value::Array(list) => {
-            out.out.push('[');
-            for (n, item) in list.elements.iter().enumerate() {
-                if n > 0 {
-                    out.out.push(',');
-                }
-                value(item, secret, out);
-            }
-            out.out.push(']');
-        }
-    }
-}
-
-/// JSON5's numbers in JSON: hexadecimal, a plus sign or a bare point are not in it, nor is infinity.
-fn number(text: &str, out: &mut SerJsonState) {
-    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |t| ("-", t));
-    let digits = digits.strip_prefix('+').unwrap_or(digits);
-    if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        let n = u64::from_str_radix(hex, 16).unwrap_or_default();
-        out.out.push_str(&format!("{sign}{n}"));
-    } else if miniserde::json::from_str::<miniserde::json::Number>(text).is_ok() {
-        out.out.push_str(text);
-    } else {
-        match text.parse::<f64>().ok().filter(|n| n.is_finite()) {
-            Some(n) => out.out.push_str(&n.to_string()),
-            None => out.out.push_str("null"),
-        }
+/// Whether the text or number `node`, whose keys from the root are `path`, may be a secret.
+pub fn is_secret(path: &[&str], node: &Node) -> bool {
+    // A reference names a secret and is none: {source, provider, id}.
+    let (last, above) = path.split_last().map_or(("", path), |(last, above)| (*last, above));
+    let reference = matches!(last, "source" | "provider" | "id");
+    let secret = above.iter().any(|key| sounds_secret(key)) && !reference || sounds_secret(last);
+    match &node.value {
+        Value::Text(text) => secret && !is_reference(text) || holds_password(text),
+        Value::Number(_) => secret,
+        _ => false,
     }
 }
 

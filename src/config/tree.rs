@@ -1,12 +1,13 @@
-//! Reading values out of the parsed file, one key at a time, with faults that say where.
+//! Reading values out of the source, one key at a time, with faults that say where.
 //!
 //! There are no structs to deserialise into: a key that is wrong costs that key alone, and keys that
 //! nobody asks for are never looked at. Each reader is told two values: the default, for a key that is
 //! not there, and the closed one, for a key that is there and makes no sense.
 
-use super::file::{Document, position};
-use jsonc_parser::ast::{Object, Value};
-use jsonc_parser::common::Ranged;
+use super::node::{Node, Value};
+use super::reference::Variables;
+use super::source::Source;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -39,56 +40,58 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A parsed file, collecting faults while it is read.
+/// A source, collecting faults while it is read.
 pub struct Tree<'s> {
-    source: &'s Document,
-    faults: RefCell<Vec<Fault>>,
+    source: &'s Source,
+    variables: Variables<'s>,
+    faults: RefCell<Vec<(usize, Fault)>>,
 }
 
 impl<'s> Tree<'s> {
-    /// Reads values that stand in `source`.
-    pub fn new(source: &'s Document) -> Self {
-        Self { source, faults: RefCell::default() }
+    /// Reads values that stand in `source`, with `${VAR}` in texts replaced from `variables`.
+    pub fn new(source: &'s Source, variables: Variables<'s>) -> Self {
+        Self { source, variables, faults: RefCell::default() }
     }
 
     /// The root, to read from.
-    pub fn root<'t>(&'t self, root: &'t Object<'s>) -> Section<'t> {
-        Section { tree: self, path: String::new(), node: Node::Object(root) }
+    pub fn root(&self) -> Section<'_> {
+        Section { tree: self, path: String::new(), place: Place::Object(&self.source.root) }
     }
 
     /// The root of a file that could not be read: every key holds its closed value.
     pub fn broken(&self) -> Section<'_> {
-        Section { tree: self, path: String::new(), node: Node::Broken }
+        Section { tree: self, path: String::new(), place: Place::Broken }
     }
 
-    /// What was wrong, from the top of the file down.
+    /// What was wrong, file by file from the top down.
     pub fn into_faults(self) -> Vec<Fault> {
         let mut faults = self.faults.into_inner();
-        faults.sort_by_key(|fault| (fault.line, fault.column));
+        faults.sort_by_key(|(file, fault)| (*file, fault.line, fault.column));
         faults.dedup();
-        faults
+        faults.into_iter().map(|(_, fault)| fault).collect()
     }
 
-    fn fault(&self, path: String, at: &Value<'_>, found: String, expected: &str, instead: &str) {
-        let (line, column) = position(&self.source.text, at.start());
-        let (file, expected, instead) = (self.source.path.clone(), expected.into(), instead.into());
-        self.faults.borrow_mut().push(Fault { file, path, line, column, found, expected, instead });
+    fn fault(&self, path: String, at: &Node, found: String, expected: &str, instead: &str) {
+        let (file, line, column) = self.source.position(at.at);
+        let (file, expected, instead) = (file.into(), expected.into(), instead.into());
+        let fault = Fault { file, path, line, column, found, expected, instead };
+        self.faults.borrow_mut().push((at.at.file.into(), fault));
     }
 }
 
 #[derive(Clone, Copy)]
-enum Node<'t> {
+enum Place<'t> {
     Absent,
     /// It, or what it stands in, is no object: what it would have said is unknown.
     Broken,
-    Object(&'t Object<'t>),
+    Object(&'t Node),
 }
 
-/// An object of the file, or the place where one would be.
+/// An object of the source, or the place where one would be.
 pub struct Section<'t> {
     tree: &'t Tree<'t>,
     path: String,
-    node: Node<'t>,
+    place: Place<'t>,
 }
 
 /// A word that is none of the valid ones, or that cannot be known because its section is broken.
@@ -104,20 +107,33 @@ pub struct List {
 }
 
 impl<'t> Section<'t> {
-    /// The value of a key; the last of equal ones, as JSON5 has it. `null` counts as absent.
-    pub fn value(&self, name: &str) -> Option<&'t Value<'t>> {
-        let Node::Object(object) = self.node else { return None };
-        let last = object.properties.iter().rev().find(|p| p.name.as_str() == name)?;
-        (!matches!(last.value, Value::NullKeyword(_))).then_some(&last.value)
+    /// The value of a key. `null` counts as absent.
+    pub fn value(&self, name: &str) -> Option<&'t Node> {
+        let Place::Object(object) = self.place else { return None };
+        object.get(name).filter(|node| !matches!(node.value, Value::Null))
+    }
+
+    /// The names of its keys.
+    pub fn names(&self) -> impl Iterator<Item = &'t str> {
+        let entries = match self.place {
+            Place::Object(object) => object.entries(),
+            _ => &[],
+        };
+        entries.iter().map(|e| &*e.name)
+    }
+
+    /// What `${VAR}` in its texts is replaced from.
+    pub fn variables(&self) -> Variables<'t> {
+        self.tree.variables
     }
 
     /// Whether this, or what it stands in, is there and is no object.
     pub fn is_broken(&self) -> bool {
-        matches!(self.node, Node::Broken)
+        matches!(self.place, Place::Broken)
     }
 
     /// Notes that the value `at` of key `name` is `found`, and what holds instead.
-    pub fn fault(&self, name: &str, at: &Value<'_>, found: String, expected: &str, instead: &str) {
+    pub fn fault(&self, name: &str, at: &Node, found: String, expected: &str, instead: &str) {
         self.tree.fault(self.path_of(name), at, found, expected, instead);
     }
 
@@ -127,24 +143,25 @@ impl<'t> Section<'t> {
 
     /// The object under a key.
     pub fn section(&self, name: &str) -> Section<'t> {
-        let node = match (self.node, self.value(name)) {
-            (Node::Broken, _) => Node::Broken,
-            (_, None) => Node::Absent,
-            (_, Some(Value::Object(object))) => Node::Object(object),
+        let place = match (self.place, self.value(name)) {
+            (Place::Broken, _) => Place::Broken,
+            (_, None) => Place::Absent,
+            (_, Some(node)) if matches!(node.value, Value::Object(_)) => Place::Object(node),
             (_, Some(other)) => {
-                self.fault(name, other, kind(other), "an object {…}", "its keys hold their safe values");
-                Node::Broken
+                let found = other.kind().into();
+                self.fault(name, other, found, "an object {…}", "its keys hold their safe values");
+                Place::Broken
             }
         };
-        Section { tree: self.tree, path: self.path_of(name), node }
+        Section { tree: self.tree, path: self.path_of(name), place }
     }
 
     /// A switch.
     pub fn flag(&self, name: &str, default: bool, closed: bool) -> bool {
         match self.value(name) {
-            Some(Value::BooleanLit(lit)) => lit.value,
+            Some(Node { value: Value::Bool(on), .. }) => *on,
             Some(other) => {
-                self.fault(name, other, kind(other), "true or false", &closed.to_string());
+                self.fault(name, other, other.kind().into(), "true or false", &closed.to_string());
                 closed
             }
             None if self.is_broken() => closed,
@@ -154,31 +171,44 @@ impl<'t> Section<'t> {
 
     /// A whole number within `range`.
     pub fn number(&self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
-        let value = self.value(name)?;
-        let number = match value {
-            Value::NumberLit(lit) => whole(lit.value).filter(|n| range.contains(n)),
+        let node = self.value(name)?;
+        let written = match &node.value {
+            Value::Number(written) => Some(&**written),
             _ => None,
         };
+        let number = written.and_then(whole).filter(|n| range.contains(n));
         if number.is_none() {
-            let found = match value {
-                Value::NumberLit(lit) => lit.value.to_owned(),
-                other => kind(other),
-            };
+            let found = written.unwrap_or_else(|| node.kind()).to_owned();
             let expected = format!("a whole number from {} to {}", range.start(), range.end());
-            self.fault(name, value, found, &expected, "its default");
+            self.fault(name, node, found, &expected, "its default");
         }
         number
     }
 
-    /// A text.
-    pub fn text(&self, name: &str) -> Option<&'t str> {
-        match self.value(name)? {
-            Value::StringLit(lit) => Some(lit.value.trim()).filter(|t| !t.is_empty()),
-            other => {
-                self.fault(name, other, kind(other), "a string in quotes", "as if it were not there");
-                None
-            }
+    /// A text; blank counts as absent.
+    pub fn text(&self, name: &str) -> Option<Cow<'t, str>> {
+        let text = self.expanded(name, self.value(name)?, "as if it were not there")?;
+        match text {
+            Cow::Borrowed(text) => Some(Cow::Borrowed(text.trim())),
+            Cow::Owned(text) => Some(Cow::Owned(text.trim().to_owned())),
         }
+        .filter(|text| !text.is_empty())
+    }
+
+    /// The text `node` of key `name`, its variables replaced; `None` is noted.
+    fn expanded(&self, name: &str, node: &'t Node, instead: &str) -> Option<Cow<'t, str>> {
+        let Some(text) = node.text() else {
+            self.fault(name, node, node.kind().into(), "a string in quotes", instead);
+            return None;
+        };
+        let expanded = self.tree.variables.expand(text);
+        expanded
+            .map_err(|missing| {
+                let found = format!("${{{}}}", missing.name);
+                let expected = format!("set: it {}", missing.wanting());
+                self.fault(name, node, found, &expected, instead);
+            })
+            .ok()
     }
 
     /// One word of several.
@@ -191,19 +221,20 @@ impl<'t> Section<'t> {
         words: &[(&str, T)],
         instead: &str,
     ) -> Result<Option<T>, NoSuchWord> {
-        let Some(value) = self.value(name) else {
+        let Some(node) = self.value(name) else {
             return if self.is_broken() { Err(NoSuchWord) } else { Ok(None) };
         };
-        let said = match value {
-            Value::StringLit(lit) => Some(lit.value.trim()),
-            _ => None,
+        let said = match node.text() {
+            Some(_) => Some(self.expanded(name, node, instead).ok_or(NoSuchWord)?),
+            None => None,
         };
+        let said = said.as_ref().map(|s| s.trim());
         if let Some((_, meant)) = words.iter().find(|(word, _)| Some(*word) == said) {
             return Ok(Some(*meant));
         }
         let valid: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        let found = said.map_or_else(|| kind(value), |s| format!("{s:?}"));
-        self.fault(name, value, found, &format!("one of {}", valid.join(", ")), instead);
+        let found = said.map_or_else(|| node.kind().into(), |s| format!("{s:?}"));
+        self.fault(name, node, found, &format!("one of {}", valid.join(", ")), instead);
         Err(NoSuchWord)
     }
 
@@ -212,36 +243,26 @@ impl<'t> Section<'t> {
         let mut list = List { items: Vec::new(), whole: !self.is_broken() };
         match self.value(name) {
             None => {}
-            Some(Value::Array(array)) => {
-                for (n, element) in array.elements.iter().enumerate() {
-                    if let Value::StringLit(lit) = element {
-                        list.items.push(lit.value.trim().to_owned());
+            Some(Node { value: Value::List(items), .. }) => {
+                for (n, item) in items.iter().enumerate() {
+                    let name = format!("{name}[{n}]");
+                    if item.text().is_none() {
+                        self.fault(&name, item, item.kind().into(), "a string", instead);
+                        list.whole = false;
+                    } else if let Some(text) = self.expanded(&name, item, instead) {
+                        list.items.push(text.trim().to_owned());
                     } else {
-                        self.fault(&format!("{name}[{n}]"), element, kind(element), "a string", instead);
                         list.whole = false;
                     }
                 }
             }
             Some(other) => {
-                self.fault(name, other, kind(other), "a list of strings", instead);
+                self.fault(name, other, other.kind().into(), "a list of strings", instead);
                 list.whole = false;
             }
         }
         list
     }
-}
-
-/// What a value is, without saying what it says.
-pub(super) fn kind(value: &Value<'_>) -> String {
-    match value {
-        Value::StringLit(_) => "a string",
-        Value::NumberLit(_) => "a number",
-        Value::BooleanLit(_) => "true or false",
-        Value::Object(_) => "an object",
-        Value::Array(_) => "a list",
-        Value::NullKeyword(_) => "null",
-    }
-    .into()
 }
 
 /// A JSON5 number that is whole and not negative: `18789`, `+5`, `1e4`, `0x4965`.

@@ -2,7 +2,7 @@
 
 use super::{handshake, pulse, session};
 use crate::{
-    config::{Paths, Settings, StartError, to_keep},
+    config::{Found, Settings, StartError, to_keep},
     live::{Boot, Clock, Conn, Hub, Journal, Saved},
     net::{
         http::{self, Page},
@@ -102,7 +102,7 @@ impl Gateway {
         let _ = settings.make_first_token();
         let boot = Boot::now(clock).map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
         let mut notices: Vec<String> = settings.lines().collect();
-        notices.extend(keep_config(&settings.paths));
+        notices.extend(keep_config(&settings));
         notices.extend(store_notices.iter().map(ToString::to_string));
         notices.iter().for_each(|n| log::warn!("{n}"));
         let hub = Hub::new(boot, store, settings, notices, journal, executor);
@@ -157,8 +157,11 @@ impl Gateway {
 }
 
 /// Keeps the configuration that runs, for a start at which the file cannot be read. Says why it could not.
-fn keep_config(paths: &Paths) -> Option<String> {
-    let (text, path) = (to_keep(paths)?, paths.last_config());
+fn keep_config(settings: &Settings) -> Option<String> {
+    if !matches!(settings.found, Found::Whole) {
+        return None;
+    }
+    let (text, path) = (to_keep(&settings.paths, &settings.source)?, settings.paths.last_config());
     let kept = atomic::replace(&path, text.as_bytes(), 0o600);
     kept.err().map(|e| {
         format!("{} cannot be written ({e}): it is what holds when openclaw.json breaks", path.display())

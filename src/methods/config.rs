@@ -1,8 +1,13 @@
 //! `config.get`: the configuration file as it stands on disk, without its secrets. It is not written over
 //! RPC in this version.
 
-use crate::{config::show, live::Hub, protocol::Json};
+use crate::{
+    config::{show, source::Source},
+    live::Hub,
+    protocol::{Json, hex},
+};
 use nanoserde::SerJson;
+use sha2::{Digest, Sha256};
 use std::rc::Rc;
 
 /// A complaint about the file.
@@ -31,19 +36,27 @@ struct Snapshot {
 /// `config.get`.
 pub async fn get(hub: &Rc<Hub>) -> Json {
     let settings = hub.settings();
-    let path = settings.paths.config_file.clone();
-    let name = path.to_string_lossy().into_owned();
-    let shown = smol::unblock(move || show::show(&path)).await;
+    let (paths, env) = (settings.paths.clone(), settings.env().clone());
+    let name = paths.config_file.to_string_lossy().into_owned();
+    let read = smol::unblock(move || Source::read(&paths, &env).source).await;
+    let (shown, hash, broken) = match &read {
+        Ok(Some(source)) => {
+            let hash = hex(&Sha256::digest(source.documents[0].text.as_bytes()));
+            (show::redacted(&source.root), Some(hash), None)
+        }
+        Ok(None) => ("{}".into(), None, None),
+        Err(broken) => ("{}".into(), None, Some(broken.to_string())),
+    };
     let issue = |message| Issue { path: String::new(), message };
     Json::of(&Snapshot {
         path: name,
-        exists: shown.exists,
+        exists: !matches!(read, Ok(None)),
         raw: Json::null(),
-        parsed: Json(shown.json.clone()),
-        config: Json(shown.json),
-        valid: shown.issue.is_none(),
-        hash: shown.hash,
-        issues: shown.issue.into_iter().map(issue).collect(),
+        parsed: Json(shown.clone()),
+        config: Json(shown),
+        valid: broken.is_none(),
+        hash,
+        issues: broken.into_iter().map(issue).collect(),
         warnings: settings.faults.iter().map(|f| issue(f.to_string())).collect(),
         legacyIssues: Vec::new(),
     })
