@@ -44,6 +44,11 @@ fn files_are_put_together() {
             r#"{"a":{"x":1},"b":{"x":1}}"#,
         ),
         ("{a: {$include: []}}", &[], r#"{"a":{}}"#),
+        (
+            "{a: {$include: 'a.json5'}, b: {$include: 'b.json5'}}",
+            &[("a.json5", "[1, 2]"), ("b.json5", "'x'")],
+            r#"{"a":[1,2],"b":"x"}"#,
+        ),
     ];
     for (root, files, expected) in rows {
         let home = Home::with(root);
@@ -72,6 +77,11 @@ fn what_cannot_be_included_is_told_where_it_is_asked_for() {
         ("{a: {$include: 7}}", &[], "$include is a number; it must be the path of a file, or a list"),
         ("{a: {$include: ['x', {}]}}", &[], "$include is a list"),
         ("{a: {$include: ''}}", &[], "that is no path"),
+        (
+            "{a: {$include: 'a.json5', x: 1}}",
+            &[("a.json5", "[1]")],
+            "with keys beside $include it must be an object",
+        ),
     ];
     for (root, files, expected) in rows {
         let home = Home::with(root);

@@ -67,6 +67,11 @@ impl Limiter {
         Self { limits, records: HashMap::new() }
     }
 
+    /// Counts by `limits` from now on; what was counted stays counted.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// How long guesses from `origin` stay refused.
     pub fn locked(&self, origin: Origin, now: Instant) -> Option<Duration> {
         let until = self.records.get(&origin)?.locked_until?;

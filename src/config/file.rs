@@ -132,6 +132,17 @@ impl Document {
     /// # Errors
     /// [`Invalid`] where the text is not JSON5, is empty, or is not an object.
     pub fn parse(&self) -> Result<Object<'_>, Invalid> {
+        match self.parse_value()? {
+            Value::Object(root) => Ok(root),
+            _ => Err(self.invalid(0, "the file does not hold an object {…}".into())),
+        }
+    }
+
+    /// The root, whatever it is.
+    ///
+    /// # Errors
+    /// [`Invalid`] where the text is not JSON5 or is empty.
+    pub fn parse_value(&self) -> Result<Value<'_>, Invalid> {
         let collect = CollectOptions { tokens: true, ..CollectOptions::default() };
         let parsed = jsonc_parser::parse_to_ast(&self.text, &collect, &options())
             .map_err(|e| self.invalid(e.range().start, e.kind().to_string()))?;
@@ -141,11 +152,7 @@ impl Document {
         {
             return Err(self.invalid(open.range.start, "Unterminated string literal".into()));
         }
-        match parsed.value {
-            Some(Value::Object(root)) => Ok(root),
-            None => Err(self.invalid(0, "the file is empty".into())),
-            Some(_) => Err(self.invalid(0, "the file does not hold an object {…}".into())),
-        }
+        parsed.value.ok_or_else(|| self.invalid(0, "the file is empty".into()))
     }
 
     pub(super) fn invalid(&self, at: usize, message: String) -> Invalid {

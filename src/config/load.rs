@@ -23,6 +23,13 @@ pub enum Found {
     Whole,
 }
 
+impl Found {
+    /// Whether it was read.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole)
+    }
+}
+
 /// The gateway's keys, and how they were come by.
 pub struct Loaded {
     /// The keys; every one at its closed value where the file could not be read.
@@ -44,7 +51,11 @@ pub fn load(paths: &Paths, env: &Env) -> Loaded {
     let Gathered { source, files } = Source::read(paths, env);
     match source {
         Ok(Some(source)) => decode(source, paths, env, Found::Whole, files),
-        Ok(None) => decode(Source::empty(&paths.config_file), paths, env, Found::Missing, files),
+        // What ran once is not forgotten because the file is gone: nobody is locked out by a lost file.
+        Ok(None) => match last(paths, env) {
+            Some(source) => Loaded { last: true, ..decode(source, paths, env, Found::Missing, files) },
+            None => decode(Source::empty(&paths.config_file), paths, env, Found::Missing, files),
+        },
         Err(broken) => match last(paths, env) {
             Some(source) => Loaded { last: true, ..decode(source, paths, env, Found::Broken(broken), files) },
             None => {

@@ -8,6 +8,7 @@
 //! key, not the start; and what decides who gets in fails closed.
 
 mod cidr;
+pub mod diff;
 mod dotenv;
 mod env;
 pub mod file;
@@ -16,6 +17,7 @@ mod load;
 pub mod model;
 pub mod node;
 mod paths;
+pub mod plan;
 mod reference;
 pub mod secret;
 mod serve;
@@ -24,11 +26,12 @@ pub mod show;
 pub mod source;
 pub mod tree;
 mod unit;
+pub mod watch;
 
 pub use cidr::Cidr;
 pub use env::Env;
 pub use load::{Found, Loaded, load, to_keep};
-pub use model::{AuthMode, Bind, GatewayConfig, Mode, RevokeOnRotate};
+pub use model::{AuthMode, Bind, GatewayConfig, Mode, ReloadMode, RevokeOnRotate};
 pub use paths::Paths;
 pub use reference::Credential;
 pub use secret::{Credentials, Kind, Secret, Source};

@@ -13,6 +13,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+/// How long a changed file must be left alone before it is read, unless `gateway.reload.debounceMs` says so.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
 /// Where the gateway that this file speaks of runs: `gateway.mode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
@@ -114,6 +117,41 @@ impl AuthMode {
     }
 }
 
+/// What happens when the file changes: `gateway.reload.mode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReloadMode {
+    /// It is read, and told of; it counts from the next restart on.
+    Off,
+    /// It is applied. OpenClaw's `hot` and `hybrid` differ in what needs a restart; here nothing does.
+    Hot,
+    /// It is applied by a restart, which nobody who is connected sees.
+    Restart,
+}
+
+/// `gateway.reload`.
+pub struct Reload {
+    /// What happens when the file changes.
+    pub mode: ReloadMode,
+    /// How long the file must be left alone before it is read.
+    pub debounce: Duration,
+}
+
+impl Reload {
+    fn decode(gateway: &Section<'_>) -> Self {
+        let reload = gateway.section("reload");
+        let modes = [
+            ("hybrid", ReloadMode::Hot),
+            ("hot", ReloadMode::Hot),
+            ("off", ReloadMode::Off),
+            ("restart", ReloadMode::Restart),
+        ];
+        Self {
+            mode: reload.word("mode", &modes, "\"hybrid\"").ok().flatten().unwrap_or(ReloadMode::Hot),
+            debounce: reload.number("debounceMs", 0..=60_000).map_or(DEBOUNCE, Duration::from_millis),
+        }
+    }
+}
+
 /// Which device tokens a change of the shared token kills: `gateway.auth.revokeOnRotate`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RevokeOnRotate {
@@ -193,6 +231,8 @@ pub struct GatewayConfig {
     pub control_ui: ControlUi,
     /// Nodes.
     pub nodes: Nodes,
+    /// Changes of the file.
+    pub reload: Reload,
     /// How long a client may take to connect (a key of OpenClaw's until 2026.8).
     pub handshake_timeout: Option<Duration>,
 }
@@ -234,6 +274,7 @@ impl GatewayConfig {
                 allow: commands.list("allow", "it allows nothing").items,
                 deny: deny.whole.then_some(deny.items),
             },
+            reload: Reload::decode(&gateway),
             handshake_timeout: gateway.number("handshakeTimeoutMs", 1..=600_000).map(Duration::from_millis),
         }
     }

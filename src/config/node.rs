@@ -64,6 +64,11 @@ impl Node {
         object(root, file)
     }
 
+    /// The parsed `value` of document `file`.
+    pub fn of_value(value: &ast::Value<'_>, file: u16) -> Self {
+        node(value, file)
+    }
+
     /// The entries, if it is an object.
     pub fn entries(&self) -> &[Entry] {
         match &self.value {

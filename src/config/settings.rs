@@ -127,6 +127,35 @@ pub struct Settings {
     /// `--verbose`.
     pub verbose: bool,
     env: Env,
+    again: Again,
+}
+
+/// What settings are resolved from, to resolve them again when a file has changed.
+#[derive(Clone)]
+pub struct Again {
+    process: Env,
+    flags: Flags,
+}
+
+impl Again {
+    /// The settings as the files have them now. They are for a gateway that runs: no token is made up for
+    /// it, and `gateway.mode: "remote"` does not stop it.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn resolve(&self) -> Result<Settings, StartError> {
+        let flags = Flags { allow_unconfigured: true, ..self.flags.clone() };
+        let mut settings = Settings::resolve(&self.process, &flags)?;
+        settings.again = self.clone();
+        if std::mem::take(&mut settings.wants_token) {
+            settings.notices.push(format!(
+                "there is no shared token any more, so paired devices only: set gateway.auth.token in {}",
+                settings.paths.config_file.display()
+            ));
+            settings.close_what_is_open();
+        }
+        Ok(settings)
+    }
 }
 
 impl Settings {
@@ -143,7 +172,9 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { config, source, faults, found, last, files } = load(&paths, &env);
+        let Loaded { config, source, faults, found, last, mut files } = load(&paths, &env);
+        files.push(paths.dotenv());
+        files.extend(flags.token_file.clone());
         guard(&found, last, &config, flags, &paths, &mut notices)?;
 
         let auth = auth_mode(flags, &env, &config, &mut notices);
@@ -193,6 +224,7 @@ impl Settings {
             faults,
             notices,
             env,
+            again: Again { process: process.clone(), flags: flags.clone() },
         };
         let told = settings.config.auth.credential(kind) != &Credential::Absent
             || matches!(settings.found, Found::Broken(_));
@@ -247,6 +279,11 @@ impl Settings {
         }
     }
 
+    /// What they were resolved from.
+    pub fn again(&self) -> Again {
+        self.again.clone()
+    }
+
     /// The environment, `.env` included.
     pub fn env(&self) -> &Env {
         &self.env
@@ -295,6 +332,7 @@ fn guard(
     let path = paths.config_file.display();
     match found {
         Found::Broken(fault) => notices.push(format!("{fault}; {until}")),
+        Found::Missing if last => notices.push(format!("{path} is gone; {until}")),
         Found::Missing => {}
         Found::Whole => match config.mode {
             Some(Mode::Local) => {}

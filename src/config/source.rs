@@ -142,7 +142,12 @@ struct Reader<'r> {
 impl Reader<'_> {
     fn document(&mut self, document: Document, path: &mut Vec<String>, depth: usize) -> Result<Node, Broken> {
         let file = self.documents.len() as u16;
-        let root = document.parse().map(|root| Node::of(&root, file)).map_err(Broken::Invalid)?;
+        // An included file may hold a list, say; the root holds an object.
+        let root = match file {
+            0 => document.parse().map(|root| Node::of(&root, file)),
+            _ => document.parse_value().map(|value| Node::of_value(&value, file)),
+        };
+        let root = root.map_err(Broken::Invalid)?;
         self.open.push(std::fs::canonicalize(&document.path).unwrap_or_else(|_| document.path.clone()));
         self.documents.push(document);
         let whole = self.resolve(root, path, depth);
@@ -221,6 +226,13 @@ impl Reader<'_> {
         self.includes.push(Include { path: path.clone(), by: include.at.file, files, whole: sole });
         Ok(match whole {
             Some(whole) if alone => whole,
+            Some(whole) if !matches!(whole.value, Value::Object(_)) => {
+                let found = whole.kind();
+                return Err(self.invalid(
+                    include.at,
+                    format!("what it includes is {found}; with keys beside $include it must be an object"),
+                ));
+            }
             Some(whole) => merge(whole, own),
             None => own,
         })

@@ -7,7 +7,7 @@
 use super::{grants, hello, proof};
 use crate::{
     auth::{Refusal, Verdict, decide},
-    live::{Conn, Hub, Session, wall_ms},
+    live::{Conn, Hub, Session, still_admitted, wall_ms},
     net::{
         Peer, Wire,
         http::First,
@@ -215,6 +215,10 @@ async fn admit(
             return Err(Refusal::Later { why, after_ms: 100 });
         };
         session.scopes = session.requested.granted(grant.scopes);
+    }
+    if !still_admitted(session.basis, &settings, &hub.settings()) {
+        let why = "the shared credential was changed meanwhile; connect again".into();
+        return Err(Refusal::Later { why, after_ms: 100 });
     }
     let conn = Conn::new(wire.clone(), session);
     conn.send(&hello::frame(hub, &conn, request_id, &outcome.extra));

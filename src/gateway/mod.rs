@@ -10,5 +10,6 @@ mod proof;
 mod pulse;
 mod run;
 mod session;
+mod watch;
 
 pub use run::{Gateway, StartFailure, run};

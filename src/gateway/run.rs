@@ -1,16 +1,16 @@
 //! Start, serve, stop: the sockets, the signals, and what each new connection is.
 
-use super::{handshake, pulse, session};
+use super::{handshake, pulse, session, watch};
 use crate::{
-    config::{Found, Settings, StartError, to_keep},
-    live::{Boot, Clock, Conn, Hub, Journal, Saved},
+    config::{Settings, StartError},
+    live::{Boot, Clock, Conn, Hub, Journal, Saved, Why},
     net::{
         http::{self, Page},
         listen::{ListenError, listen},
     },
     protocol::{Event, Json},
     reactor::{self, Async, Timer},
-    store::{OpenError, Store, atomic},
+    store::{OpenError, Store},
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use smol::{LocalExecutor, future};
@@ -101,11 +101,9 @@ impl Gateway {
         // Without one, paired devices are served all the same; the notice says so.
         let _ = settings.make_first_token();
         let boot = Boot::now(clock).map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
-        let mut notices: Vec<String> = settings.lines().collect();
-        notices.extend(keep_config(&settings));
-        notices.extend(store_notices.iter().map(ToString::to_string));
-        notices.iter().for_each(|n| log::warn!("{n}"));
-        let hub = Hub::new(boot, store, settings, notices, journal, executor);
+        let store_notices: Vec<String> = store_notices.iter().map(ToString::to_string).collect();
+        let hub = Hub::new(boot, store, settings, store_notices, journal, executor);
+        hub.notices().iter().for_each(|n| log::warn!("{n}"));
         Ok(Self { hub, listeners })
     }
 
@@ -147,6 +145,7 @@ impl Gateway {
             self.hub.spawn(accept(self.hub.clone(), listener, unattached.clone()));
         }
         self.hub.spawn(pulse::beat(self.hub.clone()));
+        self.hub.spawn(watch::follow(self.hub.clone()));
         self.hub
     }
 
@@ -154,18 +153,6 @@ impl Gateway {
     pub fn resume(hub: &Rc<Hub>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
         session::resume(hub, saved, socket)
     }
-}
-
-/// Keeps the configuration that runs, for a start at which the file cannot be read. Says why it could not.
-fn keep_config(settings: &Settings) -> Option<String> {
-    if !matches!(settings.found, Found::Whole) {
-        return None;
-    }
-    let (text, path) = (to_keep(&settings.paths, &settings.source)?, settings.paths.last_config());
-    let kept = atomic::replace(&path, text.as_bytes(), 0o600);
-    kept.err().map(|e| {
-        format!("{} cannot be written ({e}): it is what holds when openclaw.json breaks", path.display())
-    })
 }
 
 fn port(listeners: &[Async<TcpListener>]) -> Option<u16> {
@@ -189,9 +176,10 @@ pub fn run(settings: Settings, clock: Clock, journal: &'static Journal) -> Resul
     let serve = executor.spawn(async move {
         loop {
             match signals.next().await {
-                SIGHUP => log::info!(
-                    "SIGHUP: the configuration is read at start; to apply a change, restart the gateway"
-                ),
+                SIGHUP => {
+                    log::info!("SIGHUP: reading the configuration");
+                    hub.reload(Why::Asked).await.close();
+                }
                 SIGINT => break log::info!("SIGINT: stopping"),
                 _ => break log::info!("SIGTERM: stopping"),
             }

@@ -1,10 +1,13 @@
 //! The hub: what every connection's task and every method shares. One thread, so plain cells.
 
-use super::{Clock, Conn, ConnId, Invocations, Journal, conn, presence};
+use super::{Clock, Conn, ConnId, Invocations, Journal, Reloads, conn, presence};
 use crate::{
     auth::{Limiter, identity::Identity},
     config::Settings,
-    net::Budget,
+    net::{
+        Budget,
+        listen::{Bind, Doors, ListenError},
+    },
     protocol::{DeviceId, ErrorShape, Event, Json, RequestId, Role, hex},
     reactor::Timer,
     store::{Book, ChangeError, Display, Store},
@@ -60,12 +63,15 @@ pub struct Hub {
     pub limiter: RefCell<Limiter>,
     /// What unattached connections may hold.
     pub budget: Rc<Budget>,
-    /// What the operator should know, one line each; shown by `status`.
-    pub notices: Vec<String>,
+    /// What reloading the configuration knows.
+    pub reloads: Reloads,
+    /// What the store has to tell.
+    store_notices: Vec<String>,
     /// Pulses that came late: something held the thread.
     pub late_pulses: Cell<u64>,
     executor: Rc<LocalExecutor<'static>>,
     settings: RefCell<Rc<Settings>>,
+    doors: RefCell<Option<Rc<dyn Doors>>>,
     conns: RefCell<BTreeMap<ConnId, Rc<Conn>>>,
     next: Cell<u64>,
     presence_version: Cell<u64>,
@@ -102,7 +108,7 @@ impl Hub {
         boot: Boot,
         store: Store,
         settings: Settings,
-        notices: Vec<String>,
+        store_notices: Vec<String>,
         journal: &'static Journal,
         executor: Rc<LocalExecutor<'static>>,
     ) -> Rc<Self> {
@@ -114,10 +120,12 @@ impl Hub {
             journal,
             invocations: Invocations::default(),
             budget: Budget::new(Self::BUDGET),
-            notices,
+            reloads: Reloads::following(&settings),
+            store_notices,
             late_pulses: Cell::new(0),
             executor,
             settings: RefCell::new(Rc::new(settings)),
+            doors: RefCell::default(),
             conns: RefCell::default(),
             next: Cell::new(1),
             presence_version: Cell::new(1),
@@ -133,6 +141,31 @@ impl Hub {
     /// What the gateway runs with.
     pub fn settings(&self) -> Rc<Settings> {
         self.settings.borrow().clone()
+    }
+
+    /// Runs with `settings` from now on.
+    pub(super) fn set_settings(&self, settings: Settings) {
+        *self.settings.borrow_mut() = Rc::new(settings);
+    }
+
+    /// The gateway listens on `doors`.
+    pub fn set_doors(&self, doors: Rc<dyn Doors>) {
+        *self.doors.borrow_mut() = Some(doors);
+    }
+
+    /// Listens elsewhere; returns the port. See [`Doors::open`].
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub(super) fn listen(&self, bind: Bind, port: u16) -> Result<u16, ListenError> {
+        let doors = self.doors.borrow().clone();
+        doors.map_or(Ok(port), |doors| doors.open(bind, port))
+    }
+
+    /// What the operator should know, one line each; shown by `status`.
+    pub fn notices(&self) -> Vec<String> {
+        let settings = self.settings();
+        self.reloads.notices().chain(settings.lines()).chain(self.store_notices.iter().cloned()).collect()
     }
 
     /// Runs a task of its own.

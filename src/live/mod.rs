@@ -10,6 +10,7 @@ mod hub;
 mod invoke;
 mod journal;
 mod presence;
+mod reload;
 mod session;
 
 pub use clock::{Clock, timestamp, wall_ms};
@@ -18,4 +19,5 @@ pub use hub::{Boot, Hub};
 pub use invoke::{Invocation, Invocations, InvokeResult};
 pub use journal::{Journal, Tail};
 pub use presence::listed as is_listed;
+pub use reload::{Outcome, Reloads, Why, still_admitted};
 pub use session::{Saved, Session};

@@ -149,7 +149,7 @@ pub fn status(hub: &Rc<Hub>) -> Json {
             readOnly: hub.store.read_only(),
             latePulses: hub.late_pulses.get(),
             residentKb: resident_kb(),
-            notices: hub.notices.clone(),
+            notices: hub.notices(),
         },
     })
 }

@@ -27,11 +27,13 @@ pub enum Event {
     NodePairResolved,
     /// A node is asked to do something.
     NodeInvokeRequest,
+    /// The configuration was reloaded, or could not be: Barnacle's own.
+    ConfigReloaded,
 }
 
 impl Event {
     /// All of them, in the order they are listed in `features.events`.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ConnectChallenge,
         Self::Tick,
         Self::Shutdown,
@@ -43,6 +45,7 @@ impl Event {
         Self::NodePairRequested,
         Self::NodePairResolved,
         Self::NodeInvokeRequest,
+        Self::ConfigReloaded,
     ];
 
     /// The wire name.
@@ -59,6 +62,7 @@ impl Event {
             Self::NodePairRequested => "node.pair.requested",
             Self::NodePairResolved => "node.pair.resolved",
             Self::NodeInvokeRequest => "node.invoke.request",
+            Self::ConfigReloaded => "config.reloaded",
         }
     }
 
@@ -66,7 +70,7 @@ impl Event {
     pub fn scope(self) -> Option<Scope> {
         match self {
             Self::ConnectChallenge | Self::Tick | Self::Shutdown | Self::NodeInvokeRequest => None,
-            Self::Presence => Some(Scope::Read),
+            Self::Presence | Self::ConfigReloaded => Some(Scope::Read),
             _ => Some(Scope::Pairing),
         }
     }

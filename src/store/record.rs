@@ -53,6 +53,14 @@ pub struct Display {
     pub ip: Option<String>,
 }
 
+impl Display {
+    /// Whether it is a browser: OpenClaw's Control UI, or another chat page.
+    pub fn is_browser(&self) -> bool {
+        matches!(self.client_id.as_deref(), Some("openclaw-control-ui" | "webchat" | "webchat-ui"))
+            || matches!(self.client_mode.as_deref(), Some("webchat" | "ui"))
+    }
+}
+
 /// A role of a device: what was approved, and which token generation is current.
 #[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Grant {

@@ -1,0 +1,250 @@
+//! Notices that a file of the configuration may have changed.
+//!
+//! Editors replace files, tools write into them, links are turned to other folders, and a file that is
+//! mounted into a container changes without its folder's knowledge. So `inotify` looks at the folder of
+//! every name on the way to a file, and at the file itself (inotify(7)). Only names of the configuration
+//! count; a folder full of other things costs one watch. Where the system has no watch left to give, the
+//! files are looked at every other second, until it has.
+
+use crate::reactor::{Async, Timer};
+use rustix::{
+    fd::OwnedFd,
+    fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags},
+    io::Errno,
+};
+use smol::future;
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    ffi::{OsStr, OsString},
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
+
+/// How often files are looked at where they cannot be watched.
+const LOOK: Duration = Duration::from_secs(2);
+/// Looks until watching is tried again.
+const TRY_AGAIN: u32 = 30;
+/// Most links on the way to a file (`ELOOP` of path_resolution(7)).
+const LINKS: usize = 40;
+
+/// Watches a set of files.
+pub struct Watch {
+    files: Vec<PathBuf>,
+    notify: Option<Notify>,
+    /// Whether it was told that the files cannot be watched.
+    told: bool,
+    seen: Vec<Stamp>,
+}
+
+struct Notify {
+    fd: Async<OwnedFd>,
+    /// The names that count, by the folder's watch; none for a file's own.
+    watches: HashMap<i32, BTreeSet<OsString>>,
+}
+
+/// What tells one state of a file from another: device, inode, size, and when it was changed.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+impl Watch {
+    /// Watches nothing yet.
+    pub fn new() -> Self {
+        Self { files: Vec::new(), notify: None, told: false, seen: Vec::new() }
+    }
+
+    /// Watches `files` from now on, there or not. Whether there are some that were not watched before:
+    /// what happened to those is not known.
+    pub async fn follow(&mut self, files: &[PathBuf]) -> bool {
+        let more = files.iter().any(|f| !self.files.contains(f));
+        self.files = files.to_vec();
+        self.seen = look(self.files.clone()).await;
+        if let Err(e) = self.watch() {
+            self.notify = None;
+            if !std::mem::replace(&mut self.told, true) {
+                log::warn!(
+                    "the configuration's files cannot be watched ({e}): they are looked at every {} s instead; \
+                     see fs.inotify.max_user_instances and max_user_watches",
+                    LOOK.as_secs()
+                );
+            }
+        }
+        more
+    }
+
+    fn watch(&mut self) -> io::Result<()> {
+        if self.notify.is_none() {
+            let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+            self.notify = Some(Notify { fd: Async::new(fd)?, watches: HashMap::new() });
+        }
+        let Some(notify) = &mut self.notify else { return Ok(()) };
+        let mut watches: HashMap<i32, BTreeSet<OsString>> = HashMap::new();
+        let folder = WatchFlags::CREATE
+            | WatchFlags::CLOSE_WRITE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::DELETE
+            | WatchFlags::ATTRIB
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        let file =
+            WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+        for path in &self.files {
+            let (places, end) = way_to(path);
+            for (dir, name) in places {
+                match inotify::add_watch(notify.fd.get_ref(), &dir, folder) {
+                    Ok(watch) => _ = watches.entry(watch).or_default().insert(name),
+                    // Gone again, or not for us to see: the folder above tells when that changes.
+                    Err(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR | Errno::LOOP) => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+            match end.map(|end| inotify::add_watch(notify.fd.get_ref(), &end, file)) {
+                Some(Ok(watch)) => _ = watches.entry(watch).or_default(),
+                None | Some(Err(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR | Errno::LOOP)) => {}
+                Some(Err(e)) => return Err(e.into()),
+            }
+        }
+        for stale in notify.watches.keys().filter(|watch| !watches.contains_key(watch)) {
+            // Gone by itself when what it watched is gone.
+            let _ = inotify::remove_watch(notify.fd.get_ref(), *stale);
+        }
+        notify.watches = watches;
+        Ok(())
+    }
+
+    /// Done when a file may have changed since the last time.
+    pub async fn changed(&mut self) {
+        let mut looks = 0;
+        loop {
+            if let Some(notify) = &self.notify {
+                match notify.event().await {
+                    Ok(()) => return,
+                    Err(e) => {
+                        log::warn!("the configuration's files are not watched any more: {e}");
+                        self.notify = None;
+                    }
+                }
+            }
+            Timer::after(LOOK).await;
+            let now = look(self.files.clone()).await;
+            if std::mem::replace(&mut self.seen, now.clone()) != now {
+                return;
+            }
+            looks += 1;
+            if looks % TRY_AGAIN == 0 && self.watch().is_ok() {
+                log::info!("the configuration's files are watched again");
+                self.told = false;
+            }
+        }
+    }
+
+    /// Done when nothing has changed for `quiet`, or after `most`.
+    pub async fn settled(&mut self, quiet: Duration, most: Duration) {
+        let more = async {
+            loop {
+                let again = async {
+                    self.changed().await;
+                    true
+                };
+                let still = async {
+                    Timer::after(quiet).await;
+                    false
+                };
+                if !future::or(again, still).await {
+                    break;
+                }
+            }
+        };
+        let late = async {
+            Timer::after(most).await;
+        };
+        future::or(more, late).await;
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Notify {
+    /// Waits for an event that counts, and takes all that came with it.
+    async fn event(&self) -> io::Result<()> {
+        poll_fn(|cx| {
+            self.fd.poll_with(cx, |fd| {
+                let mut buffer = [MaybeUninit::uninit(); 4096];
+                let mut events = Reader::new(fd, &mut buffer);
+                let mut counts = false;
+                loop {
+                    match events.next() {
+                        Ok(event) => {
+                            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+                            let lost = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+                            let watch = self.watches.get(&event.wd());
+                            // A watch that was taken away still says that it was.
+                            let known = watch.is_some_and(|names| name.is_none_or(|n| names.contains(n)));
+                            counts |= lost || known && !event.events().contains(ReadFlags::IGNORED);
+                        }
+                        Err(Errno::WOULDBLOCK) if counts => return Ok(()),
+                        Err(e) => return Err(e.into()),
+                    }
+                }
+            })
+        })
+        .await
+    }
+}
+
+/// The folders and names on which it depends what `path` leads to, and what it leads to if that is there.
+fn way_to(path: &Path) -> (Vec<(PathBuf, OsString)>, Option<PathBuf>) {
+    let names = |path: &Path| -> VecDeque<OsString> {
+        let steps = path.components().filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir));
+        steps.map(|c| c.as_os_str().to_owned()).collect()
+    };
+    let (mut places, mut at, mut rest, mut links) = (Vec::new(), PathBuf::from("/"), names(path), 0);
+    while let Some(name) = rest.pop_front() {
+        if name == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(&name);
+        let found = std::fs::symlink_metadata(&next).ok();
+        let link = found.as_ref().is_some_and(|meta| meta.is_symlink());
+        if link || found.is_none() || rest.is_empty() {
+            places.push((at.clone(), name));
+        }
+        match found {
+            None => return (places, None),
+            Some(_) if link => {
+                links += 1;
+                let Some(target) = std::fs::read_link(&next).ok().filter(|_| links <= LINKS) else {
+                    return (places, None);
+                };
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                let mut steps = names(&target);
+                steps.append(&mut rest);
+                rest = steps;
+            }
+            Some(_) => at = next,
+        }
+    }
+    (places, Some(at))
+}
+
+async fn look(files: Vec<PathBuf>) -> Vec<Stamp> {
+    smol::unblock(move || {
+        let stamp = |path: &PathBuf| {
+            let meta = std::fs::metadata(path).ok()?;
+            Some((meta.dev(), meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec()))
+        };
+        files.iter().map(stamp).collect()
+    })
+    .await
+}

@@ -1,0 +1,27 @@
+//! Follows the files of the configuration while the gateway runs.
+
+use crate::{
+    config::watch::Watch,
+    live::{Hub, Why},
+};
+use std::{rc::Rc, time::Duration};
+
+/// How long a file may go on changing before it is read all the same.
+const RESTLESS: Duration = Duration::from_secs(2);
+
+/// Reloads whenever a file has changed, until the gateway ends.
+pub async fn follow(hub: Rc<Hub>) {
+    let mut watch = Watch::new();
+    hub.keep_config().await;
+    watch.follow(&hub.reloads.files()).await;
+    // What happened since the start is not known.
+    hub.reload(Why::File).await.close();
+    loop {
+        while watch.follow(&hub.reloads.files()).await {
+            hub.reload(Why::File).await.close();
+        }
+        watch.changed().await;
+        watch.settled(hub.settings().config.reload.debounce, RESTLESS).await;
+        hub.reload(Why::File).await.close();
+    }
+}

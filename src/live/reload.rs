@@ -1,0 +1,315 @@
+//! Reloading: what the configuration says now becomes what the gateway runs with.
+//!
+//! Read, compare with what runs, plan, apply, one line in the journal. A file that cannot be read changes
+//! nothing but what is said of it. Reading is done on a worker thread; applying is done on this one,
+//! without waiting, so that nobody sees half of it. Connections that the new configuration refuses are
+//! closed last, by whoever asked for the reload: a writer has its answer first.
+
+use super::{Conn, Hub, wall_ms};
+use crate::{
+    auth::Basis,
+    config::{
+        AuthMode, Found, ReloadMode, RevokeOnRotate, Settings,
+        diff::diff,
+        plan::{Effect, Plan, plan},
+        to_keep,
+    },
+    protocol::{DeviceId, Event, Json, Role},
+    reactor::Timer,
+    store::{Device, atomic},
+};
+use nanoserde::SerJson;
+use std::{
+    cell::{Cell, RefCell},
+    path::PathBuf,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// The close code of a connection whose credential is no longer the gateway's, as in OpenClaw.
+const AUTH_CHANGED: u16 = 4001;
+/// How long a file that cannot be read may be somebody's who is writing it.
+const WRITER: Duration = Duration::from_millis(250);
+/// How often it is read again before it is called broken.
+const PATIENCE: u32 = 4;
+
+/// What reloading knows between two times.
+#[derive(Default)]
+pub struct Reloads {
+    turn: smol::lock::Mutex<()>,
+    files: RefCell<Vec<PathBuf>>,
+    /// What is wrong with the file, while what ran before holds.
+    broken: RefCell<Option<String>>,
+    /// Changes that wait, `gateway.reload.mode` being `off`.
+    waiting: RefCell<Option<String>>,
+    /// Why the sockets are not where the file says.
+    elsewhere: RefCell<Option<String>>,
+    count: Cell<u64>,
+}
+
+/// Who asks for a reload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// A file changed. Someone may still be writing it.
+    File,
+    /// Somebody who waits for it, be it by a signal or by a call.
+    Asked,
+}
+
+/// What a reload came to.
+#[derive(Default)]
+pub struct Outcome {
+    /// What changed, and what was done about it.
+    pub plan: Plan,
+    /// Who is refused by the new configuration.
+    pub refused: Vec<Rc<Conn>>,
+    /// Why nothing was changed, if the file cannot be read.
+    pub broken: Option<String>,
+    /// Whether `gateway.reload.mode` is `off`, and the changes wait for a restart.
+    pub waits: bool,
+    /// Whether `gateway.reload.mode` is `restart`, and a restart is due.
+    pub restart: bool,
+    took: Duration,
+}
+
+#[derive(SerJson)]
+struct Told {
+    ts: u64,
+    ok: bool,
+    changed: Vec<String>,
+    applied: String,
+    closed: u64,
+    issue: Option<String>,
+}
+
+impl Reloads {
+    /// Reloads of a gateway that begins with `settings`.
+    pub fn following(settings: &Settings) -> Self {
+        Self { files: RefCell::new(settings.files.clone()), ..Self::default() }
+    }
+
+    /// Every file that was looked at the last time.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
+    }
+
+    /// What the operator should know of the file, one line each.
+    pub fn notices(&self) -> impl Iterator<Item = String> {
+        let all = [&self.broken, &self.waiting, &self.elsewhere];
+        all.into_iter().filter_map(|notice| notice.borrow().clone()).collect::<Vec<_>>().into_iter()
+    }
+
+    /// What is wrong with the file, if what ran before holds.
+    pub fn broken(&self) -> Option<String> {
+        self.broken.borrow().clone()
+    }
+
+    /// How often the configuration was applied since the start.
+    pub fn count(&self) -> u64 {
+        self.count.get()
+    }
+}
+
+impl Hub {
+    /// Reads the configuration and applies what changed, but for closing who is then refused: that is
+    /// [`Outcome::close`].
+    pub async fn reload(self: &Rc<Self>, why: Why) -> Outcome {
+        let _turn = self.reloads.turn.lock().await;
+        let began = Instant::now();
+        let Some(new) = self.read_settings(why).await else { return Outcome::default() };
+        *self.reloads.files.borrow_mut() = new.files.clone();
+        let path = new.paths.config_file.display().to_string();
+        let issue = match &new.found {
+            Found::Broken(broken) => Some(format!("{broken}; until it is mended: what ran before")),
+            Found::Missing if self.settings().found.is_whole() || self.reloads.broken.borrow().is_some() => {
+                Some(format!("{path} is gone; until it is back: what ran before"))
+            }
+            _ => None,
+        };
+        if issue.is_some() {
+            let outcome = Outcome { broken: issue.clone(), took: began.elapsed(), ..Outcome::default() };
+            if self.reloads.broken.replace(issue.clone()) != issue {
+                log::error!("configuration not reloaded: {}", issue.unwrap_or_default());
+                self.tell_reload(&outcome);
+            }
+            return outcome;
+        }
+        if self.reloads.broken.take().is_some() {
+            log::info!("{path} can be read again");
+        }
+        let old = self.settings();
+        let mut outcome =
+            Outcome { plan: plan(diff(&old.source.root, &new.source.root)), ..Outcome::default() };
+        // What a value resolves to may change though the file did not.
+        if old.credentials.active != new.credentials.active || old.auth != new.auth {
+            outcome.plan.effects.insert(Effect::Credentials);
+        }
+        if outcome.plan.effects.is_empty() && old.lines().eq(new.lines()) {
+            self.reloads.waiting.take();
+            return outcome;
+        }
+        if new.config.reload.mode == ReloadMode::Off {
+            let waits = format!(
+                "{path} was changed ({}) and gateway.reload.mode is \"off\": the change counts from the next \
+                 restart on (barnacle gateway restart)",
+                outcome.plan.paths()
+            );
+            if self.reloads.waiting.replace(Some(waits.clone())).as_ref() != Some(&waits) {
+                log::warn!("{waits}");
+            }
+            outcome.waits = true;
+            return outcome;
+        }
+        self.reloads.waiting.take();
+        outcome.restart = new.config.reload.mode == ReloadMode::Restart;
+        self.apply(&old, new, &mut outcome).await;
+        outcome.took = began.elapsed();
+        self.reloads.count.set(self.reloads.count.get() + 1);
+        log::info!(
+            "configuration reloaded: {} · applied: {} · {:.1} ms · {} connections closed",
+            outcome.plan.paths(),
+            outcome.plan.done(),
+            outcome.took.as_secs_f64() * 1000.0,
+            outcome.refused.len(),
+        );
+        self.tell_reload(&outcome);
+        outcome
+    }
+
+    /// The settings as the files have them now; a file that seems half written gets another chance.
+    async fn read_settings(&self, why: Why) -> Option<Settings> {
+        let mut patience = if why == Why::File { PATIENCE } else { 0 };
+        loop {
+            let old = self.settings();
+            let read = smol::unblock({
+                let again = old.again();
+                move || again.resolve()
+            });
+            match read.await {
+                Ok(new) if !new.found.is_whole() && patience > 0 => {
+                    patience -= 1;
+                    *self.reloads.files.borrow_mut() = new.files;
+                    Timer::after(WRITER).await;
+                }
+                Ok(new) => return Some(new),
+                Err(e) => {
+                    log::error!("configuration not reloaded: {e}");
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn apply(self: &Rc<Self>, old: &Settings, mut new: Settings, outcome: &mut Outcome) {
+        // The old address stays where the new one cannot be had.
+        self.reloads.elsewhere.take();
+        if (old.where_to_listen(), old.port) != (new.where_to_listen(), new.port) {
+            match self.listen(new.where_to_listen(), new.port) {
+                Ok(port) => new.port = port,
+                Err(e) => {
+                    let told = format!("still listening where it was, on port {}: {e}", old.port);
+                    log::error!("{told}");
+                    *self.reloads.elsewhere.borrow_mut() = Some(told);
+                    (new.port, new.bind) = (old.port, old.bind);
+                }
+            }
+        }
+        let browsers = self.browsers_to_revoke(old, &new);
+        let said: Vec<String> = old.lines().collect();
+        new.lines().filter(|line| !said.contains(line)).for_each(|line| log::warn!("{line}"));
+        self.limiter.borrow_mut().set_limits(new.limits);
+        outcome.refused = self
+            .conns()
+            .into_iter()
+            .filter(|conn| !still_admitted(conn.session().basis, old, &new))
+            .collect();
+        self.set_settings(new);
+        if !browsers.is_empty() {
+            self.revoke_browsers(browsers, outcome).await;
+        }
+        self.keep_config().await;
+    }
+
+    /// Keeps the configuration that runs, for a start at which the file cannot be read.
+    pub async fn keep_config(&self) {
+        let settings = self.settings();
+        if !settings.found.is_whole() {
+            return;
+        }
+        let (paths, source) = (settings.paths.clone(), settings.source.clone());
+        let path = paths.last_config();
+        let kept = smol::unblock(move || match to_keep(&paths, &source) {
+            Some(text) => atomic::replace(&paths.last_config(), text.as_bytes(), 0o600),
+            None => Ok(()),
+        });
+        if let Err(e) = kept.await {
+            let path = path.display();
+            log::warn!("{path} cannot be written ({e}): it is what holds when openclaw.json breaks");
+        }
+    }
+
+    /// With `gateway.auth.revokeOnRotate: "browsers"`, the browsers that a new shared secret locks out.
+    fn browsers_to_revoke(&self, old: &Settings, new: &Settings) -> Vec<DeviceId> {
+        let secret = |s: &Settings| s.credentials.active.as_ref().map(|(secret, _)| secret.clone());
+        let rotated = old.credentials.active.is_some() && secret(old) != secret(new);
+        if !rotated || new.config.auth.revoke_on_rotate != RevokeOnRotate::Browsers {
+            return Vec::new();
+        }
+        let book = self.book();
+        let live = |d: &&Rc<Device>| {
+            d.display.is_browser() && d.grant(Role::Operator).is_some_and(|g| g.revoked_ms.is_none())
+        };
+        book.devices().filter(live).map(|d| d.id()).collect()
+    }
+
+    async fn revoke_browsers(self: &Rc<Self>, browsers: Vec<DeviceId>, outcome: &mut Outcome) {
+        let done = self.change(|book| {
+            for id in &browsers {
+                book.revoke(id, Role::Operator, wall_ms())?;
+            }
+            Ok(())
+        });
+        if let Err(e) = done.await {
+            return log::error!("the browsers of the old secret are not revoked: {}", e.message());
+        }
+        log::info!("{} browsers revoked: gateway.auth.revokeOnRotate is \"browsers\"", browsers.len());
+        let of_browser = |conn: &Rc<Conn>| {
+            conn.role() == Role::Operator && conn.device().is_some_and(|id| browsers.contains(&id))
+        };
+        outcome.refused.extend(self.conns().into_iter().filter(of_browser));
+    }
+
+    fn tell_reload(&self, outcome: &Outcome) {
+        let told = outcome.plan.changes.iter().filter(|(_, effect)| *effect != Effect::Silent);
+        let payload = Told {
+            ts: wall_ms(),
+            ok: outcome.broken.is_none(),
+            changed: told.map(|(change, _)| change.path.to_string()).collect(),
+            applied: outcome.plan.done(),
+            closed: outcome.refused.len() as u64,
+            issue: outcome.broken.clone(),
+        };
+        self.broadcast(Event::ConfigReloaded, &Json::of(&payload));
+    }
+}
+
+/// Whether the new settings let in what rests on `basis`, which the old ones let in.
+pub fn still_admitted(basis: Basis, old: &Settings, new: &Settings) -> bool {
+    if basis != Basis::Shared {
+        return true;
+    }
+    let secret = |s: &Settings| s.credentials.active.as_ref().map(|(secret, _)| secret.clone());
+    match (old.auth, new.auth) {
+        (_, AuthMode::None) => true,
+        // It need not have shown any.
+        (AuthMode::None, _) => false,
+        _ => secret(old).is_some() && secret(old) == secret(new),
+    }
+}
+
+impl Outcome {
+    /// Closes who is refused now.
+    pub fn close(&self) {
+        self.refused.iter().for_each(|conn| conn.wire.close(AUTH_CHANGED, "gateway auth changed"));
+    }
+}
