@@ -29,6 +29,8 @@ pub mod net;
 pub mod live;
 pub mod methods;
 
+pub mod service;
+
 pub mod gateway;
 
 pub mod client;

@@ -1,6 +1,6 @@
 //! `barnacle gateway`: runs the gateway.
 
-use super::Failure;
+use super::{Failure, service};
 use crate::{
     config::{AuthMode, Env, Flags, Secret, Settings},
     gateway,
@@ -29,6 +29,8 @@ Usage: barnacle gateway [run] [options]
   --verbose              log more
   -h, --help             print this
 
+  barnacle gateway install, uninstall, start: as a service of this host; each has a --help of its own.
+
 With no configuration it listens on loopback with a random token, stores that in openclaw.json, and says so.
 ";
 
@@ -38,6 +40,15 @@ const STOP: Duration = Duration::from_secs(10);
 /// Runs `barnacle gateway` with the arguments that are left.
 pub fn run(mut args: Parser) -> Result<(), Failure> {
     let clock = Clock::start();
+    let mut rest = args.clone();
+    if let Some(lexopt::Arg::Value(word)) = rest.next()? {
+        match word.to_str() {
+            Some("install") => return service::install(rest),
+            Some("uninstall") => return service::uninstall(rest),
+            Some("start") => return service::start(rest),
+            _ => {}
+        }
+    }
     let Some(flags) = parse(&mut args)? else {
         print!("{HELP}");
         return Ok(());
@@ -57,13 +68,7 @@ fn parse(args: &mut Parser) -> Result<Option<Flags>, Failure> {
     let mut flags = Flags::default();
     while let Some(arg) = args.next()? {
         match arg {
-            Long("port") => {
-                let text = args.value()?.string()?;
-                let port = text.parse().ok().filter(|p: &u16| *p > 0);
-                flags.port = Some(port.ok_or_else(|| {
-                    Failure::usage(format!("--port {text}: must be a number from 1 to 65535"))
-                })?);
-            }
+            Long("port") => flags.port = Some(port(&args.value()?.string()?)?),
             Long("bind") => flags.bind = Some(args.value()?.string()?),
             Long("auth") => {
                 let text = args.value()?.string()?;
@@ -84,6 +89,12 @@ fn parse(args: &mut Parser) -> Result<Option<Flags>, Failure> {
         }
     }
     Ok(Some(flags))
+}
+
+/// The value of `--port`.
+pub fn port(text: &str) -> Result<u16, Failure> {
+    let bad = || Failure::usage(format!("--port {text}: must be a number from 1 to 65535"));
+    text.parse().ok().filter(|p: &u16| *p > 0).ok_or_else(bad)
 }
 
 fn secret(args: &mut Parser, flag: &str) -> Result<Option<Secret>, Failure> {

@@ -6,6 +6,7 @@ mod devices;
 mod gateway;
 mod import;
 mod logs;
+mod service;
 mod table;
 
 use crate::client::{Fault, Target};
@@ -74,7 +75,7 @@ Barnacle: a gateway that stays attached.
 
 Usage: barnacle <command> [options]
 
-  gateway [run]     run the gateway
+  gateway [run]     run the gateway; or have the host run it: install, uninstall, start
   status            what it runs with
   health            whether it is well
   devices           who is paired, who waits: list, approve, reject, rename, rotate, revoke, remove, clear

@@ -1,0 +1,19 @@
+//! The gateway as a service of its host: systemd units that start it, watch it and hand its sockets over,
+//! or, where another init rules, an example for that one.
+//!
+//! [`Plan`] says what is to run, as whom, and where its units belong; `unit` writes that down;
+//! [`Manager`] is the systemd that is asked to run it. The running gateway itself never asks systemd for
+//! anything here: it starts the same under every init, and under none.
+
+mod account;
+pub mod init;
+mod install;
+mod plan;
+mod systemd;
+mod unit;
+
+pub use account::Account;
+pub use init::Init;
+pub use install::{Failed, Installed, install, journal, start, uninstall};
+pub use plan::{Name, NoPlan, Options, Plan, Scope};
+pub use systemd::{Manager, Properties, Unreachable, lingers};
