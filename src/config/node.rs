@@ -69,6 +69,11 @@ impl Node {
         node(value, file)
     }
 
+    /// The parsed value `value` of document `file`.
+    pub fn of_value(value: &ast::Value<'_>, file: u16) -> Self {
+        node(value, file)
+    }
+
     /// The entries, if it is an object.
     pub fn entries(&self) -> &[Entry] {
         match &self.value {
@@ -112,7 +117,7 @@ impl Node {
         match (&self.value, &other.value) {
             (Value::Null, Value::Null) => true,
             (Value::Bool(a), Value::Bool(b)) => a == b,
-            (Value::Number(a), Value::Number(b)) => a == b || to_json_number(a) == to_json_number(b),
+            (Value::Number(a), Value::Number(b)) => a == b || same_number(a, b),
             (Value::Text(a), Value::Text(b)) => a == b,
             (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
             (Value::Object(a), Value::Object(b)) => {
@@ -210,8 +215,19 @@ fn node(value: &ast::Value<'_>, file: u16) -> Node {
     Node { at: at(value, file), value: plain }
 }
 
+/// Whether two numbers are one: `1000` and `1e3` are. Whole ones beyond what a float holds are told apart.
+fn same_number(a: &str, b: &str) -> bool {
+    let (a, b) = (to_json_number(a), to_json_number(b));
+    let whole = |text: &str| text.parse::<i128>().ok();
+    let float = |text: &str| text.parse::<f64>().ok();
+    match (whole(&a), whole(&b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b || float(&a).is_some_and(|n| float(&b) == Some(n)),
+    }
+}
+
 /// JSON5's numbers in JSON: hexadecimal, a plus sign or a bare point are not in it, nor is infinity.
-fn to_json_number(text: &str) -> String {
+pub(super) fn to_json_number(text: &str) -> String {
     let (sign, digits) = text.strip_prefix('-').map_or(("", text), |t| ("-", t));
     let digits = digits.strip_prefix('+').unwrap_or(digits);
     if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
