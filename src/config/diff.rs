@@ -37,6 +37,7 @@ impl fmt::Display for KeyPath {
         for (n, key) in self.0.iter().enumerate() {
             let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '-');
             match key.chars().all(plain) && !key.is_empty() {
+                _ if key == Self::ITEM => f.write_str(key)?,
                 true if n == 0 => f.write_str(key)?,
                 true => write!(f, ".{key}")?,
                 false => write!(f, "[{key:?}]")?,

@@ -6,7 +6,7 @@
 
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::tokens::Token;
-use jsonc_parser::{CollectOptions, ParseOptions};
+use jsonc_parser::{CollectOptions, CommentCollectionStrategy, ParseOptions};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt;
@@ -153,6 +153,20 @@ impl Document {
             return Err(self.invalid(open.range.start, "Unterminated string literal".into()));
         }
         parsed.value.ok_or_else(|| self.invalid(0, "the file is empty".into()))
+    }
+
+    /// The bytes it has, or is to have, on disk.
+    pub fn bytes(&self) -> Vec<u8> {
+        let bom: &[u8] = if self.bom { b"\xef\xbb\xbf" } else { b"" };
+        [bom, self.text.as_bytes()].concat()
+    }
+
+    /// Whether there is a comment in it.
+    pub fn has_comments(&self) -> bool {
+        let collect = CollectOptions { comments: CommentCollectionStrategy::AsTokens, tokens: true };
+        let parsed = jsonc_parser::parse_to_ast(&self.text, &collect, &options());
+        let mut tokens = parsed.ok().and_then(|p| p.tokens).into_iter().flatten();
+        tokens.any(|t| matches!(t.token, Token::CommentLine(_) | Token::CommentBlock(_)))
     }
 
     pub(super) fn invalid(&self, at: usize, message: String) -> Invalid {

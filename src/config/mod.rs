@@ -2,7 +2,7 @@
 //!
 //! [`Settings::resolve`] takes an [`Env`] and the [`Flags`], finds the [`Paths`], reads OpenClaw's
 //! `openclaw.json` ([`mod@file`]) with what it includes ([`source`]), and takes from it the keys that decide
-//! who gets in ([`model`], read key by key through [`tree`]). Nothing here writes, but for the first token ([`first_run`]).
+//! who gets in ([`model`], read key by key through [`tree`]). Only [`mod@write`] writes.
 //!
 //! Three rules: the file is the user's; what is wrong with it is told by line and column and costs one
 //! key, not the start; and what decides who gets in fails closed.
@@ -10,15 +10,22 @@
 mod cidr;
 pub mod diff;
 mod dotenv;
+mod durable;
+mod edit;
 mod env;
 pub mod file;
 pub mod first_run;
+mod layout;
 mod load;
+pub mod merge;
 pub mod model;
 pub mod node;
+mod owner;
+pub mod path;
 mod paths;
 pub mod plan;
 mod reference;
+pub mod refused;
 pub mod secret;
 mod serve;
 mod settings;
@@ -27,13 +34,16 @@ pub mod source;
 pub mod tree;
 mod unit;
 pub mod watch;
+pub mod write;
 
 pub use cidr::Cidr;
+pub use diff::KeyPath;
 pub use env::Env;
 pub use load::{Found, Loaded, load, to_keep};
 pub use model::{AuthMode, Bind, GatewayConfig, Mode, ReloadMode, RevokeOnRotate};
 pub use paths::Paths;
 pub use reference::Credential;
+pub use refused::Refused;
 pub use secret::{Credentials, Kind, Secret, Source};
 pub use settings::{DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT, Flags, Settings, StartError};
 pub use tree::Fault;

@@ -9,6 +9,7 @@
 use super::file::{self, Document, Invalid, Read, Unreadable};
 use super::node::{At, Entry, Node, Value};
 use super::{Env, Paths};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
@@ -103,15 +104,46 @@ impl Source {
         env: &Env,
         files: &mut Vec<PathBuf>,
     ) -> Result<Self, Broken> {
+        Self::gather(document, None, paths, env, files)
+    }
+
+    /// The source as it is once `changed`, one of its documents, is written.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn changed(&self, changed: &Document, paths: &Paths, env: &Env) -> Result<Self, Broken> {
+        let root = if changed.path == self.documents[0].path { changed } else { &self.documents[0] };
+        Self::gather(root.clone(), Some(changed), paths, env, &mut Vec::new())
+    }
+
+    fn gather(
+        document: Document,
+        instead: Option<&Document>,
+        paths: &Paths,
+        env: &Env,
+        files: &mut Vec<PathBuf>,
+    ) -> Result<Self, Broken> {
         let mut reader = Reader {
             roots: roots(paths, env),
             documents: Vec::new(),
             includes: Vec::new(),
             files,
             open: Vec::new(),
+            instead,
         };
         let root = reader.document(document, &mut Vec::new(), 0)?;
         Ok(Self { documents: reader.documents, root, includes: reader.includes })
+    }
+
+    /// A digest of what stands in the files: two sources with the same one were read from the same bytes.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for document in &self.documents {
+            digest.update((document.text.len() as u64).to_le_bytes());
+            digest.update([u8::from(document.bom)]);
+            digest.update(&document.text);
+        }
+        digest.finalize().into()
     }
 
     /// File, line and column of `at`, the last two from 1.
@@ -137,6 +169,8 @@ struct Reader<'r> {
     files: &'r mut Vec<PathBuf>,
     /// The files that are being read, each including the next.
     open: Vec<PathBuf>,
+    /// Stands for the file of its path.
+    instead: Option<&'r Document>,
 }
 
 impl Reader<'_> {
@@ -265,7 +299,11 @@ impl Reader<'_> {
         if self.open.contains(&real) {
             return Err(no(self, "it is what includes this"));
         }
-        match file::read_up_to(&wanted, LARGEST_INCLUDE) {
+        let read = match self.instead.filter(|i| i.path == wanted) {
+            Some(instead) => Read::Text(instead.clone()),
+            None => file::read_up_to(&wanted, LARGEST_INCLUDE),
+        };
+        match read {
             Read::Missing => Err(no(self, "there is no such file")),
             Read::Unreadable(why) => Err(Broken::Unreadable(why)),
             Read::Text(document) => self.document(document, path, depth + 1),
