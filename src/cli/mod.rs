@@ -2,6 +2,7 @@
 
 mod args;
 mod call;
+mod config;
 mod devices;
 mod gateway;
 mod import;
@@ -78,6 +79,7 @@ Usage: barnacle <command> [options]
   gateway [run]     run the gateway; or have the host run it: install, uninstall, start
   status            what it runs with
   health            whether it is well
+  config            read and change openclaw.json
   devices           who is paired, who waits: list, approve, reject, rename, rotate, revoke, remove, clear
   import            bring paired devices over from OpenClaw
   logs [-f]         its journal
@@ -90,7 +92,7 @@ Usage: barnacle <command> [options]
 ";
 
 /// Those that have a help text of their own.
-const COMMANDS: [&str; 7] = ["gateway", "status", "health", "devices", "import", "logs", "call"];
+const COMMANDS: [&str; 8] = ["gateway", "status", "health", "config", "devices", "import", "logs", "call"];
 
 /// Runs the command line `args`, without the program's name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -125,6 +127,7 @@ fn dispatch(args: impl Iterator<Item = OsString>) -> Result<(), Failure> {
             Some("gateway") => gateway::run(args),
             Some("status") => call::status(Args::new(args)),
             Some("health") => call::health(Args::new(args)),
+            Some("config") => config::run(Args::new(args)),
             Some("devices") => devices::run(Args::new(args)),
             Some("import") => import::run(Args::new(args)),
             Some("logs") => logs::run(Args::new(args)),

@@ -75,7 +75,7 @@ pub fn closed(path: &Path, meta: &Metadata) -> Option<Closed> {
 }
 
 /// Replaces the file at `path`, following links, by `bytes`; `before` is what it holds, `None` where
-/// there is no file. Returns where `before` was put.
+/// there is no file. With `private` only its owner may read it from then on. Returns where `before` was put.
 ///
 /// # Errors
 /// The system's; the file then holds `before`.
@@ -83,6 +83,7 @@ pub fn replace(
     path: &Path,
     before: Option<&[u8]>,
     bytes: &[u8],
+    private: bool,
     paths: &Paths,
 ) -> io::Result<Option<PathBuf>> {
     // A link stays a link: the file it leads to is the one that changes.
@@ -100,7 +101,7 @@ pub fn replace(
         over(&target, before, bytes)?;
         return Ok(Some(backup));
     }
-    match renamed(&target, bytes, &meta, meta.mode() & 0o7777) {
+    match renamed(&target, bytes, &meta, meta.mode() & if private { 0o700 } else { 0o7777 }) {
         Err(e) if in_place_may_do(&e) => over(&target, before, bytes)?,
         done => done?,
     }
@@ -141,9 +142,9 @@ fn over(target: &Path, before: &[u8], bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(target)?;
     if bytes.len() > before.len() {
         // A full disk shows before anything is lost. Not every file system can say.
-        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes.len() as u64) {
-            Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => return Err(e.into()),
-            _ => {}
+        let room = fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes.len() as u64);
+        if let Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) = room {
+            return Err(e.into());
         }
     }
     let mut put = |bytes: &[u8]| {

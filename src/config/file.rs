@@ -4,6 +4,7 @@
 //! JSON5 is read by `jsonc-parser`, whose tree knows where each value stands and whose recursion is
 //! bounded.
 
+use super::node::Node;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::tokens::Token;
 use jsonc_parser::{CollectOptions, CommentCollectionStrategy, ParseOptions};
@@ -175,6 +176,12 @@ impl Document {
         let excerpt = self.text[start..].lines().next().map(mask).unwrap_or_default();
         Invalid { path: self.path.clone(), line, column, message, excerpt }
     }
+}
+
+/// The JSON5 value that `text` is, if it is one.
+pub fn value(text: &str) -> Option<Node> {
+    let parsed = jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &options()).ok()?;
+    parsed.value.map(|value| Node::of_value(&value, 0))
 }
 
 /// Whether a line ends within `literal` without a backslash before it.

@@ -3,7 +3,7 @@
 //! A file that cannot be read costs nothing that ran: its last good text is kept beside the token store,
 //! and holds until the file is mended.
 
-use super::file::{self, Document, Read};
+use super::file::{self, Read};
 use super::model::GatewayConfig;
 use super::reference::{Resolver, Variables};
 use super::source::{Broken, Gathered, Source};
@@ -96,14 +96,4 @@ pub fn to_keep(paths: &Paths, running: &Source) -> Option<String> {
     let text = running.in_one_file();
     let kept = matches!(file::read(&paths.last_config()), Read::Text(last) if last.text == text);
     (!kept).then_some(text)
-}
-
-/// The keys that a text of `openclaw.json` would give.
-///
-/// # Errors
-/// [`Broken`].
-pub fn would_be(document: Document, paths: &Paths, env: &Env) -> Result<Loaded, Broken> {
-    let mut files = Vec::new();
-    let source = Source::put_together(document, paths, env, &mut files)?;
-    Ok(decode(source, paths, env, Found::Whole, files))
 }

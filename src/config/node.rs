@@ -59,17 +59,17 @@ impl Node {
         Self { at: At { file: 0, start: 0 }, value: Value::Object(Vec::new()) }
     }
 
+    /// A text that stands nowhere yet.
+    pub fn of_text(text: &str) -> Self {
+        Self { value: Value::Text(text.into()), ..Self::empty() }
+    }
+
     /// The parsed object `root` of document `file`.
     pub fn of(root: &ast::Object<'_>, file: u16) -> Self {
         object(root, file)
     }
 
     /// The parsed `value` of document `file`.
-    pub fn of_value(value: &ast::Value<'_>, file: u16) -> Self {
-        node(value, file)
-    }
-
-    /// The parsed value `value` of document `file`.
     pub fn of_value(value: &ast::Value<'_>, file: u16) -> Self {
         node(value, file)
     }

@@ -61,7 +61,8 @@ fn owner_of(source: &Source, key: &KeyPath) -> Result<(u16, KeyPath), NotOurs> {
     let home = file(source, 0).parent().map_or_else(PathBuf::new, |dir| real(dir.into()));
     let (mut document, mut root) = (0, KeyPath::default());
     // From the root file inwards, one include after the other.
-    while let Some(include) = source.includes.iter().find(|i| i.by == document && key.0.starts_with(&i.path)) {
+    while let Some(include) = source.includes.iter().find(|i| i.by == document && key.0.starts_with(&i.path))
+    {
         if key.0.len() == include.path.len() {
             return no("is what $include brings", include);
         }

@@ -27,13 +27,17 @@ pub enum Wanted {
     Root(String),
 }
 
-/// What a write may do without being asked twice.
+/// What a write may do, and what it is to heed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Leave {
-    /// Whether the file may shrink by more than half.
-    pub shrink: bool,
-    /// Whether `gateway.mode` may go.
-    pub mode: bool,
+pub struct Terms {
+    /// The file may shrink by more than half.
+    pub may_shrink: bool,
+    /// `gateway.mode` may go.
+    pub may_drop_mode: bool,
+    /// The file is to be its owner's alone from then on.
+    pub private: bool,
+    /// All is done but the writing.
+    pub dry: bool,
 }
 
 /// What a write came to.
@@ -62,15 +66,14 @@ const ATTEMPTS: u32 = 4;
 const SMALL: usize = 512;
 
 /// Changes the configuration to what `want` makes of it, which is asked again if another program wrote
-/// meanwhile. With `dry`, all but the writing is done. Waits for the disk: not for the main thread.
+/// meanwhile. Waits for the disk: not for the main thread.
 ///
 /// # Errors
 /// [`Refused`], or `want`'s own; the files are then as they were.
 pub fn write<E: From<Refused>>(
     paths: &Paths,
     env: &Env,
-    leave: Leave,
-    dry: bool,
+    terms: Terms,
     mut want: impl FnMut(&Present<'_>) -> Result<Wanted, E>,
 ) -> Result<Written, E> {
     let path = &paths.config_file;
@@ -89,8 +92,8 @@ pub fn write<E: From<Refused>>(
         let next = Next::of(&present, want(&present)?, paths, env)?;
         let edits = merge::edits(&source.root, &next.now.source.root);
         let changed: Vec<_> = edits.into_iter().map(|c| c.path).collect();
-        judge(&source, &next, &changed, leave)?;
-        let Some(document) = next.document.filter(|_| !dry) else {
+        judge(&source, &next, &changed, terms)?;
+        let Some(document) = next.document.filter(|_| !terms.dry) else {
             return Ok(Written { file: None, backup: None, changed, now: next.now });
         };
         let old = source.documents.iter().find(|d| d.path == document.path && exists);
@@ -103,7 +106,9 @@ pub fn write<E: From<Refused>>(
         if on_disk(&document.path).map_err(io)? != old {
             continue;
         }
-        let backup = durable::replace(&document.path, old.as_deref(), &document.bytes(), paths).map_err(io)?;
+        let was = old.as_deref();
+        let backup =
+            durable::replace(&document.path, was, &document.bytes(), terms.private, paths).map_err(io)?;
         return Ok(Written { file: Some(document.path), backup, changed, now: next.now });
     }
     Err(Refused::Changed.into())
@@ -145,10 +150,12 @@ impl Next {
         };
         let after = match &document {
             None => present.source.clone(),
-            Some(document) => present.source.changed(document, paths, env).map_err(|broken| match broken {
-                Broken::Invalid(invalid) if invalid.path == document.path => Refused::BadText(invalid),
-                broken => Refused::Broken(broken),
-            })?,
+            Some(document) => {
+                present.source.changed(document, paths, env).map_err(|broken| match broken {
+                    Broken::Invalid(invalid) if invalid.path == document.path => Refused::BadText(invalid),
+                    broken => Refused::Broken(broken),
+                })?
+            }
         };
         // Whatever the text says now, it must be what was asked for.
         if let (Some(sum), Some(document)) = (&sum, &document)
@@ -232,9 +239,10 @@ pub fn has_include(node: &Node) -> bool {
 }
 
 /// Refuses what makes no sense, and what looks like an accident.
-fn judge(source: &Source, next: &Next, changed: &[KeyPath], leave: Leave) -> Result<(), Refused> {
+fn judge(source: &Source, next: &Next, changed: &[KeyPath], terms: Terms) -> Result<(), Refused> {
     // What was wrong before, and is not touched, is no reason.
-    let touched = |path: &KeyPath| changed.iter().any(|c| path.0.starts_with(&c.0) || c.0.starts_with(&path.0));
+    let touched =
+        |path: &KeyPath| changed.iter().any(|c| path.0.starts_with(&c.0) || c.0.starts_with(&path.0));
     let faults = next.now.faults.iter().filter(|f| KeyPath::parse(&f.path).is_ok_and(|path| touched(&path)));
     let faults: Vec<_> = faults.cloned().collect();
     if !faults.is_empty() {
@@ -247,10 +255,10 @@ fn judge(source: &Source, next: &Next, changed: &[KeyPath], leave: Leave) -> Res
     }
     let clobber = |why| Err(Refused::Clobber { path: document.path.clone(), why });
     let mode = |source: &Source| source.root.find(["gateway", "mode"]).is_some();
-    if !leave.mode && mode(source) && !mode(&next.now.source) {
+    if !terms.may_drop_mode && mode(source) && !mode(&next.now.source) {
         return clobber("gateway-mode-removed");
     }
-    if !leave.shrink && before.len() >= SMALL && document.text.len() * 2 < before.len() {
+    if !terms.may_shrink && before.len() >= SMALL && document.text.len() * 2 < before.len() {
         return clobber("size-drop");
     }
     Ok(())

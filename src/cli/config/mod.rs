@@ -1,0 +1,44 @@
+//! `barnacle config`: the configuration file, read and changed.
+
+mod set;
+
+use super::{
+    Failure,
+    args::{Args, Word},
+    print,
+};
+use crate::config::{Env, Paths};
+
+const HELP: &str = "\
+Read and change openclaw.json.
+
+Usage: barnacle config <command> [options]
+
+  set <path> <value>   set a value, and nothing else in the file
+  unset <path>         take a value out
+
+A path is written agents.list[0].id or channels.discord.guilds[\"1.2\"].name.
+  barnacle config <command> --help says more of each.
+";
+
+/// Runs `barnacle config`.
+pub fn run(mut args: Args) -> Result<(), Failure> {
+    match args.next()? {
+        Some(Word::Text(command)) => match command.as_str() {
+            "set" => set::set(args),
+            "unset" => set::unset(args),
+            other => Err(Failure::usage(format!("no command {other:?} of config"))),
+        },
+        Some(other) => Err(other.unexpected()),
+        None => print(HELP),
+    }
+}
+
+/// Where the configuration of this process's environment is, and the environment with its `.env`.
+fn here() -> Result<(Paths, Env), Failure> {
+    let process = Env::of_process();
+    let mut paths = Paths::resolve(&process).map_err(|e| Failure::new(e.exit_code(), e))?;
+    let env = process.with_dotenv(&paths).unwrap_or(process);
+    paths.follow_config_path(&env);
+    Ok((paths, env))
+}
