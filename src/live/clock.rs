@@ -22,6 +22,32 @@ pub fn timestamp(ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{frac:03}Z")
 }
 
+/// The monotonic clock, nanoseconds: what an [`Instant`] is made of, and the same in every process until
+/// the host restarts.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// `at` on the monotonic clock, nanoseconds.
+pub fn ns_of(at: Instant) -> u64 {
+    let now = (monotonic_ns(), Instant::now());
+    match at.checked_duration_since(now.1) {
+        Some(ahead) => now.0.saturating_add(ahead.as_nanos() as u64),
+        None => now.0.saturating_sub(now.1.duration_since(at).as_nanos() as u64),
+    }
+}
+
+/// The instant at `ns` of the monotonic clock; now, if the clock does not reach so far.
+pub fn instant_of(ns: u64) -> Instant {
+    let now = (monotonic_ns(), Instant::now());
+    let at = match ns.checked_sub(now.0) {
+        Some(ahead) => now.1.checked_add(Duration::from_nanos(ahead)),
+        None => now.1.checked_sub(Duration::from_nanos(now.0 - ns)),
+    };
+    at.unwrap_or(now.1)
+}
+
 /// When this process began, on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {

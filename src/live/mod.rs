@@ -13,7 +13,7 @@ mod presence;
 mod reload;
 mod session;
 
-pub use clock::{Clock, timestamp, wall_ms};
+pub use clock::{Clock, instant_of, monotonic_ns, ns_of, timestamp, wall_ms};
 pub use conn::{Conn, ConnId};
 pub use hub::{Boot, Hub};
 pub use invoke::{Invocation, Invocations, InvokeResult};

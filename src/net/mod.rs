@@ -1,6 +1,7 @@
 //! Bytes: listening sockets, the first HTTP request, and the seam under every WebSocket.
 
 pub mod http;
+pub mod inherit;
 pub mod listen;
 pub mod peer;
 pub mod scan;
