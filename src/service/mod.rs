@@ -2,12 +2,13 @@
 //! or, where another init rules, an example for that one.
 //!
 //! [`Plan`] says what is to run, as whom, and where its units belong; `unit` writes that down;
-//! [`Manager`] is the systemd that is asked to run it. The running gateway itself never asks systemd for
-//! anything here: it starts the same under every init, and under none.
+//! [`Manager`] is the systemd that is asked to run it; [`notify`] is how the two speak while it runs. The
+//! running gateway asks for nothing: it starts the same under every init, and under none.
 
 mod account;
 pub mod init;
 mod install;
+pub mod notify;
 mod plan;
 mod systemd;
 mod unit;
