@@ -3,7 +3,8 @@
 //! A file that cannot be read costs nothing that ran: its last good text is kept beside the token store,
 //! and holds until the file is mended.
 
-use super::file::{self, Read};
+use super::complaint::{self, Complaint};
+use super::file::{self, Document, Read};
 use super::model::GatewayConfig;
 use super::reference::{Resolver, Variables};
 use super::source::{Broken, Gathered, Source};
@@ -38,6 +39,8 @@ pub struct Loaded {
     pub source: Arc<Source>,
     /// Keys that were wrong.
     pub faults: Vec<Fault>,
+    /// What is odd about other keys.
+    pub complaints: Vec<Complaint>,
     /// How the file was found.
     pub found: Found,
     /// Whether the keys are those that ran last, the file itself being unreadable or invalid.
@@ -66,7 +69,15 @@ pub fn load(paths: &Paths, env: &Env) -> Loaded {
                     GatewayConfig::decode(&root, &Resolver { paths, root: &root })
                 };
                 let found = Found::Broken(broken);
-                Loaded { config, source: source.into(), faults: Vec::new(), found, last: false, files }
+                Loaded {
+                    config,
+                    source: source.into(),
+                    faults: Vec::new(),
+                    complaints: Vec::new(),
+                    found,
+                    last: false,
+                    files,
+                }
             }
         },
     }
@@ -74,15 +85,17 @@ pub fn load(paths: &Paths, env: &Env) -> Loaded {
 
 /// Reads the keys out of `source`.
 pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, files: Vec<PathBuf>) -> Loaded {
+    let variables = Variables::new(env, paths, &source.root);
+    let complaints = complaint::complaints(&source, variables);
     let (config, faults) = {
-        let tree = Tree::new(&source, Variables::new(env, paths, &source.root));
+        let tree = Tree::new(&source, variables);
         let config = {
             let root = tree.root();
             GatewayConfig::decode(&root, &Resolver { paths, root: &root })
         };
         (config, tree.into_faults())
     };
-    Loaded { config, source: source.into(), faults, found, last: false, files }
+    Loaded { config, source: source.into(), faults, complaints, found, last: false, files }
 }
 
 /// What ran last.

@@ -7,18 +7,24 @@
 //! Three rules: the file is the user's; what is wrong with it is told by line and column and costs one
 //! key, not the start; and what decides who gets in fails closed.
 
+mod acted_on;
 mod cidr;
+pub mod complaint;
 pub mod diff;
 mod dotenv;
+mod doubled;
 mod durable;
 mod edit;
 mod env;
 pub mod file;
 pub mod first_run;
+pub mod known;
 mod layout;
 mod load;
 pub mod merge;
 pub mod model;
+mod moved;
+mod near;
 pub mod node;
 mod owner;
 pub mod path;
@@ -37,6 +43,7 @@ pub mod watch;
 pub mod write;
 
 pub use cidr::Cidr;
+pub use complaint::Complaint;
 pub use diff::KeyPath;
 pub use env::Env;
 pub use load::{Found, Loaded, load, to_keep};

@@ -9,7 +9,7 @@ use super::model::{AuthMode, Bind, GatewayConfig, Mode};
 use super::reference::Credential;
 use super::secret::{self, Credentials, Kind, Search, Secret, kind_of, variable};
 use super::source::Source;
-use super::{Env, Fault, Paths};
+use super::{Complaint, Env, Fault, Paths};
 use crate::auth::limiter::Limits;
 use std::fmt;
 use std::io;
@@ -118,6 +118,8 @@ pub struct Settings {
     pub files: Vec<PathBuf>,
     /// Keys of the file that are wrong.
     pub faults: Vec<Fault>,
+    /// What is odd about other keys of the file, and does no harm.
+    pub complaints: Vec<Complaint>,
     /// What the person at the terminal should know, a line each.
     pub notices: Vec<String>,
     /// Whether there is no token anywhere, and one may be made: see [`Settings::make_first_token`].
@@ -172,7 +174,7 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { config, source, faults, found, last, mut files } = load(&paths, &env);
+        let Loaded { config, source, faults, complaints, found, last, mut files } = load(&paths, &env);
         files.push(paths.dotenv());
         files.extend(flags.token_file.clone());
         guard(&found, last, &config, flags, &paths, &mut notices)?;
@@ -222,6 +224,7 @@ impl Settings {
             last,
             files,
             faults,
+            complaints,
             notices,
             env,
             again: Again { process: process.clone(), flags: flags.clone() },
@@ -289,9 +292,16 @@ impl Settings {
         &self.env
     }
 
-    /// Faults and notices, a line each.
+    /// Faults, notices and complaints, a line each.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned())
+        let told = self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned());
+        told.chain(self.complaints.iter().map(Complaint::to_string))
+    }
+
+    /// What is to be said of the file's keys: of which (empty where it is of several), and what.
+    pub fn warnings(&self) -> impl Iterator<Item = (&str, String)> {
+        let faults = self.faults.iter().map(|f| (&*f.path, f.to_string()));
+        faults.chain(self.complaints.iter().map(|c| (&*c.path, c.to_string())))
     }
 
     /// Beyond loopback there must be something that keeps strangers out.
