@@ -63,7 +63,8 @@ const NOTES: [&str; 3] = ["$schema", "meta", "wizard"];
 
 /// Everything odd about `source`, kind by kind and from the top down.
 pub fn complaints(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
-    let mut walk = Walk { source, path: Vec::new(), found: Vec::new(), gone: Vec::new(), unused: Vec::new() };
+    let (path, found) = Default::default();
+    let mut walk = Walk { source, path, found, unknowns: 0, gone: Vec::new(), unused: Vec::new() };
     walk.object(&source.root, Some(Known::ROOT));
     let Walk { mut found, gone, unused, .. } = walk;
     found.extend(doubled(source));
@@ -131,6 +132,8 @@ struct Walk<'s> {
     source: &'s Source,
     path: Vec<&'s str>,
     found: Vec<Complaint>,
+    /// How many of them are about unknown keys.
+    unknowns: usize,
     /// Keys that OpenClaw no longer has.
     gone: Vec<String>,
     /// Keys that nothing here acts on.
@@ -177,13 +180,11 @@ impl<'s> Walk<'s> {
             None if moved::above(&self.path) && matches!(node.value, Value::Object(_)) => {
                 self.object(node, None);
             }
+            None if self.unknowns >= MOST => self.unknown(at, node, None),
             None => {
-                let meant = match near() {
-                    Some((near, 1)) => Some(beside(&self.path, near)),
-                    near => near::elsewhere(name, &self.path, &self.source.root)
-                        .or(near.map(|(near, _)| beside(&self.path, near))),
-                };
-                self.unknown(at, node, meant);
+                let meant = near().map(|(meant, _)| beside(&self.path, meant));
+                let root = &self.source.root;
+                self.unknown(at, node, meant.or_else(|| near::elsewhere(name, &self.path, root)));
             }
         }
     }
@@ -210,6 +211,7 @@ impl<'s> Walk<'s> {
     }
 
     fn unknown(&mut self, at: At, node: &Node, meant: Option<String>) {
+        self.unknowns += 1;
         let (path, kind) = (dotted(&self.path), node.kind());
         let meant = meant.map(|m| format!("; did you mean {m}?")).unwrap_or_default();
         let message = format!("{path} ({kind}) is no key of OpenClaw or Barnacle, and is let be{meant}");
