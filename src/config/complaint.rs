@@ -3,12 +3,13 @@
 //! A key that is wrong where it counts is a [`super::Fault`]. This is about the rest: names that nobody knows,
 //! keys that Barnacle has no use for, keys that moved, variables that are set nowhere. No value is ever shown.
 
-use super::acted_on;
+use super::diff::KeyPath;
 use super::doubled::doubled;
 use super::known::{Known, pick};
 use super::moved;
 use super::near;
 use super::node::{At, Node, Value};
+use super::plan::{self, Effect};
 use super::reference::Variables;
 use super::source::Source;
 use std::collections::BTreeMap;
@@ -163,9 +164,6 @@ impl<'s> Walk<'s> {
             let counts = if both { "; that is there too, and counts" } else { "" };
             self.note(About::Moved, at, format!("{path} is {new} in OpenClaw 2026.9{counts}"));
         }
-        if acted_on::is(&self.path) {
-            return;
-        }
         let near = || near::nearest(name, siblings.iter().map(|k| k.name));
         match pick(siblings, name) {
             Some(known) => {
@@ -176,7 +174,7 @@ impl<'s> Walk<'s> {
                     None => self.below(node, known, moved.is_some()),
                 }
             }
-            None if moved.is_some() => {}
+            None if moved.is_some() || is_own(&self.path) => {}
             None if moved::above(&self.path) && matches!(node.value, Value::Object(_)) => {
                 self.object(node, None);
             }
@@ -205,6 +203,7 @@ impl<'s> Walk<'s> {
                 }
             }
             _ if moved => {}
+            _ if is_used(&self.path) => {}
             _ if known.gone => self.gone.push(dotted(&self.path)),
             _ => self.unused.push(dotted(&self.path)),
         }
@@ -237,7 +236,7 @@ fn unset(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
             Value::Object(entries) => {
                 for entry in entries {
                     all.path.push(&entry.name);
-                    if !acted_on::is(&all.path) {
+                    if !is_used(&all.path) {
                         search(&entry.node, all);
                     }
                     all.path.pop();
@@ -261,6 +260,18 @@ fn unset(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
         Complaint { about: About::Unset, path, place: Some(placed(source, at)), message }
     });
     told.collect()
+}
+
+/// Whether the gateway acts on the key at `path`, or says itself that it cannot.
+fn is_used(path: &[&str]) -> bool {
+    plan::effect(&KeyPath(path.iter().copied().map(str::to_owned).collect())) != Effect::Unused
+}
+
+/// Whether Barnacle knows the key at `path`, whatever OpenClaw does.
+fn is_own(path: &[&str]) -> bool {
+    plan::TABLE
+        .iter()
+        .any(|(known, effect)| *effect != Effect::Unused && known.split('.').eq(path.iter().copied()))
 }
 
 /// `paths` by section, each with how many keys of it there are.

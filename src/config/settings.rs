@@ -3,6 +3,7 @@
 //! Resolving only reads. While the file is broken, what ran last holds; where nothing ran yet, paired
 //! devices get in as ever, nobody else does. Either way the gateway says so.
 
+use super::complaint;
 use super::first_run::{self, NotStored};
 use super::load::{Found, Loaded, load};
 use super::model::{AuthMode, Bind, GatewayConfig, Mode};
@@ -296,6 +297,19 @@ impl Settings {
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let told = self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned());
         told.chain(self.complaints.iter().map(Complaint::to_string))
+    }
+
+    /// The lines that `old` did not have. A complaint whose place moved is not new.
+    pub fn lines_new_since(&self, old: &Self) -> impl Iterator<Item = String> {
+        let said: Vec<String> =
+            old.faults.iter().map(Fault::to_string).chain(old.notices.iter().cloned()).collect();
+        let told = self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned());
+        let same = |a: &Complaint, b: &Complaint| (a.about, &a.message) == (b.about, &b.message);
+        let odd = self.complaints.iter().filter(move |c| !old.complaints.iter().any(|o| same(o, c)));
+        let shrunk = complaint::shrunk(&old.source, &self.source).into_iter();
+        told.filter(move |line| !said.contains(line))
+            .chain(odd.map(Complaint::to_string))
+            .chain(shrunk.map(|c| c.to_string()))
     }
 
     /// What is to be said of the file's keys: of which (empty where it is of several), and what.

@@ -215,8 +215,7 @@ impl Hub {
             }
         }
         let browsers = self.browsers_to_revoke(old, &new);
-        let said: Vec<String> = old.lines().collect();
-        new.lines().filter(|line| !said.contains(line)).for_each(|line| log::warn!("{line}"));
+        new.lines_new_since(old).for_each(|line| log::warn!("{line}"));
         self.limiter.borrow_mut().set_limits(new.limits);
         outcome.refused = self
             .conns()

@@ -57,7 +57,7 @@ pub async fn get(hub: &Rc<Hub>) -> Json {
         valid: broken.is_none(),
         hash,
         issues: broken.into_iter().map(issue).collect(),
-        warnings: settings.faults.iter().map(|f| issue(f.to_string())).collect(),
+        warnings: settings.warnings().map(|(path, message)| Issue { path: path.into(), message }).collect(),
         legacyIssues: Vec::new(),
     })
 }
