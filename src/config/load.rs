@@ -4,7 +4,7 @@
 //! and holds until the file is mended.
 
 use super::complaint::{self, Complaint};
-use super::file::{self, Document, Read};
+use super::file::{self, Read};
 use super::model::GatewayConfig;
 use super::reference::{Resolver, Variables};
 use super::source::{Broken, Gathered, Source};
