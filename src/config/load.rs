@@ -4,7 +4,7 @@
 //! and holds until the file is mended.
 
 use super::complaint::{self, Complaint};
-use super::file::{self, Read};
+use super::file::{self, Document, Read};
 use super::model::GatewayConfig;
 use super::reference::{Resolver, Variables};
 use super::source::{Broken, Gathered, Source};
@@ -49,9 +49,12 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
-/// Reads the config file and what it includes.
-pub fn load(paths: &Paths, env: &Env) -> Loaded {
-    let Gathered { source, files } = Source::read(paths, env);
+/// Reads the config file and what it includes; `instead` is a text to take for the file's.
+pub fn load(paths: &Paths, env: &Env, instead: Option<&str>) -> Loaded {
+    let Gathered { source, files } = match instead {
+        Some(text) => Source::of(Document::unwritten(&paths.config_file, text), paths, env),
+        None => Source::read(paths, env),
+    };
     match source {
         Ok(Some(source)) => decode(source, paths, env, Found::Whole, files),
         // What ran once is not forgotten because the file is gone: nobody is locked out by a lost file.
@@ -101,7 +104,7 @@ pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, files: Vec
 /// What ran last.
 fn last(paths: &Paths, env: &Env) -> Option<Source> {
     let Read::Text(document) = file::read(&paths.last_config()) else { return None };
-    Source::put_together(document, paths, env, &mut Vec::new()).ok()
+    Source::of(document, paths, env).source.ok().flatten()
 }
 
 /// The text to keep as the one that runs, unless it is kept already.

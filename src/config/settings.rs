@@ -147,8 +147,16 @@ impl Again {
     /// # Errors
     /// [`StartError`].
     pub fn resolve(&self) -> Result<Settings, StartError> {
+        self.resolve_with(None)
+    }
+
+    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn resolve_with(&self, instead: Option<&str>) -> Result<Settings, StartError> {
         let flags = Flags { allow_unconfigured: true, ..self.flags.clone() };
-        let mut settings = Settings::resolve(&self.process, &flags)?;
+        let mut settings = Settings::resolve_with(&self.process, &flags, instead)?;
         settings.again = self.clone();
         if std::mem::take(&mut settings.wants_token) {
             settings.notices.push(format!(
@@ -167,6 +175,11 @@ impl Settings {
     /// # Errors
     /// [`StartError`], where going on would not be what was meant.
     pub fn resolve(env: &Env, flags: &Flags) -> Result<Self, StartError> {
+        Self::resolve_with(env, flags, None)
+    }
+
+    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`.
+    fn resolve_with(env: &Env, flags: &Flags, instead: Option<&str>) -> Result<Self, StartError> {
         let mut paths = Paths::resolve(env)?;
         let mut notices = paths.old_names(env);
         let process = env;
@@ -175,7 +188,8 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { config, source, faults, complaints, found, last, mut files } = load(&paths, &env);
+        let Loaded { config, source, faults, complaints, found, last, mut files } =
+            load(&paths, &env, instead);
         files.push(paths.dotenv());
         files.extend(flags.token_file.clone());
         guard(&found, last, &config, flags, &paths, &mut notices)?;
@@ -271,7 +285,7 @@ impl Settings {
                 let source = secret::Source::ConfigFile(Kind::Token, self.paths.config_file.clone());
                 self.notices.push(format!("no shared token was set; a random one is now {source}"));
                 self.credentials.active = Some((token, source));
-                let Loaded { config, source, found, .. } = load(&self.paths, &self.env);
+                let Loaded { config, source, found, .. } = load(&self.paths, &self.env, None);
                 (self.config, self.source, self.found) = (config, source, found);
                 Ok(())
             }
