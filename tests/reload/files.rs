@@ -206,7 +206,7 @@ fn a_file_that_is_gone_at_the_start_is_not_a_first_start() {
         assert_eq!(path.exists(), broken.is_some(), "no file is made up");
         server.stop();
     }
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     home.start().admin();
 }
 
