@@ -19,7 +19,7 @@ fn set(home: &Home, key: &str, value: &str) -> Result<Written, Refused> {
     let (paths, env) = (home.paths(&[]), home.env(&[]));
     let terms = Terms { may_shrink: true, ..Terms::default() };
     write(&paths, &env, terms, |present| {
-        let to = (value != "-").then(|| file::value(value).unwrap_or_else(|| Node::of_text(value)));
+        let to = (value != "-").then(|| file::value(value).unwrap_or_else(|_| Node::of_text(value)));
         Ok(Wanted::Sum(with(&present.source.root, &path(key), to)?))
     })
 }
@@ -172,7 +172,7 @@ fn a_value_of_every_kind_comes_back() {
                     assert_eq!(home.read(), text, "{text} {key}={value}");
                     continue;
                 }
-                let now = load(&home.paths(&[]), &home.env(&[]), None).source;
+                let now = load(&home.paths(&[]), &home.env(&[])).source;
                 let there = at(&now.root, &path(key)).unwrap_or_else(|| panic!("{text} {key}={value}"));
                 assert!(there.same(&file::value(value).unwrap()), "{text} {key}={value}: {}", home.read());
                 set(&home, key, "-").unwrap();

@@ -53,6 +53,8 @@ struct Container {
     commas: Vec<Option<usize>>,
     /// Whether its items stand on lines of their own.
     lines: bool,
+    /// Whether those that hold others have one line each.
+    flat: bool,
     /// The blanks before its closing bracket, on a line of its own.
     around: String,
     /// Those before its items.
@@ -151,7 +153,8 @@ impl Editor<'_> {
                     anchor = Some(*n);
                 }
                 Slot::New(name, node) => {
-                    let value = self.layout.value(node, container.lines.then_some(&container.indent));
+                    let spread = container.lines && !container.flat;
+                    let value = self.layout.value(node, spread.then_some(&container.indent));
                     let name = name.map(|n| format!("{}: ", self.layout.name(n))).unwrap_or_default();
                     let text = format!("{name}{value}{}", if comma { "," } else { "" });
                     self.insert(&container, anchor, last, &text);
@@ -167,16 +170,18 @@ impl Editor<'_> {
             lines |= self.text[before..item.start].contains('\n');
             before = item.end;
         }
+        let flat = items.iter().any(|item| self.text[item.clone()].contains(['{', '[']))
+            && !items.iter().any(|item| self.text[item.clone()].contains('\n'));
         let around = self.line_indent(whole.start).to_owned();
         let own = items.iter().find_map(|item| indent(self.text, item.start));
         let indent = own.map_or_else(|| self.layout.deeper(&around), str::to_owned);
         let commas = items.iter().map(|item| self.comma(item.end)).collect();
-        Container { inner: whole.start + 1..whole.end - 1, items, commas, lines, around, indent }
+        Container { inner: whole.start + 1..whole.end - 1, items, commas, lines, flat, around, indent }
     }
 
     /// Puts `text` behind the item `anchor`, or first.
     fn insert(&mut self, container: &Container, anchor: Option<usize>, last: bool, text: &str) {
-        let Container { inner, items, commas, lines, around, indent } = container;
+        let Container { inner, items, commas, lines, around, indent, .. } = container;
         let after = anchor.map(|n| commas[n].map_or(items[n].end, |at| at + 1));
         if !lines {
             let first = if items.is_empty() { inner.start } else { items[0].start.min(inner.end) };

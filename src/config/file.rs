@@ -162,12 +162,16 @@ impl Document {
         [bom, self.text.as_bytes()].concat()
     }
 
-    /// Whether there is a comment in it.
-    pub fn has_comments(&self) -> bool {
+    /// The comments in it.
+    pub fn comments(&self) -> Vec<&str> {
         let collect = CollectOptions { comments: CommentCollectionStrategy::AsTokens, tokens: true };
         let parsed = jsonc_parser::parse_to_ast(&self.text, &collect, &options());
-        let mut tokens = parsed.ok().and_then(|p| p.tokens).into_iter().flatten();
-        tokens.any(|t| matches!(t.token, Token::CommentLine(_) | Token::CommentBlock(_)))
+        let tokens = parsed.ok().and_then(|p| p.tokens).into_iter().flatten();
+        let comment = |token| match token {
+            Token::CommentLine(text) | Token::CommentBlock(text) => Some(text),
+            _ => None,
+        };
+        tokens.filter_map(|t| comment(t.token)).collect()
     }
 
     pub(super) fn invalid(&self, at: usize, message: String) -> Invalid {
@@ -178,10 +182,16 @@ impl Document {
     }
 }
 
-/// The JSON5 value that `text` is, if it is one.
-pub fn value(text: &str) -> Option<Node> {
-    let parsed = jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &options()).ok()?;
-    parsed.value.map(|value| Node::of_value(&value, 0))
+/// The JSON5 value that `text` is.
+///
+/// # Errors
+/// [`Invalid`], of no file.
+pub fn value(text: &str) -> Result<Node, Invalid> {
+    let document = Document::unwritten(Path::new(""), text);
+    let parsed = jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &options())
+        .map_err(|e| document.invalid(e.range().start, e.kind().to_string()))?;
+    let value = parsed.value.map(|value| Node::of_value(&value, 0));
+    value.ok_or_else(|| document.invalid(0, "there is no value".into()))
 }
 
 /// Whether a line ends within `literal` without a backslash before it.

@@ -1,10 +1,12 @@
-//! The configuration as it may be shown: as JSON, without its secrets.
+//! The configuration as it may be shown: as JSON or as its own text, without its secrets.
 //!
 //! What could be a secret is left out rather than what surely is one: every text under a key that sounds
 //! like it, everything under `env`, and addresses with a password in them. References (`${VAR}`, SecretRef
 //! objects) are no secrets and stay.
 
-use super::node::{Node, Value};
+use super::edit::edited;
+use super::file::Document;
+use super::node::{Entry, Node, Value};
 use nanoserde::SerJsonState;
 
 /// What stands in a secret's place; OpenClaw's clients know it.
@@ -15,6 +17,55 @@ pub fn redacted(root: &Node) -> String {
     let mut out = SerJsonState::new(String::new());
     root.write_json(&mut out, &mut |path, node| is_secret(path, node).then(|| REDACTED.into()));
     out.out
+}
+
+/// The text of `document` with placeholders in the place of its secrets. `None` where more than its tree
+/// may hold one: a comment that names a secret, or a key that stands there twice.
+pub fn redacted_text(document: &Document) -> Option<String> {
+    let root = document.parse().map(|root| Node::of(&root, 0)).ok()?;
+    if document.comments().iter().any(|comment| names_secret(comment)) {
+        return None;
+    }
+    let mut secrets = Vec::new();
+    let text = edited(document, &hidden(&root, &mut Vec::new(), &mut secrets))?;
+    let left = secrets.iter().any(|secret| secret.len() >= SHORT && text.contains(secret));
+    let bom = if document.bom { "\u{feff}" } else { "" };
+    (!left).then(|| format!("{bom}{text}"))
+}
+
+/// A secret this short may stand anywhere by chance, bytes.
+const SHORT: usize = 4;
+
+/// `node` with its secrets replaced, which are added to `secrets`.
+fn hidden<'n>(node: &'n Node, path: &mut Vec<&'n str>, secrets: &mut Vec<&'n str>) -> Node {
+    let value = match &node.value {
+        Value::Text(text) | Value::Number(text) if is_secret(path, node) => {
+            secrets.push(text);
+            Value::Text(REDACTED.into())
+        }
+        Value::Object(entries) => {
+            let entry = |Entry { name, at, node }: &'n Entry| {
+                path.push(name);
+                let node = hidden(node, path, secrets);
+                path.pop();
+                Entry { name: name.clone(), at: *at, node }
+            };
+            Value::Object(entries.iter().map(entry).collect())
+        }
+        Value::List(items) => Value::List(items.iter().map(|item| hidden(item, path, secrets)).collect()),
+        plain => plain.clone(),
+    };
+    Node { at: node.at, value }
+}
+
+/// Whether a comment has a key in it that sounds secret: a line that was commented out, say.
+fn names_secret(comment: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let keys = comment.match_indices([':', '=']).map(|(at, _)| {
+        let before = comment[..at].trim_end_matches(|c: char| !word(c));
+        &before[before.rfind(|c: char| !word(c)).map_or(0, |n| n + 1)..]
+    });
+    keys.into_iter().any(sounds_secret)
 }
 
 /// Whether the text or number `node`, whose keys from the root are `path`, may be a secret.

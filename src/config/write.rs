@@ -206,7 +206,7 @@ impl Present<'_> {
         };
         let mut wanted = typed.parse().map(|root| Node::of(&root, 0)).map_err(Refused::BadText)?;
         let now = root.parse().map(|root| Node::of(&root, 0)).map_err(Refused::BadText)?;
-        if typed.has_comments() || !self.exists {
+        if !typed.comments().is_empty() || !self.exists {
             merge::restore(&mut wanted, &now)?;
             let text = edited(&typed, &wanted).ok_or_else(|| Refused::NoPlace(root.path.clone()))?;
             let text = match root.text.contains("\r\n") && !text.contains('\r') {

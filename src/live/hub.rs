@@ -397,6 +397,11 @@ impl Hub {
         hex(&self.store.key().fingerprint(secret))
     }
 
+    /// The revision of a configuration as clients see it, by its digest.
+    pub fn revision(&self, digest: &[u8; 32]) -> String {
+        self.store.key().revision(digest)
+    }
+
     /// From now on nobody is let in.
     pub fn begin_leaving(&self) {
         self.leaving.set(true);

@@ -1,63 +1,151 @@
-//! `config.get`: the configuration file as it stands on disk, without its secrets. It is not written over
-//! RPC in this version.
+//! `config.*`: the configuration as it stands on disk, without its secrets, and changes to it.
+//!
+//! Shapes as OpenClaw 2026.9.6 answers.
+
+pub mod write;
 
 use crate::{
-    config::{show, source::Source},
+    config::{
+        file::{self, Read},
+        node::{Node, Value},
+        show,
+        source::{Broken, Include, Source},
+    },
     live::Hub,
-    protocol::{Json, hex},
+    protocol::{Issue, Json},
 };
 use nanoserde::SerJson;
 use sha2::{Digest, Sha256};
 use std::rc::Rc;
 
-/// A complaint about the file.
+/// Where an object comes from that `$include` brings.
 #[derive(SerJson)]
-struct Issue {
-    path: String,
-    message: String,
+#[allow(non_snake_case)]
+struct Provenance {
+    path: Vec<String>,
+    kind: String,
+    hasSiblingOverrides: bool,
+    hasArrayAncestor: bool,
+    targetPath: Option<String>,
+    targetPaths: Option<Vec<String>>,
+}
+
+/// `null` where there is none; a plain `Option` would leave the field out.
+fn or_null(json: Option<String>) -> Json {
+    json.map_or_else(Json::null, Json)
 }
 
 #[derive(SerJson)]
 #[allow(non_snake_case)]
 struct Snapshot {
     path: String,
+    includedPaths: Vec<String>,
+    includeProvenance: Vec<Provenance>,
+    agentRosterIncludeOwned: bool,
+    bindingsIncludeOwned: bool,
     exists: bool,
-    /// The text itself is not shown: comments may hold secrets.
     raw: Json,
     parsed: Json,
-    config: Json,
+    sourceConfig: Json,
+    resolved: Json,
     valid: bool,
-    hash: Option<String>,
+    runtimeConfig: Json,
+    config: Json,
+    hash: String,
     issues: Vec<Issue>,
     warnings: Vec<Issue>,
     legacyIssues: Vec<Issue>,
+    configRevisionHash: String,
+    appliedConfigHash: String,
 }
 
 /// `config.get`.
 pub async fn get(hub: &Rc<Hub>) -> Json {
     let settings = hub.settings();
     let (paths, env) = (settings.paths.clone(), settings.env().clone());
-    let name = paths.config_file.to_string_lossy().into_owned();
-    let read = smol::unblock(move || Source::read(&paths, &env).source).await;
-    let (shown, hash, broken) = match &read {
-        Ok(Some(source)) => {
-            let hash = hex(&Sha256::digest(source.documents[0].text.as_bytes()));
-            (show::redacted(&source.root), Some(hash), None)
-        }
-        Ok(None) => ("{}".into(), None, None),
-        Err(broken) => ("{}".into(), None, Some(broken.to_string())),
-    };
-    let issue = |message| Issue { path: String::new(), message };
-    Json::of(&Snapshot {
-        path: name,
-        exists: !matches!(read, Ok(None)),
+    let read = smol::unblock(move || {
+        let source = Source::read(&paths, &env).source;
+        // What cannot be read has a revision too.
+        let digest = match &source {
+            Ok(Some(source)) => source.digest(),
+            Ok(None) => Source::empty(&paths.config_file).digest(),
+            Err(_) => match file::read(&paths.config_file) {
+                Read::Text(document) => Sha256::digest(document.bytes()).into(),
+                _ => [0; 32],
+            },
+        };
+        (source, digest)
+    });
+    let (source, digest) = read.await;
+    let issue = |path: &str, message: String| Issue { path: path.into(), message };
+    let running = show::redacted(&settings.source.root);
+    let mut snapshot = Snapshot {
+        path: settings.paths.config_file.to_string_lossy().into_owned(),
+        includedPaths: Vec::new(),
+        includeProvenance: Vec::new(),
+        agentRosterIncludeOwned: false,
+        bindingsIncludeOwned: false,
+        exists: !matches!(source, Ok(None)),
         raw: Json::null(),
-        parsed: Json(shown.clone()),
-        config: Json(shown),
-        valid: broken.is_none(),
-        hash,
-        issues: broken.into_iter().map(issue).collect(),
-        warnings: settings.warnings().map(|(path, message)| Issue { path: path.into(), message }).collect(),
+        parsed: Json("{}".into()),
+        sourceConfig: Json("{}".into()),
+        resolved: Json("{}".into()),
+        valid: source.is_ok(),
+        runtimeConfig: Json(running.clone()),
+        config: Json(running),
+        hash: hub.revision(&digest),
+        issues: Vec::new(),
+        warnings: settings.faults.iter().map(|f| issue(&f.path, f.to_string())).collect(),
         legacyIssues: Vec::new(),
-    })
+        configRevisionHash: hub.revision(&digest),
+        appliedConfigHash: hub.revision(&settings.source.digest()),
+    };
+    match &source {
+        Ok(None) => {}
+        Err(broken) => {
+            snapshot.parsed = Json::null();
+            snapshot.issues.push(issue("", said(broken)));
+        }
+        Ok(Some(source)) => fill(&mut snapshot, source),
+    }
+    Json::of(&snapshot)
+}
+
+/// What is wrong with a file that cannot be read.
+fn said(broken: &Broken) -> String {
+    format!("{broken}; what ran before holds until it is mended")
+}
+
+fn fill(snapshot: &mut Snapshot, source: &Source) {
+    let root = &source.documents[0];
+    let parsed = root.parse().ok().map(|parsed| show::redacted(&Node::of(&parsed, 0)));
+    let sum = show::redacted(&source.root);
+    snapshot.raw = or_null(show::redacted_text(root).map(|text| text.serialize_json()));
+    snapshot.parsed = or_null(parsed);
+    (snapshot.sourceConfig, snapshot.resolved) = (Json(sum.clone()), Json(sum.clone()));
+    (snapshot.runtimeConfig, snapshot.config) = (Json(sum.clone()), Json(sum));
+    let name = |n: &u16| source.documents[usize::from(*n)].path.to_string_lossy().into_owned();
+    snapshot.includedPaths = (1..source.documents.len() as u16).map(|n| name(&n)).collect();
+    let provenance = |include: &Include| {
+        let files: Vec<_> = include.files.iter().map(name).collect();
+        let single = files.len() == 1;
+        Provenance {
+            path: include.path.clone(),
+            kind: if single { "single" } else { "multiple" }.into(),
+            hasSiblingOverrides: single && !include.whole,
+            hasArrayAncestor: in_list(&source.root, &include.path),
+            targetPath: single.then(|| files[0].clone()),
+            targetPaths: (!single).then_some(files),
+        }
+    };
+    snapshot.includeProvenance = source.includes.iter().map(provenance).collect();
+}
+
+/// Whether `path` leads through a list.
+fn in_list(node: &Node, path: &[String]) -> bool {
+    match (&node.value, path.split_first()) {
+        (_, None) => false,
+        (Value::List(_), _) => true,
+        (_, Some((key, rest))) => node.get(key).is_some_and(|node| in_list(node, rest)),
+    }
 }

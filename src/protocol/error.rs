@@ -138,6 +138,8 @@ pub struct Details {
     pub expectedProtocol: Option<u64>,
     pub minimumProbeProtocol: Option<u64>,
     pub method: Option<String>,
+    /// What is wrong with a configuration, key by key.
+    pub issues: Option<Vec<Issue>>,
     /// The exact command or line that mends it.
     pub hint: Option<String>,
     /// The other known source whose token was offered.
@@ -148,6 +150,15 @@ pub struct Details {
     pub gatewayBootId: Option<String>,
     /// When it started, wall-clock milliseconds.
     pub gatewayStartedAtMs: Option<u64>,
+}
+
+/// A complaint about a configuration.
+#[derive(Clone, Debug, SerJson)]
+pub struct Issue {
+    /// The key, dotted; empty where it is the file.
+    pub path: String,
+    /// What is wrong with it.
+    pub message: String,
 }
 
 /// Two tokens, told apart without giving either away.

@@ -17,7 +17,9 @@ mod scope;
 
 pub use base64::{decode as base64url_decode, encode as base64url_encode};
 pub use connect::{Auth, Client, Connect, DeviceParams};
-pub use error::{Details, ErrorCode, ErrorShape, Fingerprints, PairingReason, approve_command, role_phrase};
+pub use error::{
+    Details, ErrorCode, ErrorShape, Fingerprints, Issue, PairingReason, approve_command, role_phrase,
+};
 pub use event::Event;
 pub use fields::{Fields, raw_member};
 pub use frame::{BadFrame, Json, ParamFault, Params, Request as RequestFrame, refusal, response};

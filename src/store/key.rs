@@ -78,6 +78,12 @@ impl Key {
         self.mac(&[b"gateway-identity"])
     }
 
+    /// Tells what has the digest `digest` from anything else, and helps nobody to guess what it is. Looks
+    /// as OpenClaw's `hash` of a configuration does.
+    pub fn revision(&self, digest: &[u8; 32]) -> String {
+        format!("hmac-sha256:v1:{}", base64url_encode(&self.mac(&[b"revision", digest])))
+    }
+
     /// Four bytes that tell two secrets apart to those who see both, and help nobody to guess.
     pub fn fingerprint(&self, secret: &str) -> [u8; 4] {
         let mac = self.mac(&[b"fingerprint", secret.as_bytes()]);

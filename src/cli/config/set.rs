@@ -128,7 +128,7 @@ fn parse(text: &str, strict: bool) -> Result<Node, Failure> {
     if strict && miniserde::json::from_str::<Value>(text).is_err() {
         return Err(Failure::new(1, format!("{text:?} is not JSON (a text needs its double quotes)")));
     }
-    Ok(file::value(text).unwrap_or_else(|| Node::of_text(text)))
+    Ok(file::value(text).unwrap_or_else(|_| Node::of_text(text)))
 }
 
 fn change(

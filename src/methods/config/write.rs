@@ -1,0 +1,195 @@
+//! `config.set`, `config.patch` and `config.apply`: a change of the file, applied before it is answered.
+//!
+//! While one is under way nobody else reloads: else the watcher could apply the change, and close the
+//! connection of the one who made it, before that one has an answer.
+
+use crate::{
+    config::{
+        Fault, KeyPath, Refused, file, merge,
+        node::Value,
+        show,
+        write::{Present, Terms, Wanted, Written, has_include, write},
+    },
+    live::{Conn, Hub, Why, wall_ms},
+    methods::{Answer, Reply},
+    protocol::{Details, ErrorCode, ErrorShape, Issue, Json, Params},
+};
+use nanoserde::SerJson;
+use std::rc::Rc;
+
+/// Again after so long, where the disk or another writer is in the way, milliseconds.
+const LATER_MS: u64 = 2000;
+
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Done {
+    ok: bool,
+    noop: Option<bool>,
+    path: String,
+    hash: Option<String>,
+    config: Json,
+    changedPaths: Option<Vec<String>>,
+    sentinel: Option<Sentinel>,
+}
+
+#[derive(SerJson)]
+struct Sentinel {
+    persisted: bool,
+    payload: Told,
+}
+
+#[derive(SerJson)]
+struct Told {
+    kind: String,
+    status: String,
+    ts: u64,
+    message: Json,
+    stats: Stats,
+}
+
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Stats {
+    mode: String,
+    root: String,
+    requiresRestart: bool,
+}
+
+/// `config.set`: the whole text.
+pub async fn set(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+    let raw = params.str("raw")?.to_owned();
+    let want = move |_: &Present<'_>| Ok(Wanted::Root(raw.clone()));
+    change(hub, conn, params, "config.set", want).await
+}
+
+/// `config.apply`: the same, told as applied.
+pub async fn apply(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+    let raw = params.str("raw")?.to_owned();
+    let want = move |_: &Present<'_>| Ok(Wanted::Root(raw.clone()));
+    change(hub, conn, params, "config.apply", want).await
+}
+
+/// `config.patch`: what is to change.
+pub async fn patch(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+    let raw = params.str("raw")?;
+    let patch = file::value(raw).map_err(|invalid| refusal(&Refused::BadText(invalid)))?;
+    if !matches!(patch.value, Value::Object(_)) {
+        return Err(ErrorShape::invalid("config.patch raw must be an object"));
+    }
+    if has_include(&patch) {
+        return Err(ErrorShape::invalid(
+            "config.patch cannot set $include; use config.set with the file's text",
+        ));
+    }
+    let replace = params.strs("replacePaths")?.into_iter().map(KeyPath::parse).collect::<Result<Vec<_>, _>>();
+    let replace = replace
+        .map_err(|e| ErrorShape::invalid(format!("invalid config.patch params: at /replacePaths: {e}")))?;
+    let want = move |present: &Present<'_>| {
+        let root = &present.source.root;
+        let mut sum = merge::patched(root, &patch, &replace)?;
+        merge::restore(&mut sum, root)?;
+        Ok(Wanted::Sum(sum))
+    };
+    change(hub, conn, params, "config.patch", want).await
+}
+
+async fn change(
+    hub: &Rc<Hub>,
+    conn: &Rc<Conn>,
+    params: &Params<'_>,
+    method: &'static str,
+    want: impl Fn(&Present<'_>) -> Result<Wanted, Refused> + Send + 'static,
+) -> Answer {
+    let base = params.opt_str("baseHash")?.map(str::to_owned);
+    let note = params.opt_str("note")?.map(str::to_owned);
+    let settings = hub.settings();
+    let (paths, env) = (settings.paths.clone(), settings.env().clone());
+    let turn = hub.reloads.turn().await;
+    let key = hub.store.key().clone();
+    let patches = method == "config.patch";
+    let written = smol::unblock(move || {
+        let terms = Terms { may_shrink: patches, ..Terms::default() };
+        write(&paths, &env, terms, |present| {
+            let wanted = want(present)?;
+            // What changes nothing needs no base.
+            let noop = matches!(&wanted, Wanted::Sum(sum) if sum.same(&present.source.root));
+            if present.exists && !(patches && noop) {
+                let now = key.revision(&present.source.digest());
+                match &base {
+                    None => return Err(Refused::NoBase),
+                    Some(base) if *base != now => return Err(Refused::Changed),
+                    Some(_) => {}
+                }
+            }
+            Ok(wanted)
+        })
+    });
+    let Written { file, changed, now, .. } = written.await.map_err(|refused| refusal(&refused))?;
+    let noop = file.is_none();
+    let names: Vec<_> = changed.iter().map(KeyPath::to_string).collect();
+    let path = settings.paths.config_file.to_string_lossy().into_owned();
+    let mut done = Done {
+        ok: true,
+        noop: (noop && patches).then_some(true),
+        path: path.clone(),
+        hash: (!noop || !patches).then(|| hub.revision(&now.source.digest())),
+        config: Json(show::redacted(&now.source.root)),
+        changedPaths: patches.then(|| names.clone()),
+        sentinel: None,
+    };
+    if noop {
+        return Ok(Json::of(&done).into());
+    }
+    log::info!("{method} by {}: {}", conn.session().name(), names.join(", "));
+    let outcome = hub.reload_in(&turn, Why::Asked).await;
+    if let Some(broken) = &outcome.broken {
+        let message = format!("written, but not applied: {broken}; re-run config.get and see its issues");
+        return Err(ErrorShape::new(ErrorCode::Unavailable, message));
+    }
+    done.sentinel = (method != "config.set").then(|| Sentinel {
+        persisted: false,
+        payload: Told {
+            kind: method.replace('.', "-"),
+            status: "ok".into(),
+            ts: wall_ms(),
+            message: note.map_or_else(Json::null, |note| Json(note.serialize_json())),
+            stats: Stats {
+                mode: method.into(),
+                root: path,
+                requiresRestart: outcome.waits || outcome.restart,
+            },
+        },
+    });
+    Ok(Reply::then(Json::of(&done), move |_| {
+        outcome.close();
+        drop(turn);
+    }))
+}
+
+/// The refusal as clients know it.
+fn refusal(refused: &Refused) -> ErrorShape {
+    let message = refused.to_string();
+    match refused {
+        Refused::Invalid(faults) => {
+            let issue = |fault: &Fault| Issue {
+                path: fault.path.clone(),
+                message: format!("is {}, must be {}", fault.found, fault.expected),
+            };
+            let issues = Some(faults.iter().map(issue).collect());
+            ErrorShape::invalid(message).with(Details { issues, ..Details::default() })
+        }
+        Refused::Changed
+        | Refused::NoBase
+        | Refused::BadText(_)
+        | Refused::Unmade(_)
+        | Refused::NotOurs(_) => ErrorShape::invalid(message),
+        Refused::Clobber { .. } => ErrorShape::never(format!("Error: {message}")),
+        Refused::Busy(_) | Refused::Io(..) => ErrorShape::later(message, LATER_MS),
+        Refused::ManagedElsewhere(_)
+        | Refused::ReadOnly { .. }
+        | Refused::Anothers { .. }
+        | Refused::Broken(_)
+        | Refused::NotText(_)
+        | Refused::NoPlace(_) => ErrorShape::never(message),
+    }
+}
