@@ -7,6 +7,7 @@
 //! Three rules: the file is the user's; what is wrong with it is told by line and column and costs one
 //! key, not the start; and what decides who gets in fails closed.
 
+pub mod agents;
 mod cidr;
 pub mod diff;
 mod dotenv;
@@ -17,6 +18,7 @@ pub mod file;
 pub mod first_run;
 mod layout;
 mod load;
+pub mod logging;
 pub mod merge;
 pub mod model;
 pub mod node;

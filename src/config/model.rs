@@ -1,9 +1,13 @@
-//! The keys under `gateway` that decide who gets in and where; everything else in the file is let be.
+//! The keys that Barnacle acts on; everything else in the file is let be. Those under `gateway` decide who
+//! gets in and where.
 //!
 //! Names and defaults are OpenClaw's (`docs/gateway/config-gateway.md`), but for
 //! `auth.deviceKeyProof` and `auth.revokeOnRotate`, which are Barnacle's own.
 
+use super::agents::Agents;
 use super::cidr::Cidr;
+use super::logging::Levels;
+use super::node::Value;
 use super::reference::{Credential, Resolver};
 use super::secret::Kind;
 use super::tree::Section;
@@ -209,7 +213,7 @@ pub struct Nodes {
     pub deny: Option<Vec<String>>,
 }
 
-/// What the file says under `gateway`.
+/// What the file says, mostly under `gateway`.
 pub struct GatewayConfig {
     /// Where the gateway runs.
     pub mode: Option<Mode>,
@@ -235,6 +239,12 @@ pub struct GatewayConfig {
     pub reload: Reload,
     /// How long a client may take to connect (a key of OpenClaw's until 2026.8).
     pub handshake_timeout: Option<Duration>,
+    /// `gateway.http.securityHeaders.strictTransportSecurity`: the header of that name.
+    pub strict_transport_security: Option<String>,
+    /// `logging`.
+    pub levels: Levels,
+    /// `agents`, `session` and `channels`.
+    pub agents: Agents,
 }
 
 impl GatewayConfig {
@@ -242,9 +252,15 @@ impl GatewayConfig {
     pub fn decode(root: &Section<'_>, resolver: &Resolver<'_>) -> Self {
         let gateway = root.section("gateway");
         let custom_bind_host = custom_bind_host(&gateway);
-        let pairing = gateway.section("nodes").section("pairing");
-        let commands = gateway.section("nodes").section("commands");
-        let deny = commands.list("deny", "every command is denied");
+        let nodes = gateway.section("nodes");
+        let pairing = nodes.section("pairing");
+        let commands = nodes.section("commands");
+        // OpenClaw's older names for them count where the newer are not there.
+        let either = |new, old, instead| match commands.value(new).is_some() || commands.is_broken() {
+            true => commands.list(new, instead),
+            false => nodes.list(old, instead),
+        };
+        let deny = either("deny", "denyCommands", "every command is denied");
         let ui = gateway.section("controlUi");
         let modes = [("local", Mode::Local), ("remote", Mode::Remote)];
         Self {
@@ -271,11 +287,14 @@ impl GatewayConfig {
             },
             nodes: Nodes {
                 auto_approve_local: pairing.flag("autoApproveLocal", true, false),
-                allow: commands.list("allow", "it allows nothing").items,
+                allow: either("allow", "allowCommands", "it allows nothing").items,
                 deny: deny.whole.then_some(deny.items),
             },
             reload: Reload::decode(&gateway),
             handshake_timeout: gateway.number("handshakeTimeoutMs", 1..=600_000).map(Duration::from_millis),
+            strict_transport_security: strict_transport_security(&gateway),
+            levels: Levels::decode(root),
+            agents: Agents::decode(root),
         }
     }
 }
@@ -356,6 +375,20 @@ fn bind(gateway: &Section<'_>, custom: Option<IpAddr>) -> Bind {
         gateway.fault("bind", value, found, &format!("one of {}", Bind::WORDS), "\"loopback\"");
         Bind::Loopback
     })
+}
+
+/// The header's value; `false` says that there is none.
+fn strict_transport_security(gateway: &Section<'_>) -> Option<String> {
+    const NAME: &str = "strictTransportSecurity";
+    let headers = gateway.section("http").section("securityHeaders");
+    let value = headers.value(NAME).filter(|node| !matches!(node.value, Value::Bool(false)))?;
+    let text = headers.text(NAME)?;
+    if text.chars().all(|c| matches!(c, ' '..='~')) {
+        return Some(text.into_owned());
+    }
+    let instead = "as if it were not there";
+    headers.fault(NAME, value, "no value of a header".into(), "like \"max-age=31536000\"", instead);
+    None
 }
 
 fn trusted_proxies(gateway: &Section<'_>) -> Vec<Cidr> {

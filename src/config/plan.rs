@@ -123,6 +123,7 @@ pub const TABLE: &[Row] = &[
     ("session.scope", NextAnswer),
     ("agents.entries", NextAnswer),
     ("agents.list", NextAnswer),
+    ("agents.defaults.systemAgent.agentId", NextAnswer),
     ("agents.defaults.model", NextAnswer),
     ("agents.defaults.contextTokens", NextAnswer),
     ("agents.defaults.heartbeat.every", NextAnswer),

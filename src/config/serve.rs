@@ -1,5 +1,6 @@
 //! What the running gateway asks its settings.
 
+use super::logging::Levels;
 use super::{AuthMode, Bind, Settings};
 use crate::net::listen;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -26,6 +27,11 @@ impl Settings {
             listen::Bind::Address(ip) => Some(ip),
             listen::Bind::Lan => own_address([192, 0, 2, 1]),
         }
+    }
+
+    /// How much is said: `--verbose` wins over the file.
+    pub fn levels(&self) -> Levels {
+        if self.verbose { Levels::VERBOSE } else { self.config.levels }
     }
 
     /// Where the shared credential comes from, for a message.

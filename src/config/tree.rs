@@ -156,6 +156,36 @@ impl<'t> Section<'t> {
         Section { tree: self.tree, path: self.path_of(name), place }
     }
 
+    /// The object under a key that may also hold something else.
+    pub fn object(&self, name: &str) -> Option<Section<'t>> {
+        let node = self.value(name).filter(|node| matches!(node.value, Value::Object(_)))?;
+        Some(Section { tree: self.tree, path: self.path_of(name), place: Place::Object(node) })
+    }
+
+    /// The objects of a list.
+    pub fn sections(&self, name: &str, instead: &str) -> Vec<Section<'t>> {
+        let items = match self.value(name) {
+            None => return Vec::new(),
+            Some(Node { value: Value::List(items), .. }) => items,
+            Some(other) => {
+                self.fault(name, other, other.kind().into(), "a list of objects", instead);
+                return Vec::new();
+            }
+        };
+        let mut sections = Vec::with_capacity(items.len());
+        for (n, item) in items.iter().enumerate() {
+            let name = format!("{name}[{n}]");
+            match item.value {
+                Value::Object(_) => {
+                    let path = self.path_of(&name);
+                    sections.push(Section { tree: self.tree, path, place: Place::Object(item) });
+                }
+                _ => self.fault(&name, item, item.kind().into(), "an object {…}", instead),
+            }
+        }
+        sections
+    }
+
     /// A switch.
     pub fn flag(&self, name: &str, default: bool, closed: bool) -> bool {
         match self.value(name) {

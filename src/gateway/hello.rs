@@ -98,6 +98,7 @@ pub fn frame(hub: &Rc<Hub>, conn: &Conn, request_id: &str, extra: &[(Role, Scope
         deviceTokens: (!extra.is_empty()).then_some(extra),
     };
     let settings = hub.settings();
+    let agents = &settings.config.agents;
     let presence = hub.presence_list();
     let mut out = String::with_capacity(fixed.len() + presence.0.len() + 1024);
     let mut put = |parts: &[&str]| parts.iter().for_each(|p| out.push_str(p));
@@ -124,7 +125,15 @@ pub fn frame(hub: &Rc<Hub>, conn: &Conn, request_id: &str, extra: &[(Role, Scope
         &settings.paths.config_file.to_string_lossy().serialize_json(),
         r#","stateDir":"#,
         &settings.paths.state_dir.to_string_lossy().serialize_json(),
-        r#","sessionDefaults":{"defaultAgentId":"main","mainKey":"main","mainSessionKey":"agent:main:main"},"authMode":""#,
+        r#","sessionDefaults":{"defaultAgentId":"#,
+        &agents.default.serialize_json(),
+        r#","mainKey":"#,
+        &agents.main_key.serialize_json(),
+        r#","mainSessionKey":"#,
+        &agents.main_session().serialize_json(),
+        r#","scope":""#,
+        if agents.global { "global" } else { "per-sender" },
+        r#""},"authMode":""#,
         settings.auth.as_str(),
         r#""},"auth":"#,
         &Json::of(&auth).0,

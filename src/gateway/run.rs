@@ -332,7 +332,8 @@ async fn take_in(hub: Rc<Hub>, socket: Async<TcpStream>, remote: SocketAddr, pla
             let late = async {
                 Timer::after(HTTP).await;
             };
-            future::or(http::serve(first, |path| page(&hub, path)), late).await;
+            let strict = || hub.settings().config.strict_transport_security.clone();
+            future::or(http::serve(first, |path| page(&hub, path), strict), late).await;
         }
     }
     drop(place);

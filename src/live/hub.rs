@@ -112,6 +112,7 @@ impl Hub {
         journal: &'static Journal,
         executor: Rc<LocalExecutor<'static>>,
     ) -> Rc<Self> {
+        journal.set_levels(settings.levels());
         Rc::new(Self {
             identity: Identity::from_seed(&store.key().identity_seed()),
             limiter: RefCell::new(Limiter::new(settings.limits)),
@@ -145,6 +146,7 @@ impl Hub {
 
     /// Runs with `settings` from now on.
     pub(super) fn set_settings(&self, settings: Settings) {
+        self.journal.set_levels(settings.levels());
         *self.settings.borrow_mut() = Rc::new(settings);
     }
 

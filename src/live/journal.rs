@@ -4,7 +4,8 @@
 //! systemd keeps stderr anyway. A line that repeats itself is counted instead of repeated.
 
 use super::clock::{timestamp, wall_ms};
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use crate::config::logging::Levels;
+use log::{Level, Log, Metadata, Record};
 use std::{collections::VecDeque, io::Write, sync::Mutex};
 
 /// A logger that keeps its last lines.
@@ -12,14 +13,15 @@ pub struct Journal {
     ring: Mutex<Ring>,
 }
 
-#[derive(Default)]
 struct Ring {
     lines: VecDeque<String>,
     bytes: usize,
     /// Bytes ever written: the cursor behind the last line.
     end: u64,
     last: String,
+    last_level: Level,
     repeated: u32,
+    levels: Levels,
 }
 
 /// A piece of the journal.
@@ -45,8 +47,16 @@ impl Journal {
     pub fn install(verbose: bool) -> &'static Self {
         static JOURNAL: Journal = Journal { ring: Mutex::new(Ring::new()) };
         let _ = log::set_logger(&JOURNAL);
-        log::set_max_level(if verbose { LevelFilter::Debug } else { LevelFilter::Info });
+        JOURNAL.set_levels(if verbose { Levels::VERBOSE } else { Levels::USUAL });
         &JOURNAL
+    }
+
+    /// From now on that much is said.
+    pub fn set_levels(&self, levels: Levels) {
+        log::set_max_level(levels.kept.max(levels.printed));
+        if let Ok(mut ring) = self.ring.lock() {
+            ring.levels = levels;
+        }
     }
 
     /// Lines from `cursor` on (or the last ones), at most `limit` of them and `max_bytes`.
@@ -83,13 +93,26 @@ impl Journal {
 
 impl Ring {
     const fn new() -> Self {
-        Self { lines: VecDeque::new(), bytes: 0, end: 0, last: String::new(), repeated: 0 }
+        Self {
+            lines: VecDeque::new(),
+            bytes: 0,
+            end: 0,
+            last: String::new(),
+            last_level: Level::Info,
+            repeated: 0,
+            levels: Levels::USUAL,
+        }
     }
 
-    fn add(&mut self, text: &str) {
+    fn add(&mut self, level: Level, text: &str) {
         let mut line = format!("{} {text}\n", timestamp(wall_ms()));
         // One write a line; and a closed stderr must not end the gateway.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        if level <= self.levels.printed {
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+        if level > self.levels.kept {
+            return;
+        }
         line.pop();
         self.bytes += line.len() + 1;
         self.end += line.len() as u64 + 1;
@@ -104,7 +127,7 @@ impl Ring {
         if self.repeated > 0 {
             let text = format!("INFO the line above came {} more times", self.repeated);
             self.repeated = 0;
-            self.add(&text);
+            self.add(self.last_level, &text);
         }
     }
 }
@@ -126,8 +149,8 @@ impl Log for Journal {
             return;
         }
         ring.end_repeat();
-        ring.add(&text);
-        ring.last = text;
+        ring.add(record.level(), &text);
+        (ring.last, ring.last_level) = (text, record.level());
     }
 
     fn flush(&self) {

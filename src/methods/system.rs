@@ -1,8 +1,9 @@
 //! `health`, `status`, `gateway.identity.get`: the gateway on itself.
 //!
-//! What OpenClaw shows of agents, sessions and channels is there and empty: none run in this version.
+//! Of agents, sessions and channels it tells what the configuration says of them; none run in this version.
 
 use crate::{
+    config::agents::Agents,
     live::{Hub, wall_ms},
     protocol::Json,
 };
@@ -27,14 +28,53 @@ struct Health {
     channelOrder: Vec<String>,
     channelLabels: BTreeMap<String, String>,
     heartbeatSeconds: u64,
-    defaultAgentId: &'static str,
-    agents: Vec<String>,
+    defaultAgentId: String,
+    agents: Vec<Agent>,
     sessions: Sessions,
+}
+
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Agent {
+    agentId: String,
+    isDefault: bool,
+    heartbeat: Beat,
+    sessions: Sessions,
+}
+
+/// How often an agent would be asked whether there is something to do.
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Beat {
+    /// False: agents do not run.
+    enabled: bool,
+    every: String,
+    everyMs: Option<u64>,
+}
+
+impl Beat {
+    fn of(agents: &Agents) -> Self {
+        let every = agents.heartbeat.filter(|every| !every.is_zero());
+        Self {
+            enabled: false,
+            every: every.map_or("disabled".into(), |e| match e.as_secs() {
+                s if s % 60 == 0 => format!("{}m", s / 60),
+                s => format!("{s}s"),
+            }),
+            everyMs: every.map(|e| e.as_millis() as u64),
+        }
+    }
 }
 
 /// `health`.
 pub fn health(hub: &Rc<Hub>) -> Json {
     let settings = hub.settings();
+    let agents = &settings.config.agents;
+    let sessions = || Sessions {
+        path: settings.paths.barnacle_dir.to_string_lossy().into_owned(),
+        count: 0,
+        recent: Vec::new(),
+    };
     Json::of(&Health {
         ok: true,
         ts: wall_ms(),
@@ -42,22 +82,36 @@ pub fn health(hub: &Rc<Hub>) -> Json {
         channels: BTreeMap::new(),
         channelOrder: Vec::new(),
         channelLabels: BTreeMap::new(),
-        heartbeatSeconds: 0,
-        defaultAgentId: "main",
-        agents: Vec::new(),
-        sessions: Sessions {
-            path: settings.paths.barnacle_dir.to_string_lossy().into_owned(),
-            count: 0,
-            recent: Vec::new(),
-        },
+        heartbeatSeconds: agents.heartbeat.unwrap_or_default().as_secs(),
+        defaultAgentId: agents.default.clone(),
+        agents: agents
+            .ids
+            .iter()
+            .map(|id| Agent {
+                agentId: id.clone(),
+                isDefault: *id == agents.default,
+                heartbeat: Beat::of(agents),
+                sessions: sessions(),
+            })
+            .collect(),
+        sessions: sessions(),
     })
 }
 
 #[derive(SerJson)]
 #[allow(non_snake_case)]
 struct Heartbeat {
-    defaultAgentId: &'static str,
-    agents: Vec<String>,
+    defaultAgentId: String,
+    agents: Vec<AgentBeat>,
+}
+
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct AgentBeat {
+    agentId: String,
+    enabled: bool,
+    every: String,
+    everyMs: Option<u64>,
 }
 
 #[derive(SerJson)]
@@ -116,17 +170,35 @@ struct Status {
 /// `status`.
 pub fn status(hub: &Rc<Hub>) -> Json {
     let settings = hub.settings();
+    let agents = &settings.config.agents;
     let book = hub.book();
     let path = |p: &std::path::Path| p.to_string_lossy().into_owned();
     Json::of(&Status {
         runtimeVersion: env!("CARGO_PKG_VERSION"),
-        heartbeat: Heartbeat { defaultAgentId: "main", agents: Vec::new() },
-        channelSummary: Vec::new(),
+        heartbeat: Heartbeat {
+            defaultAgentId: agents.default.clone(),
+            agents: agents
+                .ids
+                .iter()
+                .map(|id| {
+                    let Beat { enabled, every, everyMs } = Beat::of(agents);
+                    AgentBeat { agentId: id.clone(), enabled, every, everyMs }
+                })
+                .collect(),
+        },
+        channelSummary: agents
+            .channels
+            .iter()
+            .map(|name| format!("{name}: configured; this version of Barnacle runs no channels"))
+            .collect(),
         queuedSystemEvents: Vec::new(),
         sessions: StatusSessions {
             paths: Vec::new(),
             count: 0,
-            defaults: Defaults { model: Json::null(), contextTokens: Json::null() },
+            defaults: Defaults {
+                model: agents.model.as_ref().map_or(Json::null(), |model| Json(model.serialize_json())),
+                contextTokens: agents.context_tokens.map_or(Json::null(), |n| Json(n.to_string())),
+            },
             recent: Vec::new(),
             byAgent: Vec::new(),
         },

@@ -110,11 +110,15 @@ pub struct Page {
     pub body: String,
 }
 
-/// Serves plain HTTP on a connection whose first head was read, until the client leaves.
-pub async fn serve(first: First, page: impl Fn(&str) -> Page) {
+/// Serves plain HTTP on a connection whose first head was read, until the client leaves. `strict` is the
+/// `Strict-Transport-Security` header of each answer.
+pub async fn serve(first: First, page: impl Fn(&str) -> Page, strict: impl Fn() -> Option<String>) {
     let io = FuturesIo::new(Rewound { bytes: first.bytes, at: 0, socket: first.socket });
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let response = answer(&request, &page);
+        let mut response = answer(&request, &page);
+        if let Some(value) = strict().and_then(|text| text.try_into().ok()) {
+            response.headers_mut().insert("strict-transport-security", value);
+        }
         async move { Ok::<_, Infallible>(response) }
     });
     let served = hyper::server::conn::http1::Builder::new()

@@ -1,0 +1,160 @@
+//! What the file says of agents, sessions and channels. None of them run in this version; clients are told
+//! their names and defaults.
+
+use super::tree::Section;
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// The agent that is there where none is named, and the main session of each.
+const MAIN: &str = "main";
+
+/// `agents`, and what of `session` and `channels` goes with it.
+pub struct Agents {
+    /// Their ids, in the order of the file; never none.
+    pub ids: Vec<String>,
+    /// The one that is meant where none is.
+    pub default: String,
+    /// `agents.defaults.model`: the model, or the first of them.
+    pub model: Option<String>,
+    /// `agents.defaults.contextTokens` (a key of OpenClaw's until 2026.8).
+    pub context_tokens: Option<u64>,
+    /// `agents.defaults.heartbeat.every`, where it is set; zero is never.
+    pub heartbeat: Option<Duration>,
+    /// `session.mainKey`.
+    pub main_key: String,
+    /// `session.scope`: whether all senders share one session.
+    pub global: bool,
+    /// The channels that are configured and not switched off.
+    pub channels: Vec<String>,
+}
+
+impl Agents {
+    /// Reads the keys out of `root`.
+    pub fn decode(root: &Section<'_>) -> Self {
+        let agents = root.section("agents");
+        let defaults = agents.section("defaults");
+        let (ids, marked) = roster(&agents);
+        let owner = defaults.section("systemAgent").text("agentId").map(|id| agent_id(&id));
+        let default = owner.filter(|id| ids.contains(id)).or(marked).unwrap_or_else(|| ids[0].clone());
+        let session = root.section("session");
+        let scopes = [("per-sender", false), ("global", true)];
+        let channels = root.section("channels");
+        let on = |name: &&str| {
+            let shared = matches!(*name, "defaults" | "modelByChannel");
+            !shared && channels.object(name).is_some_and(|c| c.flag("enabled", true, false))
+        };
+        Self {
+            ids,
+            default,
+            model: model(&defaults),
+            context_tokens: defaults.number("contextTokens", 1..=1 << 40),
+            heartbeat: heartbeat(&defaults.section("heartbeat")),
+            main_key: session.text("mainKey").map_or(MAIN.into(), |key| key.to_lowercase()),
+            global: session.word("scope", &scopes, "\"per-sender\"").ok().flatten().unwrap_or(false),
+            channels: channels.names().filter(on).map(str::to_owned).collect(),
+        }
+    }
+
+    /// The session of the default agent that direct messages go to.
+    pub fn main_session(&self) -> String {
+        if self.global { "global".into() } else { format!("agent:{}:{}", self.default, self.main_key) }
+    }
+}
+
+/// The agents, and the one that is marked as the default. `entries` is the newer form, and counts where both
+/// are there.
+fn roster(agents: &Section<'_>) -> (Vec<String>, Option<String>) {
+    let entries = agents.section("entries");
+    let named: Vec<(String, bool)> = entries
+        .names()
+        .map(|name| (agent_id(name), entries.section(name).flag("default", false, false)))
+        .collect();
+    let all = if named.is_empty() {
+        let list = agents.sections("list", "as if it were not there");
+        list.iter()
+            .filter_map(|entry| Some((agent_id(&entry.text("id")?), entry.flag("default", false, false))))
+            .collect()
+    } else {
+        named
+    };
+    let marked = all.iter().find(|(_, default)| *default).map(|(id, _)| id.clone());
+    let mut ids: Vec<_> = all.into_iter().map(|(id, _)| id).collect();
+    if ids.is_empty() {
+        ids.push(MAIN.into());
+    }
+    (ids, marked)
+}
+
+/// An id as OpenClaw has it in session keys.
+fn agent_id(text: &str) -> String {
+    let fits = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '-' };
+    let id: String = text.trim().to_lowercase().chars().map(fits).take(64).collect();
+    let id = id.trim_matches('-');
+    if id.is_empty() { MAIN.into() } else { id.into() }
+}
+
+/// A model is named, or named with those that stand in for it: `{primary, fallbacks}`.
+fn model(defaults: &Section<'_>) -> Option<String> {
+    let name = match defaults.object("model") {
+        Some(model) => model.text("primary").map(Cow::into_owned),
+        None => defaults.text("model").map(Cow::into_owned),
+    };
+    name.filter(|name| !name.is_empty())
+}
+
+fn heartbeat(section: &Section<'_>) -> Option<Duration> {
+    let (text, value) = (section.text("every")?, section.value("every")?);
+    let parsed = duration(&text);
+    if parsed.is_none() {
+        let expected = "a duration like \"30m\" or \"1h30m\", or \"0m\" for never";
+        section.fault("every", value, format!("{text:?}"), expected, "its default");
+    }
+    parsed
+}
+
+/// `90s`, `30m`, `1h30m`; a bare number is of minutes.
+fn duration(text: &str) -> Option<Duration> {
+    let (mut total, mut rest) = (0_u64, text.trim());
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, after) = rest.split_at(digits);
+        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        let ms = match unit.trim() {
+            "ms" => 1,
+            "s" => 1000,
+            "m" | "" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(ms)?)?;
+        rest = after;
+    }
+    Some(Duration::from_millis(total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let rows = [
+            ("30m", Some(1800)),
+            ("1h30m", Some(5400)),
+            ("0m", Some(0)),
+            ("5", Some(300)),
+            ("1d", Some(86400)),
+        ];
+        for (text, seconds) in rows {
+            assert_eq!(duration(text), seconds.map(Duration::from_secs), "{text}");
+        }
+        for text in ["", "m", "soon", "1y", "-1m", "99999999999999999999h", "9999999999999999d"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+}
