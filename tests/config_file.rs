@@ -83,7 +83,7 @@ fn json5_in_every_form() {
         let settings = Home::with(text).settings();
         assert_eq!(settings.port, 19000, "{text}");
         assert!(settings.credentials.admits("secret-1"), "{text}");
-        assert_eq!(lines(&settings), "", "{text}");
+        assert!(settings.faults.is_empty() && settings.notices.is_empty(), "{text}: {}", lines(&settings));
     }
 }
 

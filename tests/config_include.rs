@@ -104,7 +104,7 @@ fn what_cannot_be_included_is_told_where_it_is_asked_for() {
 
 #[test]
 fn a_link_out_of_the_directory_is_out_of_the_directory() {
-    let home = Home::with("{gateway: {mode: 'local', port: 19001}, a: {$include: './a.json5'}}");
+    let home = Home::with("{gateway: {mode: 'local', port: 19001}, env: {$include: './a.json5'}}");
     let outside = home.write("elsewhere/a.json5", "{x: 1}");
     symlink(&outside, home.path(".openclaw/a.json5")).unwrap();
     assert!(lines(&home.settings()).contains("OPENCLAW_INCLUDE_ROOTS"));

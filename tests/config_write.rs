@@ -172,7 +172,7 @@ fn a_value_of_every_kind_comes_back() {
                     assert_eq!(home.read(), text, "{text} {key}={value}");
                     continue;
                 }
-                let now = load(&home.paths(&[]), &home.env(&[])).source;
+                let now = load(&home.paths(&[]), &home.env(&[]), None).source;
                 let there = at(&now.root, &path(key)).unwrap_or_else(|| panic!("{text} {key}={value}"));
                 assert!(there.same(&file::value(value).unwrap()), "{text} {key}={value}: {}", home.read());
                 set(&home, key, "-").unwrap();

@@ -3,7 +3,8 @@
 //! A file that cannot be read costs nothing that ran: its last good text is kept beside the token store,
 //! and holds until the file is mended.
 
-use super::file::{self, Read};
+use super::complaint::{self, Complaint};
+use super::file::{self, Document, Read};
 use super::model::GatewayConfig;
 use super::reference::{Resolver, Variables};
 use super::source::{Broken, Gathered, Source};
@@ -38,6 +39,8 @@ pub struct Loaded {
     pub source: Arc<Source>,
     /// Keys that were wrong.
     pub faults: Vec<Fault>,
+    /// What is odd about other keys.
+    pub complaints: Vec<Complaint>,
     /// How the file was found.
     pub found: Found,
     /// Whether the keys are those that ran last, the file itself being unreadable or invalid.
@@ -46,9 +49,12 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
-/// Reads the config file and what it includes.
-pub fn load(paths: &Paths, env: &Env) -> Loaded {
-    let Gathered { source, files } = Source::read(paths, env);
+/// Reads the config file and what it includes; `instead` is a text to take for the file's.
+pub fn load(paths: &Paths, env: &Env, instead: Option<&str>) -> Loaded {
+    let Gathered { source, files } = match instead {
+        Some(text) => Source::of(Document::unwritten(&paths.config_file, text), paths, env),
+        None => Source::read(paths, env),
+    };
     match source {
         Ok(Some(source)) => decode(source, paths, env, Found::Whole, files),
         // What ran once is not forgotten because the file is gone: nobody is locked out by a lost file.
@@ -66,7 +72,15 @@ pub fn load(paths: &Paths, env: &Env) -> Loaded {
                     GatewayConfig::decode(&root, &Resolver { paths, root: &root })
                 };
                 let found = Found::Broken(broken);
-                Loaded { config, source: source.into(), faults: Vec::new(), found, last: false, files }
+                Loaded {
+                    config,
+                    source: source.into(),
+                    faults: Vec::new(),
+                    complaints: Vec::new(),
+                    found,
+                    last: false,
+                    files,
+                }
             }
         },
     }
@@ -74,21 +88,23 @@ pub fn load(paths: &Paths, env: &Env) -> Loaded {
 
 /// Reads the keys out of `source`.
 pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, files: Vec<PathBuf>) -> Loaded {
+    let variables = Variables::new(env, paths, &source.root);
+    let complaints = complaint::complaints(&source, variables);
     let (config, faults) = {
-        let tree = Tree::new(&source, Variables::new(env, paths, &source.root));
+        let tree = Tree::new(&source, variables);
         let config = {
             let root = tree.root();
             GatewayConfig::decode(&root, &Resolver { paths, root: &root })
         };
         (config, tree.into_faults())
     };
-    Loaded { config, source: source.into(), faults, found, last: false, files }
+    Loaded { config, source: source.into(), faults, complaints, found, last: false, files }
 }
 
 /// What ran last.
 fn last(paths: &Paths, env: &Env) -> Option<Source> {
     let Read::Text(document) = file::read(&paths.last_config()) else { return None };
-    Source::put_together(document, paths, env, &mut Vec::new()).ok()
+    Source::of(document, paths, env).source.ok().flatten()
 }
 
 /// The text to keep as the one that runs, unless it is kept already.

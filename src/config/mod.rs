@@ -9,18 +9,23 @@
 
 pub mod agents;
 mod cidr;
+pub mod complaint;
 pub mod diff;
 mod dotenv;
+mod doubled;
 mod durable;
 mod edit;
 mod env;
 pub mod file;
 pub mod first_run;
+pub mod known;
 mod layout;
 mod load;
 pub mod logging;
 pub mod merge;
 pub mod model;
+mod moved;
+mod near;
 pub mod node;
 mod owner;
 pub mod path;
@@ -39,6 +44,7 @@ pub mod watch;
 pub mod write;
 
 pub use cidr::Cidr;
+pub use complaint::Complaint;
 pub use diff::KeyPath;
 pub use env::Env;
 pub use load::{Found, Loaded, load, to_keep};

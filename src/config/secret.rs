@@ -156,7 +156,7 @@ impl Search {
     /// Reads every place anew (files: not for the main thread) and says where `offered` now stands.
     pub fn holder(&self, offered: &str) -> Option<Source> {
         let env = self.env.with_dotenv(&self.paths).unwrap_or_else(|_| self.env.clone());
-        let config = load(&self.paths, &env).config;
+        let config = load(&self.paths, &env, None).config;
         let all = self.ranked(&env, &config).into_iter().chain(self.elsewhere(&config));
         all.into_iter().find(|(secret, _)| secret.matches(offered)).map(|(_, source)| source)
     }

@@ -3,13 +3,14 @@
 //! Resolving only reads. While the file is broken, what ran last holds; where nothing ran yet, paired
 //! devices get in as ever, nobody else does. Either way the gateway says so.
 
+use super::complaint;
 use super::first_run::{self, NotStored};
 use super::load::{Found, Loaded, load};
 use super::model::{AuthMode, Bind, GatewayConfig, Mode};
 use super::reference::Credential;
 use super::secret::{self, Credentials, Kind, Search, Secret, kind_of, variable};
 use super::source::Source;
-use super::{Env, Fault, Paths};
+use super::{Complaint, Env, Fault, Paths};
 use crate::auth::limiter::Limits;
 use std::fmt;
 use std::io;
@@ -118,6 +119,8 @@ pub struct Settings {
     pub files: Vec<PathBuf>,
     /// Keys of the file that are wrong.
     pub faults: Vec<Fault>,
+    /// What is odd about other keys of the file, and does no harm.
+    pub complaints: Vec<Complaint>,
     /// What the person at the terminal should know, a line each.
     pub notices: Vec<String>,
     /// Whether there is no token anywhere, and one may be made: see [`Settings::make_first_token`].
@@ -144,8 +147,16 @@ impl Again {
     /// # Errors
     /// [`StartError`].
     pub fn resolve(&self) -> Result<Settings, StartError> {
+        self.resolve_with(None)
+    }
+
+    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn resolve_with(&self, instead: Option<&str>) -> Result<Settings, StartError> {
         let flags = Flags { allow_unconfigured: true, ..self.flags.clone() };
-        let mut settings = Settings::resolve(&self.process, &flags)?;
+        let mut settings = Settings::resolve_with(&self.process, &flags, instead)?;
         settings.again = self.clone();
         if std::mem::take(&mut settings.wants_token) {
             settings.notices.push(format!(
@@ -164,6 +175,11 @@ impl Settings {
     /// # Errors
     /// [`StartError`], where going on would not be what was meant.
     pub fn resolve(env: &Env, flags: &Flags) -> Result<Self, StartError> {
+        Self::resolve_with(env, flags, None)
+    }
+
+    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`.
+    fn resolve_with(env: &Env, flags: &Flags, instead: Option<&str>) -> Result<Self, StartError> {
         let mut paths = Paths::resolve(env)?;
         let mut notices = paths.old_names(env);
         let process = env;
@@ -172,7 +188,8 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { config, source, faults, found, last, mut files } = load(&paths, &env);
+        let Loaded { config, source, faults, complaints, found, last, mut files } =
+            load(&paths, &env, instead);
         files.push(paths.dotenv());
         files.extend(flags.token_file.clone());
         guard(&found, last, &config, flags, &paths, &mut notices)?;
@@ -222,6 +239,7 @@ impl Settings {
             last,
             files,
             faults,
+            complaints,
             notices,
             env,
             again: Again { process: process.clone(), flags: flags.clone() },
@@ -267,7 +285,7 @@ impl Settings {
                 let source = secret::Source::ConfigFile(Kind::Token, self.paths.config_file.clone());
                 self.notices.push(format!("no shared token was set; a random one is now {source}"));
                 self.credentials.active = Some((token, source));
-                let Loaded { config, source, found, .. } = load(&self.paths, &self.env);
+                let Loaded { config, source, found, .. } = load(&self.paths, &self.env, None);
                 (self.config, self.source, self.found) = (config, source, found);
                 Ok(())
             }
@@ -289,9 +307,29 @@ impl Settings {
         &self.env
     }
 
-    /// Faults and notices, a line each.
+    /// Faults, notices and complaints, a line each.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned())
+        let told = self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned());
+        told.chain(self.complaints.iter().map(Complaint::to_string))
+    }
+
+    /// The lines that `old` did not have. A complaint whose place moved is not new.
+    pub fn lines_new_since(&self, old: &Self) -> impl Iterator<Item = String> {
+        let said: Vec<String> =
+            old.faults.iter().map(Fault::to_string).chain(old.notices.iter().cloned()).collect();
+        let told = self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned());
+        let same = |a: &Complaint, b: &Complaint| (a.about, &a.message) == (b.about, &b.message);
+        let odd = self.complaints.iter().filter(move |c| !old.complaints.iter().any(|o| same(o, c)));
+        let shrunk = complaint::shrunk(&old.source, &self.source).into_iter();
+        told.filter(move |line| !said.contains(line))
+            .chain(odd.map(Complaint::to_string))
+            .chain(shrunk.map(|c| c.to_string()))
+    }
+
+    /// What is to be said of the file's keys: of which (empty where it is of several), and what.
+    pub fn warnings(&self) -> impl Iterator<Item = (&str, String)> {
+        let faults = self.faults.iter().map(|f| (&*f.path, f.to_string()));
+        faults.chain(self.complaints.iter().map(|c| (&*c.path, c.to_string())))
     }
 
     /// Beyond loopback there must be something that keeps strangers out.

@@ -85,20 +85,22 @@ impl Source {
 
     /// Reads the file at `paths.config_file` and what it includes.
     pub fn read(paths: &Paths, env: &Env) -> Gathered {
+        let found = |source| Gathered { source, files: vec![paths.config_file.clone()] };
+        match file::read_up_to(&paths.config_file, LARGEST) {
+            Read::Missing => found(Ok(None)),
+            Read::Unreadable(why) => found(Err(Broken::Unreadable(why))),
+            Read::Text(document) => Self::of(document, paths, env),
+        }
+    }
+
+    /// Reads what `document`, whose text is the root's, includes.
+    pub fn of(document: Document, paths: &Paths, env: &Env) -> Gathered {
         let mut files = vec![paths.config_file.clone()];
-        let source = match file::read_up_to(&paths.config_file, LARGEST) {
-            Read::Missing => Ok(None),
-            Read::Unreadable(why) => Err(Broken::Unreadable(why)),
-            Read::Text(document) => Self::put_together(document, paths, env, &mut files).map(Some),
-        };
+        let source = Self::put_together(document, paths, env, &mut files).map(Some);
         Gathered { source, files }
     }
 
-    /// Reads what `document`, whose text is the root's, includes. Every file looked at is added to `files`.
-    ///
-    /// # Errors
-    /// [`Broken`].
-    pub fn put_together(
+    fn put_together(
         document: Document,
         paths: &Paths,
         env: &Env,

@@ -216,7 +216,7 @@ async fn admit(
         };
         session.scopes = session.requested.granted(grant.scopes);
     }
-    if !still_admitted(session.basis, &settings, &hub.settings()) {
+    if !still_admitted(&session, &settings, &hub.settings()) {
         let why = "the shared credential was changed meanwhile; connect again".into();
         return Err(Refusal::Later { why, after_ms: 100 });
     }

@@ -19,5 +19,5 @@ pub use hub::{Boot, Hub};
 pub use invoke::{Invocation, Invocations, InvokeResult};
 pub use journal::{Journal, Tail};
 pub use presence::listed as is_listed;
-pub use reload::{Outcome, Reloads, Why, still_admitted};
+pub use reload::{Foreseen, Outcome, Reloads, Why, still_admitted};
 pub use session::{Saved, Session};

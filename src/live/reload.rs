@@ -5,9 +5,8 @@
 //! without waiting, so that nobody sees half of it. Connections that the new configuration refuses are
 //! closed last, by whoever asked for the reload: a writer has its answer first.
 
-use super::{Conn, Hub, wall_ms};
+use super::{Conn, Hub, Session, wall_ms};
 use crate::{
-    auth::Basis,
     config::{
         AuthMode, Found, ReloadMode, RevokeOnRotate, Settings,
         diff::diff,
@@ -153,12 +152,7 @@ impl Hub {
             log::info!("{path} can be read again");
         }
         let old = self.settings();
-        let mut outcome =
-            Outcome { plan: plan(diff(&old.source.root, &new.source.root)), ..Outcome::default() };
-        // What a value resolves to may change though the file did not.
-        if old.credentials.active != new.credentials.active || old.auth != new.auth {
-            outcome.plan.effects.insert(Effect::Credentials);
-        }
+        let mut outcome = Outcome { plan: compare(&old, &new), ..Outcome::default() };
         if outcome.plan.effects.is_empty() && old.lines().eq(new.lines()) {
             self.reloads.waiting.take();
             return outcome;
@@ -189,6 +183,27 @@ impl Hub {
         );
         self.tell_reload(&outcome);
         outcome
+    }
+
+    /// What a reload would come to if `openclaw.json` held `text`; as it is on disk, without one.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub async fn foresee(&self, text: Option<String>) -> Result<Foreseen, String> {
+        let old = self.settings();
+        let again = old.again();
+        let read = smol::unblock(move || again.resolve_with(text.as_deref()));
+        let new = read.await.map_err(|e| e.to_string())?;
+        if let Found::Broken(broken) = &new.found {
+            return Err(broken.to_string());
+        }
+        let said: Vec<String> = old.lines().collect();
+        Ok(Foreseen {
+            plan: compare(&old, &new),
+            refused: self.conns().into_iter().filter(|c| !still_admitted(&c.session(), &old, &new)).collect(),
+            browsers: self.browsers_to_revoke(&old, &new),
+            new_lines: new.lines().filter(|line| !said.contains(line)).collect(),
+        })
     }
 
     /// The settings as the files have them now; a file that seems half written gets another chance.
@@ -230,14 +245,10 @@ impl Hub {
             }
         }
         let browsers = self.browsers_to_revoke(old, &new);
-        let said: Vec<String> = old.lines().collect();
-        new.lines().filter(|line| !said.contains(line)).for_each(|line| log::warn!("{line}"));
+        new.lines_new_since(old).for_each(|line| log::warn!("{line}"));
         self.limiter.borrow_mut().set_limits(new.limits);
-        outcome.refused = self
-            .conns()
-            .into_iter()
-            .filter(|conn| !still_admitted(conn.session().basis, old, &new))
-            .collect();
+        outcome.refused =
+            self.conns().into_iter().filter(|conn| !still_admitted(&conn.session(), old, &new)).collect();
         self.set_settings(new);
         if !browsers.is_empty() {
             self.revoke_browsers(browsers, outcome).await;
@@ -308,9 +319,31 @@ impl Hub {
     }
 }
 
-/// Whether the new settings let in what rests on `basis`, which the old ones let in.
-pub fn still_admitted(basis: Basis, old: &Settings, new: &Settings) -> bool {
-    if basis != Basis::Shared {
+/// What a reload would come to.
+pub struct Foreseen {
+    /// What would change, and what would be done about it.
+    pub plan: Plan,
+    /// Who would be closed.
+    pub refused: Vec<Rc<Conn>>,
+    /// Browsers whose role would be revoked.
+    pub browsers: Vec<DeviceId>,
+    /// What the gateway would say of it that it does not say now.
+    pub new_lines: Vec<String>,
+}
+
+fn compare(old: &Settings, new: &Settings) -> Plan {
+    let mut plan = plan(diff(&old.source.root, &new.source.root));
+    // What a value resolves to may change though the file did not.
+    if old.credentials.active != new.credentials.active || old.auth != new.auth {
+        plan.effects.insert(Effect::Credentials);
+    }
+    plan
+}
+
+/// Whether the new settings let `session` in, which the old ones let in. A device that proved itself is
+/// let in by that, whatever else it showed.
+pub fn still_admitted(session: &Session, old: &Settings, new: &Settings) -> bool {
+    if session.device.is_some() {
         return true;
     }
     let secret = |s: &Settings| s.credentials.active.as_ref().map(|(secret, _)| secret.clone());

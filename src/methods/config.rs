@@ -95,7 +95,7 @@ pub async fn get(hub: &Rc<Hub>) -> Json {
         config: Json(running),
         hash: hub.revision(&digest),
         issues: Vec::new(),
-        warnings: settings.faults.iter().map(|f| issue(&f.path, f.to_string())).collect(),
+        warnings: settings.warnings().map(|(path, message)| issue(path, message)).collect(),
         legacyIssues: Vec::new(),
         configRevisionHash: hub.revision(&digest),
         appliedConfigHash: hub.revision(&settings.source.digest()),

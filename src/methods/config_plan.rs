@@ -1,0 +1,64 @@
+//! `config.plan`: what an edit of the configuration would do, before anything is saved. Barnacle's own.
+
+use super::Answer;
+use crate::{
+    live::{Conn, Foreseen, Hub},
+    protocol::{ErrorShape, Json, Params},
+};
+use nanoserde::SerJson;
+use std::rc::Rc;
+
+#[derive(SerJson)]
+struct Change {
+    path: String,
+    added: bool,
+    removed: bool,
+    does: String,
+}
+
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Closed {
+    connId: String,
+    client: Option<String>,
+    deviceId: Option<String>,
+}
+
+#[derive(SerJson)]
+struct Planned {
+    changes: Vec<Change>,
+    applies: String,
+    closes: Vec<Closed>,
+    revokes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+fn closed(conn: &Rc<Conn>) -> Closed {
+    let session = conn.session();
+    Closed {
+        connId: session.id.to_string(),
+        client: session.client.client_id.clone(),
+        deviceId: session.device.map(|d| d.to_string()),
+    }
+}
+
+/// `config.plan`, of the text `raw`, or of the file as it is.
+pub async fn plan(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
+    let raw = params.opt_str("raw")?.map(str::to_owned);
+    let Foreseen { plan, refused, browsers, new_lines } =
+        hub.foresee(raw).await.map_err(|why| ErrorShape::invalid(format!("invalid config: {why}")))?;
+    let changes = plan.changes.iter().map(|(change, effect)| Change {
+        path: change.path.to_string(),
+        added: !change.was,
+        removed: !change.is,
+        does: effect.says().into(),
+    });
+    let payload = Planned {
+        changes: changes.collect(),
+        applies: plan.done(),
+        closes: refused.iter().map(closed).collect(),
+        revokes: browsers.iter().map(ToString::to_string).collect(),
+        warnings: new_lines,
+    };
+    Ok(Json::of(&payload).into())
+}

@@ -1,0 +1,13 @@
+//! A configuration that is edited while clients are attached: what changes, and who is closed.
+//!
+//! Twenty connections of every kind stay attached through every edit that the new configuration allows
+//! them; how many are closed is counted, and held against what the plan says.
+
+#[path = "../wire/mod.rs"]
+mod wire;
+
+mod crowd;
+mod edits;
+mod files;
+mod storm;
+mod text;
