@@ -53,7 +53,8 @@ pub fn call(mut args: Args) -> Result<(), Failure> {
     if !matches!(miniserde::json::from_str(&params), Ok(Value::Object(_))) {
         return Err(Failure::usage(format!("the parameters must be a JSON object, not {params:?}")));
     }
-    let (answer, _) = ask(&args.target()?, &method, &params)?;
+    let target = args.target()?;
+    let (answer, _) = ask(&target, &method, &params).map_err(|e| Failure::of(e, &target))?;
     print(&format!("{answer}\n"))
 }
 
@@ -68,11 +69,10 @@ fn scope(method: &str) -> Scopes {
 }
 
 /// Calls `method`; returns the answer and how long it took, milliseconds.
-fn ask(target: &Target, method: &str, params: &str) -> Result<(String, u128), Failure> {
-    let told = |e: Fault| Failure::of(e, target);
-    let mut client = Client::connect(target, scope(method)).map_err(told)?;
+pub(super) fn ask(target: &Target, method: &str, params: &str) -> Result<(String, u128), Fault> {
+    let mut client = Client::connect(target, scope(method))?;
     let began = Instant::now();
-    let answer = client.call(method, params).map_err(told)?;
+    let answer = client.call(method, params)?;
     Ok((answer, began.elapsed().as_millis()))
 }
 
@@ -86,7 +86,7 @@ fn asked(mut args: Args, help: &str, method: &str) -> Result<Option<(Target, Val
         return print(&format!("{help}{OPTIONS}")).map(|()| None);
     }
     let target = args.target()?;
-    let (answer, ms) = ask(&target, method, "{}")?;
+    let (answer, ms) = ask(&target, method, "{}").map_err(|e| Failure::of(e, &target))?;
     if args.json {
         return print(&format!("{answer}\n")).map(|()| None);
     }

@@ -42,8 +42,8 @@ fn closed(conn: &Rc<Conn>) -> Closed {
     }
 }
 
-/// `config.plan`, of the text `raw`, or of the file as it is.
-pub async fn plan(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
+/// `config.plan`, of the text `raw`, or of the file as it is. Who only asks is not counted among the closed.
+pub async fn plan(hub: &Rc<Hub>, asks: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.opt_str("raw")?.map(str::to_owned);
     let Foreseen { plan, refused, browsers, new_lines } =
         hub.foresee(raw).await.map_err(|why| ErrorShape::invalid(format!("invalid config: {why}")))?;
@@ -56,7 +56,7 @@ pub async fn plan(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
     let payload = Planned {
         changes: changes.collect(),
         applies: plan.done(),
-        closes: refused.iter().map(closed).collect(),
+        closes: refused.iter().filter(|conn| !Rc::ptr_eq(conn, asks)).map(closed).collect(),
         revokes: browsers.iter().map(ToString::to_string).collect(),
         warnings: new_lines,
     };

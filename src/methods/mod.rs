@@ -66,7 +66,7 @@ async fn run(hub: &Rc<Hub>, conn: &Rc<Conn>, request: &RequestFrame) -> Answer {
         "last-heartbeat" => Ok(Json::null().into()),
         "gateway.identity.get" => Ok(system::identity(hub).into()),
         "config.get" => Ok(config::get(hub).await.into()),
-        "config.plan" => config_plan::plan(hub, &params).await,
+        "config.plan" => config_plan::plan(hub, conn, &params).await,
         "config.set" => config::write::set(hub, conn, &params).await,
         "config.patch" => config::write::patch(hub, conn, &params).await,
         "config.apply" => config::write::apply(hub, conn, &params).await,

@@ -1,5 +1,6 @@
 //! `barnacle config`: the configuration file, read and changed.
 
+mod plan;
 mod set;
 
 use super::{
@@ -16,6 +17,7 @@ Usage: barnacle config <command> [options]
 
   set <path> <value>   set a value, and nothing else in the file
   unset <path>         take a value out
+  plan                 what an edit would do to the gateway that runs, before it is made
 
 A path is written agents.list[0].id or channels.discord.guilds[\"1.2\"].name.
   barnacle config <command> --help says more of each.
@@ -25,6 +27,7 @@ A path is written agents.list[0].id or channels.discord.guilds[\"1.2\"].name.
 pub fn run(mut args: Args) -> Result<(), Failure> {
     match args.next()? {
         Some(Word::Text(command)) => match command.as_str() {
+            "plan" => plan::plan(args),
             "set" => set::set(args),
             "unset" => set::unset(args),
             other => Err(Failure::usage(format!("no command {other:?} of config"))),

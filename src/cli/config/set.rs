@@ -124,7 +124,7 @@ pub fn unset(mut args: Args) -> Result<(), Failure> {
 }
 
 /// A value as it is typed: JSON5 where it is, else the text itself.
-fn parse(text: &str, strict: bool) -> Result<Node, Failure> {
+pub fn parse(text: &str, strict: bool) -> Result<Node, Failure> {
     if strict && miniserde::json::from_str::<Value>(text).is_err() {
         return Err(Failure::new(1, format!("{text:?} is not JSON (a text needs its double quotes)")));
     }
