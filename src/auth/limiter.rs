@@ -6,6 +6,7 @@
 //! `gateway.auth.rateLimit`.
 
 use crate::protocol::TokenHash;
+use nanoserde::{DeBin, SerBin};
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -52,6 +53,16 @@ struct Record {
     locks: u32,
 }
 
+/// The failures of one address as plain data; times are nanoseconds of the monotonic clock.
+#[derive(Clone, Debug, PartialEq, SerBin, DeBin)]
+pub struct SavedRecord {
+    ip: String,
+    loopback: bool,
+    wrong: Vec<(TokenHash, u64)>,
+    locked_until: Option<u64>,
+    locks: u32,
+}
+
 /// The failures of every address.
 pub struct Limiter {
     limits: Limits,
@@ -70,6 +81,31 @@ impl Limiter {
     /// Counts by `limits` from now on; what was counted stays counted.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+    }
+
+    /// Writes down what was counted; `ns_of` tells an instant.
+    pub fn save(&self, ns_of: impl Fn(Instant) -> u64) -> Vec<SavedRecord> {
+        let save = |(origin, record): (&Origin, &Record)| SavedRecord {
+            ip: origin.ip.to_string(),
+            loopback: origin.loopback,
+            wrong: record.wrong.iter().map(|(hash, at)| (*hash, ns_of(*at))).collect(),
+            locked_until: record.locked_until.map(&ns_of),
+            locks: record.locks,
+        };
+        self.records.iter().map(save).collect()
+    }
+
+    /// Counts on from what was written down.
+    pub fn restore(&mut self, saved: &[SavedRecord], instant_of: impl Fn(u64) -> Instant) {
+        for s in saved {
+            let Ok(ip) = s.ip.parse() else { continue };
+            let record = Record {
+                wrong: s.wrong.iter().map(|(hash, at)| (*hash, instant_of(*at))).collect(),
+                locked_until: s.locked_until.map(&instant_of),
+                locks: s.locks,
+            };
+            self.records.insert(Origin { ip, loopback: s.loopback }, record);
+        }
     }
 
     /// How long guesses from `origin` stay refused.

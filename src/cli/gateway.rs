@@ -3,7 +3,7 @@
 use super::{Failure, service};
 use crate::{
     config::{AuthMode, Env, Flags, Secret, Settings},
-    gateway,
+    gateway::{self, handover::Dialect},
     live::{Clock, Journal},
     store::lock_holder,
 };
@@ -38,7 +38,12 @@ With no configuration it listens on loopback with a random token, stores that in
 const STOP: Duration = Duration::from_secs(10);
 
 /// Runs `barnacle gateway` with the arguments that are left.
-pub fn run(mut args: Parser) -> Result<(), Failure> {
+pub fn run(args: Parser) -> Result<(), Failure> {
+    run_as(args, &gateway::handover::DIALECT)
+}
+
+/// Runs it with another way to write a hand-over down, as another version would.
+pub fn run_as(mut args: Parser, dialect: &'static Dialect) -> Result<(), Failure> {
     let clock = Clock::start();
     let mut rest = args.clone();
     if let Some(lexopt::Arg::Value(word)) = rest.next()? {
@@ -49,23 +54,27 @@ pub fn run(mut args: Parser) -> Result<(), Failure> {
             _ => {}
         }
     }
-    let Some(flags) = parse(&mut args)? else {
+    let Some((flags, can_resume)) = parse(&mut args)? else {
         print!("{HELP}");
         return Ok(());
     };
     let journal = Journal::install(flags.verbose);
     let settings =
         Settings::resolve(&Env::of_process(), &flags).map_err(|e| Failure::new(e.exit_code(), e))?;
-    if flags.force {
+    if can_resume {
+        let said = gateway::handover::can_resume(&settings, dialect);
+        return said.map_err(|e| Failure::new(1, e)).and_then(|said| super::print(&format!("{said}\n")));
+    }
+    if flags.force && !gateway::handover::goes_on() {
         stop_other(&settings.paths.barnacle_dir)?;
     }
-    gateway::run(settings, clock, journal).map_err(|e| Failure::new(e.exit_code(), e))
+    gateway::run(settings, clock, journal, dialect).map_err(|e| Failure::new(e.exit_code(), e))
 }
 
 /// Reads the flags; `None` when only help is wanted.
-fn parse(args: &mut Parser) -> Result<Option<Flags>, Failure> {
+fn parse(args: &mut Parser) -> Result<Option<(Flags, bool)>, Failure> {
     use lexopt::Arg::{Long, Short, Value};
-    let mut flags = Flags::default();
+    let (mut flags, mut can_resume) = (Flags::default(), false);
     while let Some(arg) = args.next()? {
         match arg {
             Long("port") => flags.port = Some(port(&args.value()?.string()?)?),
@@ -83,12 +92,14 @@ fn parse(args: &mut Parser) -> Result<Option<Flags>, Failure> {
             Long("force") => flags.force = true,
             Long("verbose") => flags.verbose = true,
             Long("allow-unconfigured") => flags.allow_unconfigured = true,
+            // Asked by the gateway that runs, about the state on standard input.
+            Long("can-resume") => can_resume = args.value()? == "0",
             Long("help") | Short('h') => return Ok(None),
             Value(word) if word == "run" => {}
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(Some(flags))
+    Ok(Some((flags, can_resume)))
 }
 
 /// The value of `--port`.

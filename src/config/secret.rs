@@ -20,6 +20,11 @@ pub struct Secret {
 }
 
 impl Secret {
+    /// Its hash.
+    pub fn hash(&self) -> TokenHash {
+        self.hash
+    }
+
     /// Takes `value`, trimmed. `None` where it is blank, or one of the two words that a script writes
     /// when it had no value.
     pub fn new(value: &str) -> Option<Self> {

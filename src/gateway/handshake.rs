@@ -7,10 +7,10 @@
 use super::{grants, hello, proof};
 use crate::{
     auth::{Refusal, Verdict, decide},
-    live::{Conn, Hub, Session, still_admitted, wall_ms},
+    live::{Challenged, Conn, Guest, Hub, Session, Stage, still_admitted, wall_ms},
     net::{
         Peer, Wire,
-        http::First,
+        peer::Head,
         scan::Excess,
         ws::{self, WebSocket},
     },
@@ -23,46 +23,49 @@ use crate::{
 };
 use async_tungstenite::tungstenite::Message;
 use smol::{future, stream::StreamExt};
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::rc::Rc;
 
 /// A refusal with the id of the request it answers, if that could be read.
 type Refused = (Refusal, Option<String>);
 
 /// Takes a connection through the handshake. `None` when it was turned away or left.
-pub async fn attach(
-    hub: &Rc<Hub>,
-    first: First,
-    key: &str,
-    remote: SocketAddr,
-    own: SocketAddr,
-) -> Option<Rc<Conn>> {
+pub async fn attach(hub: &Rc<Hub>, guest: &Guest, head: &Head) -> Option<Rc<Conn>> {
     let settings = hub.settings();
-    let peer = Peer::new(remote, own, &first.head, |ip| settings.config.trusts(ip));
+    let key = head.websocket_key.as_deref()?;
+    let wire = &guest.wire;
+    let socket = wire.socket().get_ref();
+    let (remote, own) = (socket.peer_addr().ok()?, socket.local_addr().ok()?);
+    let peer = Peer::new(remote, own, head, |ip| settings.config.trusts(ip));
     let mut nonce = [0; 24];
     if let Err(e) = getrandom::fill(&mut nonce) {
         log::error!("no randomness for a nonce: {e}");
         return None;
     }
     let nonce = base64url_encode(&nonce);
-    let unread = first.bytes[first.head_len..].to_vec();
-    let wire = Wire::new(first.socket, unread, Vec::new(), MAX_CONNECT_FRAME);
-    wire.charge(hub.budget.clone());
     // The challenge rides on the answer to the upgrade: one packet, and the very first frame.
-    wire.queue(ws::accept(key, first.head.subprotocol.as_deref()).as_bytes());
+    wire.queue(ws::accept(key, head.subprotocol.as_deref()).as_bytes());
     wire.send_text(&format!(
         r#"{{"type":"event","event":"connect.challenge","payload":{{"nonce":"{nonce}","ts":{}}}}}"#,
         wall_ms()
     ));
-    match handshake(hub, &wire, &peer, &nonce, settings.handshake_timeout).await {
+    let challenged = Challenged { peer, nonce, said: None };
+    guest.move_on(Stage::Challenged(challenged.clone()), settings.handshake_timeout);
+    go_on(hub, guest, challenged).await
+}
+
+/// Goes on with a connection that was challenged.
+pub async fn go_on(hub: &Rc<Hub>, guest: &Guest, challenged: Challenged) -> Option<Rc<Conn>> {
+    guest.wire.charge(hub.budget.clone());
+    match handshake(hub, guest, &challenged).await {
         Ok(conn) => Some(conn),
         Err(None) => {
-            if wire.closing().is_some() {
-                super::session::linger(&wire).await;
+            if guest.wire.closing().is_some() {
+                super::session::linger(guest).await;
             }
             None
         }
         Err(Some((why, id))) => {
-            turn_away(&wire, &peer, &why, id.as_deref()).await;
+            turn_away(guest, &challenged.peer, &why, id.as_deref()).await;
             None
         }
     }
@@ -70,20 +73,24 @@ pub async fn attach(
 
 async fn handshake(
     hub: &Rc<Hub>,
-    wire: &Rc<Wire>,
-    peer: &Peer,
-    nonce: &str,
-    limit: Duration,
+    guest: &Guest,
+    challenged: &Challenged,
 ) -> Result<Rc<Conn>, Option<Refused>> {
-    let mut socket = ws::open(wire, MAX_CONNECT_FRAME).await;
-    let read = async { first_frame(&mut socket, wire).await };
-    let late = async {
-        Timer::after(limit).await;
-        Err(Some((Refusal::Timeout(limit), None)))
+    let wire = &guest.wire;
+    let Challenged { peer, nonce, said } = challenged;
+    let text = match said {
+        Some(said) => said.clone(),
+        None => {
+            let mut socket = ws::open(wire, MAX_CONNECT_FRAME).await;
+            let read = async { first_frame(&mut socket, wire).await };
+            let late = async {
+                Timer::after(guest.left()).await;
+                Err(Some((Refusal::Timeout(hub.settings().handshake_timeout), None)))
+            };
+            future::or(read, late).await?
+        }
     };
-    let text = future::or(read, late).await?;
     let request = RequestFrame::parse(&text).map_err(|(why, id)| bad_frame(why, id))?;
-    drop(text);
     let refuse = |why| Some((why, Some(request.id.clone())));
     if request.method != "connect" {
         return Err(refuse(Refusal::NotConnect));
@@ -95,6 +102,11 @@ async fn handshake(
         return Err(None);
     }
     let connect = Connect::read(&request.params()).map_err(|f| refuse(Refusal::Params(f.0)))?;
+    // Judging it may have to wait for the disk; if another process image goes on from there, it judges
+    // again.
+    let said = Challenged { said: Some(text), ..challenged.clone() };
+    *guest.stage.borrow_mut() = Stage::Challenged(said);
+    hub.let_go().await;
     let conn = admit(hub, wire, peer, nonce, &connect, &request.id).await.map_err(refuse)?;
     Ok(conn)
 }
@@ -116,7 +128,10 @@ async fn first_frame(socket: &mut WebSocket, wire: &Wire) -> Result<String, Opti
             }
             None => return Err(None),
             // So that a flood of pings holds up neither the others nor its own time limit.
-            Some(Ok(_)) => future::yield_now().await,
+            Some(Ok(control)) => {
+                ws::answer(socket, control).await;
+                future::yield_now().await;
+            }
             Some(Err(e)) => {
                 return match (wire.excess(), e) {
                     (Some(Excess::Message(most)), _) => Err(Some((Refusal::TooLarge(most), None))),
@@ -236,7 +251,8 @@ async fn admit(
 }
 
 /// Answers, closes, and stays until the peer has read it.
-async fn turn_away(wire: &Wire, peer: &Peer, why: &Refusal, id: Option<&str>) {
+async fn turn_away(guest: &Guest, peer: &Peer, why: &Refusal, id: Option<&str>) {
+    let wire = &guest.wire;
     let error = why.error();
     let (code, reason) = why.close();
     let mend = error.details().and_then(|d| d.hint.as_deref()).unwrap_or_default();
@@ -245,5 +261,5 @@ async fn turn_away(wire: &Wire, peer: &Peer, why: &Refusal, id: Option<&str>) {
         wire.send_text(&refusal(id, &error));
     }
     wire.close(code, &reason);
-    super::session::linger(wire).await;
+    super::session::linger(guest).await;
 }

@@ -3,7 +3,9 @@
 //! `handshake` lets a connection in or turns it away, `session` serves it, `pulse` keeps all of
 //! them alive, [`run()`] wires them to the listening sockets and the signals.
 
+mod arrive;
 mod grants;
+pub mod handover;
 mod handshake;
 mod hello;
 mod proof;

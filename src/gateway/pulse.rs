@@ -23,14 +23,15 @@ const REQUEST: Duration = Duration::from_secs(24 * 3600);
 /// Beats until the gateway ends.
 pub async fn beat(hub: Rc<Hub>) {
     let tick = Duration::from_millis(TICK_MS);
-    let mut last = Instant::now();
     loop {
-        Timer::after(tick).await;
-        if last.elapsed() > tick * 3 / 2 {
+        let due = hub.next_tick.get();
+        Timer::after(due.saturating_duration_since(Instant::now())).await;
+        let late = due.elapsed();
+        if late > tick / 2 {
             hub.late_pulses.set(hub.late_pulses.get() + 1);
-            log::warn!("a tick came {} ms late", (last.elapsed() - tick).as_millis());
+            log::warn!("a tick came {} ms late", late.as_millis());
         }
-        last = Instant::now();
+        hub.next_tick.set(Instant::now() + tick);
         hub.broadcast(Event::Tick, &Json(format!(r#"{{"ts":{}}}"#, wall_ms())));
         for conn in hub.conns() {
             match conn.pulse() {

@@ -1,18 +1,22 @@
 //! Start, serve, stop: the sockets, the signals, and what each new connection is.
 
-use super::{handshake, pulse, session, watch};
+use super::{
+    arrive,
+    handover::{self, Dialect, Inherited, Pass, Program},
+    pulse, session, watch,
+};
 use crate::{
     config::{Settings, StartError},
     live::{Boot, Clock, Conn, Hub, Journal, Saved, Why},
     net::{
-        http::{self, Page},
+        inherit,
         listen::{ListenError, listen},
     },
     protocol::{Event, Json},
     reactor::{self, Async, Timer},
     store::{OpenError, Store},
 };
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use smol::{LocalExecutor, future};
 use std::{
     cell::RefCell,
@@ -20,7 +24,7 @@ use std::{
     fmt,
     future::poll_fn,
     io::{self, Read},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     os::unix::net::UnixStream,
     rc::Rc,
     task::Poll,
@@ -31,8 +35,6 @@ use std::{
 const UNATTACHED: usize = 4096;
 /// Most of them from one address that is not this host's.
 const UNATTACHED_PER_ADDRESS: usize = 64;
-/// How long a plain HTTP connection may last.
-const HTTP: Duration = Duration::from_secs(60);
 /// How long requests under way may take to finish when the gateway stops.
 const FINISH: Duration = Duration::from_secs(2);
 /// How long the answers to those that did not may take.
@@ -79,7 +81,8 @@ impl std::error::Error for StartFailure {}
 /// A gateway whose sockets are open.
 pub struct Gateway {
     hub: Rc<Hub>,
-    listeners: Vec<Async<TcpListener>>,
+    listeners: Rc<Vec<Rc<Async<TcpListener>>>>,
+    inherited: Option<Inherited>,
 }
 
 impl Gateway {
@@ -89,22 +92,39 @@ impl Gateway {
     /// # Errors
     /// [`StartFailure`].
     pub fn start(
-        mut settings: Settings,
+        settings: Settings,
         clock: Clock,
         journal: &'static Journal,
         executor: Rc<LocalExecutor<'static>>,
     ) -> Result<Self, StartFailure> {
-        let listeners = listen(settings.where_to_listen(), settings.port).map_err(StartFailure::Listen)?;
-        settings.port = port(&listeners).unwrap_or(settings.port);
+        let boot = Boot::now(clock).map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
+        Self::open(settings, boot, journal, executor, None)
+    }
+
+    /// Goes on where another process image stopped, or starts.
+    fn open(
+        mut settings: Settings,
+        boot: Boot,
+        journal: &'static Journal,
+        executor: Rc<LocalExecutor<'static>>,
+        mut inherited: Option<Inherited>,
+    ) -> Result<Self, StartFailure> {
+        let (bind, port) = (settings.where_to_listen(), settings.port);
+        let listeners = match inherited.as_mut().map(|i| i.listeners(bind, port)) {
+            Some(Some(listeners)) => listeners,
+            _ => listen(bind, port).map_err(StartFailure::Listen)?,
+        };
+        let listeners: Vec<_> = listeners.into_iter().map(Rc::new).collect();
+        settings.port = self::port(&listeners).unwrap_or(settings.port);
+        let lock = inherited.as_mut().and_then(|i| i.lock.take());
         let (store, store_notices) =
-            Store::open(&settings.paths.barnacle_dir).map_err(StartFailure::Store)?;
+            Store::open_with(&settings.paths.barnacle_dir, lock).map_err(StartFailure::Store)?;
         // Without one, paired devices are served all the same; the notice says so.
         let _ = settings.make_first_token();
-        let boot = Boot::now(clock).map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
         let store_notices: Vec<String> = store_notices.iter().map(ToString::to_string).collect();
         let hub = Hub::new(boot, store, settings, store_notices, journal, executor);
         hub.notices().iter().for_each(|n| log::warn!("{n}"));
-        Ok(Self { hub, listeners })
+        Ok(Self { hub, listeners: Rc::new(listeners), inherited })
     }
 
     /// What its connections share.
@@ -141,8 +161,14 @@ impl Gateway {
     /// Accepts connections, until the executor ends.
     pub fn accept(self) -> Rc<Hub> {
         let unattached = Rc::new(Unattached::default());
-        for listener in self.listeners {
-            self.hub.spawn(accept(self.hub.clone(), listener, unattached.clone()));
+        if let Some(inherited) = self.inherited {
+            inherited.go_on(&self.hub, |socket| {
+                let remote = socket.peer_addr().ok();
+                Box::new(remote.and_then(|remote| unattached.place(remote.ip())))
+            });
+        }
+        for listener in &*self.listeners {
+            self.hub.spawn(accept(self.hub.clone(), listener.clone(), unattached.clone()));
         }
         self.hub.spawn(pulse::beat(self.hub.clone()));
         self.hub.spawn(watch::follow(self.hub.clone()));
@@ -155,23 +181,55 @@ impl Gateway {
     }
 }
 
-fn port(listeners: &[Async<TcpListener>]) -> Option<u16> {
+fn port(listeners: &[Rc<Async<TcpListener>>]) -> Option<u16> {
     listeners.first().and_then(|l| l.get_ref().local_addr().ok()).map(|a| a.port())
 }
 
-/// Runs a gateway until it is told to stop.
+/// Runs a gateway until it is told to stop, or goes on with the one that this process was.
 ///
 /// # Errors
 /// [`StartFailure`] when it does not come up.
-pub fn run(settings: Settings, clock: Clock, journal: &'static Journal) -> Result<(), StartFailure> {
+pub fn run(
+    settings: Settings,
+    clock: Clock,
+    journal: &'static Journal,
+    dialect: &'static Dialect,
+) -> Result<(), StartFailure> {
+    let program = Program::of_process();
+    let inherited = handover::take(dialect);
     raise_descriptor_limit();
     let executor = Rc::new(LocalExecutor::new());
-    let gateway = Gateway::start(settings, clock, journal, executor.clone())?;
+    let boot = match &inherited {
+        Some(inherited) => {
+            journal.restore(&inherited.state.memory.journal);
+            inherited.state.memory.boot()
+        }
+        None => Boot::now(clock),
+    };
+    let boot = boot.map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
+    let went_on = inherited.is_some();
+    let gateway = Gateway::open(settings, boot, journal, executor.clone(), inherited)?;
     // Before anyone can know that it runs, and tell it to stop.
     let signals =
         Signals::new().map_err(|e| StartFailure::System(format!("cannot listen for signals: {e}")))?;
-    gateway.announce();
+    let signals = Rc::new(signals);
+    signals.hold(false);
+    if !went_on {
+        gateway.announce();
+    }
+    let listeners = gateway.listeners.clone();
     let hub = gateway.accept();
+    match program {
+        Ok(program) => hub.restarts.set(Rc::new(Pass {
+            hub: hub.clone(),
+            listeners,
+            program,
+            dialect,
+            signals: signals.clone(),
+            proven: Rc::default(),
+        })),
+        Err(e) => log::warn!("this gateway cannot restart itself: {e}"),
+    }
     // A task of its own, so that it is looked at only when a signal came.
     let serve = executor.spawn(async move {
         loop {
@@ -180,6 +238,8 @@ pub fn run(settings: Settings, clock: Clock, journal: &'static Journal) -> Resul
                     log::info!("SIGHUP: reading the configuration");
                     hub.reload(Why::Asked).await.close();
                 }
+                SIGUSR1 => restart(&hub, "SIGUSR1"),
+                SIGUSR2 => restart(&hub, "SIGUSR2"),
                 SIGINT => break log::info!("SIGINT: stopping"),
                 _ => break log::info!("SIGTERM: stopping"),
             }
@@ -190,17 +250,26 @@ pub fn run(settings: Settings, clock: Clock, journal: &'static Journal) -> Resul
         .map_err(|e| StartFailure::System(format!("cannot wait for connections: {e}")))
 }
 
+/// Restarts; while the program on disk is asked, signals are heard.
+fn restart(hub: &Rc<Hub>, why: &'static str) {
+    let restarts = hub.restarts.clone();
+    hub.spawn(async move { restarts.run(why).await });
+}
+
 /// The signals that are listened for, each with the socket its handler writes to.
-struct Signals([(i32, Async<UnixStream>); 3]);
+pub struct Signals([(i32, Async<UnixStream>); 5]);
 
 impl Signals {
+    const ALL: [i32; 5] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2];
+
     fn new() -> io::Result<Self> {
         let listen = |signal| {
             let (heard, handler) = UnixStream::pair()?;
             signal_hook::low_level::pipe::register(signal, handler)?;
             Ok::<_, io::Error>((signal, Async::new(heard)?))
         };
-        Ok(Self([listen(SIGTERM)?, listen(SIGINT)?, listen(SIGHUP)?]))
+        let [a, b, c, d, e] = Self::ALL.map(listen);
+        Ok(Self([a?, b?, c?, d?, e?]))
     }
 
     async fn next(&self) -> i32 {
@@ -210,6 +279,20 @@ impl Signals {
             self.0.iter().find(|(_, heard)| came(heard)).map_or(Poll::Pending, |(s, _)| Poll::Ready(*s))
         })
         .await
+    }
+
+    /// Holds them back until this process, or the next image of it, lets them come.
+    pub fn hold(&self, hold: bool) {
+        inherit::hold_signals(&Self::ALL, hold);
+    }
+
+    /// Whether one that ends the gateway came and was not yet acted upon. It still will be.
+    pub fn heard_end(&self) -> bool {
+        let peek = |heard: &Async<UnixStream>| {
+            let mut byte = [0];
+            rustix::net::recv(heard.get_ref(), &mut byte, rustix::net::RecvFlags::PEEK).is_ok()
+        };
+        self.0.iter().any(|(signal, heard)| matches!(*signal, SIGTERM | SIGINT) && peek(heard))
     }
 }
 
@@ -290,7 +373,7 @@ impl Drop for Place {
     }
 }
 
-async fn accept(hub: Rc<Hub>, listener: Async<TcpListener>, unattached: Rc<Unattached>) {
+async fn accept(hub: Rc<Hub>, listener: Rc<Async<TcpListener>>, unattached: Rc<Unattached>) {
     loop {
         while unattached.full() {
             // Whoever comes now waits in the kernel's backlog.
@@ -299,7 +382,7 @@ async fn accept(hub: Rc<Hub>, listener: Async<TcpListener>, unattached: Rc<Unatt
         match listener.accept().await {
             Ok((socket, remote)) => {
                 if let Some(place) = unattached.place(remote.ip()) {
-                    hub.spawn(take_in(hub.clone(), socket, remote, place));
+                    arrive::take_in(&hub, socket, place);
                 } else {
                     log::warn!("{}: too many connections that have not attached; closed one", remote.ip());
                 }
@@ -309,48 +392,5 @@ async fn accept(hub: Rc<Hub>, listener: Async<TcpListener>, unattached: Rc<Unatt
                 Timer::after(Duration::from_millis(50)).await;
             }
         }
-    }
-}
-
-async fn take_in(hub: Rc<Hub>, socket: Async<TcpStream>, remote: SocketAddr, place: Place) {
-    let _ = socket.get_ref().set_nodelay(true);
-    let Ok(own) = socket.get_ref().local_addr() else { return };
-    let limit = hub.settings().handshake_timeout;
-    let late = async {
-        Timer::after(limit).await;
-        None
-    };
-    let Some(first) = future::or(http::first(socket), late).await else { return };
-    match first.head.websocket_key.clone() {
-        Some(key) => {
-            if let Some(conn) = handshake::attach(&hub, first, &key, remote, own).await {
-                // A task of its own: this one's memory was sized for the handshake.
-                hub.spawn(session::serve(hub.clone(), conn));
-            }
-        }
-        None => {
-            let late = async {
-                Timer::after(HTTP).await;
-            };
-            let strict = || hub.settings().config.strict_transport_security.clone();
-            future::or(http::serve(first, |path| page(&hub, path), strict), late).await;
-        }
-    }
-    drop(place);
-}
-
-/// What plain HTTP is told. Cheap: it is polled.
-fn page(hub: &Hub, path: &str) -> Page {
-    let json = |status, body: &str| Page { status, kind: "application/json", body: body.into() };
-    match path {
-        "/health" | "/healthz" => json(200, r#"{"ok":true,"status":"live"}"#),
-        "/readyz" if hub.is_leaving() => json(503, r#"{"ready":false,"reason":"gateway stopping"}"#),
-        "/readyz" => json(200, r#"{"ready":true}"#),
-        "/" => Page {
-            status: 200,
-            kind: "text/plain; charset=utf-8",
-            body: "This is a Barnacle gateway. Attach over WebSocket: openclaw gateway status\n".into(),
-        },
-        _ => Page { status: 404, kind: "text/plain; charset=utf-8", body: "no such page\n".into() },
     }
 }

@@ -5,9 +5,9 @@
 //! task of its own, so the connection is read on meanwhile.
 
 use crate::{
-    live::{Conn, Hub, Saved},
+    live::{Conn, Guest, Hub, Saved, SavedInvocation, Stage, instant_of},
     methods::{self, Reply},
-    net::{Wire, scan::Excess, seam::Close, ws},
+    net::{scan::Excess, seam::Close, ws},
     protocol::{ErrorShape, MAX_PAYLOAD, RequestFrame, refusal, response},
     reactor::{Async, Timer},
 };
@@ -35,9 +35,9 @@ enum Turn {
     Gone,
 }
 
-/// Serves `conn`, which has joined the hub, until it ends.
-pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
-    if crate::live::is_listed(&conn) {
+/// Serves `conn`, which has joined the hub, until it ends; `new` if it joined just now.
+pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>, new: bool) {
+    if new && crate::live::is_listed(&conn) {
         hub.presence_changed();
     }
     let mut socket = ws::open(&conn.wire, MAX_PAYLOAD).await;
@@ -49,6 +49,9 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
             }
             if conn.wire.closing().is_some() {
                 return Poll::Ready(Turn::Close);
+            }
+            if hub.holding() {
+                return Poll::Pending;
             }
             Pin::new(&mut socket).poll_next(cx).map(Turn::Message)
         });
@@ -66,7 +69,7 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
                         conn.wire.close(frame.map_or(1000, |f| f.code.into()), "");
                         break;
                     }
-                    _ => {}
+                    control => ws::answer(&mut socket, control).await,
                 }
                 // One that never stops sending is no reason for the others to wait.
                 future::yield_now().await;
@@ -91,7 +94,8 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
         None => log::info!("left {}", conn.session().name()),
     }
     if end.is_some() {
-        linger(&conn.wire).await;
+        let seat = hub.guests.leaving(&conn.wire, LAST_WORDS);
+        linger(&seat.guest).await;
     }
 }
 
@@ -99,16 +103,38 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>) {
 pub fn resume(hub: &Rc<Hub>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
     let conn = Conn::resume(saved, socket);
     hub.join(&conn);
-    hub.spawn(serve(hub.clone(), conn.clone()));
+    hub.spawn(serve(hub.clone(), conn.clone(), false));
     conn
+}
+
+/// Goes on waiting for a node, for a caller that does.
+pub fn resume_invocation(hub: &Rc<Hub>, saved: SavedInvocation) {
+    let SavedInvocation { asked, until_ns } = saved;
+    let Some(caller) = hub.conn(asked.caller) else { return };
+    let Some(mut under_way) = caller.begin() else { return };
+    under_way.waits(&asked.request);
+    let (hub, id, node) = (hub.clone(), asked.request.clone(), asked.node);
+    let invocation = hub.invocations.begin(asked, instant_of(until_ns));
+    if hub.conn(node).is_none() {
+        hub.invocations.gone(node);
+    }
+    hub.clone().spawn(async move {
+        let reply = methods::resume(invocation).await;
+        answer(&hub, &caller, &id, reply);
+        drop(under_way);
+    });
 }
 
 /// Sends what is left to say, then waits for the other side to close: a socket dropped with unread
 /// input would be reset, and the last words lost with it.
-pub async fn linger(wire: &Wire) {
+pub async fn linger(guest: &Guest) {
+    let wire = &guest.wire;
+    if !matches!(*guest.stage.borrow(), Stage::Leaving) {
+        guest.move_on(Stage::Leaving, LAST_WORDS);
+    }
     let said = poll_fn(|cx| wire.poll_drain(cx).map(|r| r.is_ok()));
     let late = async {
-        Timer::after(LAST_WORDS).await;
+        Timer::after(guest.left()).await;
         false
     };
     if future::or(said, late).await {
@@ -128,7 +154,7 @@ fn dispatch(hub: &Rc<Hub>, conn: &Rc<Conn>, text: &str) {
         Err((why, None)) => return conn.wire.close(1008, &why.to_string()),
     };
     let id = request.id.clone();
-    let Some(under_way) = conn.begin() else {
+    let Some(mut under_way) = conn.begin() else {
         let error = ErrorShape::later("too many requests of this connection under way", BUSY_MS);
         return conn.send(&refusal(&id, &error));
     };
@@ -138,6 +164,7 @@ fn dispatch(hub: &Rc<Hub>, conn: &Rc<Conn>, text: &str) {
     if let Poll::Ready(reply) = call.as_mut().poll(&mut cx) {
         return answer(hub, conn, &id, reply);
     }
+    under_way.waits(&id);
     let (task_hub, task_conn) = (hub.clone(), conn.clone());
     hub.spawn(async move {
         let reply = call.await;

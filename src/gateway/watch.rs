@@ -18,10 +18,19 @@ pub async fn follow(hub: Rc<Hub>) {
     hub.reload(Why::File).await.close();
     loop {
         while watch.follow(&hub.reloads.files()).await {
-            hub.reload(Why::File).await.close();
+            reload(&hub).await;
         }
         watch.changed().await;
         watch.settled(hub.settings().config.reload.debounce, RESTLESS).await;
-        hub.reload(Why::File).await.close();
+        reload(&hub).await;
+    }
+}
+
+/// Applies what changed; with `gateway.reload.mode: "restart"` a restart follows, as asked for.
+async fn reload(hub: &Rc<Hub>) {
+    let outcome = hub.reload(Why::File).await;
+    outcome.close();
+    if outcome.restart {
+        hub.restarts.run("gateway.reload.mode is \"restart\"").await;
     }
 }

@@ -37,6 +37,7 @@ pub struct Conn {
     seq: Cell<u64>,
     quiet: Cell<u8>,
     in_flight: Cell<u32>,
+    waiting: RefCell<Vec<String>>,
 }
 
 impl Conn {
@@ -58,24 +59,27 @@ impl Conn {
             seq: Cell::new(seq),
             quiet: Cell::new(quiet),
             in_flight: Cell::new(0),
+            waiting: RefCell::default(),
         })
     }
 
-    /// Writes the connection down. It is not to be used afterwards.
+    /// Writes the connection down, as it is now.
     pub fn save(&self) -> Saved {
-        let (input, output) = self.wire.take();
+        let (input, output) = self.wire.copy();
         Saved {
             session: self.session.borrow().clone(),
             seq: self.seq.get(),
             quiet: self.quiet.get(),
             input,
             output,
+            close: self.wire.closing(),
         }
     }
 
     /// Goes on with a connection that was written down, over its socket.
     pub fn resume(saved: Saved, socket: Async<TcpStream>) -> Rc<Self> {
         let wire = Wire::new(socket, saved.input, saved.output, MAX_PAYLOAD);
+        wire.set_closing(saved.close);
         Self::with(wire, saved.session, saved.seq, saved.quiet)
     }
 
@@ -156,8 +160,13 @@ impl Conn {
         let n = self.in_flight.get();
         (n < Self::IN_FLIGHT).then(|| {
             self.in_flight.set(n + 1);
-            InFlight(self.clone())
+            InFlight { conn: self.clone(), id: None }
         })
+    }
+
+    /// The ids of the requests that wait for something.
+    pub fn waiting(&self) -> Vec<String> {
+        self.waiting.borrow().clone()
     }
 
     /// Requests under way.
@@ -167,10 +176,28 @@ impl Conn {
 }
 
 /// A request under way; it ends when this is dropped.
-pub struct InFlight(Rc<Conn>);
+pub struct InFlight {
+    conn: Rc<Conn>,
+    id: Option<String>,
+}
+
+impl InFlight {
+    /// It has to wait.
+    pub fn waits(&mut self, id: &str) {
+        self.id = Some(id.into());
+        self.conn.waiting.borrow_mut().push(id.into());
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.conn.in_flight.set(self.conn.in_flight.get() - 1);
+        if let Some(id) = &self.id {
+            let mut waiting = self.conn.waiting.borrow_mut();
+            waiting.iter().position(|w| w == id).map(|at| waiting.swap_remove(at));
+            if waiting.is_empty() {
+                *waiting = Vec::new();
+            }
+        }
     }
 }

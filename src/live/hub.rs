@@ -1,6 +1,6 @@
 //! The hub: what every connection's task and every method shares. One thread, so plain cells.
 
-use super::{Clock, Conn, ConnId, Invocations, Journal, Reloads, conn, presence};
+use super::{Clock, Conn, ConnId, Guests, Invocations, Journal, Reloads, Restarts, conn, presence};
 use crate::{
     auth::{Limiter, identity::Identity},
     config::Settings,
@@ -8,7 +8,7 @@ use crate::{
         Budget,
         listen::{Bind, Doors, ListenError},
     },
-    protocol::{DeviceId, ErrorShape, Event, Json, RequestId, Role, hex},
+    protocol::{DeviceId, ErrorShape, Event, Json, RequestId, Role, TICK_MS, hex},
     reactor::Timer,
     store::{Book, ChangeError, Display, Store},
 };
@@ -17,8 +17,9 @@ use smol::LocalExecutor;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
-    future::Future,
+    future::{Future, poll_fn},
     rc::Rc,
+    task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -65,6 +66,12 @@ pub struct Hub {
     pub budget: Rc<Budget>,
     /// What reloading the configuration knows.
     pub reloads: Reloads,
+    /// Who is connected without being attached.
+    pub guests: Rc<Guests>,
+    /// The restarts that were handed over.
+    pub restarts: Rc<Restarts>,
+    /// When the next tick is due.
+    pub next_tick: Cell<Instant>,
     /// What the store has to tell.
     store_notices: Vec<String>,
     /// Pulses that came late: something held the thread.
@@ -72,21 +79,23 @@ pub struct Hub {
     executor: Rc<LocalExecutor<'static>>,
     settings: RefCell<Rc<Settings>>,
     doors: RefCell<Option<Rc<dyn Doors>>>,
-    conns: RefCell<BTreeMap<ConnId, Rc<Conn>>>,
-    next: Cell<u64>,
-    presence_version: Cell<u64>,
-    presence_due: Cell<bool>,
+    pub(super) conns: RefCell<BTreeMap<ConnId, Rc<Conn>>>,
+    pub(super) next: Cell<u64>,
+    pub(super) presence_version: Cell<u64>,
+    pub(super) presence_due: Cell<bool>,
     presence: RefCell<(u64, Json)>,
-    contacts: RefCell<HashMap<RequestId, Instant>>,
-    seen: RefCell<HashMap<DeviceId, Seen>>,
-    strangers: Cell<(u32, Option<Instant>)>,
+    pub(super) contacts: RefCell<HashMap<RequestId, Instant>>,
+    pub(super) seen: RefCell<HashMap<DeviceId, Seen>>,
+    pub(super) strangers: Cell<(u32, Option<Instant>)>,
     leaving: Cell<bool>,
+    holding: Cell<bool>,
+    held: RefCell<Vec<Waker>>,
 }
 
 #[derive(Default)]
-struct Seen {
-    ms: u64,
-    display: Option<Display>,
+pub(super) struct Seen {
+    pub ms: u64,
+    pub display: Option<Display>,
 }
 
 #[derive(SerJson)]
@@ -122,6 +131,9 @@ impl Hub {
             invocations: Invocations::default(),
             budget: Budget::new(Self::BUDGET),
             reloads: Reloads::following(&settings),
+            guests: Rc::default(),
+            restarts: Rc::default(),
+            next_tick: Cell::new(Instant::now() + Duration::from_millis(TICK_MS)),
             store_notices,
             late_pulses: Cell::new(0),
             executor,
@@ -136,6 +148,8 @@ impl Hub {
             seen: RefCell::default(),
             strangers: Cell::new((0, None)),
             leaving: Cell::new(false),
+            holding: Cell::new(false),
+            held: RefCell::default(),
         })
     }
 
@@ -361,9 +375,14 @@ impl Hub {
     /// Who is here changed: tells it soon, once for all that changes meanwhile.
     pub fn presence_changed(self: &Rc<Self>) {
         self.presence_version.set(self.presence_version.get() + 1);
-        if self.presence_due.replace(true) {
-            return;
+        if !self.presence_due.get() {
+            self.tell_presence();
         }
+    }
+
+    /// Tells soon who is here.
+    pub(super) fn tell_presence(self: &Rc<Self>) {
+        self.presence_due.set(true);
         let hub = self.clone();
         self.spawn(async move {
             Timer::after(Duration::from_millis(100)).await;
@@ -407,6 +426,38 @@ impl Hub {
     /// From now on nobody is let in.
     pub fn begin_leaving(&self) {
         self.leaving.set(true);
+    }
+
+    /// Whether nothing is under way that another process image could not go on with.
+    pub fn at_rest(&self) -> bool {
+        let under_way: usize = self.conns.borrow().values().map(|c| c.in_flight() as usize).sum();
+        under_way == self.invocations.waiting() && self.store.is_settled()
+    }
+
+    /// From now on nothing new is begun; or goes on.
+    pub fn hold(&self, hold: bool) {
+        self.holding.set(hold);
+        if !hold {
+            self.conns.borrow().values().for_each(|c| c.wire.wake());
+            self.held.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Whether nothing new is to be begun.
+    pub fn holding(&self) -> bool {
+        self.holding.get()
+    }
+
+    /// Waits as long as nothing new is to be begun.
+    pub async fn let_go(&self) {
+        poll_fn(|cx| {
+            if !self.holding() {
+                return Poll::Ready(());
+            }
+            self.held.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Whether the gateway is about to go.

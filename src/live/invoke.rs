@@ -1,13 +1,15 @@
 //! Invocations under way: a `node.invoke` waits here for its `node.invoke.result`.
 
-use super::ConnId;
-use crate::protocol::Json;
+use super::{ConnId, ns_of};
+use crate::protocol::{DeviceId, Json};
+use nanoserde::{DeBin, SerBin};
 use std::{
     cell::RefCell,
     collections::HashMap,
     future::{Future, poll_fn},
     rc::Rc,
     task::{Poll, Waker},
+    time::Instant,
 };
 
 /// What a node answered.
@@ -28,9 +30,37 @@ pub enum InvokeResult {
     Stopping,
 }
 
+/// What was asked: all that answering the caller takes, so that another process can do it.
+#[derive(Clone, Debug, SerBin, DeBin)]
+pub struct Asked {
+    /// The id of the invocation.
+    pub id: String,
+    /// The connection that was asked.
+    pub node: ConnId,
+    /// The connection that asks.
+    pub caller: ConnId,
+    /// The id of its request.
+    pub request: String,
+    /// The node's device.
+    pub device: DeviceId,
+    /// What it is to do.
+    pub command: String,
+    /// How long the node may take in all, milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// An invocation as plain data.
+#[derive(Clone, Debug, SerBin, DeBin)]
+pub struct SavedInvocation {
+    /// What was asked.
+    pub asked: Asked,
+    /// Until when the node may take, nanoseconds of the monotonic clock.
+    pub until_ns: u64,
+}
+
 struct Slot {
-    node: ConnId,
-    caller: ConnId,
+    asked: Asked,
+    until: Instant,
     result: Option<InvokeResult>,
     waker: Option<Waker>,
 }
@@ -41,22 +71,37 @@ pub struct Invocations(Rc<RefCell<HashMap<String, Slot>>>);
 
 /// One of them; forgotten when dropped.
 pub struct Invocation {
-    id: String,
+    /// What was asked.
+    pub asked: Asked,
+    /// Until when the node may take.
+    pub until: Instant,
     all: Invocations,
 }
 
 impl Invocations {
-    /// Begins one: `caller` asks `node` under `id`.
-    pub fn begin(&self, id: String, node: ConnId, caller: ConnId) -> Invocation {
-        let slot = Slot { node, caller, result: None, waker: None };
-        self.0.borrow_mut().insert(id.clone(), slot);
-        Invocation { id, all: self.clone() }
+    /// Begins one, or goes on with one.
+    pub fn begin(&self, asked: Asked, until: Instant) -> Invocation {
+        let slot = Slot { asked: asked.clone(), until, result: None, waker: None };
+        self.0.borrow_mut().insert(asked.id.clone(), slot);
+        Invocation { asked, until, all: self.clone() }
+    }
+
+    /// Those that wait, written down.
+    pub fn save(&self) -> Vec<SavedInvocation> {
+        let all = self.0.borrow();
+        let waiting = all.values().filter(|s| s.result.is_none());
+        waiting.map(|s| SavedInvocation { asked: s.asked.clone(), until_ns: ns_of(s.until) }).collect()
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.0.borrow().values().filter(|s| s.result.is_none()).count()
     }
 
     /// `node` answers `id`. Whether somebody waits for it.
     pub fn answer(&self, id: &str, node: ConnId, result: InvokeResult) -> bool {
         let mut all = self.0.borrow_mut();
-        let Some(slot) = all.get_mut(id).filter(|s| s.node == node && s.result.is_none()) else {
+        let Some(slot) = all.get_mut(id).filter(|s| s.asked.node == node && s.result.is_none()) else {
             return false;
         };
         slot.result = Some(result);
@@ -68,7 +113,7 @@ impl Invocations {
 
     /// A connection is gone: whoever waits for it is told, and it waits for nobody any more.
     pub fn gone(&self, conn: ConnId) {
-        self.end(|slot| slot.node == conn || slot.caller == conn, &InvokeResult::Gone);
+        self.end(|slot| slot.asked.node == conn || slot.asked.caller == conn, &InvokeResult::Gone);
     }
 
     /// The gateway stops: whoever still waits is told.
@@ -91,7 +136,7 @@ impl Invocation {
     pub fn result(&self) -> impl Future<Output = InvokeResult> + '_ {
         poll_fn(|cx| {
             let mut all = self.all.0.borrow_mut();
-            let Some(slot) = all.get_mut(&self.id) else { return Poll::Ready(InvokeResult::Gone) };
+            let Some(slot) = all.get_mut(&self.asked.id) else { return Poll::Ready(InvokeResult::Gone) };
             match slot.result.take() {
                 Some(result) => Poll::Ready(result),
                 None => {
@@ -105,6 +150,6 @@ impl Invocation {
 
 impl Drop for Invocation {
     fn drop(&mut self) {
-        self.all.0.borrow_mut().remove(&self.id);
+        self.all.0.borrow_mut().remove(&self.asked.id);
     }
 }

@@ -6,6 +6,7 @@
 use super::clock::{timestamp, wall_ms};
 use crate::config::logging::Levels;
 use log::{Level, Log, Metadata, Record};
+use nanoserde::{DeBin, SerBin};
 use std::{collections::VecDeque, io::Write, sync::Mutex};
 
 /// A logger that keeps its last lines.
@@ -37,6 +38,15 @@ pub struct Tail {
     pub truncated: bool,
 }
 
+/// The journal as plain data.
+#[derive(Clone, Default, Debug, PartialEq, SerBin, DeBin)]
+pub struct Kept {
+    lines: Vec<String>,
+    end: u64,
+    last: String,
+    repeated: u32,
+}
+
 impl Journal {
     /// Most bytes kept.
     const BYTES: usize = 64 << 10;
@@ -57,6 +67,25 @@ impl Journal {
         if let Ok(mut ring) = self.ring.lock() {
             ring.levels = levels;
         }
+    }
+
+    /// Writes it down.
+    pub fn save(&self) -> Kept {
+        let Ok(ring) = self.ring.lock() else { return Kept::default() };
+        let lines = ring.lines.iter().cloned().collect();
+        Kept { lines, end: ring.end, last: ring.last.clone(), repeated: ring.repeated }
+    }
+
+    /// Goes on with what another process image wrote: its lines first, then this one's, and cursors count
+    /// on.
+    pub fn restore(&self, kept: &Kept) {
+        let Ok(mut ring) = self.ring.lock() else { return };
+        let own = std::mem::take(&mut ring.lines);
+        ring.lines = kept.lines.iter().cloned().collect();
+        ring.bytes = ring.lines.iter().map(|l| l.len() + 1).sum();
+        (ring.end, ring.last, ring.repeated) =
+            (kept.end.max(ring.bytes as u64), kept.last.clone(), kept.repeated);
+        own.into_iter().for_each(|line| ring.keep(line));
     }
 
     /// Lines from `cursor` on (or the last ones), at most `limit` of them and `max_bytes`.
@@ -114,6 +143,10 @@ impl Ring {
             return;
         }
         line.pop();
+        self.keep(line);
+    }
+
+    fn keep(&mut self, line: String) {
         self.bytes += line.len() + 1;
         self.end += line.len() as u64 + 1;
         self.lines.push_back(line);

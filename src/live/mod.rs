@@ -6,18 +6,24 @@
 
 mod clock;
 mod conn;
+mod guest;
 mod hub;
 mod invoke;
 mod journal;
+mod memory;
 mod presence;
 mod reload;
+mod restart;
 mod session;
 
 pub use clock::{Clock, instant_of, monotonic_ns, ns_of, timestamp, wall_ms};
 pub use conn::{Conn, ConnId};
+pub use guest::{Challenged, Guest, Guests, SavedGuest, Seat, Stage};
 pub use hub::{Boot, Hub};
-pub use invoke::{Invocation, Invocations, InvokeResult};
+pub use invoke::{Asked, Invocation, Invocations, InvokeResult, SavedInvocation};
 pub use journal::{Journal, Tail};
+pub use memory::Memory;
 pub use presence::listed as is_listed;
 pub use reload::{Foreseen, Outcome, Reloads, Why, still_admitted};
+pub use restart::{Proof, Proven, Restart, Restarts, Told};
 pub use session::{Saved, Session};

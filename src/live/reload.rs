@@ -113,6 +113,11 @@ impl Reloads {
         self.broken.borrow().clone()
     }
 
+    /// It was applied so often before this process image.
+    pub(super) fn set_count(&self, count: u64) {
+        self.count.set(count);
+    }
+
     /// How often the configuration was applied since the start.
     pub fn count(&self) -> u64 {
         self.count.get()

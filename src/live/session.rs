@@ -5,6 +5,7 @@
 
 use crate::{
     auth::Basis,
+    net::seam::Close,
     protocol::{DeviceId, Role, Scopes},
     store::{Display, Surface},
 };
@@ -66,4 +67,6 @@ pub struct Saved {
     pub input: Vec<u8>,
     /// Bytes not yet sent.
     pub output: Vec<u8>,
+    /// The end that was asked for.
+    pub close: Option<Close>,
 }

@@ -6,13 +6,16 @@
 
 use super::{Answer, nodes};
 use crate::{
-    live::{Conn, Hub, InvokeResult},
+    live::{Asked, Conn, Hub, Invocation, InvokeResult},
     protocol::{Details, ErrorCode, ErrorShape, Event, Json, Params, RequestId},
     reactor::Timer,
 };
 use nanoserde::SerJson;
 use smol::future;
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 /// How long a node may take where the caller does not say.
 const DEFAULT_TIMEOUT_MS: u64 = 30_000;
@@ -22,7 +25,7 @@ const MAX_TIMEOUT_MS: u64 = 24 * 3_600_000;
 /// `NodeInvokeRequestEvent`.
 #[derive(SerJson)]
 #[allow(non_snake_case)]
-struct Asked {
+struct ToDo {
     id: String,
     nodeId: String,
     command: String,
@@ -43,7 +46,7 @@ struct Invoked {
 }
 
 /// `node.invoke`.
-pub async fn invoke(hub: &Rc<Hub>, caller: &Conn, params: &Params<'_>) -> Answer {
+pub async fn invoke(hub: &Rc<Hub>, caller: &Conn, request: &str, params: &Params<'_>) -> Answer {
     let device = nodes::find(hub, params.str("nodeId")?)?;
     let id = device.id();
     let command = params.str("command")?.to_owned();
@@ -71,7 +74,7 @@ pub async fn invoke(hub: &Rc<Hub>, caller: &Conn, params: &Params<'_>) -> Answer
         return Err(ErrorShape::invalid(format!("node command not allowed: {command}: {why}")));
     }
     let invoke_id = RequestId::random().map_err(|e| ErrorShape::later(e.to_string(), 1000))?;
-    let asked = Asked {
+    let todo = ToDo {
         id: invoke_id.to_string(),
         nodeId: id.to_string(),
         command: command.clone(),
@@ -79,14 +82,30 @@ pub async fn invoke(hub: &Rc<Hub>, caller: &Conn, params: &Params<'_>) -> Answer
         timeoutMs: timeout,
         idempotencyKey: key,
     };
-    let invocation = hub.invocations.begin(asked.id.clone(), conn.id(), caller.id());
-    hub.tell(&conn, Event::NodeInvokeRequest, &Json::of(&asked));
+    let asked = Asked {
+        id: todo.id.clone(),
+        node: conn.id(),
+        caller: caller.id(),
+        request: request.into(),
+        device: id,
+        command,
+        timeout_ms: timeout,
+    };
+    let invocation = hub.invocations.begin(asked, Instant::now() + Duration::from_millis(timeout));
+    hub.tell(&conn, Event::NodeInvokeRequest, &Json::of(&todo));
     drop(conn);
+    outcome(invocation).await
+}
+
+/// What an invocation comes to.
+pub async fn outcome(invocation: Invocation) -> Answer {
     let late = async {
-        Timer::after(Duration::from_millis(timeout)).await;
+        Timer::after(invocation.until.saturating_duration_since(Instant::now())).await;
         None
     };
     let result = future::or(async { Some(invocation.result().await) }, late).await;
+    let Asked { device, command, timeout_ms: timeout, .. } = invocation.asked.clone();
+    let id = device;
     match result {
         Some(InvokeResult::Done { payload, text }) => {
             Ok(Json::of(&Invoked { ok: true, nodeId: id.to_string(), command, payload, payloadJSON: text })

@@ -10,13 +10,14 @@ mod devices;
 mod invoke;
 mod logs;
 mod nodes;
+mod restart;
 mod setup;
 mod system;
 mod tokens;
 pub mod wire;
 
 use crate::{
-    live::{Conn, Hub},
+    live::{Conn, Hub, Invocation},
     protocol::{Access, ErrorShape, Json, RequestFrame, Role, Scope, access, openclaw_scope},
 };
 use std::{future::Future, pin::Pin, rc::Rc};
@@ -56,6 +57,11 @@ pub fn call(hub: Rc<Hub>, conn: Rc<Conn>, request: RequestFrame) -> Call {
     Box::pin(async move { run(&hub, &conn, &request).await })
 }
 
+/// Goes on waiting for a node, for the caller of an invocation that was written down.
+pub fn resume(invocation: Invocation) -> Call {
+    Box::pin(invoke::outcome(invocation))
+}
+
 async fn run(hub: &Rc<Hub>, conn: &Rc<Conn>, request: &RequestFrame) -> Answer {
     let params = request.params();
     match request.method.as_str() {
@@ -65,6 +71,8 @@ async fn run(hub: &Rc<Hub>, conn: &Rc<Conn>, request: &RequestFrame) -> Answer {
         // Agents, and with them their heartbeats, do not run in this version.
         "last-heartbeat" => Ok(Json::null().into()),
         "gateway.identity.get" => Ok(system::identity(hub).into()),
+        "gateway.restart.preflight" => Ok(restart::preflight().into()),
+        "gateway.restart.request" => restart::request(hub, &params).await,
         "config.get" => Ok(config::get(hub).await.into()),
         "config.plan" => config_plan::plan(hub, conn, &params).await,
         "config.set" => config::write::set(hub, conn, &params).await,
@@ -87,7 +95,7 @@ async fn run(hub: &Rc<Hub>, conn: &Rc<Conn>, request: &RequestFrame) -> Answer {
         "node.list" => Ok(nodes::list(hub).into()),
         "node.describe" => nodes::describe(hub, &params),
         "node.rename" => nodes::rename(hub, &params).await,
-        "node.invoke" => invoke::invoke(hub, conn, &params).await,
+        "node.invoke" => invoke::invoke(hub, conn, &request.id, &params).await,
         "node.invoke.result" => invoke::result(hub, conn, &params),
         "node.event" => invoke::event(hub, conn, &params),
         "node.pending.pull" | "node.pending.drain" => Ok(invoke::nothing_pending(conn).into()),

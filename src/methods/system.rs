@@ -131,6 +131,16 @@ struct StatusSessions {
     byAgent: Vec<String>,
 }
 
+/// A restart that was handed over.
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct LastRestart {
+    atMs: u64,
+    reason: String,
+    unservedMs: f64,
+    carried: u64,
+}
+
 /// Barnacle's own part of `status`.
 #[derive(SerJson)]
 #[allow(non_snake_case)]
@@ -152,6 +162,9 @@ struct Own {
     storeCommits: u64,
     readOnly: Option<String>,
     latePulses: u64,
+    restarts: u64,
+    lastRestart: Option<LastRestart>,
+    notRestarted: Option<String>,
     residentKb: Option<u64>,
     notices: Vec<String>,
 }
@@ -172,6 +185,7 @@ pub fn status(hub: &Rc<Hub>) -> Json {
     let settings = hub.settings();
     let agents = &settings.config.agents;
     let book = hub.book();
+    let restarts = hub.restarts.told();
     let path = |p: &std::path::Path| p.to_string_lossy().into_owned();
     Json::of(&Status {
         runtimeVersion: env!("CARGO_PKG_VERSION"),
@@ -220,6 +234,14 @@ pub fn status(hub: &Rc<Hub>) -> Json {
             storeCommits: hub.store.commits(),
             readOnly: hub.store.read_only(),
             latePulses: hub.late_pulses.get(),
+            restarts: restarts.count,
+            lastRestart: (restarts.count > 0).then(|| LastRestart {
+                atMs: restarts.last_ms,
+                reason: restarts.why.clone(),
+                unservedMs: restarts.took_us as f64 / 1000.0,
+                carried: restarts.carried,
+            }),
+            notRestarted: hub.restarts.stayed(),
             residentKb: resident_kb(),
             notices: hub.notices(),
         },

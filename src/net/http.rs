@@ -4,56 +4,42 @@
 //! An upgrade is told from its head alone, before `hyper` sees it, so that an attached connection never
 //! carries an HTTP server's state along.
 
-use super::peer::Head;
-use crate::reactor::Async;
+use super::{
+    peer::Head,
+    seam::{Plain, Wire},
+};
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Bytes, service::service_fn};
-use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
-use std::{
-    convert::Infallible,
-    io,
-    net::TcpStream,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{convert::Infallible, future::poll_fn, rc::Rc};
 
 /// Most bytes of a request's head.
 const MAX_HEAD: usize = 16 << 10;
 
-/// A connection of which the first head was read.
-pub struct First {
-    /// The socket.
-    pub socket: Async<TcpStream>,
-    /// The head's facts.
-    pub head: Head,
-    /// Everything read so far; the first `head_len` bytes are the head.
-    pub bytes: Vec<u8>,
-    /// How long the head is.
-    pub head_len: usize,
+/// Reads until the head of a request is there; returns its facts and its length. `None` when the peer
+/// leaves, sends no HTTP, or too much of it: then it has been told.
+pub async fn head(wire: &Wire) -> Option<(Head, usize)> {
+    loop {
+        if let Some(found) = wire.look(parse) {
+            if found.is_none() {
+                let answer = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+                wire.queue(answer.as_bytes());
+                let _ = poll_fn(|cx| wire.poll_drain(cx)).await;
+            }
+            return found;
+        }
+        poll_fn(|cx| wire.poll_more(cx)).await.ok().filter(|n| *n > 0)?;
+    }
 }
 
-/// Reads the head of the first request. `None` when the peer leaves, sends no HTTP, or too much of it.
-pub async fn first(mut socket: Async<TcpStream>) -> Option<First> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut chunk = [0; 2048];
-        let n = socket.read(&mut chunk).await.ok().filter(|n| *n > 0)?;
-        bytes.extend_from_slice(&chunk[..n]);
-        let mut headers = [httparse::EMPTY_HEADER; 64];
-        let mut request = httparse::Request::new(&mut headers);
-        match request.parse(&bytes) {
-            Ok(httparse::Status::Complete(head_len)) => {
-                let head = facts(&request);
-                return Some(First { socket, head, bytes, head_len });
-            }
-            Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => {}
-            _ => {
-                let answer = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-                let _ = smol::io::AsyncWriteExt::write_all(&mut socket, answer.as_bytes()).await;
-                return None;
-            }
-        }
+/// The head at the start of `bytes`; `None` while it is not whole, `Some(None)` if it never will be.
+fn parse(bytes: &[u8]) -> Option<Option<(Head, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => Some(Some((facts(&request), length))),
+        Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => None,
+        _ => Some(None),
     }
 }
 
@@ -110,11 +96,14 @@ pub struct Page {
     pub body: String,
 }
 
-/// Serves plain HTTP on a connection whose first head was read, until the client leaves. `strict` is the
-/// `Strict-Transport-Security` header of each answer.
-pub async fn serve(first: First, page: impl Fn(&str) -> Page, strict: impl Fn() -> Option<String>) {
-    let io = FuturesIo::new(Rewound { bytes: first.bytes, at: 0, socket: first.socket });
+/// Serves plain HTTP on a wire until the client leaves. What is unread on it begins with a head;
+/// `strict` is the `Strict-Transport-Security` header of each answer.
+pub async fn serve(wire: &Rc<Wire>, page: impl Fn(&str) -> Page, strict: impl Fn() -> Option<String>) {
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        // Answered is forgotten: what is then unread is what comes next.
+        if let Some(Some((_, length))) = wire.look(parse) {
+            wire.forget(length);
+        }
         let mut response = answer(&request, &page);
         if let Some(value) = strict().and_then(|text| text.try_into().ok()) {
             response.headers_mut().insert("strict-transport-security", value);
@@ -124,7 +113,7 @@ pub async fn serve(first: First, page: impl Fn(&str) -> Page, strict: impl Fn() 
     let served = hyper::server::conn::http1::Builder::new()
         .keep_alive(true)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(io, service)
+        .serve_connection(FuturesIo::new(Plain(wire.clone())), service)
         .await;
     if let Err(e) = served {
         log::debug!("http: {e}");
@@ -132,9 +121,10 @@ pub async fn serve(first: First, page: impl Fn(&str) -> Page, strict: impl Fn() 
 }
 
 fn answer(request: &Request<hyper::body::Incoming>, page: &impl Fn(&str) -> Page) -> Response<Full<Bytes>> {
-    let page = match *request.method() {
-        Method::GET | Method::HEAD => page(request.uri().path()),
-        _ => Page { status: 405, kind: "text/plain; charset=utf-8", body: "only GET here\n".into() },
+    let get = matches!(*request.method(), Method::GET | Method::HEAD);
+    let page = match get {
+        true => page(request.uri().path()),
+        false => Page { status: 405, kind: "text/plain; charset=utf-8", body: "only GET here\n".into() },
     };
     let mut response = Response::new(Full::new(Bytes::from(page.body)));
     *response.status_mut() = StatusCode::from_u16(page.status).unwrap_or(StatusCode::OK);
@@ -144,41 +134,11 @@ fn answer(request: &Request<hyper::body::Incoming>, page: &impl Fn(&str) -> Page
     {
         headers.insert(name, hyper::header::HeaderValue::from_static(value));
     }
+    if !get {
+        // Its body is nobody's to read.
+        headers.insert("connection", hyper::header::HeaderValue::from_static("close"));
+    }
     response
-}
-
-/// A socket that first gives back what was read of it.
-struct Rewound {
-    bytes: Vec<u8>,
-    at: usize,
-    socket: Async<TcpStream>,
-}
-
-impl AsyncRead for Rewound {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
-        let left = &self.bytes[self.at..];
-        if left.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, out);
-        }
-        let n = left.len().min(out.len());
-        out[..n].copy_from_slice(&left[..n]);
-        self.at += n;
-        Poll::Ready(Ok(n))
-    }
-}
-
-impl AsyncWrite for Rewound {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, b)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_close(cx)
-    }
 }
 
 #[cfg(test)]

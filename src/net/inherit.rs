@@ -30,6 +30,13 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Closes every inherited descriptor that was not taken over.
+pub fn close_rest() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<RawFd> = open.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect();
+    numbers.into_iter().for_each(|fd| drop(adopt(fd)));
+}
+
 /// Lets `fd` live through the next `exec`.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! "Local" is a loopback address or one of this host's own, and no forwarding header that says the
 //! request came through a proxy. With `gateway.trustedProxies` the address in the header counts.
 
+use nanoserde::{DeBin, SerBin};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// The facts of an HTTP request that tell who sent it.
@@ -23,9 +24,10 @@ pub struct Head {
 }
 
 /// The other end of a connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, SerBin, DeBin)]
 pub struct Peer {
     /// Whose address counts.
+    #[nserde(proxy = "Written")]
     pub ip: IpAddr,
     /// Whether that is this host, speaking for itself.
     pub local: bool,
@@ -37,6 +39,28 @@ pub struct Peer {
     pub host: Option<String>,
     /// Whether a proxy stands between.
     pub proxied: bool,
+}
+
+/// An address as plain data.
+#[derive(SerBin, DeBin)]
+pub struct Written(Vec<u8>);
+
+impl From<&IpAddr> for Written {
+    fn from(ip: &IpAddr) -> Self {
+        Self(match ip {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        })
+    }
+}
+
+impl From<&Written> for IpAddr {
+    /// What is no address is nobody's.
+    fn from(Written(bytes): &Written) -> Self {
+        let v4 = || <[u8; 4]>::try_from(&bytes[..]).ok().map(IpAddr::from);
+        let v6 = || <[u8; 16]>::try_from(&bytes[..]).ok().map(IpAddr::from);
+        v4().or_else(v6).unwrap_or(Ipv4Addr::UNSPECIFIED.into())
+    }
 }
 
 impl Peer {

@@ -14,6 +14,7 @@ use async_tungstenite::tungstenite::protocol::frame::{
     CloseFrame, Frame, FrameHeader, Utf8Bytes,
     coding::{CloseCode, Data, OpCode},
 };
+use nanoserde::{DeBin, SerBin};
 use smol::io::{AsyncRead, AsyncWrite};
 use std::{
     cell::{Cell, RefCell},
@@ -41,7 +42,7 @@ impl Budget {
 }
 
 /// The end of a connection, asked for by the gateway: close code and reason.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Close {
     /// RFC 6455 §7.4.
     pub code: u16,
@@ -112,13 +113,11 @@ impl Wire {
         &self.socket
     }
 
-    /// Takes out the unread and the unsent bytes, to be carried over to another [`Wire`].
-    pub fn take(&self) -> (Vec<u8>, Vec<u8>) {
-        let mut b = self.buffers.borrow_mut();
-        let written = b.written;
-        let Buffers { input, mut output, .. } = std::mem::take(&mut *b);
-        output.drain(..written);
-        (input, output)
+    /// The unread and the unsent bytes, as they are to be carried over to another [`Wire`]. A message that
+    /// is only half handed out (a control frame stood within it) is unread from its start.
+    pub fn copy(&self) -> (Vec<u8>, Vec<u8>) {
+        let b = self.buffers.borrow();
+        (b.input.clone(), b.output[b.written..].to_vec())
     }
 
     /// What stopped it from being read.
@@ -186,6 +185,12 @@ impl Wire {
         self.wake();
     }
 
+    /// Goes on with an end that was asked for before this wire was; its frame is among the unsent bytes,
+    /// or gone out.
+    pub fn set_closing(&self, close: Option<Close>) {
+        *self.close.borrow_mut() = close;
+    }
+
     /// The end that was asked for.
     pub fn closing(&self) -> Option<Close> {
         self.close.borrow().clone()
@@ -251,6 +256,46 @@ impl Wire {
         Poll::Pending
     }
 
+    /// What was read and not yet forgotten.
+    pub fn look<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
+        look(&self.buffers.borrow().input)
+    }
+
+    /// Forgets the first `n` of the bytes that were read.
+    pub fn forget(&self, n: usize) {
+        let mut b = self.buffers.borrow_mut();
+        let n = n.min(b.input.len());
+        b.input.drain(..n);
+        b.taken = b.taken.saturating_sub(n);
+        if b.input.is_empty() {
+            b.input = Vec::new();
+        }
+    }
+
+    /// Reads more, while what is unsent goes out; ready with how much came, 0 at the end.
+    ///
+    /// # Errors
+    /// When the peer is gone.
+    pub fn poll_more(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Err(e)) = self.poll_drain(cx) {
+            return Poll::Ready(Err(e));
+        }
+        let mut chunk = [0; 2048];
+        let n = ready!(self.socket.poll_with(cx, |mut socket| socket.read(&mut chunk)))?;
+        self.buffers.borrow_mut().input.extend_from_slice(&chunk[..n]);
+        Poll::Ready(Ok(n))
+    }
+
+    /// Hands out bytes of what was read, without forgetting them; [`Wire::forget`] does.
+    fn hand_out(&self, out: &mut [u8]) -> usize {
+        let mut b = self.buffers.borrow_mut();
+        let left = &b.input[b.taken..];
+        let n = left.len().min(out.len());
+        out[..n].copy_from_slice(&left[..n]);
+        b.taken += n;
+        n
+    }
+
     /// Hands out bytes of the first whole message, if it is there.
     fn release(&self, out: &mut [u8]) -> io::Result<Option<usize>> {
         let mut b = self.buffers.borrow_mut();
@@ -310,6 +355,16 @@ impl Drop for Wire {
     }
 }
 
+/// A text message as the gateway sends it: one frame, unmasked.
+pub fn text_frame(text: &str) -> Vec<u8> {
+    let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+    let mut frame = Vec::with_capacity(text.len() + 10);
+    // Writing to a Vec cannot fail.
+    let _ = header.format(text.len() as u64, &mut frame);
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
 /// What the WebSocket library reads and writes.
 pub struct Seam(pub Rc<Wire>);
 
@@ -344,5 +399,38 @@ impl AsyncWrite for Seam {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.poll_drain(cx)
+    }
+}
+
+/// What an HTTP server reads and writes. It hands on what was read and keeps it too, until
+/// [`Wire::forget`]: so a request that is half there can be carried over.
+pub struct Plain(pub Rc<Wire>);
+
+impl AsyncRead for Plain {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut n = self.0.hand_out(out);
+        if n == 0 && ready!(self.0.poll_more(cx))? > 0 {
+            n = self.0.hand_out(out);
+        }
+        Poll::Ready(Ok(n))
+    }
+}
+
+impl AsyncWrite for Plain {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
+        if self.0.unsent() >= UNREAD {
+            ready!(self.0.poll_drain(cx))?;
+        }
+        self.0.queue(b);
+        Poll::Ready(Ok(b.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_drain(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.0.poll_drain(cx))?;
+        Poll::Ready(self.0.socket.get_ref().shutdown(std::net::Shutdown::Write))
     }
 }

@@ -4,12 +4,13 @@ use super::seam::{Seam, Wire};
 use async_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Error,
+        Error, Message,
         error::ProtocolError,
         handshake::derive_accept_key,
         protocol::{Role, WebSocketConfig},
     },
 };
+use smol::future;
 use std::rc::Rc;
 
 /// A WebSocket on a wire.
@@ -24,6 +25,14 @@ pub async fn open(wire: &Rc<Wire>, limit: usize) -> WebSocket {
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
     WebSocketStream::from_raw_socket(Seam(wire.clone()), Role::Server, Some(config)).await
+}
+
+/// Answers a ping at once: left to itself the library does it with the next message it is asked for, and
+/// a hand-over in between would lose it.
+pub async fn answer(socket: &mut WebSocket, control: Message) {
+    if let Message::Ping(data) = control {
+        let _ = future::poll_once(socket.send(Message::Pong(data))).await;
+    }
 }
 
 /// The response that accepts an upgrade asked for with `key`, and the subprotocol offered, whichever it is

@@ -18,7 +18,7 @@ use Access::{Node, Operator};
 
 /// Every method that is served, in the order `features.methods` lists them. `device.pair.setupCode` and
 /// `device.pair.setupStatus` are served but, as in OpenClaw, not advertised.
-const SERVED: [(&str, Access); 33] = [
+const SERVED: [(&str, Access); 35] = [
     ("health", Operator(Scope::Read)),
     ("status", Operator(Scope::Read)),
     ("logs.tail", Operator(Scope::Read)),
@@ -29,6 +29,8 @@ const SERVED: [(&str, Access); 33] = [
     ("config.apply", Operator(Scope::Admin)),
     ("last-heartbeat", Operator(Scope::Read)),
     ("gateway.identity.get", Operator(Scope::Read)),
+    ("gateway.restart.preflight", Operator(Scope::Read)),
+    ("gateway.restart.request", Operator(Scope::Admin)),
     ("system-presence", Operator(Scope::Read)),
     ("device.pair.list", Operator(Scope::Pairing)),
     ("device.pair.approve", Operator(Scope::Pairing)),

@@ -85,7 +85,16 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; nothing has been changed then.
     pub fn open(dir: &Path) -> Result<(Self, Vec<Notice>), OpenError> {
-        let Opened { lock, key, key_kept, book, counter, intact, read_only, notices } = open::open(dir)?;
+        Self::open_with(dir, None)
+    }
+
+    /// Opens it with the lock that the process image before this one held.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing has been changed then.
+    pub fn open_with(dir: &Path, lock: Option<OwnedFd>) -> Result<(Self, Vec<Notice>), OpenError> {
+        let Opened { lock, key, key_kept, book, counter, intact, read_only, notices } =
+            open::open(dir, lock)?;
         let store = Self {
             dir: dir.into(),
             key,
@@ -100,6 +109,25 @@ impl Store {
             lock: lock.map(Arc::new),
         };
         Ok((store, notices))
+    }
+
+    /// Whether the store in `dir` could be opened. Only reads, and takes no lock.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn check(dir: &Path) -> Result<(), OpenError> {
+        open::check(dir)
+    }
+
+    /// Its lock, if it could be taken.
+    pub fn lock(&self) -> Option<Arc<OwnedFd>> {
+        self.lock.clone()
+    }
+
+    /// Whether every change that was made is on disk.
+    pub fn is_settled(&self) -> bool {
+        self.advance();
+        self.flight.borrow().is_none() && self.staged.borrow().is_none()
     }
 
     /// The devices, as they stand on disk.

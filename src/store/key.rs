@@ -49,6 +49,11 @@ impl Key {
         Ok((key, kept))
     }
 
+    /// Whether the one that is there can be read.
+    pub(super) fn check(dir: &Path) -> Result<(), OpenError> {
+        read(&dir.join("key")).map(drop)
+    }
+
     /// Puts it into `dir`.
     pub(super) fn keep(&self, dir: &Path) -> io::Result<()> {
         atomic::replace(&dir.join("key"), &self.0, 0o600)

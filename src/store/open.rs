@@ -144,10 +144,19 @@ pub(super) struct Opened {
     pub notices: Vec<Notice>,
 }
 
-pub(super) fn open(dir: &Path) -> Result<Opened, OpenError> {
+/// Whether what is there can be read.
+pub(super) fn check(dir: &Path) -> Result<(), OpenError> {
+    load(&dir.join("tokens.bin"))?;
+    Key::check(dir)
+}
+
+/// `lock` is one that this process holds already.
+pub(super) fn open(dir: &Path, lock: Option<OwnedFd>) -> Result<Opened, OpenError> {
     let mut notices = Vec::new();
     let mut read_only = make_directory(dir).err().map(|e| cannot_write(dir, &e));
-    let lock = match take_lock(dir) {
+    let held = lock.filter(|fd| is_lock_of(fd, dir));
+    let went_on = held.is_some();
+    let lock = match held.map_or_else(|| take_lock(dir), Ok) {
         Ok(lock) => Some(lock),
         Err(Held::By(pid)) => return Err(OpenError::Locked(dir.into(), pid)),
         Err(Held::Io(e)) => {
@@ -168,7 +177,7 @@ pub(super) fn open(dir: &Path) -> Result<Opened, OpenError> {
     let path = dir.join("tokens.bin");
     let (book, counter, notice) = load(&path)?;
     let intact = notice.is_none();
-    if intact && counter == 0 {
+    if intact && counter == 0 && !went_on {
         sync_ancestors(dir);
     }
     notices.extend(notice);
@@ -228,6 +237,14 @@ fn remove_leftovers(dir: &Path) {
 enum Held {
     By(Option<u32>),
     Io(io::Error),
+}
+
+/// Whether `fd` is the lock in `dir`, and held.
+fn is_lock_of(fd: &OwnedFd, dir: &Path) -> bool {
+    let here = rustix::fs::stat(dir.join("lock"));
+    let same =
+        here.is_ok_and(|h| rustix::fs::fstat(fd).is_ok_and(|f| (f.st_dev, f.st_ino) == (h.st_dev, h.st_ino)));
+    same && flock(fd, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
 /// The lock is the kernel's (flock(2)): it ends with the process, however that ends.

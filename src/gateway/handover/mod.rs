@@ -1,0 +1,18 @@
+//! A restart that no one sees: the gateway writes itself down, and `exec` puts the program that is on disk
+//! now in its place, which goes on from there. Same process, same sockets, new code.
+//!
+//! [`state`] is what is written and its frame, [`prove`] asks the program on disk whether it can go on from
+//! it, [`pass`] hands over, [`resume`] takes over.
+
+mod pass;
+mod prove;
+mod resume;
+mod state;
+
+pub use pass::Pass;
+pub use prove::{Program, can_resume};
+pub use resume::{Inherited, goes_on, take};
+pub use state::{Admits, DIALECT, Damage, Dialect, State};
+
+/// The variable that tells the new process image where the state is: `<process id>:<descriptor>`.
+const VARIABLE: &str = "BARNACLE_HANDOVER";

@@ -1,0 +1,202 @@
+//! What is handed over, and its frame: verified before anything in it is believed.
+//!
+//! ```text
+//! "BARNHAND" · format u32 · length u64 · payload · SHA-256 of all before   (little endian)
+//! ```
+
+use crate::{
+    config::{AuthMode, Settings},
+    live::{Conn, Guest, Hub, Memory},
+    protocol::TokenHash,
+    reactor::Async,
+};
+use nanoserde::{DeBin, SerBin};
+use sha2::{Digest, Sha256};
+use std::{
+    fmt,
+    net::TcpListener,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    rc::Rc,
+};
+
+const MAGIC: &[u8; 8] = b"BARNHAND";
+const HEAD: usize = 8 + 4 + 8;
+const DIGEST: usize = 32;
+
+/// A gateway, written down: what it knows, and the numbers of its descriptors.
+#[derive(Clone, SerBin, DeBin)]
+pub struct State {
+    /// The version that wrote it.
+    pub version: String,
+    /// What asked for it.
+    pub why: String,
+    /// Since when nobody is served, nanoseconds of the monotonic clock.
+    pub since_ns: u64,
+    /// The store's directory, and the descriptor of its lock.
+    pub lock: Option<(String, RawFd)>,
+    /// Whom the configuration let in.
+    pub admits: Admits,
+    /// The sockets it listens on.
+    pub listeners: Vec<RawFd>,
+    /// The sockets of the attached connections, in the order of [`Memory::conns`].
+    pub conns: Vec<RawFd>,
+    /// Those of the others, in the order of [`Memory::guests`].
+    pub guests: Vec<RawFd>,
+    /// What it knows.
+    pub memory: Memory,
+}
+
+/// Whom a configuration lets in by what is shared.
+#[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
+pub struct Admits {
+    /// `gateway.auth.mode`.
+    pub mode: String,
+    /// The hash of the shared secret.
+    pub secret: Option<TokenHash>,
+}
+
+impl Admits {
+    /// Of `settings`.
+    pub fn of(settings: &Settings) -> Self {
+        let secret = settings.credentials.active.as_ref();
+        Self { mode: settings.auth.as_str().into(), secret: secret.map(|(secret, _)| secret.hash()) }
+    }
+
+    /// Whether what rests on the shared secret, and was let in by these, is let in by `new`; the rule of
+    /// [`still_admitted`](crate::live::still_admitted).
+    pub fn still(&self, new: &Self) -> bool {
+        match (AuthMode::parse(&self.mode), AuthMode::parse(&new.mode)) {
+            (_, Some(AuthMode::None)) => true,
+            // It need not have shown any.
+            (Some(AuthMode::None), _) => false,
+            _ => self.secret.is_some() && self.secret == new.secret,
+        }
+    }
+}
+
+/// The sockets that a state speaks of, in its order.
+pub struct Sockets {
+    listeners: Vec<Rc<Async<TcpListener>>>,
+    conns: Vec<Rc<Conn>>,
+    guests: Vec<Rc<Guest>>,
+}
+
+impl Sockets {
+    /// All that must live on, but for the store's lock.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let listeners = self.listeners.iter().map(|l| l.get_ref().as_fd());
+        let conns = self.conns.iter().map(|c| c.wire.socket().get_ref().as_fd());
+        listeners.chain(conns).chain(self.guests.iter().map(|g| g.wire.socket().get_ref().as_fd()))
+    }
+}
+
+impl State {
+    /// The gateway as it is now, and the sockets that it speaks of.
+    pub fn of(hub: &Rc<Hub>, listeners: Vec<Rc<Async<TcpListener>>>, why: &str) -> (Self, Sockets) {
+        let (conns, guests) = (hub.conns(), hub.guests.all());
+        let state = Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            why: why.into(),
+            since_ns: crate::live::monotonic_ns(),
+            lock: hub.store.lock().map(|fd| (hub.store.dir().to_string_lossy().into(), fd.as_raw_fd())),
+            admits: Admits::of(&hub.settings()),
+            listeners: listeners.iter().map(|l| l.get_ref().as_raw_fd()).collect(),
+            conns: conns.iter().map(|c| c.wire.socket().get_ref().as_raw_fd()).collect(),
+            guests: guests.iter().map(|g| g.wire.socket().get_ref().as_raw_fd()).collect(),
+            memory: hub.memory(&conns, &guests),
+        };
+        (state, Sockets { listeners, conns, guests })
+    }
+}
+
+/// A way to write a state down. Each version of Barnacle has one, and may read more than that.
+#[derive(Clone, Copy)]
+pub struct Dialect {
+    /// The number of the format that is written.
+    pub format: u32,
+    /// Writes the payload.
+    pub encode: fn(&State) -> Vec<u8>,
+    /// Reads the payload of a format; `None` where it makes no sense.
+    pub decode: fn(&[u8]) -> Option<State>,
+    /// Reads an older format, if this version knows it.
+    pub older: fn(u32, &[u8]) -> Option<State>,
+}
+
+/// This version's.
+pub const DIALECT: Dialect = Dialect {
+    format: 1,
+    encode: |state| state.serialize_bin(),
+    decode: |payload| {
+        let mut end = 0;
+        let state = State::de_bin(&mut end, payload).ok()?;
+        (end == payload.len()).then_some(state)
+    },
+    older: |_, _| None,
+};
+
+/// Why bytes are not a state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Damage {
+    /// They are not what was written.
+    Broken(&'static str),
+    /// The format is not one that this version reads.
+    Format(u32),
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(why) => write!(f, "the state {why}"),
+            Self::Format(format) => write!(
+                f,
+                "the state has format {format}, which Barnacle {} does not read",
+                env!("CARGO_PKG_VERSION")
+            ),
+        }
+    }
+}
+
+impl Dialect {
+    /// The bytes of `state`.
+    pub fn seal(&self, state: &State) -> Vec<u8> {
+        let payload = (self.encode)(state);
+        let mut bytes = Vec::with_capacity(HEAD + payload.len() + DIGEST);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&self.format.to_le_bytes());
+        bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&payload);
+        let digest = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&digest);
+        bytes
+    }
+
+    /// The state that `bytes` are.
+    ///
+    /// # Errors
+    /// [`Damage`].
+    pub fn open(&self, bytes: &[u8]) -> Result<State, Damage> {
+        let end = bytes.len().checked_sub(DIGEST).filter(|end| *end >= HEAD);
+        let end = end.ok_or(Damage::Broken("is cut short"))?;
+        if &bytes[..8] != MAGIC {
+            return Err(Damage::Broken("does not begin as one"));
+        }
+        let payload = &bytes[HEAD..end];
+        let length = bytes[12..HEAD].try_into().map_or(0, u64::from_le_bytes);
+        if length != payload.len() as u64 || Sha256::digest(&bytes[..end])[..] != bytes[end..] {
+            return Err(Damage::Broken("is not what was written: its length or checksum is wrong"));
+        }
+        let format = bytes[8..12].try_into().map_or(0, u32::from_le_bytes);
+        let state = match format {
+            f if f == self.format => (self.decode)(payload).ok_or(Damage::Broken("makes no sense"))?,
+            f => (self.older)(f, payload).ok_or(Damage::Format(f))?,
+        };
+        let whole =
+            state.conns.len() == state.memory.conns.len() && state.guests.len() == state.memory.guests.len();
+        if whole { Ok(state) } else { Err(Damage::Broken("has a socket too many or too few")) }
+    }
+}
+
+/// What tells one state from another: the end of its bytes, as hexadecimal digits.
+pub fn mark(bytes: &[u8]) -> String {
+    crate::protocol::hex(&bytes[bytes.len().saturating_sub(DIGEST)..])
+}
