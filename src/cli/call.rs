@@ -4,6 +4,7 @@ use super::{
     Failure,
     args::{Args, OPTIONS, Word},
     print,
+    restart::words,
     table::plain,
 };
 use crate::{
@@ -121,6 +122,7 @@ pub fn status(args: Args) -> Result<(), Failure> {
         ("config", own.text("configPath").into()),
         ("state", format!("{} · {} commits", own.text("stateDir"), number("storeCommits"))),
         ("devices", format!("{} paired · {} waiting", number("devices"), number("pending"))),
+        ("restarts", restarts(own)),
         ("load", format!("{} connections · {}", number("connections"), memory.unwrap_or_default())),
     ];
     let mut text = String::new();
@@ -130,12 +132,20 @@ pub fn status(args: Args) -> Result<(), Failure> {
     if number("pending") > 0 {
         text.push_str("\nSomeone waits for approval: barnacle devices list\n");
     }
-    let notices: Vec<_> = own.str("readOnly").into_iter().chain(own.strs("notices")).collect();
+    let notices: Vec<_> =
+        own.str("readOnly").into_iter().chain(own.str("notRestarted")).chain(own.strs("notices")).collect();
     if !notices.is_empty() {
         text.push_str("\nTo know:\n");
         notices.iter().for_each(|n| text.push_str(&format!("  {}\n", plain(n))));
     }
     print(&text)
+}
+
+/// The restarts since the start, and what the last one was like.
+fn restarts(own: Fields<'_>) -> String {
+    let Some(last) = own.object("lastRestart") else { return "none".into() };
+    let at = timestamp(last.u64("atMs").unwrap_or(0));
+    format!("{} · the last {at} ({}): {}", own.u64("restarts").unwrap_or(0), last.text("reason"), words(last))
 }
 
 /// A duration to its two largest units.

@@ -1,6 +1,6 @@
 //! `barnacle gateway`: runs the gateway.
 
-use super::{Failure, service};
+use super::{Failure, args::Args, restart, service};
 use crate::{
     config::{AuthMode, Env, Flags, Secret, Settings},
     gateway::{self, handover::Dialect},
@@ -8,10 +8,7 @@ use crate::{
     store::lock_holder,
 };
 use lexopt::{Parser, ValueExt};
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
 const HELP: &str = "\
 Run the gateway.
@@ -29,21 +26,14 @@ Usage: barnacle gateway [run] [options]
   --verbose              log more
   -h, --help             print this
 
-  barnacle gateway install, uninstall, start: as a service of this host; each has a --help of its own.
+  barnacle gateway restart, stop: the one that runs; no connection is closed by a restart.
+  barnacle gateway install, uninstall, start: as a service of this host. Each has a --help of its own.
 
 With no configuration it listens on loopback with a random token, stores that in openclaw.json, and says so.
 ";
 
-/// How long a gateway that is told to stop may take.
-const STOP: Duration = Duration::from_secs(10);
-
-/// Runs `barnacle gateway` with the arguments that are left.
-pub fn run(args: Parser) -> Result<(), Failure> {
-    run_as(args, &gateway::handover::DIALECT)
-}
-
-/// Runs it with another way to write a hand-over down, as another version would.
-pub fn run_as(mut args: Parser, dialect: &'static Dialect) -> Result<(), Failure> {
+/// Runs `barnacle gateway` with the arguments that are left; `dialect` is how it writes a hand-over down.
+pub fn run(mut args: Parser, dialect: &'static Dialect) -> Result<(), Failure> {
     let clock = Clock::start();
     let mut rest = args.clone();
     if let Some(lexopt::Arg::Value(word)) = rest.next()? {
@@ -51,6 +41,8 @@ pub fn run_as(mut args: Parser, dialect: &'static Dialect) -> Result<(), Failure
             Some("install") => return service::install(rest),
             Some("uninstall") => return service::uninstall(rest),
             Some("start") => return service::start(rest),
+            Some("restart") => return restart::restart(Args::new(rest)),
+            Some("stop") => return restart::stop(Args::new(rest)),
             _ => {}
         }
     }
@@ -116,27 +108,11 @@ fn secret(args: &mut Parser, flag: &str) -> Result<Option<Secret>, Failure> {
 /// Stops the Barnacle gateway that holds the store in `dir`, and nothing else: whoever else has the port
 /// is for the user to judge.
 fn stop_other(dir: &Path) -> Result<(), Failure> {
-    use rustix::process::{Pid, Signal, kill_process};
-    // The lock's word and not the process's: a number may be someone else's by now, and a process that its
-    // parent has not waited for is still there when it has long ended.
-    let holder = || lock_holder(dir).and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
-    let Some(pid) = holder() else { return Ok(()) };
-    let name = format!("/proc/{}/comm", pid.as_raw_nonzero());
-    if !std::fs::read_to_string(name).is_ok_and(|name| name.trim() == "barnacle") {
+    let Some(pid) = lock_holder(dir) else { return Ok(()) };
+    if !std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "barnacle") {
         return Ok(());
     }
-    eprintln!("barnacle: --force: stopping process {}", pid.as_raw_nonzero());
-    let _ = kill_process(pid, Signal::TERM);
-    let began = Instant::now();
-    while holder() == Some(pid) {
-        if began.elapsed() > STOP {
-            let pid = pid.as_raw_nonzero();
-            return Err(Failure::new(
-                1,
-                format!("--force: process {pid} does not stop; end it with kill -9 {pid}"),
-            ));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
+    eprintln!("barnacle: --force: stopping process {pid}");
+    let stopped = restart::stop_process(dir, pid);
+    stopped.map_err(|e| Failure::new(1, format!("--force: {}", e.message)))
 }

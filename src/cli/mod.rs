@@ -7,10 +7,14 @@ mod devices;
 mod gateway;
 mod import;
 mod logs;
+mod restart;
 mod service;
 mod table;
 
-use crate::client::{Fault, Target};
+use crate::{
+    client::{Fault, Target},
+    gateway::handover::{DIALECT, Dialect},
+};
 use args::Args;
 use std::{
     ffi::OsString,
@@ -96,10 +100,15 @@ const COMMANDS: [&str; 8] = ["gateway", "status", "health", "config", "devices",
 
 /// Runs the command line `args`, without the program's name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    main_as(args, &DIALECT)
+}
+
+/// Runs it as another version would, which writes a hand-over down in another way.
+pub fn main_as(args: impl Iterator<Item = OsString>, dialect: &'static Dialect) -> ExitCode {
     let args: Vec<_> = args.collect();
     let known = |word: &&OsString| COMMANDS.iter().any(|c| word.as_os_str() == *c);
     let command = args.first().filter(known).map(|c| format!(" {}", c.display())).unwrap_or_default();
-    match dispatch(args.into_iter()) {
+    match dispatch(args.into_iter(), dialect) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
             eprintln!("barnacle: {message}");
@@ -111,7 +120,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(args: impl Iterator<Item = OsString>) -> Result<(), Failure> {
+fn dispatch(args: impl Iterator<Item = OsString>, dialect: &'static Dialect) -> Result<(), Failure> {
     let mut args = lexopt::Parser::from_args(args);
     use lexopt::Arg::{Long, Short, Value};
     match args.next()? {
@@ -124,7 +133,7 @@ fn dispatch(args: impl Iterator<Item = OsString>) -> Result<(), Failure> {
             Ok(())
         }
         Some(Value(command)) => match command.to_str() {
-            Some("gateway") => gateway::run(args),
+            Some("gateway") => gateway::run(args, dialect),
             Some("status") => call::status(Args::new(args)),
             Some("health") => call::health(Args::new(args)),
             Some("config") => config::run(Args::new(args)),

@@ -137,7 +137,7 @@ struct StatusSessions {
 struct LastRestart {
     atMs: u64,
     reason: String,
-    unservedMs: f64,
+    unservedUs: u64,
     carried: u64,
 }
 
@@ -238,7 +238,7 @@ pub fn status(hub: &Rc<Hub>) -> Json {
             lastRestart: (restarts.count > 0).then(|| LastRestart {
                 atMs: restarts.last_ms,
                 reason: restarts.why.clone(),
-                unservedMs: restarts.took_us as f64 / 1000.0,
+                unservedUs: restarts.took_us,
                 carried: restarts.carried,
             }),
             notRestarted: hub.restarts.stayed(),

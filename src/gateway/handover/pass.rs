@@ -29,6 +29,8 @@ use std::{
 const QUIET: Duration = Duration::from_millis(500);
 /// How long what is under way may then take, while nothing new is begun.
 const FINISH: Duration = Duration::from_secs(2);
+/// How often a program that is replaced while it is asked is asked again.
+const TRIES: u32 = 5;
 /// Ask again after so long, milliseconds: a request of which the outcome was not known in time.
 const AGAIN_MS: u64 = 1000;
 
@@ -53,7 +55,7 @@ impl Restart for Pass {
     fn prove(&self) -> Proof {
         let this = self.clone();
         Box::pin(async move {
-            let (state, _) = State::of(&this.hub, this.listeners.to_vec(), "");
+            let (state, _) = State::of(&this.hub, this.listeners.to_vec(), this.dialect.version, "");
             let bytes = this.dialect.seal(&state);
             let program = this.program.clone();
             let (version, which) = smol::unblock(move || program.prove(&bytes)).await?;
@@ -65,10 +67,19 @@ impl Restart for Pass {
     fn hand_over(&self, why: &str) -> Pin<Box<dyn Future<Output = String>>> {
         let (this, why) = (self.clone(), why.to_owned());
         Box::pin(async move {
-            let since = this.come_to_rest().await;
-            let e = this.pass(&why, since);
-            this.hub.hold(false);
-            e
+            // The file may be replaced after it was asked, even by a whole other one.
+            for _ in 0..TRIES {
+                let since = this.come_to_rest().await;
+                match this.program.which() {
+                    Ok(which) if this.proven.get() == Some(which) => return this.pass(&why, since),
+                    Ok(_) => this.hub.hold(false),
+                    Err(e) => return this.stay(e),
+                }
+                if let Err(e) = this.prove().await {
+                    return e;
+                }
+            }
+            this.stay(format!("{} changes all the time", this.program.path.display()))
         })
     }
 }
@@ -101,16 +112,11 @@ impl Pass {
     /// nothing came of it: why.
     fn pass(&self, why: &str, since: u64) -> String {
         if self.hub.is_leaving() {
-            return "the gateway stops".into();
-        }
-        match self.program.which() {
-            Ok(which) if self.proven.get() == Some(which) => {}
-            Ok(_) => return "the program was replaced meanwhile; ask again".into(),
-            Err(e) => return e,
+            return self.stay("the gateway stops".into());
         }
         // A signal that nobody listens for ends the process; one that is held is there for the next.
         self.signals.hold(true);
-        let (mut state, sockets) = State::of(&self.hub, self.listeners.to_vec(), why);
+        let (mut state, sockets) = State::of(&self.hub, self.listeners.to_vec(), self.dialect.version, why);
         state.since_ns = since;
         self.give_up(&mut state);
         let lock = self.hub.store.lock();
@@ -131,7 +137,12 @@ impl Pass {
             inherit::keep(lock);
         }
         self.signals.hold(false);
-        format!("{}: {e}", self.program.path.display())
+        self.stay(format!("{}: {e}", self.program.path.display()))
+    }
+
+    fn stay(&self, why: String) -> String {
+        self.hub.hold(false);
+        why
     }
 
     /// What is still under way has no outcome that anybody will know: whoever asked is told to ask again.

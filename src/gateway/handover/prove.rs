@@ -173,7 +173,7 @@ pub fn can_resume(settings: &Settings, dialect: &Dialect) -> Result<String, Stri
         ));
     }
     Store::check(&settings.paths.barnacle_dir).map_err(|e| e.to_string())?;
-    Ok(format!("barnacle {} {SAYS} {}", env!("CARGO_PKG_VERSION"), mark(&bytes)))
+    Ok(format!("barnacle {} {SAYS} {}", dialect.version, mark(&bytes)))
 }
 
 /// A whole file from its beginning, wherever it was read to: the offset is shared with whoever gave it.

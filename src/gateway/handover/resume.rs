@@ -31,6 +31,8 @@ pub struct Inherited {
     pub listeners: Vec<OwnedFd>,
     /// The lock of the store.
     pub lock: Option<OwnedFd>,
+    /// The version that goes on.
+    pub version: &'static str,
 }
 
 /// Whether this process image goes on from another one.
@@ -56,7 +58,7 @@ pub fn take(dialect: &Dialect) -> Option<Inherited> {
             let take = |fd: &RawFd| inherit::adopt(*fd).map_err(|e| log::error!("descriptor {fd}: {e}")).ok();
             let listeners = state.listeners.iter().filter_map(take).collect();
             let lock = state.lock.as_ref().and_then(|(_, fd)| take(fd));
-            Some(Inherited { state, listeners, lock })
+            Some(Inherited { state, listeners, lock, version: dialect.version })
         }
         Err(e) => {
             log::error!("what was handed over is lost: {e}");
@@ -108,7 +110,7 @@ impl Inherited {
         log::info!(
             "restarted ({why}): Barnacle {} goes on from {version} · {carried} connections carried over, \
              {connecting} on their way in, {closed} closed · nobody was served for {:.1} ms",
-            env!("CARGO_PKG_VERSION"),
+            self.version,
             took as f64 / 1000.0,
         );
         let last_ms = wall_ms();

@@ -91,11 +91,16 @@ impl Sockets {
 }
 
 impl State {
-    /// The gateway as it is now, and the sockets that it speaks of.
-    pub fn of(hub: &Rc<Hub>, listeners: Vec<Rc<Async<TcpListener>>>, why: &str) -> (Self, Sockets) {
+    /// The gateway as it is now, and the sockets that it speaks of; `version` is this program's.
+    pub fn of(
+        hub: &Rc<Hub>,
+        listeners: Vec<Rc<Async<TcpListener>>>,
+        version: &str,
+        why: &str,
+    ) -> (Self, Sockets) {
         let (conns, guests) = (hub.conns(), hub.guests.all());
         let state = Self {
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: version.into(),
             why: why.into(),
             since_ns: crate::live::monotonic_ns(),
             lock: hub.store.lock().map(|fd| (hub.store.dir().to_string_lossy().into(), fd.as_raw_fd())),
@@ -112,6 +117,8 @@ impl State {
 /// A way to write a state down. Each version of Barnacle has one, and may read more than that.
 #[derive(Clone, Copy)]
 pub struct Dialect {
+    /// The version whose way it is.
+    pub version: &'static str,
     /// The number of the format that is written.
     pub format: u32,
     /// Writes the payload.
@@ -124,6 +131,7 @@ pub struct Dialect {
 
 /// This version's.
 pub const DIALECT: Dialect = Dialect {
+    version: env!("CARGO_PKG_VERSION"),
     format: 1,
     encode: |state| state.serialize_bin(),
     decode: |payload| {
@@ -140,18 +148,16 @@ pub enum Damage {
     /// They are not what was written.
     Broken(&'static str),
     /// The format is not one that this version reads.
-    Format(u32),
+    Format(u32, &'static str),
 }
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(why) => write!(f, "the state {why}"),
-            Self::Format(format) => write!(
-                f,
-                "the state has format {format}, which Barnacle {} does not read",
-                env!("CARGO_PKG_VERSION")
-            ),
+            Self::Format(format, version) => {
+                write!(f, "the state has format {format}, which Barnacle {version} does not read")
+            }
         }
     }
 }
@@ -188,7 +194,7 @@ impl Dialect {
         let format = bytes[8..12].try_into().map_or(0, u32::from_le_bytes);
         let state = match format {
             f if f == self.format => (self.decode)(payload).ok_or(Damage::Broken("makes no sense"))?,
-            f => (self.older)(f, payload).ok_or(Damage::Format(f))?,
+            f => (self.older)(f, payload).ok_or(Damage::Format(f, self.version))?,
         };
         let whole =
             state.conns.len() == state.memory.conns.len() && state.guests.len() == state.memory.guests.len();
