@@ -29,7 +29,8 @@ fn main() -> ExitCode {
     if args.peek().is_some_and(|word| word == "gateway") {
         return barnacle::cli::main_as(args, &NEXT);
     }
-    let tests: [(&str, fn(&mut Upgrade)); 7] = [
+    type Test = fn(&mut Upgrade);
+    let tests: [(&str, Test); 7] = [
         ("a_newer_version_takes_over_and_an_older_does_not", newer_and_older),
         ("one_that_crashes_at_once", crashes),
         ("one_that_does_not_know_the_question", does_not_know),
