@@ -237,3 +237,40 @@ fn hup_reads_at_once() {
     crate::wire::signal(w.server.pid(), "HUP");
     w.expect_token("T2", "SIGHUP");
 }
+
+#[test]
+fn where_there_is_no_watch_left_the_files_are_looked_at() {
+    let home = Home::empty();
+    let mut config = Config::new(home.port);
+    home.config(&config.text());
+    // A user namespace of its own, so that nobody else is left without a watch.
+    let gateway = home.command(&["gateway"]);
+    let script = format!(
+        "echo 0 > /proc/sys/user/max_inotify_instances && exec {} gateway",
+        gateway.get_program().to_str().unwrap()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", &script]).env_clear().env("HOME", &home.dir);
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    let server = Server::spawn(command, home.port);
+    server.wait_log(&["cannot be watched", "max_user_instances"]);
+    home.config(&config.set("gateway.auth.token", "'T2'").text());
+    server.wait_log(&["configuration reloaded: gateway.auth.token"]);
+    server.connect(&Offer::new().token("T2"));
+    assert_eq!(server.log().matches("cannot be watched").count(), 1, "told once");
+}
+
+#[test]
+fn a_folder_full_of_other_things_costs_nothing() {
+    let home = Home::empty();
+    let mut w = Watched::new(&Config::new(home.port), home);
+    let dir = w.home.config_path().parent().unwrap().to_owned();
+    sh(
+        &dir,
+        "mkdir -p workspace && cd workspace && seq 5000 | xargs mkdir && seq -f '%.0f/x' 5000 | xargs touch",
+    );
+    fs::write(w.home.config_path(), with_token(w.home.port, "T2")).unwrap();
+    w.expect_token("T2", "beside a full workspace");
+    let open = fs::read_dir(format!("/proc/{}/fd", w.server.pid())).unwrap().count();
+    assert!(open < 32, "{open} descriptors");
+}
