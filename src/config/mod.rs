@@ -33,6 +33,7 @@ mod paths;
 pub mod plan;
 mod reference;
 pub mod refused;
+pub mod schema;
 pub mod secret;
 mod serve;
 mod settings;

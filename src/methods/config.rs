@@ -2,6 +2,7 @@
 //!
 //! Shapes as OpenClaw 2026.9.6 answers.
 
+pub mod schema;
 pub mod write;
 
 use crate::{

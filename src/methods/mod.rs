@@ -77,6 +77,8 @@ async fn run(hub: &Rc<Hub>, conn: &Rc<Conn>, request: &RequestFrame) -> Answer {
         "config.plan" => config_plan::plan(hub, conn, &params).await,
         "config.set" => config::write::set(hub, conn, &params).await,
         "config.patch" => config::write::patch(hub, conn, &params).await,
+        "config.schema" => Ok(config::schema::whole().into()),
+        "config.schema.lookup" => config::schema::lookup(&params),
         "config.apply" => config::write::apply(hub, conn, &params).await,
         "logs.tail" => logs::tail(hub, &params),
         "device.pair.list" => Ok(devices::list(hub, conn).into()),

@@ -27,6 +27,8 @@ const SERVED: [(&str, Access); 35] = [
     ("config.set", Operator(Scope::Admin)),
     ("config.patch", Operator(Scope::Admin)),
     ("config.apply", Operator(Scope::Admin)),
+    ("config.schema", Operator(Scope::Read)),
+    ("config.schema.lookup", Operator(Scope::Read)),
     ("last-heartbeat", Operator(Scope::Read)),
     ("gateway.identity.get", Operator(Scope::Read)),
     ("gateway.restart.preflight", Operator(Scope::Read)),

@@ -44,8 +44,11 @@ export async function until(what, probe, ms = 15_000) {
 }
 
 export class Gateway {
-  /** Starts one. `name` names its file of recorded frames; `config` is merged into `gateway`. */
-  static async start(name, config = {}) {
+  /**
+   * Starts one. `name` names its file of recorded frames; `config` is merged into `gateway`, or `text(g)` is
+   * the whole of openclaw.json. `program(home)` gives the binary to run, if not the one under test itself.
+   */
+  static async start(name, config = {}, { text, program } = {}) {
     const g = new Gateway();
     g.home = fs.mkdtempSync(path.join(os.tmpdir(), `barnacle-${name}-`));
     g.state = path.join(g.home, '.openclaw');
@@ -54,8 +57,11 @@ export class Gateway {
     g.tap = await startTap(() => g.realPort, name);
     g.port = g.tap.port;
     g.url = `ws://127.0.0.1:${g.port}`;
+    g.file = path.join(g.state, 'openclaw.json');
+    g.program = program?.(g.home, binary) ?? binary;
     fs.mkdirSync(g.state, { recursive: true });
-    g.edit((c) => {
+    if (text) fs.writeFileSync(g.file, text(g));
+    else g.edit((c) => {
       c.gateway = { mode: 'local', bind: 'loopback', port: g.port, auth: { mode: 'token', token: g.token }, ...config };
     });
     await g.up();
@@ -68,13 +74,13 @@ export class Gateway {
     return {
       ...Object.fromEntries(kept.map((k) => [k, process.env[k]])),
       HOME: this.home, OPENCLAW_HOME: this.home, OPENCLAW_STATE_DIR: this.state,
-      OPENCLAW_CONFIG_PATH: path.join(this.state, 'openclaw.json'), NO_COLOR: '1', ...more,
+      OPENCLAW_CONFIG_PATH: this.file, NO_COLOR: '1', ...more,
     };
   }
 
   async up(env = {}) {
     this.log = fs.openSync(path.join(this.home, 'gateway.log'), 'a');
-    this.child = spawn(binary, ['gateway', 'run', '--port', String(this.realPort)], {
+    this.child = spawn(this.program, ['gateway', 'run', '--port', String(this.realPort)], {
       env: this.env(env), stdio: ['ignore', this.log, this.log],
     });
     const child = this.child;
@@ -102,13 +108,17 @@ export class Gateway {
     return how;
   }
 
-  /** Edits `openclaw.json` as an editor does: a new file in its place. */
+  /** Edits what `openclaw.json` says. */
   edit(change) {
-    const file = path.join(this.state, 'openclaw.json');
-    const config = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')) : {};
+    const config = fs.existsSync(this.file) ? JSON.parse(fs.readFileSync(this.file, 'utf8')) : {};
     change(config);
-    fs.writeFileSync(`${file}.new`, JSON.stringify(config, null, 2));
-    fs.renameSync(`${file}.new`, file);
+    this.save(JSON.stringify(config, null, 2));
+  }
+
+  /** Saves `openclaw.json` as an editor does: a new file in its place. */
+  save(text) {
+    fs.writeFileSync(`${this.file}.new`, text);
+    fs.renameSync(`${this.file}.new`, this.file);
   }
 
   tail() {

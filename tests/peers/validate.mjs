@@ -19,7 +19,10 @@ ajv.addSchema({ $id: 'p', definitions: schema.definitions });
 
 const NEXT_STEPS = ['retry_with_device_token', 'update_auth_configuration', 'update_auth_credentials', 'wait_then_retry', 'review_auth_configuration'];
 /** Names that do not follow from the method's or event's own. */
-const RESULTS = { connect: 'HelloOk', 'system-presence': { type: 'array', items: { $ref: 'p#/definitions/PresenceEntry' } } };
+const RESULTS = {
+  connect: 'HelloOk', 'config.schema': 'ConfigSchemaResponse',
+  'system-presence': { type: 'array', items: { $ref: 'p#/definitions/PresenceEntry' } },
+};
 const EVENTS = {
   presence: { type: 'object', required: ['presence'], properties: { presence: { type: 'array', items: { $ref: 'p#/definitions/PresenceEntry' } } } },
   'connect.challenge': {

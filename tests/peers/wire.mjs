@@ -48,6 +48,7 @@ export async function connect(url, o = {}) {
   o.twist?.(params, nonce);
   const answer = await s.send('connect', params).catch((closed) => ({ ok: false, error: null, closed }));
   s.hello = answer.ok ? answer.payload : null;
+  s.deviceId = o.device?.deviceId;
   s.refusal = answer.ok ? null : answer.error;
   if (!answer.ok) await s.closed;
   return s;
