@@ -108,6 +108,7 @@ pub const TABLE: &[Row] = &[
     ("gateway.controlUi.dangerouslyDisableDeviceAuth", NextConnect),
     ("gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback", NextConnect),
     ("gateway.nodes.pairing.autoApproveLocal", NextConnect),
+    ("gateway.nodes.commands.allow", NextCall),
     ("gateway.nodes.commands.deny", NextCall),
     ("gateway.nodes.allowCommands", NextCall),
     ("gateway.nodes.denyCommands", NextCall),

@@ -105,6 +105,19 @@ pub const TABLE: &[Row] = &[
     ("gateway.nodes.commands.allow", Texts, "Node Commands Allowed", "Beyond the platform's own."),
     ("gateway.nodes.commands.deny", Texts, "Node Commands Denied", "Whatever allows them."),
     (
+        "gateway.nodes.allowCommands",
+        Texts,
+        "Node Commands Allowed (2026.2)",
+        "As OpenClaw 2026.2 wrote them.",
+    ),
+    ("gateway.nodes.denyCommands", Texts, "Node Commands Denied (2026.2)", "As OpenClaw 2026.2 wrote them."),
+    (
+        "gateway.http.securityHeaders.strictTransportSecurity",
+        Any,
+        "Strict-Transport-Security",
+        "The header's value, or false for none.",
+    ),
+    (
         "gateway.reload.mode",
         Words(&["hybrid", "hot", "restart", "off"]),
         "Config Reload Mode",
@@ -135,6 +148,7 @@ pub const TABLE: &[Row] = &[
         "As OpenClaw 2026.2 wrote it.",
     ),
     ("agents.defaults.heartbeat.every", Text, "Heartbeat Interval", "Such as \"30m\"."),
+    ("agents.defaults.systemAgent.agentId", Text, "Main Agent", "Which agent is the main one."),
     ("agents.entries.*", Any, "Agent", "One agent, by its id."),
     ("agents.list", Any, "Agents", "As OpenClaw 2026.2 wrote them."),
     ("secrets.providers.*", Any, "Secret Provider", "Where secrets are had from: env or file."),
