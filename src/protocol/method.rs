@@ -18,7 +18,7 @@ use Access::{Node, Operator};
 
 /// Every method that is served, in the order `features.methods` lists them. `device.pair.setupCode` and
 /// `device.pair.setupStatus` are served but, as in OpenClaw, not advertised.
-const SERVED: [(&str, Access); 35] = [
+const SERVED: [(&str, Access); 37] = [
     ("health", Operator(Scope::Read)),
     ("status", Operator(Scope::Read)),
     ("logs.tail", Operator(Scope::Read)),
