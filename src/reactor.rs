@@ -236,15 +236,23 @@ impl Async<TcpListener> {
     /// # Errors
     /// The system's; the listener can go on.
     pub async fn accept(&self) -> io::Result<(Async<TcpStream>, SocketAddr)> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let accepted = std::future::poll_fn(|cx| {
-            self.poll_with(cx, |listener| Ok(rustix::net::acceptfrom_with(listener, flags)?))
-        });
-        let (socket, from) = accepted.await?;
-        let from = from.and_then(|from| SocketAddr::try_from(from).ok());
-        let from = from.ok_or(io::ErrorKind::NotConnected)?;
-        Ok((Async::nonblocking(TcpStream::from(socket))?, from))
+        std::future::poll_fn(|cx| self.poll_with(cx, accept)).await
     }
+
+    /// The next connection, if it is there already.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it is not.
+    pub fn accept_now(&self) -> io::Result<(Async<TcpStream>, SocketAddr)> {
+        accept(&self.socket)
+    }
+}
+
+fn accept(listener: &TcpListener) -> io::Result<(Async<TcpStream>, SocketAddr)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (socket, from) = rustix::net::acceptfrom_with(listener, flags)?;
+    let from = from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(io::ErrorKind::NotConnected)?;
+    Ok((Async::nonblocking(TcpStream::from(socket))?, from))
 }
 
 impl AsyncRead for Async<TcpStream> {

@@ -4,6 +4,7 @@
 //! them alive, [`run()`] wires them to the listening sockets and the signals.
 
 mod arrive;
+mod doors;
 mod grants;
 pub mod handover;
 mod handshake;

@@ -1,7 +1,7 @@
 //! Start, serve, stop: the sockets, the signals, and what each new connection is.
 
 use super::{
-    arrive,
+    doors::Listening,
     handover::{self, Dialect, Inherited, Pass, Program},
     pulse, session, watch,
 };
@@ -10,7 +10,7 @@ use crate::{
     live::{Boot, Clock, Conn, Hub, Journal, Saved, Why},
     net::{
         inherit,
-        listen::{ListenError, listen},
+        listen::{Doors, ListenError, listen},
     },
     protocol::{Event, Json},
     reactor::{self, Async, Timer},
@@ -19,22 +19,16 @@ use crate::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use smol::{LocalExecutor, future};
 use std::{
-    cell::RefCell,
-    collections::HashMap,
     fmt,
     future::poll_fn,
     io::{self, Read},
-    net::{IpAddr, TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::net::UnixStream,
     rc::Rc,
     task::Poll,
     time::Duration,
 };
 
-/// Most connections that have not attached, in all.
-const UNATTACHED: usize = 4096;
-/// Most of them from one address that is not this host's.
-const UNATTACHED_PER_ADDRESS: usize = 64;
 /// How long requests under way may take to finish when the gateway stops.
 const FINISH: Duration = Duration::from_secs(2);
 /// How long the answers to those that did not may take.
@@ -81,7 +75,7 @@ impl std::error::Error for StartFailure {}
 /// A gateway whose sockets are open.
 pub struct Gateway {
     hub: Rc<Hub>,
-    listeners: Rc<Vec<Rc<Async<TcpListener>>>>,
+    doors: Rc<Listening>,
     inherited: Option<Inherited>,
 }
 
@@ -110,12 +104,18 @@ impl Gateway {
         mut inherited: Option<Inherited>,
     ) -> Result<Self, StartFailure> {
         let (bind, port) = (settings.where_to_listen(), settings.port);
-        let listeners = match inherited.as_mut().map(|i| i.listeners(bind, port)) {
-            Some(Some(listeners)) => listeners,
-            _ => listen(bind, port).map_err(StartFailure::Listen)?,
+        let inherits = inherited.as_mut().map(Inherited::listeners).filter(|sockets| !sockets.is_empty());
+        let doors = match inherits {
+            Some(sockets) => {
+                let doors = Listening::new(sockets);
+                if let Err(e) = doors.open(bind, port) {
+                    log::error!("still listening where it was: {e}");
+                }
+                doors
+            }
+            None => Listening::new(listen(bind, port).map_err(StartFailure::Listen)?),
         };
-        let listeners: Vec<_> = listeners.into_iter().map(Rc::new).collect();
-        settings.port = self::port(&listeners).unwrap_or(settings.port);
+        settings.port = doors.port().unwrap_or(settings.port);
         let lock = inherited.as_mut().and_then(|i| i.lock.take());
         let (store, store_notices) =
             Store::open_with(&settings.paths.barnacle_dir, lock).map_err(StartFailure::Store)?;
@@ -124,7 +124,7 @@ impl Gateway {
         let store_notices: Vec<String> = store_notices.iter().map(ToString::to_string).collect();
         let hub = Hub::new(boot, store, settings, store_notices, journal, executor);
         hub.notices().iter().for_each(|n| log::warn!("{n}"));
-        Ok(Self { hub, listeners: Rc::new(listeners), inherited })
+        Ok(Self { hub, doors, inherited })
     }
 
     /// What its connections share.
@@ -134,19 +134,14 @@ impl Gateway {
 
     /// The port it listens on.
     pub fn port(&self) -> u16 {
-        port(&self.listeners).unwrap_or_default()
+        self.doors.port().unwrap_or_default()
     }
 
     /// Says in one line what runs.
     pub fn announce(&self) {
         let hub = &self.hub;
         let settings = hub.settings();
-        let at: Vec<String> = self
-            .listeners
-            .iter()
-            .filter_map(|l| l.get_ref().local_addr().ok())
-            .map(|a| a.to_string())
-            .collect();
+        let at: Vec<String> = self.doors.addresses().iter().map(ToString::to_string).collect();
         log::info!(
             "listening on {} · auth {} ({}) · state {} · {} devices paired · {:.1} ms to listen",
             at.join(", "),
@@ -160,16 +155,10 @@ impl Gateway {
 
     /// Accepts connections, until the executor ends.
     pub fn accept(self) -> Rc<Hub> {
-        let unattached = Rc::new(Unattached::default());
         if let Some(inherited) = self.inherited {
-            inherited.go_on(&self.hub, |socket| {
-                let remote = socket.peer_addr().ok();
-                Box::new(remote.and_then(|remote| unattached.place(remote.ip())))
-            });
+            inherited.go_on(&self.hub, |socket| Box::new(self.doors.place(socket)));
         }
-        for listener in &*self.listeners {
-            self.hub.spawn(accept(self.hub.clone(), listener.clone(), unattached.clone()));
-        }
+        self.doors.serve(&self.hub);
         self.hub.spawn(pulse::beat(self.hub.clone()));
         self.hub.spawn(watch::follow(self.hub.clone()));
         self.hub
@@ -179,10 +168,6 @@ impl Gateway {
     pub fn resume(hub: &Rc<Hub>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
         session::resume(hub, saved, socket)
     }
-}
-
-fn port(listeners: &[Rc<Async<TcpListener>>]) -> Option<u16> {
-    listeners.first().and_then(|l| l.get_ref().local_addr().ok()).map(|a| a.port())
 }
 
 /// Runs a gateway until it is told to stop, or goes on with the one that this process was.
@@ -217,12 +202,12 @@ pub fn run(
     if !went_on {
         gateway.announce();
     }
-    let listeners = gateway.listeners.clone();
+    let doors = gateway.doors.clone();
     let hub = gateway.accept();
     match program {
         Ok(program) => hub.restarts.set(Rc::new(Pass {
             hub: hub.clone(),
-            listeners,
+            doors,
             program,
             dialect,
             signals: signals.clone(),
@@ -334,63 +319,5 @@ fn raise_descriptor_limit() {
     limit.current = limit.maximum;
     if let Err(e) = setrlimit(Resource::Nofile, limit) {
         log::debug!("descriptor limit: {e}");
-    }
-}
-
-/// Who is connected and has not attached.
-#[derive(Default)]
-struct Unattached {
-    by_address: RefCell<HashMap<IpAddr, usize>>,
-}
-
-struct Place(Rc<Unattached>, IpAddr);
-
-impl Unattached {
-    fn full(&self) -> bool {
-        self.by_address.borrow().values().sum::<usize>() >= UNATTACHED
-    }
-
-    fn place(self: &Rc<Self>, ip: IpAddr) -> Option<Place> {
-        let mut by_address = self.by_address.borrow_mut();
-        let n = by_address.entry(ip).or_default();
-        if *n >= UNATTACHED_PER_ADDRESS && !ip.to_canonical().is_loopback() {
-            return None;
-        }
-        *n += 1;
-        Some(Place(self.clone(), ip))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut by_address = self.0.by_address.borrow_mut();
-        if let Some(n) = by_address.get_mut(&self.1) {
-            *n -= 1;
-            if *n == 0 {
-                by_address.remove(&self.1);
-            }
-        }
-    }
-}
-
-async fn accept(hub: Rc<Hub>, listener: Rc<Async<TcpListener>>, unattached: Rc<Unattached>) {
-    loop {
-        while unattached.full() {
-            // Whoever comes now waits in the kernel's backlog.
-            Timer::after(Duration::from_millis(20)).await;
-        }
-        match listener.accept().await {
-            Ok((socket, remote)) => {
-                if let Some(place) = unattached.place(remote.ip()) {
-                    arrive::take_in(&hub, socket, place);
-                } else {
-                    log::warn!("{}: too many connections that have not attached; closed one", remote.ip());
-                }
-            }
-            Err(e) => {
-                log::warn!("accept: {e}");
-                Timer::after(Duration::from_millis(50)).await;
-            }
-        }
     }
 }

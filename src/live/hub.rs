@@ -13,7 +13,7 @@ use crate::{
     store::{Book, ChangeError, Display, Store},
 };
 use nanoserde::SerJson;
-use smol::LocalExecutor;
+use smol::{LocalExecutor, Task};
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
@@ -182,6 +182,11 @@ impl Hub {
     pub fn notices(&self) -> Vec<String> {
         let settings = self.settings();
         self.reloads.notices().chain(settings.lines()).chain(self.store_notices.iter().cloned()).collect()
+    }
+
+    /// Runs a task that ends when it is dropped.
+    pub fn task(&self, task: impl Future<Output = ()> + 'static) -> Task<()> {
+        self.executor.spawn(task)
     }
 
     /// Runs a task of its own.

@@ -5,7 +5,13 @@ use crate::reactor::Async;
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    time::{Duration, Instant},
 };
+
+/// How long a start waits for a port that somebody has.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it tries meanwhile.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Where to listen beside loopback.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,53 +59,95 @@ pub trait Doors {
     fn open(&self, bind: Bind, port: u16) -> Result<u16, ListenError>;
 }
 
-/// Opens the sockets: both loopbacks (one of which may be missing), and what `bind` adds.
-///
-/// # Errors
-/// [`ListenError`] when not even loopback can be had.
-pub fn listen(bind: Bind, port: u16) -> Result<Vec<Async<TcpListener>>, ListenError> {
-    let mut wanted: Vec<IpAddr> = match bind {
+/// Where a gateway on `bind` and `port` listens: both loopbacks (one of which may be missing), and what
+/// `bind` adds. With port 0 the kernel chooses.
+pub fn addresses(bind: Bind, port: u16) -> Vec<SocketAddr> {
+    let mut ips: Vec<IpAddr> = match bind {
         // A wildcard socket has the loopbacks in it.
         Bind::Lan => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
         Bind::Loopback => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         Bind::Address(ip) => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into(), ip],
     };
-    wanted.dedup();
-    let mut port = port;
-    let mut sockets: Vec<Async<TcpListener>> = Vec::new();
-    let mut first_error = None;
-    for ip in wanted {
-        let at = SocketAddr::new(ip, port);
-        match open(at) {
-            Ok(socket) => {
-                // With port 0 the kernel chooses; the other address follows.
-                port = socket.get_ref().local_addr().map_or(port, |a| a.port());
-                sockets.push(socket);
-            }
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse => return Err(ListenError::InUse(port)),
-            Err(e) => {
-                log::warn!("not listening on {at}: {e}");
-                first_error.get_or_insert(ListenError::Io(at, e));
+    if ips[..2].contains(ips.last().unwrap_or(&ips[0])) {
+        ips.truncate(2);
+    }
+    ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
+}
+
+/// Opens the sockets of a gateway that starts. One that just ended may have the port for a moment yet, so
+/// it is waited for, [`PATIENCE`] long.
+///
+/// # Errors
+/// [`ListenError`] when not even loopback can be had.
+pub fn listen(bind: Bind, port: u16) -> Result<Vec<Async<TcpListener>>, ListenError> {
+    let began = Instant::now();
+    loop {
+        match open_all(&addresses(bind, port), false) {
+            Err(ListenError::InUse(_)) if began.elapsed() < PATIENCE => std::thread::sleep(AGAIN),
+            Err(e) => return Err(e),
+            Ok(Opened { sockets, mut missing }) => {
+                missing.iter().for_each(|e| log::warn!("{e}"));
+                return if sockets.is_empty() { Err(missing.remove(0)) } else { Ok(sockets) };
             }
         }
     }
-    match (sockets.is_empty(), first_error) {
-        (true, Some(e)) => Err(e),
-        _ => Ok(sockets),
+}
+
+/// What could be opened, and what this host has no address for.
+pub struct Opened {
+    /// The sockets.
+    pub sockets: Vec<Async<TcpListener>>,
+    /// Why the others are not there.
+    pub missing: Vec<ListenError>,
+}
+
+/// Opens a socket at each of `wanted`. `beside`: a socket of this process may listen on the same port of
+/// another address.
+///
+/// # Errors
+/// [`ListenError::InUse`]: a port that somebody has is not to be had on one address only. Nothing is open
+/// then.
+pub fn open_all(wanted: &[SocketAddr], beside: bool) -> Result<Opened, ListenError> {
+    let mut chosen = None;
+    let mut opened = Opened { sockets: Vec::new(), missing: Vec::new() };
+    for at in wanted {
+        // With port 0 the kernel chooses; the other addresses follow.
+        let at = SocketAddr::new(at.ip(), chosen.unwrap_or(at.port()));
+        match open(at, beside) {
+            Ok(socket) => {
+                chosen = socket.get_ref().local_addr().ok().map(|a| a.port());
+                opened.sockets.push(socket);
+            }
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => return Err(ListenError::InUse(at.port())),
+            Err(e) => opened.missing.push(ListenError::Io(at, e)),
+        }
     }
+    Ok(opened)
 }
 
 /// A listening socket with a backlog for a reconnect storm; IPv6 sockets take IPv6 only, so that both
 /// families can be bound side by side.
-fn open(at: SocketAddr) -> io::Result<Async<TcpListener>> {
+fn open(at: SocketAddr, beside: bool) -> io::Result<Async<TcpListener>> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
     let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let fd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     sockopt::set_socket_reuseaddr(&fd, true)?;
+    if beside {
+        sockopt::set_socket_reuseport(&fd, true)?;
+    }
     if at.is_ipv6() {
         sockopt::set_ipv6_v6only(&fd, true)?;
     }
     bind(&fd, &at)?;
     listen(&fd, 4096)?;
     Async::new(TcpListener::from(fd))
+}
+
+/// Lets (or no longer lets) another socket of this user listen beside this one: a wildcard and an address
+/// of the same port are in each other's way otherwise.
+///
+/// # Errors
+/// The system's.
+pub fn share(socket: &TcpListener, shared: bool) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_socket_reuseport(socket, shared)?)
 }

@@ -7,17 +7,16 @@ use super::{
     state::{Dialect, State},
 };
 use crate::{
-    gateway::run::Signals,
+    gateway::{doors::Listening, run::Signals},
     live::{Hub, Proof, Restart, monotonic_ns},
     net::{inherit, seam},
     protocol::{ErrorShape, refusal},
-    reactor::{Async, Timer},
+    reactor::Timer,
 };
 use smol::future;
 use std::{
     cell::Cell,
     future::Future,
-    net::TcpListener,
     os::{fd::AsRawFd, unix::process::CommandExt},
     pin::Pin,
     rc::Rc,
@@ -40,7 +39,7 @@ pub struct Pass {
     /// What is handed over.
     pub hub: Rc<Hub>,
     /// The sockets it listens on.
-    pub listeners: Rc<Vec<Rc<Async<TcpListener>>>>,
+    pub doors: Rc<Listening>,
     /// The program.
     pub program: Program,
     /// How the state is written.
@@ -55,7 +54,7 @@ impl Restart for Pass {
     fn prove(&self) -> Proof {
         let this = self.clone();
         Box::pin(async move {
-            let (state, _) = State::of(&this.hub, this.listeners.to_vec(), this.dialect.version, "");
+            let (state, _) = State::of(&this.hub, this.doors.sockets(), this.dialect.version, "");
             let bytes = this.dialect.seal(&state);
             let program = this.program.clone();
             let (version, which) = smol::unblock(move || program.prove(&bytes)).await?;
@@ -116,7 +115,7 @@ impl Pass {
         }
         // A signal that nobody listens for ends the process; one that is held is there for the next.
         self.signals.hold(true);
-        let (mut state, sockets) = State::of(&self.hub, self.listeners.to_vec(), self.dialect.version, why);
+        let (mut state, sockets) = State::of(&self.hub, self.doors.sockets(), self.dialect.version, why);
         state.since_ns = since;
         self.give_up(&mut state);
         let lock = self.hub.store.lock();

@@ -9,7 +9,7 @@ use crate::{
     auth::Basis,
     gateway::{arrive, session},
     live::{Hub, monotonic_ns, wall_ms},
-    net::{inherit, listen::Bind},
+    net::inherit,
     reactor::Async,
 };
 use std::{
@@ -69,13 +69,12 @@ pub fn take(dialect: &Dialect) -> Option<Inherited> {
 }
 
 impl Inherited {
-    /// The sockets to listen on, if they are what `bind` and `port` ask for.
-    pub fn listeners(&mut self, _bind: Bind, port: u16) -> Option<Vec<Async<TcpListener>>> {
+    /// The sockets that are listened on.
+    pub fn listeners(&mut self) -> Vec<Async<TcpListener>> {
         let sockets = std::mem::take(&mut self.listeners).into_iter();
-        let sockets: io::Result<Vec<_>> = sockets.map(|fd| Async::new(TcpListener::from(fd))).collect();
-        let sockets = sockets.inspect_err(|e| log::error!("listening sockets: {e}")).ok()?;
-        let at = sockets.first()?.get_ref().local_addr().ok()?;
-        (at.port() == port).then_some(sockets)
+        let taken =
+            |fd| Async::new(TcpListener::from(fd)).inspect_err(|e| log::error!("listening socket: {e}"));
+        sockets.filter_map(|fd| taken(fd).ok()).collect()
     }
 
     /// Goes on with every connection.
