@@ -6,17 +6,19 @@
 //! The kernel resets whoever is on its way in by a socket that closes. So one that a wildcard would only
 //! take the place of stays beside it, and the others close a little later than the new ones open.
 
-use super::arrive;
+use super::{arrive, handover};
 use crate::{
     live::Hub,
     net::listen::{self, Bind, Doors, ListenError},
     reactor::{Async, Timer},
+    service::notify::Notify,
 };
 use smol::Task;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    os::fd::OwnedFd,
     rc::{Rc, Weak},
     time::Duration,
 };
@@ -36,25 +38,69 @@ pub struct Listening {
     me: Weak<Self>,
     hub: RefCell<Weak<Hub>>,
     unattached: Rc<Unattached>,
+    keeper: RefCell<Option<Rc<Notify>>>,
 }
 
 struct Door {
     at: SocketAddr,
+    /// Whether it is a socket unit's: systemd holds it open, so it is never closed here either.
+    given: bool,
     socket: Rc<Async<TcpListener>>,
     /// Dropped, it accepts no more.
     accepting: Option<Task<()>>,
 }
 
 impl Listening {
-    /// Listens on `sockets`, and lets nobody in yet.
-    pub fn new(sockets: Vec<Async<TcpListener>>) -> Rc<Self> {
-        Rc::new_cyclic(|me| Self {
+    /// Listens where `bind` and `port` say, and lets nobody in yet; `own` are the sockets of the process
+    /// before this one, `given` those of a socket unit.
+    ///
+    /// # Errors
+    /// [`ListenError`], if it listens nowhere.
+    pub fn start(
+        own: Vec<OwnedFd>,
+        given: Vec<OwnedFd>,
+        bind: Bind,
+        port: u16,
+    ) -> Result<Rc<Self>, ListenError> {
+        let taken = |given| {
+            move |fd| {
+                let socket = listen::taken(fd).inspect_err(|e| log::warn!("a socket from systemd: {e}"));
+                Door::new(socket.ok()?, given)
+            }
+        };
+        let own = own.into_iter().filter_map(taken(false));
+        let mut open: Vec<_> = own.chain(given.into_iter().filter_map(taken(true))).collect();
+        let fresh = open.is_empty();
+        if fresh {
+            open.extend(
+                listen::listen(bind, port)?.into_iter().filter_map(|socket| Door::new(socket, false)),
+            );
+        }
+        let doors = Rc::new_cyclic(|me| Self {
             me: me.clone(),
-            open: RefCell::new(sockets.into_iter().filter_map(Door::new).collect()),
+            open: RefCell::new(open),
             unwanted: RefCell::default(),
             hub: RefCell::default(),
             unattached: Rc::default(),
-        })
+            keeper: RefCell::default(),
+        });
+        if !fresh && let Err(e) = doors.open(bind, port) {
+            log::error!("still listening where it was: {e}");
+        }
+        doors.notices().iter().for_each(|notice| log::warn!("{notice}"));
+        Ok(doors)
+    }
+
+    /// From now on `keeper` keeps the sockets, so that the port stays open if this process is killed.
+    pub fn keep_with(&self, keeper: &Rc<Notify>) {
+        *self.keeper.borrow_mut() = Some(keeper.clone());
+        self.keep();
+    }
+
+    fn keep(&self) {
+        if let Some(keeper) = &*self.keeper.borrow() {
+            handover::keep_listening(keeper, self.sockets().iter().map(|socket| socket.get_ref()));
+        }
     }
 
     /// Begins to let connections in to `hub`.
@@ -65,9 +111,18 @@ impl Listening {
         self.close_later(hub);
     }
 
-    /// The sockets, as they are now.
+    /// The sockets, as they are now, but for a socket unit's.
     pub fn sockets(&self) -> Vec<Rc<Async<TcpListener>>> {
-        self.open.borrow().iter().map(|door| door.socket.clone()).collect()
+        self.those(false)
+    }
+
+    /// The socket unit's.
+    pub fn given(&self) -> Vec<Rc<Async<TcpListener>>> {
+        self.those(true)
+    }
+
+    fn those(&self, given: bool) -> Vec<Rc<Async<TcpListener>>> {
+        self.open.borrow().iter().filter(|door| door.given == given).map(|door| door.socket.clone()).collect()
     }
 
     /// Where they listen.
@@ -110,11 +165,11 @@ impl Doors for Listening {
         let wanted_before = before.len();
         before.append(&mut self.unwanted.borrow_mut());
         let missing: Vec<_> =
-            wanted.iter().filter(|at| !before.iter().any(|door| door.at == **at)).copied().collect();
+            wanted.iter().filter(|at| !before.iter().any(|door| door.covers(**at))).copied().collect();
         // A wildcard and an address of one port are in each other's way.
-        let beside = before.iter().any(|door| port != 0 && door.at.port() == port);
+        let beside = before.iter().any(|door| port != 0 && door.at.port() == port && !door.given);
         let share = |doors: &[Door], shared| {
-            for door in doors.iter().filter(|_| beside) {
+            for door in doors.iter().filter(|door| beside && !door.given) {
                 if let Err(e) = listen::share(door.socket.get_ref(), shared) {
                     log::warn!("{}: {e}", door.at);
                 }
@@ -146,24 +201,57 @@ impl Doors for Listening {
         let (mut doors, unwanted): (Vec<_>, Vec<_>) =
             before.into_iter().partition(|door| door.is_wanted(&wanted));
         let hub = self.hub.borrow().upgrade();
-        for mut door in opened.into_iter().filter_map(Door::new) {
+        for mut door in opened.into_iter().filter_map(|socket| Door::new(socket, false)) {
             log::info!("listening on {}", door.at);
             hub.iter().for_each(|hub| door.accept(hub, &self.unattached));
             doors.push(door);
         }
+        // The first one's port is the gateway's.
+        doors.sort_by_key(|door| door.given && door.at.port() != port);
+        *self.unattached.wanted.borrow_mut() = wanted.iter().map(SocketAddr::ip).collect();
         self.unwanted.replace(unwanted);
         hub.iter().for_each(|hub| self.close_later(hub));
         share(&doors, false);
         let port = doors.first().map_or(port, |door| door.at.port());
         self.open.replace(doors);
+        self.keep();
         Ok(port)
+    }
+
+    fn notices(&self) -> Vec<String> {
+        let wanted = self.unattached.wanted.borrow();
+        let doors = self.open.borrow();
+        let port = doors.first().map_or(0, |door| door.at.port());
+        let elsewhere = |door: &&Door| {
+            door.given && (door.at.port() != port || !wanted.contains(&door.at.ip()) && !is_lan(&wanted))
+        };
+        let told = |door: &Door| {
+            format!(
+                "the socket unit listens on {}, which is not where gateway.port and gateway.bind say: that \
+                 port is served too, but only for the addresses of gateway.bind. Write the unit anew: barnacle \
+                 gateway install --socket",
+                door.at
+            )
+        };
+        doors.iter().filter(elsewhere).map(told).collect()
     }
 }
 
+fn is_lan(wanted: &[IpAddr]) -> bool {
+    wanted.iter().any(IpAddr::is_unspecified)
+}
+
 impl Door {
-    fn new(socket: Async<TcpListener>) -> Option<Self> {
+    fn new(socket: Async<TcpListener>, given: bool) -> Option<Self> {
         let at = socket.get_ref().local_addr().map_err(|e| log::error!("a listening socket: {e}")).ok()?;
-        Some(Self { at, socket: Rc::new(socket), accepting: None })
+        Some(Self { at, given, socket: Rc::new(socket), accepting: None })
+    }
+
+    /// Whether whoever connects to `at` comes in by it. Beside one that this process opened, another can be
+    /// opened for a part of its addresses; beside a socket unit's not.
+    fn covers(&self, at: SocketAddr) -> bool {
+        let all = self.given && self.at.port() == at.port() && self.at.ip().is_unspecified();
+        self.at == at || all && (self.at.is_ipv4() == at.is_ipv4() || listen::is_dual(self.socket.get_ref()))
     }
 
     /// Whether it is one of `wanted`, or one of them would do its work.
@@ -174,14 +262,14 @@ impl Door {
                     && at.is_ipv4() == self.at.is_ipv4()
                     && at.port() == self.at.port()
         };
-        wanted.iter().any(covers)
+        self.given || wanted.iter().any(covers)
     }
 
     fn accept(&mut self, hub: &Rc<Hub>, unattached: &Rc<Unattached>) {
         if self.accepting.is_some() {
             return;
         }
-        let accepting = accept(hub.clone(), self.socket.clone(), unattached.clone());
+        let accepting = accept(hub.clone(), self.socket.clone(), unattached.clone(), self.given);
         self.accepting = Some(hub.task(accepting));
     }
 
@@ -189,7 +277,7 @@ impl Door {
     fn close(mut self, hub: &Rc<Hub>, unattached: &Rc<Unattached>) {
         self.accepting = None;
         while let Ok((socket, remote)) = self.socket.accept_now() {
-            welcome(hub, socket, remote, unattached);
+            welcome(hub, socket, remote, unattached, self.given);
         }
         log::info!("not listening on {} any more", self.at);
     }
@@ -200,6 +288,9 @@ impl Door {
 struct Unattached {
     by_address: RefCell<HashMap<IpAddr, usize>>,
     all: Cell<usize>,
+    /// The addresses that the configuration listens on.
+    wanted: RefCell<Vec<IpAddr>>,
+    told: Cell<bool>,
 }
 
 /// A place among those that have not attached.
@@ -213,6 +304,18 @@ impl Unattached {
     fn full_for(&self, ip: IpAddr) -> bool {
         let here = self.by_address.borrow().get(&ip).copied().unwrap_or_default();
         here >= UNATTACHED_PER_ADDRESS && !ip.to_canonical().is_loopback()
+    }
+
+    /// Whether who came in by a socket unit's socket came to an address that the configuration listens on: a
+    /// unit never opens the gateway wider than the configuration does.
+    fn admits(&self, socket: &TcpStream) -> bool {
+        let Ok(own) = socket.local_addr().map(|at| at.ip().to_canonical()) else { return false };
+        let wanted = self.wanted.borrow();
+        let admits = own.is_loopback() || is_lan(&wanted) || wanted.contains(&own);
+        if !admits && !self.told.replace(true) {
+            log::warn!("closed a connection to {own} by the socket unit: gateway.bind does not listen there");
+        }
+        admits
     }
 
     fn place(self: &Rc<Self>, ip: IpAddr) -> Place {
@@ -235,22 +338,31 @@ impl Drop for Place {
     }
 }
 
-fn welcome(hub: &Rc<Hub>, socket: Async<TcpStream>, remote: SocketAddr, unattached: &Rc<Unattached>) {
+fn welcome(
+    hub: &Rc<Hub>,
+    socket: Async<TcpStream>,
+    remote: SocketAddr,
+    unattached: &Rc<Unattached>,
+    given: bool,
+) {
     let ip = remote.ip();
+    if given && !unattached.admits(socket.get_ref()) {
+        return;
+    }
     if unattached.full_for(ip) {
         return log::warn!("{ip}: too many connections that have not attached; closed one");
     }
     arrive::take_in(hub, socket, unattached.place(ip));
 }
 
-async fn accept(hub: Rc<Hub>, listener: Rc<Async<TcpListener>>, unattached: Rc<Unattached>) {
+async fn accept(hub: Rc<Hub>, listener: Rc<Async<TcpListener>>, unattached: Rc<Unattached>, given: bool) {
     loop {
         while unattached.full() {
             // Whoever comes now waits in the kernel's backlog.
             Timer::after(Duration::from_millis(20)).await;
         }
         match listener.accept().await {
-            Ok((socket, remote)) => welcome(&hub, socket, remote, &unattached),
+            Ok((socket, remote)) => welcome(&hub, socket, remote, &unattached, given),
             Err(e) => {
                 log::warn!("accept: {e}");
                 Timer::after(Duration::from_millis(50)).await;

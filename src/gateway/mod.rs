@@ -13,6 +13,7 @@ mod proof;
 mod pulse;
 mod run;
 mod session;
+mod supervised;
 mod watch;
 
 pub use run::{Gateway, StartFailure, run};

@@ -2,18 +2,18 @@
 
 use super::{
     doors::Listening,
-    handover::{self, Dialect, Inherited, Pass, Program},
-    pulse, session, watch,
+    handover::{self, Dialect, Inherited, Pass, Program, Taken},
+    pulse, session,
+    supervised::Supervised,
+    watch,
 };
 use crate::{
     config::{Settings, StartError},
     live::{Boot, Clock, Conn, Hub, Journal, Saved, Why},
-    net::{
-        inherit,
-        listen::{Doors, ListenError, listen},
-    },
+    net::{inherit, listen::ListenError},
     protocol::{Event, Json},
     reactor::{self, Async, Timer},
+    service::notify::{self, Notify},
     store::{OpenError, Store},
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -92,7 +92,7 @@ impl Gateway {
         executor: Rc<LocalExecutor<'static>>,
     ) -> Result<Self, StartFailure> {
         let boot = Boot::now(clock).map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
-        Self::open(settings, boot, journal, executor, None)
+        Self::open(settings, boot, journal, executor, Taken::default())
     }
 
     /// Goes on where another process image stopped, or starts.
@@ -101,20 +101,11 @@ impl Gateway {
         boot: Boot,
         journal: &'static Journal,
         executor: Rc<LocalExecutor<'static>>,
-        mut inherited: Option<Inherited>,
+        taken: Taken,
     ) -> Result<Self, StartFailure> {
-        let (bind, port) = (settings.where_to_listen(), settings.port);
-        let inherits = inherited.as_mut().map(Inherited::listeners).filter(|sockets| !sockets.is_empty());
-        let doors = match inherits {
-            Some(sockets) => {
-                let doors = Listening::new(sockets);
-                if let Err(e) = doors.open(bind, port) {
-                    log::error!("still listening where it was: {e}");
-                }
-                doors
-            }
-            None => Listening::new(listen(bind, port).map_err(StartFailure::Listen)?),
-        };
+        let Taken { mut inherited, listening, given } = taken;
+        let doors = Listening::start(listening, given, settings.where_to_listen(), settings.port)
+            .map_err(StartFailure::Listen)?;
         settings.port = doors.port().unwrap_or(settings.port);
         let lock = inherited.as_mut().and_then(|i| i.lock.take());
         let (store, store_notices) =
@@ -181,10 +172,10 @@ pub fn run(
     dialect: &'static Dialect,
 ) -> Result<(), StartFailure> {
     let program = Program::of_process();
-    let inherited = handover::take(dialect);
+    let taken = handover::take(dialect).unwrap_or_else(|| Taken::of(notify::passed(), dialect));
     raise_descriptor_limit();
     let executor = Rc::new(LocalExecutor::new());
-    let boot = match &inherited {
+    let boot = match &taken.inherited {
         Some(inherited) => {
             journal.restore(&inherited.state.memory.journal);
             inherited.state.memory.boot()
@@ -192,8 +183,8 @@ pub fn run(
         None => Boot::now(clock),
     };
     let boot = boot.map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
-    let went_on = inherited.is_some();
-    let gateway = Gateway::open(settings, boot, journal, executor.clone(), inherited)?;
+    let went_on = taken.inherited.is_some();
+    let gateway = Gateway::open(settings, boot, journal, executor.clone(), taken)?;
     // Before anyone can know that it runs, and tell it to stop.
     let signals =
         Signals::new().map_err(|e| StartFailure::System(format!("cannot listen for signals: {e}")))?;
@@ -204,16 +195,18 @@ pub fn run(
     }
     let doors = gateway.doors.clone();
     let hub = gateway.accept();
-    match program {
-        Ok(program) => hub.restarts.set(Rc::new(Pass {
-            hub: hub.clone(),
-            doors,
-            program,
-            dialect,
-            signals: signals.clone(),
-            proven: Rc::default(),
-        })),
-        Err(e) => log::warn!("this gateway cannot restart itself: {e}"),
+    let notify = Rc::new(Notify::of_process());
+    if notify.is_there() {
+        handover::forget(&notify);
+        doors.keep_with(&notify);
+    }
+    let supervised = Supervised::new(&hub, &notify);
+    supervised.begin();
+    let proven = Rc::default();
+    let pass = |program| Pass { hub: hub.clone(), doors, program, dialect, signals: signals.clone(), proven };
+    let pass = program.map(pass).map_err(|e| log::warn!("this gateway cannot restart itself: {e}")).ok();
+    if let Some(pass) = &pass {
+        hub.restarts.set(Rc::new(pass.clone()));
     }
     // A task of its own, so that it is looked at only when a signal came.
     let serve = executor.spawn(async move {
@@ -221,14 +214,23 @@ pub fn run(
             match signals.next().await {
                 SIGHUP => {
                     log::info!("SIGHUP: reading the configuration");
+                    supervised.reloading();
                     hub.reload(Why::Asked).await.close();
+                    supervised.ready();
                 }
-                SIGUSR1 => restart(&hub, "SIGUSR1"),
-                SIGUSR2 => restart(&hub, "SIGUSR2"),
+                SIGUSR1 => restart(&hub, "SIGUSR1", &supervised),
+                SIGUSR2 => restart(&hub, "SIGUSR2", &supervised),
                 SIGINT => break log::info!("SIGINT: stopping"),
-                _ => break log::info!("SIGTERM: stopping"),
+                _ => {
+                    log::info!("SIGTERM: stopping");
+                    if let Some(pass) = &pass {
+                        supervised.leave(pass).await;
+                    }
+                    break;
+                }
             }
         }
+        supervised.stopping();
         stop(&hub).await;
     });
     reactor::block_on(executor.run(serve))
@@ -236,9 +238,13 @@ pub fn run(
 }
 
 /// Restarts; while the program on disk is asked, signals are heard.
-fn restart(hub: &Rc<Hub>, why: &'static str) {
-    let restarts = hub.restarts.clone();
-    hub.spawn(async move { restarts.run(why).await });
+fn restart(hub: &Rc<Hub>, why: &'static str, supervised: &Rc<Supervised>) {
+    let (restarts, supervised) = (hub.restarts.clone(), supervised.clone());
+    supervised.reloading();
+    hub.spawn(async move {
+        restarts.run(why).await;
+        supervised.ready();
+    });
 }
 
 /// The signals that are listened for, each with the socket its handler writes to.

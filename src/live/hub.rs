@@ -181,7 +181,9 @@ impl Hub {
     /// What the operator should know, one line each; shown by `status`.
     pub fn notices(&self) -> Vec<String> {
         let settings = self.settings();
-        self.reloads.notices().chain(settings.lines()).chain(self.store_notices.iter().cloned()).collect()
+        let doors = self.doors.borrow().as_ref().map(|doors| doors.notices()).unwrap_or_default();
+        let told = self.reloads.notices().chain(settings.lines()).chain(doors);
+        told.chain(self.store_notices.iter().cloned()).collect()
     }
 
     /// Runs a task that ends when it is dropped.

@@ -5,6 +5,7 @@ use crate::reactor::Async;
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
@@ -57,6 +58,9 @@ pub trait Doors {
     /// # Errors
     /// [`ListenError`]; everything is then as it was.
     fn open(&self, bind: Bind, port: u16) -> Result<u16, ListenError>;
+
+    /// What the operator should know of them, one line each.
+    fn notices(&self) -> Vec<String>;
 }
 
 /// Where a gateway on `bind` and `port` listens: both loopbacks (one of which may be missing), and what
@@ -141,6 +145,25 @@ fn open(at: SocketAddr, beside: bool) -> io::Result<Async<TcpListener>> {
     bind(&fd, &at)?;
     listen(&fd, 4096)?;
     Async::new(TcpListener::from(fd))
+}
+
+/// A descriptor that somebody else opened, if it is a TCP socket that listens.
+///
+/// # Errors
+/// What it is instead.
+pub fn taken(fd: OwnedFd) -> io::Result<Async<TcpListener>> {
+    use rustix::net::{AddressFamily, SocketType, sockopt};
+    let tcp = matches!(sockopt::socket_domain(&fd)?, AddressFamily::INET | AddressFamily::INET6)
+        && sockopt::socket_type(&fd)? == SocketType::STREAM;
+    if !tcp || !sockopt::socket_acceptconn(&fd)? {
+        return Err(io::Error::other("it is no TCP socket that listens (ListenStream=<address>:<port>)"));
+    }
+    Async::new(TcpListener::from(fd))
+}
+
+/// Whether a socket on all addresses of IPv6 takes those of IPv4, too.
+pub fn is_dual(socket: &TcpListener) -> bool {
+    socket.local_addr().is_ok_and(|at| at.is_ipv6()) && rustix::net::sockopt::ipv6_v6only(socket) == Ok(false)
 }
 
 /// Lets (or no longer lets) another socket of this user listen beside this one: a wildcard and an address

@@ -56,29 +56,29 @@ impl Notify {
 
     /// It serves; `status` is what `systemctl status` shows.
     pub fn ready(&self, status: &str) {
-        self.say(&format!("READY=1\nSTATUS={}", line_of(status)));
+        self.say(&format!("READY=1\nSTATUS={}", line_of(status)), SendFlags::empty());
     }
 
     /// What `systemctl status` shows.
     pub fn status(&self, status: &str) {
-        self.say(&format!("STATUS={}", line_of(status)));
+        self.say(&format!("STATUS={}", line_of(status)), SendFlags::DONTWAIT);
     }
 
     /// It begins to reload; [`ready`](Self::ready) ends it.
     pub fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let usec = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000;
-        self.say(&format!("RELOADING=1\nMONOTONIC_USEC={usec}"));
+        self.say(&format!("RELOADING=1\nMONOTONIC_USEC={usec}"), SendFlags::empty());
     }
 
     /// It begins to stop.
     pub fn stopping(&self, status: &str) {
-        self.say(&format!("STOPPING=1\nSTATUS={}", line_of(status)));
+        self.say(&format!("STOPPING=1\nSTATUS={}", line_of(status)), SendFlags::empty());
     }
 
     /// The loop goes round.
     pub fn alive(&self) {
-        self.say("WATCHDOG=1");
+        self.say("WATCHDOG=1", SendFlags::DONTWAIT);
     }
 
     /// Has systemd keep a descriptor for the next start, under a name of no more than 255 letters without
@@ -88,12 +88,13 @@ impl Notify {
     /// When it cannot be told.
     pub fn store(&self, name: &str, fd: impl AsFd) -> io::Result<()> {
         // Without FDPOLL=0 it would drop who hung up, and the count on return would not tell of a loss.
-        self.send(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}"), Some(fd.as_fd()))
+        let text = format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}");
+        self.send(&text, Some(fd.as_fd()), SendFlags::empty())
     }
 
     /// Has systemd drop what it keeps under a name.
     pub fn remove(&self, name: &str) {
-        self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
+        self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), SendFlags::empty());
     }
 
     /// Whether systemd keeps everything it was given so far, and would keep one more. It has read it all
@@ -121,7 +122,7 @@ impl Notify {
     pub fn barrier(&self) -> io::Result<()> {
         let (mut mine, its) = UnixStream::pair()?;
         // It closes its end when it has come to it (systemd 246 and later).
-        self.send("BARRIER=1", Some(its.as_fd()))?;
+        self.send("BARRIER=1", Some(its.as_fd()), SendFlags::empty())?;
         drop(its);
         mine.set_read_timeout(Some(PATIENCE))?;
         match mine.read(&mut [0])? {
@@ -130,13 +131,14 @@ impl Notify {
         }
     }
 
-    fn say(&self, text: &str) {
-        if let Err(e) = self.send(text, None) {
+    fn say(&self, text: &str, flags: SendFlags) {
+        if let Err(e) = self.send(text, None, flags) {
             log::debug!("notify {text:?}: {e}");
         }
     }
 
-    fn send(&self, text: &str, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    /// With `DONTWAIT` what comes again anyway is left out when systemd is busy.
+    fn send(&self, text: &str, fd: Option<BorrowedFd<'_>>, flags: SendFlags) -> io::Result<()> {
         let Some((socket, to)) = &self.line else { return Ok(()) };
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -144,7 +146,13 @@ impl Notify {
         if !fds.is_empty() {
             control.push(SendAncillaryMessage::ScmRights(&fds));
         }
-        sendmsg_addr(socket, to, &[IoSlice::new(text.as_bytes())], &mut control, SendFlags::NOSIGNAL)?;
+        sendmsg_addr(
+            socket,
+            to,
+            &[IoSlice::new(text.as_bytes())],
+            &mut control,
+            flags | SendFlags::NOSIGNAL,
+        )?;
         Ok(())
     }
 }
@@ -196,25 +204,39 @@ pub fn passed() -> Vec<Passed> {
     all.flatten().collect()
 }
 
-/// What systemd is about to do with the unit of this process.
+/// What comes of this process's unit once the process has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Job {
-    /// It stops it.
-    Stop,
-    /// It starts it again.
-    Restart,
+pub enum Next {
+    /// It ends too, and systemd lets go of what it keeps for it.
+    End,
+    /// It is started again.
+    Start,
 }
 
-/// Asks systemd what it is about to do: both come as SIGTERM. `None` where there is no such job, or no
-/// answer. Takes as long as a process takes to start.
-pub fn job() -> Option<Job> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let (unit, user) = unit(&groups)?;
-    let mut systemctl = std::process::Command::new("systemctl");
-    systemctl.args(if user { &["--user"][..] } else { &[] });
-    systemctl.args(["list-jobs", "--no-legend", "--plain", "--no-pager"]).env_remove("NOTIFY_SOCKET");
-    let listed = systemctl.stdin(std::process::Stdio::null()).output().ok()?;
-    job_of(&String::from_utf8_lossy(&listed.stdout), &unit)
+/// Asks systemd what it is about to do: `stop` and `restart` both come as SIGTERM, and so does a `kill` by
+/// hand, after which the unit's `Restart=` counts. Takes as long as a process or two take to start.
+pub fn next() -> Next {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let Some((unit, user)) = unit(&groups) else {
+        // In a container of its own it cannot be asked. It has said that it keeps descriptors, or not.
+        let keeps = std::env::var("FDSTORE").is_ok_and(|most| most.trim().parse() != Ok(0u64));
+        return if keeps { Next::Start } else { Next::End };
+    };
+    let ask = |args: &[&str]| {
+        let mut systemctl = std::process::Command::new("systemctl");
+        systemctl.args(if user { &["--user"][..] } else { &[] }).args(args).env_remove("NOTIFY_SOCKET");
+        let said = systemctl.stdin(std::process::Stdio::null()).output().ok()?;
+        Some(String::from_utf8_lossy(&said.stdout).into_owned())
+    };
+    let jobs = ask(&["list-jobs", "--no-legend", "--plain", "--no-pager"]);
+    let job = jobs.and_then(|listed| job_of(&listed, &unit));
+    job.or_else(|| ask(&["show", "-p", "Restart", "--value", &unit]).map(|policy| after_exit(&policy)))
+        .unwrap_or(Next::End)
+}
+
+/// What `Restart=` says of a process that ends well.
+fn after_exit(policy: &str) -> Next {
+    if matches!(policy.trim(), "always" | "on-success") { Next::Start } else { Next::End }
 }
 
 /// The unit of a process by its control groups (cgroups(7)), and whether a user's systemd runs it.
@@ -228,12 +250,12 @@ fn unit(groups: &str) -> Option<(String, bool)> {
 }
 
 /// The job of `unit` in what `systemctl list-jobs` prints: number, unit, kind, state.
-fn job_of(listed: &str, unit: &str) -> Option<Job> {
+fn job_of(listed: &str, unit: &str) -> Option<Next> {
     listed.lines().find_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            [_, name, "stop", ..] if name == unit => Some(Job::Stop),
-            [_, name, "restart" | "try-restart" | "start", ..] if name == unit => Some(Job::Restart),
+            [_, name, "stop", ..] if name == unit => Some(Next::End),
+            [_, name, "restart" | "try-restart" | "start", ..] if name == unit => Some(Next::Start),
             _ => None,
         }
     })
@@ -253,9 +275,11 @@ mod tests {
         let old = "2:cpu:/\n1:name=systemd:/system.slice/barnacle.service\n";
         assert_eq!(unit(old), Some(("barnacle.service".into(), false)));
         let jobs = " 812 other.service      stop    waiting\n 811 barnacle.service restart running\n";
-        assert_eq!(job_of(jobs, "barnacle.service"), Some(Job::Restart));
-        assert_eq!(job_of(jobs, "other.service"), Some(Job::Stop));
+        assert_eq!(job_of(jobs, "barnacle.service"), Some(Next::Start));
+        assert_eq!(job_of(jobs, "other.service"), Some(Next::End));
         assert_eq!(job_of("No jobs running.\n", "barnacle.service"), None);
+        assert_eq!(after_exit("always\n"), Next::Start);
+        assert_eq!(after_exit("on-failure\n"), Next::End);
     }
 
     /// A systemd that keeps so many descriptors; it ends at `STOPPING=1` and says what it was told.

@@ -2,16 +2,19 @@
 //! now in its place, which goes on from there. Same process, same sockets, new code.
 //!
 //! [`state`] is what is written and its frame, [`prove`] asks the program on disk whether it can go on from
-//! it, [`pass`] hands over, [`resume`] takes over.
+//! it, [`pass`] hands over, [`resume`] takes over. [`keep`] is the
+//! same by way of systemd, which restarts the process and keeps state and sockets meanwhile.
 
+mod keep;
 mod pass;
 mod prove;
 mod resume;
 mod state;
 
+pub use keep::{forget, keep_listening};
 pub use pass::Pass;
 pub use prove::{Program, can_resume};
-pub use resume::{Inherited, goes_on, take};
+pub use resume::{Inherited, Taken, goes_on, take};
 pub use state::{Admits, DIALECT, Damage, Dialect, State};
 
 /// The variable that tells the new process image where the state is: `<process id>:<descriptor>`.

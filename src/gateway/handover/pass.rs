@@ -54,7 +54,7 @@ impl Restart for Pass {
     fn prove(&self) -> Proof {
         let this = self.clone();
         Box::pin(async move {
-            let (state, _) = State::of(&this.hub, this.doors.sockets(), this.dialect.version, "");
+            let (state, _) = State::of(&this.hub, &this.doors, this.dialect.version, "");
             let bytes = this.dialect.seal(&state);
             let program = this.program.clone();
             let (version, which) = smol::unblock(move || program.prove(&bytes)).await?;
@@ -86,7 +86,7 @@ impl Restart for Pass {
 impl Pass {
     /// Waits until nothing is under way that has to end in this process image; since when nothing new is
     /// begun, nanoseconds of the monotonic clock.
-    async fn come_to_rest(&self) -> u64 {
+    pub(super) async fn come_to_rest(&self) -> u64 {
         let hub = &self.hub;
         let rest = || async {
             while !hub.at_rest() {
@@ -115,7 +115,7 @@ impl Pass {
         }
         // A signal that nobody listens for ends the process; one that is held is there for the next.
         self.signals.hold(true);
-        let (mut state, sockets) = State::of(&self.hub, self.doors.sockets(), self.dialect.version, why);
+        let (mut state, sockets) = State::of(&self.hub, &self.doors, self.dialect.version, why);
         state.since_ns = since;
         self.give_up(&mut state);
         let lock = self.hub.store.lock();
@@ -146,7 +146,7 @@ impl Pass {
 
     /// What is still under way has no outcome that anybody will know: whoever asked is told to ask again.
     /// It is told by the next process image, so that it is not told at all if there is none.
-    fn give_up(&self, state: &mut State) {
+    pub(super) fn give_up(&self, state: &mut State) {
         let carried = |caller, id: &str| {
             let all = &state.memory.invocations;
             all.iter().any(|i| i.asked.caller == caller && i.asked.request == id)

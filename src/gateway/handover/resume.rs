@@ -8,14 +8,14 @@ use super::{
 use crate::{
     auth::Basis,
     gateway::{arrive, session},
-    live::{Hub, monotonic_ns, wall_ms},
+    live::{Hub, Session, monotonic_ns, wall_ms},
     net::inherit,
     reactor::Async,
 };
 use std::{
     fs::File,
     io,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::fd::{OwnedFd, RawFd},
     rc::Rc,
 };
@@ -23,16 +23,29 @@ use std::{
 /// The close code of a connection whose credential is no longer the gateway's, as in OpenClaw.
 const AUTH_CHANGED: u16 = 4001;
 
-/// What was taken over.
+/// What this process was born with.
+#[derive(Default)]
+pub struct Taken {
+    /// The gateway that it goes on from, if one left a state.
+    pub inherited: Option<Inherited>,
+    /// The listening sockets of that one.
+    pub listening: Vec<OwnedFd>,
+    /// Those of a socket unit.
+    pub given: Vec<OwnedFd>,
+}
+
+/// A gateway that is gone on from.
 pub struct Inherited {
     /// The state.
     pub state: State,
-    /// The sockets that are listened on.
-    pub listeners: Vec<OwnedFd>,
     /// The lock of the store.
     pub lock: Option<OwnedFd>,
     /// The version that goes on.
     pub version: &'static str,
+    /// The connections, in the order of [`State::conns`]; nothing where one is lost.
+    pub conns: Vec<Option<OwnedFd>>,
+    /// The others, in the order of [`State::guests`].
+    pub guests: Vec<Option<OwnedFd>>,
 }
 
 /// Whether this process image goes on from another one.
@@ -42,7 +55,7 @@ pub fn goes_on() -> bool {
 
 /// What the process image before this one left, if it left something. To be called before anything else
 /// opens a descriptor or starts a thread.
-pub fn take(dialect: &Dialect) -> Option<Inherited> {
+pub fn take(dialect: &Dialect) -> Option<Taken> {
     let said = inherit::take_variable(VARIABLE)?;
     // A child of the gateway may have it from its parent, and is nobody's successor.
     let (pid, fd) = said.split_once(':')?;
@@ -56,9 +69,13 @@ pub fn take(dialect: &Dialect) -> Option<Inherited> {
     match state {
         Ok(state) => {
             let take = |fd: &RawFd| inherit::adopt(*fd).map_err(|e| log::error!("descriptor {fd}: {e}")).ok();
-            let listeners = state.listeners.iter().filter_map(take).collect();
+            let listening = state.listeners.iter().filter_map(take).collect();
+            let given = state.given.iter().filter_map(take).collect();
             let lock = state.lock.as_ref().and_then(|(_, fd)| take(fd));
-            Some(Inherited { state, listeners, lock, version: dialect.version })
+            let conns = state.conns.iter().map(take).collect();
+            let guests = state.guests.iter().map(take).collect();
+            let inherited = Inherited { state, lock, version: dialect.version, conns, guests };
+            Some(Taken { inherited: Some(inherited), listening, given })
         }
         Err(e) => {
             log::error!("what was handed over is lost: {e}");
@@ -69,40 +86,40 @@ pub fn take(dialect: &Dialect) -> Option<Inherited> {
 }
 
 impl Inherited {
-    /// The sockets that are listened on.
-    pub fn listeners(&mut self) -> Vec<Async<TcpListener>> {
-        let sockets = std::mem::take(&mut self.listeners).into_iter();
-        let taken =
-            |fd| Async::new(TcpListener::from(fd)).inspect_err(|e| log::error!("listening socket: {e}"));
-        sockets.filter_map(|fd| taken(fd).ok()).collect()
-    }
-
     /// Goes on with every connection.
     pub fn go_on(self, hub: &Rc<Hub>, place: impl Fn(&TcpStream) -> Box<dyn std::any::Any>) {
-        let State { memory, conns, guests, admits, why, since_ns, version, .. } = self.state;
+        let Self { state, conns, guests, .. } = self;
+        let State { memory, admits, why, since_ns, version, .. } = state;
+        let all = conns.len() + guests.len();
         hub.remember(&memory);
         let now = Admits::of(&hub.settings());
-        let (mut carried, mut closed) = (0, 0);
+        let (mut carried, mut closed, mut connecting) = (0u64, 0, 0);
         for (saved, fd) in memory.conns.into_iter().zip(conns) {
-            let Some(socket) = socket(fd) else { continue };
-            let refused = saved.session.basis == Basis::Shared && !admits.still(&now);
+            let Some(socket) = fd.and_then(socket) else { continue };
+            let refused = match saved.session.basis == Basis::Shared && !admits.still(&now) {
+                true => Some((AUTH_CHANGED, "gateway auth changed")),
+                false => lost_access(hub, &saved.session),
+            };
             let conn = session::resume(hub, saved, socket);
-            if refused {
-                conn.wire.close(AUTH_CHANGED, "gateway auth changed");
+            if let Some((code, reason)) = refused {
+                conn.wire.close(code, reason);
                 closed += 1;
             } else {
                 carried += 1;
             }
         }
-        let mut connecting = 0;
         for (saved, fd) in memory.guests.into_iter().zip(guests) {
-            let Some(socket) = socket(fd) else { continue };
+            let Some(socket) = fd.and_then(socket) else { continue };
             let place = place(socket.get_ref());
             connecting += 1;
             hub.spawn(arrive::go_on(hub.clone(), hub.guests.resume(saved, socket), place));
         }
         for invocation in memory.invocations {
             session::resume_invocation(hub, invocation);
+        }
+        let lost = all as u64 - carried - closed - connecting;
+        if lost > 0 {
+            log::error!("{lost} of {all} connections were lost on the way; the others go on");
         }
         let took = (monotonic_ns() - since_ns) / 1000;
         let told = hub.restarts.told();
@@ -123,7 +140,22 @@ impl Inherited {
     }
 }
 
-fn socket(fd: RawFd) -> Option<Async<TcpStream>> {
-    let socket = inherit::adopt(fd).map(TcpStream::from).and_then(Async::new);
-    socket.map_err(|e| log::error!("connection on descriptor {fd}: {e}")).ok()
+/// Between one process and the next, devices can be changed by who has the store's lock then; the close that
+/// is due for it.
+fn lost_access(hub: &Hub, session: &Session) -> Option<(u16, &'static str)> {
+    let device = session.device?;
+    match (hub.book().device(&device), session.basis) {
+        // It may never have been one.
+        (None, Basis::Shared) => None,
+        (None, _) => Some((1008, "device removed: pair it again with an operator's approval")),
+        (Some(record), _) => {
+            let grant = record.grant(session.role);
+            let revoked = grant.map_or(session.basis != Basis::Shared, |g| g.revoked_ms.is_some());
+            revoked.then_some((1008, "device token revoked: an operator must approve this role again"))
+        }
+    }
+}
+
+fn socket(fd: OwnedFd) -> Option<Async<TcpStream>> {
+    Async::new(TcpStream::from(fd)).map_err(|e| log::error!("a connection: {e}")).ok()
 }

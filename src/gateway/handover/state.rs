@@ -6,6 +6,7 @@
 
 use crate::{
     config::{AuthMode, Settings},
+    gateway::doors::Listening,
     live::{Conn, Guest, Hub, Memory},
     protocol::TokenHash,
     reactor::Async,
@@ -38,10 +39,15 @@ pub struct State {
     pub admits: Admits,
     /// The sockets it listens on.
     pub listeners: Vec<RawFd>,
+    /// Those of a socket unit.
+    pub given: Vec<RawFd>,
     /// The sockets of the attached connections, in the order of [`Memory::conns`].
     pub conns: Vec<RawFd>,
     /// Those of the others, in the order of [`Memory::guests`].
     pub guests: Vec<RawFd>,
+    /// The cookies of the sockets of all these connections, if systemd keeps them: a number is good only
+    /// within this process.
+    pub cookies: Vec<u64>,
     /// What it knows.
     pub memory: Memory,
 }
@@ -76,7 +82,7 @@ impl Admits {
 
 /// The sockets that a state speaks of, in its order.
 pub struct Sockets {
-    listeners: Vec<Rc<Async<TcpListener>>>,
+    listeners: [Vec<Rc<Async<TcpListener>>>; 2],
     conns: Vec<Rc<Conn>>,
     guests: Vec<Rc<Guest>>,
 }
@@ -84,20 +90,22 @@ pub struct Sockets {
 impl Sockets {
     /// All that must live on, but for the store's lock.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let listeners = self.listeners.iter().map(|l| l.get_ref().as_fd());
+        let listeners = self.listeners.iter().flatten().map(|l| l.get_ref().as_fd());
+        listeners.chain(self.connections())
+    }
+
+    /// Those of connections.
+    pub fn connections(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let conns = self.conns.iter().map(|c| c.wire.socket().get_ref().as_fd());
-        listeners.chain(conns).chain(self.guests.iter().map(|g| g.wire.socket().get_ref().as_fd()))
+        conns.chain(self.guests.iter().map(|g| g.wire.socket().get_ref().as_fd()))
     }
 }
 
 impl State {
     /// The gateway as it is now, and the sockets that it speaks of; `version` is this program's.
-    pub fn of(
-        hub: &Rc<Hub>,
-        listeners: Vec<Rc<Async<TcpListener>>>,
-        version: &str,
-        why: &str,
-    ) -> (Self, Sockets) {
+    pub fn of(hub: &Rc<Hub>, doors: &Listening, version: &str, why: &str) -> (Self, Sockets) {
+        let listeners = [doors.sockets(), doors.given()];
+        let [own, given] = listeners.each_ref().map(|l| l.iter().map(|l| l.get_ref().as_raw_fd()).collect());
         let (conns, guests) = (hub.conns(), hub.guests.all());
         let state = Self {
             version: version.into(),
@@ -105,9 +113,11 @@ impl State {
             since_ns: crate::live::monotonic_ns(),
             lock: hub.store.lock().map(|fd| (hub.store.dir().to_string_lossy().into(), fd.as_raw_fd())),
             admits: Admits::of(&hub.settings()),
-            listeners: listeners.iter().map(|l| l.get_ref().as_raw_fd()).collect(),
+            listeners: own,
+            given,
             conns: conns.iter().map(|c| c.wire.socket().get_ref().as_raw_fd()).collect(),
             guests: guests.iter().map(|g| g.wire.socket().get_ref().as_raw_fd()).collect(),
+            cookies: Vec::new(),
             memory: hub.memory(&conns, &guests),
         };
         (state, Sockets { listeners, conns, guests })
@@ -196,8 +206,10 @@ impl Dialect {
             f if f == self.format => (self.decode)(payload).ok_or(Damage::Broken("makes no sense"))?,
             f => (self.older)(f, payload).ok_or(Damage::Format(f, self.version))?,
         };
-        let whole =
-            state.conns.len() == state.memory.conns.len() && state.guests.len() == state.memory.guests.len();
+        let connections = state.conns.len() + state.guests.len();
+        let whole = state.conns.len() == state.memory.conns.len()
+            && state.guests.len() == state.memory.guests.len()
+            && (state.cookies.is_empty() || state.cookies.len() == connections);
         if whole { Ok(state) } else { Err(Damage::Broken("has a socket too many or too few")) }
     }
 }
