@@ -9,18 +9,11 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use wire::{ADMIN, Client, Device, Home, Offer, READ, Server, number, signal, text};
+use wire::{ADMIN, Client, Device, Home, Offer, READ, number, text};
 
 /// How many restarts the gateway has handed over.
 fn restarts(client: &mut Client) -> u64 {
     number(&client.ok("status", "{}"), "barnacle.restarts")
-}
-
-/// Tells it to restart, and waits until it has.
-fn restart(server: &Server, by: &mut Client) {
-    let before = restarts(by);
-    signal(server.pid(), "USR1");
-    while restarts(by) == before {}
 }
 
 #[test]
@@ -33,7 +26,7 @@ fn a_client_goes_on_as_if_nothing_had_been() {
     assert_eq!(number(&client.event("presence"), "seq"), 1);
     let before = client.ok("status", "{}");
     let cursor = number(&client.ok("logs.tail", "{}"), "cursor");
-    restart(&server, &mut client);
+    server.restart(&mut client);
     let after = client.ok("status", "{}");
     for same in ["pid", "bootId", "startedAtMs", "port", "connections", "devices"] {
         let of = |status| wire::json(wire::get(status, &format!("barnacle.{same}")).unwrap());
@@ -106,7 +99,7 @@ fn nobody_sees_a_hundred_restarts_under_load() {
             }
         });
         for _ in 0..100 {
-            restart(&server, &mut admin);
+            server.restart(&mut admin);
         }
         done.store(true, SeqCst);
     });

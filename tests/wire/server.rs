@@ -1,6 +1,6 @@
 //! A home directory, and the gateway that lives in it.
 
-use super::{ADMIN, Client, LONG, Offer, Refused, json};
+use super::{ADMIN, Client, LONG, Offer, Refused, json, number};
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -163,6 +163,18 @@ impl Server {
     pub fn stop(mut self) {
         signal(self.pid(), "TERM");
         assert!(self.child.wait().unwrap().success(), "{}", self.log());
+    }
+
+    /// Tells it to restart, and waits until it has; `by` is attached all the time.
+    #[track_caller]
+    pub fn restart(&self, by: &mut Client) {
+        let mut count = || number(&by.ok("status", "{}"), "barnacle.restarts");
+        let before = count();
+        signal(self.pid(), "USR1");
+        let end = Instant::now() + LONG;
+        while count() == before {
+            assert!(Instant::now() < end, "it does not restart:\n{}", self.log());
+        }
     }
 
     /// The power goes.
