@@ -58,11 +58,11 @@ pub fn load(paths: &Paths, env: &Env, instead: Option<&str>) -> Loaded {
     match source {
         Ok(Some(source)) => decode(source, paths, env, Found::Whole, files),
         // What ran once is not forgotten because the file is gone: nobody is locked out by a lost file.
-        Ok(None) => match last(paths, env) {
+        Ok(None) => match last_run(paths, env) {
             Some(source) => Loaded { last: true, ..decode(source, paths, env, Found::Missing, files) },
             None => decode(Source::empty(&paths.config_file), paths, env, Found::Missing, files),
         },
-        Err(broken) => match last(paths, env) {
+        Err(broken) => match last_run(paths, env) {
             Some(source) => Loaded { last: true, ..decode(source, paths, env, Found::Broken(broken), files) },
             None => {
                 let source = Source::empty(&paths.config_file);
@@ -102,7 +102,7 @@ pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, files: Vec
 }
 
 /// What ran last.
-fn last(paths: &Paths, env: &Env) -> Option<Source> {
+pub fn last_run(paths: &Paths, env: &Env) -> Option<Source> {
     let Read::Text(document) = file::read(&paths.last_config()) else { return None };
     Source::of(document, paths, env).source.ok().flatten()
 }

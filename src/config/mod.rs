@@ -48,7 +48,7 @@ pub use cidr::Cidr;
 pub use complaint::Complaint;
 pub use diff::KeyPath;
 pub use env::Env;
-pub use load::{Found, Loaded, load, to_keep};
+pub use load::{Found, Loaded, last_run, load, to_keep};
 pub use model::{AuthMode, Bind, GatewayConfig, Mode, ReloadMode, RevokeOnRotate};
 pub use paths::Paths;
 pub use reference::Credential;

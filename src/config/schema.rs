@@ -287,6 +287,15 @@ impl Node {
         format!(r#""properties":{{{named}}},"additionalProperties":{others}"#)
     }
 
+    /// The root's schema as a document of its own, with the name that OpenClaw gives it.
+    pub fn document(&self, deep: bool) -> String {
+        let inner = self.json(deep);
+        format!(
+            r#"{{"$schema":"http://json-schema.org/draft-07/schema#","title":"OpenClawConfig",{}"#,
+            &inner[1..]
+        )
+    }
+
     /// The hints for every key below, by their paths, as JSON.
     pub fn hints(&self) -> String {
         let mut all = String::new();

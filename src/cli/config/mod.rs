@@ -1,7 +1,9 @@
 //! `barnacle config`: the configuration file, read and changed.
 
+mod get;
 mod plan;
 mod set;
+mod validate;
 
 use super::{
     Failure,
@@ -15,9 +17,14 @@ Read and change openclaw.json.
 
 Usage: barnacle config <command> [options]
 
+  get <path>           print a value
   set <path> <value>   set a value, and nothing else in the file
   unset <path>         take a value out
   plan                 what an edit would do to the gateway that runs, before it is made
+  validate             say what is wrong or odd in it, as a gateway that starts would
+  diff                 say in which keys it differs from what ran last
+  file                 print where it is
+  schema               print what may stand in it
 
 A path is written agents.list[0].id or channels.discord.guilds[\"1.2\"].name.
   barnacle config <command> --help says more of each.
@@ -28,6 +35,11 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
     match args.next()? {
         Some(Word::Text(command)) => match command.as_str() {
             "plan" => plan::plan(args),
+            "get" => get::get(args),
+            "validate" => validate::validate(args),
+            "diff" => validate::diff_of(args),
+            "file" => get::file(args),
+            "schema" => get::schema(args),
             "set" => set::set(args),
             "unset" => set::unset(args),
             other => Err(Failure::usage(format!("no command {other:?} of config"))),

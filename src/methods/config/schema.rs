@@ -3,7 +3,7 @@
 use crate::{
     config::{
         KeyPath,
-        schema::{self, Hint, Node},
+        schema::{self, Hint},
     },
     live::{timestamp, wall_ms},
     methods::Answer,
@@ -52,7 +52,7 @@ struct Child {
 pub fn whole() -> Json {
     let root = schema::root();
     Json::of(&Whole {
-        schema: Json(titled(&root, true)),
+        schema: Json(root.document(true)),
         uiHints: Json(root.hints()),
         version: env!("CARGO_PKG_VERSION").into(),
         generatedAt: timestamp(wall_ms()),
@@ -91,20 +91,11 @@ pub fn lookup(params: &Params<'_>) -> Answer {
     });
     let found = Found {
         path: if at_root { ".".into() } else { path.to_string() },
-        schema: Json(if at_root { titled(node, false) } else { node.json(false) }),
+        schema: Json(if at_root { node.document(false) } else { node.json(false) }),
         reloadKind: schema::reload_kind(&path).into(),
         hintPath: hint.is_some().then(|| named.to_string()),
         hint,
         children: children.collect(),
     };
     Ok(Json::of(&found).into())
-}
-
-/// The root's schema, with the name that OpenClaw gives it.
-fn titled(root: &Node, deep: bool) -> String {
-    let inner = root.json(deep);
-    format!(
-        r#"{{"$schema":"http://json-schema.org/draft-07/schema#","title":"OpenClawConfig",{}"#,
-        &inner[1..]
-    )
 }

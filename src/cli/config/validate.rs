@@ -1,0 +1,170 @@
+//! `barnacle config validate` and `diff`: what a gateway would make of the file, and what of it does not run
+//! yet.
+
+use super::super::{Failure, args::Args, print};
+use super::here;
+use crate::config::{
+    Complaint, Env, Fault, Flags, Found, Settings, diff::diff, last_run, merge, node::Node, show,
+    source::Source,
+};
+use nanoserde::SerJson;
+use std::fmt::Write;
+
+const VALIDATE: &str = "\
+Check openclaw.json and what it includes as a gateway that starts would: everything that is wrong or odd,
+at once, each with its place.
+
+Usage: barnacle config validate [options]
+
+  --json             print it as JSON
+  -h, --help         print this
+
+Exit codes: 0 nothing is wrong (what is odd costs nothing), 1 something is.
+";
+
+const DIFF: &str = "\
+Say in which keys openclaw.json differs from what ran last. Secrets are not shown.
+
+Usage: barnacle config diff
+";
+
+#[derive(SerJson)]
+struct Issue {
+    path: String,
+    message: String,
+    file: Option<String>,
+    line: Option<usize>,
+    column: Option<usize>,
+}
+
+impl Issue {
+    fn of_file(message: String) -> Self {
+        Self { path: String::new(), message, file: None, line: None, column: None }
+    }
+}
+
+impl From<&Fault> for Issue {
+    fn from(fault: &Fault) -> Self {
+        let Fault { file, path, line, column, .. } = fault;
+        let file = Some(file.to_string_lossy().into_owned());
+        Self {
+            path: path.clone(),
+            message: fault.to_string(),
+            file,
+            line: Some(*line),
+            column: Some(*column),
+        }
+    }
+}
+
+impl From<&Complaint> for Issue {
+    fn from(complaint: &Complaint) -> Self {
+        let place = complaint.place.as_ref();
+        Self {
+            path: complaint.path.clone(),
+            message: complaint.to_string(),
+            file: place.map(|(file, ..)| file.to_string_lossy().into_owned()),
+            line: place.map(|(_, line, _)| *line),
+            column: place.map(|(.., column)| *column),
+        }
+    }
+}
+
+#[derive(SerJson)]
+struct Verdict {
+    valid: bool,
+    path: String,
+    issues: Vec<Issue>,
+    warnings: Vec<Issue>,
+}
+
+/// Runs `barnacle config validate`.
+pub fn validate(mut args: Args) -> Result<(), Failure> {
+    if let Some(word) = args.next()? {
+        return Err(word.unexpected());
+    }
+    if args.help {
+        return print(VALIDATE);
+    }
+    let (paths, _) = here()?;
+    let path = paths.config_file.to_string_lossy().into_owned();
+    let (mut issues, mut warnings) = (Vec::new(), Vec::new());
+    match Settings::resolve(&Env::of_process(), &Flags::default()) {
+        Err(e) => issues.push(Issue::of_file(e.to_string())),
+        Ok(settings) => {
+            let broken = match &settings.found {
+                Found::Broken(broken) => Some(broken.to_string()),
+                _ => None,
+            };
+            // What a broken file is told of is not its own.
+            if broken.is_none() {
+                issues.extend(settings.faults.iter().map(Issue::from));
+                warnings.extend(settings.complaints.iter().map(Issue::from));
+                warnings.extend(settings.notices.iter().cloned().map(Issue::of_file));
+            }
+            issues.extend(broken.map(Issue::of_file));
+        }
+    }
+    let verdict = Verdict { valid: issues.is_empty(), path, issues, warnings };
+    let mut text = String::new();
+    if args.json {
+        let _ = writeln!(text, "{}", verdict.serialize_json());
+    } else {
+        let told = verdict.issues.iter().chain(&verdict.warnings);
+        told.for_each(|issue| _ = writeln!(text, "{}", issue.message));
+        if verdict.valid {
+            let _ = writeln!(text, "valid: {}", verdict.path);
+        }
+    }
+    print(&text)?;
+    match verdict.valid {
+        true => Ok(()),
+        false => Err(Failure::new(1, format!("{} is not valid", verdict.path))),
+    }
+}
+
+/// Runs `barnacle config diff`.
+pub fn diff_of(mut args: Args) -> Result<(), Failure> {
+    match args.next()? {
+        Some(other) => return Err(other.unexpected()),
+        None if args.help => return print(DIFF),
+        None => {}
+    }
+    let (paths, env) = here()?;
+    let (file, last) = (paths.config_file.display(), paths.last_config());
+    let now = Source::read(&paths, &env).source.map_err(|broken| Failure::new(78, broken))?;
+    let now = now.unwrap_or_else(|| Source::empty(&paths.config_file));
+    let Some(ran) = last_run(&paths, &env) else {
+        return print(&format!("nothing ran yet with {file} ({} is not there)\n", last.display()));
+    };
+    let changes = diff(&ran.root, &now.root);
+    if changes.is_empty() {
+        return print(&format!("{file} says what ran last\n"));
+    }
+    let mut text = String::new();
+    for change in &changes {
+        let names: Vec<&str> = change.path.0.iter().map(String::as_str).collect();
+        let value = |root| merge::at(root, &change.path).map(|node| shown(&names, node));
+        let _ = match (value(&ran.root), value(&now.root)) {
+            (Some(was), Some(is)) => writeln!(text, "~ {}: {was} → {is}", change.path),
+            (Some(was), None) => writeln!(text, "- {}: {was}", change.path),
+            (None, Some(is)) => writeln!(text, "+ {}: {is}", change.path),
+            (None, None) => Ok(()),
+        };
+    }
+    print(&text)
+}
+
+/// The value as JSON, without secrets, and no longer than a line.
+fn shown(path: &[&str], node: &Node) -> String {
+    const LONGEST: usize = 120;
+    let mut out = nanoserde::SerJsonState::new(String::new());
+    node.write_json(&mut out, &mut |below, node| {
+        let whole = [path, below].concat();
+        show::is_secret(&whole, node).then(|| show::REDACTED.into())
+    });
+    match out.out.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &out.out[..end]),
+        None => out.out,
+    }
+}
