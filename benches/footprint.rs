@@ -5,7 +5,9 @@
 
 mod rig;
 
-use rig::{BINARY, Client, Failure, Gateway, Offer, TOKEN, field, quantile, stranger};
+use rig::{
+    BINARY, Client, Failure, Gateway, Offer, TOKEN, field, quantile, raise_descriptor_limit, stranger,
+};
 use std::time::Duration;
 
 /// Between these numbers of connections the slope is taken.
@@ -60,13 +62,4 @@ fn main() -> Result<(), Failure> {
 fn private(gateway: &Gateway) -> Result<u64, Failure> {
     let figure = |key| gateway.figure("smaps_rollup", key);
     Ok(figure("Private_Clean:")? + figure("Private_Dirty:")?)
-}
-
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(e) = setrlimit(Resource::Nofile, limit) {
-        eprintln!("descriptor limit: {e}");
-    }
 }

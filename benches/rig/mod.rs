@@ -17,7 +17,7 @@ use std::{
     fs, io,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -86,6 +86,11 @@ impl Gateway {
         pin(Some(&self.child), cpu)
     }
 
+    /// Where it lives.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// A file of its `/proc/<pid>`.
     pub fn proc(&self, name: &str) -> io::Result<String> {
         fs::read_to_string(format!("/proc/{}/{name}", self.child.id()))
@@ -126,6 +131,16 @@ pub fn pin(child: Option<&Child>, cpu: usize) -> Result<(), Failure> {
     let mut set = thread::CpuSet::new();
     set.set(cpu);
     Ok(thread::sched_setaffinity(child.map(Pid::from_child), &set)?)
+}
+
+/// As many descriptors as the system allows: one a connection, here and in what is started from here.
+pub fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(e) = setrlimit(Resource::Nofile, limit) {
+        eprintln!("descriptor limit: {e}");
+    }
 }
 
 /// What a client attaches with.
@@ -193,6 +208,26 @@ impl Client {
         Ok((client, hello))
     }
 
+    /// Asks, and waits for the answer; what comes between is passed over.
+    pub fn call(&mut self, method: &str, params: &str) -> Result<String, Failure> {
+        let request = format!(r#"{{"type":"req","id":"c","method":"{method}","params":{params}}}"#);
+        self.send(0x81, request.as_bytes())?;
+        loop {
+            let text = self.text()?;
+            if text.starts_with(r#"{"type":"res""#) {
+                return Ok(text);
+            }
+            if text.starts_with('\u{3}') {
+                return Err("closed".into());
+            }
+        }
+    }
+
+    /// Waits no longer than this for anything.
+    pub fn wait_at_most(&self, time: Duration) -> io::Result<()> {
+        self.socket.set_read_timeout(Some(time))
+    }
+
     /// Closes as RFC 6455 §7 asks, and waits until the gateway has closed too.
     pub fn close(mut self) -> io::Result<()> {
         self.send(0x88, &1000u16.to_be_bytes())?;
@@ -227,8 +262,12 @@ impl Client {
                 _ => (2, usize::MAX - 2),
             };
             if let Some(text) = unread.get(head..head + payload) {
-                let text = String::from_utf8(text.to_vec())?;
+                let text = String::from_utf8_lossy(text).into_owned();
                 self.used += head + payload;
+                if self.used == self.input.len() {
+                    self.input.clear();
+                    self.used = 0;
+                }
                 return Ok(text);
             }
             self.fill()?;

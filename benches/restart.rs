@@ -1,0 +1,361 @@
+//! What clients see of a restart, and of an edit that OpenClaw restarts for: how long they are not answered,
+//! and how many of them are closed. Barnacle first, with ever more connections; then OpenClaw, if it is
+//! installed. See `benches/README.md`.
+//!
+//! Some clients call all the time, a few milliseconds apart; whoever is closed comes back as fast as it can.
+//! What is counted is the longest wait of each of them around each restart. The row without a restart says
+//! what of that is the machine's.
+
+mod rig;
+
+use rig::{Client, Failure, Gateway, Offer, TOKEN, field, quantile, raise_descriptor_limit, stranger};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    thread::{self, sleep},
+    time::{Duration, Instant},
+};
+
+const HELP: &str = "\
+cargo bench --bench restart -- [--restarts <n>] [--peer <node_modules> | --no-peer]
+
+  --restarts <n>         of Barnacle, with each number of connections [30]
+  --peer <node_modules>  where OpenClaw and its node are [tests/peers/node_modules, after tests/peers/install.sh]
+  --no-peer              Barnacle alone
+";
+
+/// Clients that call all the time.
+const BUSY: usize = 8;
+/// How long each of them waits between two calls.
+const PACE: Duration = Duration::from_millis(2);
+/// Connections that only listen, beside them.
+const IDLE: [usize; 4] = [0, 1_000, 5_000, 10_000];
+/// How long what follows a restart is watched.
+const AFTER: Duration = Duration::from_millis(50);
+/// How often OpenClaw is restarted; each takes it some ten seconds.
+const PEER_RESTARTS: usize = 3;
+/// The longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn main() -> Result<(), Failure> {
+    let mut args = std::env::args().skip(1);
+    let (mut restarts, mut peer) =
+        (30, Some(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/node_modules").into()));
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--bench" => {}
+            "--restarts" => restarts = args.next().ok_or(HELP)?.parse()?,
+            "--peer" => peer = Some(PathBuf::from(args.next().ok_or(HELP)?)),
+            "--no-peer" => peer = None,
+            _ => {
+                print!("{HELP}");
+                return Ok(());
+            }
+        }
+    }
+    raise_descriptor_limit();
+    println!(
+        "{BUSY} clients call every {} ms; ms that one of them waits for an answer\n\n{:48}{:>7}{:>9}{:>9}{:>9}{:>16}",
+        PACE.as_millis(),
+        "",
+        "closed",
+        "p50",
+        "p99",
+        "longest",
+        "nobody served",
+    );
+    for idle in IDLE {
+        barnacle(idle, restarts)?;
+    }
+    match peer.as_deref().map(Peer::start) {
+        Some(Ok(peer)) => openclaw(&peer)?,
+        Some(Err(e)) => println!("\nOpenClaw is left out: {e}"),
+        None => {}
+    }
+    Ok(())
+}
+
+fn barnacle(idle: usize, restarts: usize) -> Result<(), Failure> {
+    let gateway = Gateway::start()?;
+    let me = stranger()?;
+    let listening = (0..idle)
+        .map(|_| Ok(Client::attach(gateway.at, &Offer { device: Some(&me), token: Some(TOKEN) })?.0))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let memory = || gateway.figure("status", "VmRSS:");
+    let before = memory()?;
+    let busy = Busy::start(gateway.at)?;
+    let mut admin = Admin(attach(gateway.at)?);
+    let name = format!("Barnacle, {} connections", idle + BUSY + 1);
+    for (what, times) in [(NOTHING, 10), (RESTART, restarts), (EDIT, 10)] {
+        let mut row = Row::default();
+        for turn in 0..times {
+            busy.forget();
+            let unserved = match what {
+                RESTART => Some(admin.restart()?),
+                EDIT => admin.bind(&gateway, if turn % 2 == 0 { "lan" } else { "loopback" })?,
+                _ => None,
+            };
+            sleep(AFTER);
+            row.add(&busy, unserved);
+        }
+        row.print(&format!("{name}, {what}"));
+    }
+    // Whoever only listens is still there: each answers.
+    let mut lost = 0;
+    for mut client in listening {
+        client.wait_at_most(Duration::from_secs(10))?;
+        lost += usize::from(client.call("health", "{}").is_err());
+    }
+    println!(
+        "{:48}{lost:>7} of those that only listened; resident {before} kB before, {} kB after",
+        "",
+        memory()?
+    );
+    Ok(())
+}
+
+/// The rows of each gateway.
+const NOTHING: &str = "nothing";
+const RESTART: &str = "restart";
+const EDIT: &str = "edit of gateway.bind";
+
+/// Restarts and edits it as Barnacle was.
+fn openclaw(peer: &Peer) -> Result<(), Failure> {
+    let busy = Busy::start(peer.at)?;
+    for what in [RESTART, EDIT] {
+        let mut row = Row::default();
+        for turn in 0..PEER_RESTARTS {
+            busy.forget();
+            let closed = busy.closed();
+            match what {
+                RESTART => drop(attach(peer.at)?.call("gateway.restart.request", "{}")?),
+                _ => write_bind(&peer.home, peer.at, if turn % 2 == 0 { "lan" } else { "loopback" })?,
+            }
+            // Until all were closed and are back.
+            let end = Instant::now() + PATIENCE;
+            while busy.closed() < closed + BUSY as u64 || busy.is_away() {
+                if Instant::now() > end {
+                    println!("OpenClaw, {what}: not all were closed and back after {} s", PATIENCE.as_secs());
+                    break;
+                }
+                sleep(Duration::from_millis(10));
+            }
+            sleep(Duration::from_secs(2));
+            row.add(&busy, None);
+        }
+        row.print(&format!("OpenClaw {}, {} connections, {what}", peer.version, BUSY));
+    }
+    Ok(())
+}
+
+/// What the busy clients saw around each restart.
+#[derive(Default)]
+struct Row {
+    waits: Vec<Duration>,
+    unserved: Vec<Duration>,
+    closed: u64,
+}
+
+impl Row {
+    fn add(&mut self, busy: &Busy, unserved: Option<Duration>) {
+        self.waits.extend(busy.0.iter().map(|seen| Duration::from_micros(seen.longest_us.load(SeqCst))));
+        self.closed += busy.0.iter().map(|seen| seen.closed_now.swap(0, SeqCst)).sum::<u64>();
+        self.unserved.extend(unserved);
+    }
+
+    fn print(mut self, what: &str) {
+        self.waits.sort();
+        self.unserved.sort();
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let [p50, p99, longest] = [0.5, 0.99, 1.0].map(|share| ms(quantile(&self.waits, share)));
+        let unserved = match self.unserved[..] {
+            [] => String::new(),
+            _ => format!("{:.1} to {:.1}", ms(self.unserved[0]), ms(quantile(&self.unserved, 1.0))),
+        };
+        println!("{what:48}{:>7}{p50:>9.1}{p99:>9.1}{longest:>9.1}{unserved:>16}", self.closed);
+    }
+}
+
+/// What one busy client sees.
+#[derive(Default)]
+struct Seen {
+    longest_us: AtomicU64,
+    closed: AtomicU64,
+    closed_now: AtomicU64,
+    away: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// The clients that call all the time.
+struct Busy(Vec<&'static Seen>);
+
+impl Busy {
+    fn start(at: SocketAddr) -> Result<Self, Failure> {
+        let seen: Vec<&Seen> = (0..BUSY).map(|_| &*Box::leak(Box::default())).collect();
+        for seen in &seen {
+            let client = attach(at)?;
+            let seen = *seen;
+            thread::spawn(move || call_on(at, client, seen));
+        }
+        Ok(Self(seen))
+    }
+
+    fn forget(&self) {
+        self.0.iter().for_each(|seen| seen.longest_us.store(0, SeqCst));
+    }
+
+    fn closed(&self) -> u64 {
+        self.0.iter().map(|seen| seen.closed.load(SeqCst)).sum()
+    }
+
+    fn is_away(&self) -> bool {
+        self.0.iter().any(|seen| seen.away.load(SeqCst))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|seen| seen.stop.store(true, SeqCst));
+    }
+}
+
+fn attach(at: SocketAddr) -> Result<Client, Failure> {
+    let (client, _) = Client::attach(at, &Offer { device: None, token: Some(TOKEN) })?;
+    client.wait_at_most(PATIENCE)?;
+    Ok(client)
+}
+
+/// Calls until it is told to stop; from the last answer to the next is what it waits.
+fn call_on(at: SocketAddr, mut client: Client, seen: &Seen) {
+    let mut asked = Instant::now();
+    while !seen.stop.load(SeqCst) {
+        // What it began to ask before it was closed, it asks again.
+        if !seen.away.load(SeqCst) {
+            asked = Instant::now();
+        }
+        if client.call("health", "{}").is_ok_and(|answer| answer.contains("\"ok\":true")) {
+            seen.away.store(false, SeqCst);
+            seen.longest_us.fetch_max(asked.elapsed().as_micros() as u64, SeqCst);
+            sleep(PACE);
+            continue;
+        }
+        seen.away.store(true, SeqCst);
+        seen.closed.fetch_add(1, SeqCst);
+        seen.closed_now.fetch_add(1, SeqCst);
+        while !seen.stop.load(SeqCst) {
+            sleep(Duration::from_millis(10));
+            if let Ok(new) = attach(at) {
+                client = new;
+                break;
+            }
+        }
+    }
+}
+
+/// Who restarts and edits Barnacle.
+struct Admin(Client);
+
+impl Admin {
+    fn status(&mut self, key: &str) -> Result<String, Failure> {
+        let status = self.0.call("status", "{}")?.replace(":\"", ":");
+        Ok(field(&status, &format!("\"{key}\":")).ok_or("no such figure in status")?.to_owned())
+    }
+
+    fn wait(&mut self, key: &str, so: impl Fn(&str) -> bool) -> Result<(), Failure> {
+        let end = Instant::now() + PATIENCE;
+        while !so(&self.status(key)?) {
+            if Instant::now() > end {
+                return Err(format!("{key} does not change").into());
+            }
+            sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Restarts it; how long nobody was served, by its own word.
+    fn restart(&mut self) -> Result<Duration, Failure> {
+        let before = self.status("restarts")?;
+        self.0.call("gateway.restart.request", "{}")?;
+        self.wait("restarts", |now| now != before)?;
+        Ok(Duration::from_micros(self.status("unservedUs")?.parse()?))
+    }
+
+    /// Has it listen elsewhere.
+    fn bind(&mut self, gateway: &Gateway, bind: &str) -> Result<Option<Duration>, Failure> {
+        write_bind(gateway.home(), gateway.at, bind)?;
+        self.wait("bind", |now| now == bind)?;
+        Ok(None)
+    }
+}
+
+/// Writes the configuration as an editor does: a new file in its place.
+fn write_bind(home: &Path, at: SocketAddr, bind: &str) -> Result<(), Failure> {
+    let config = format!(
+        r#"{{"gateway":{{"mode":"local","bind":"{bind}","port":{},"auth":{{"mode":"token","token":"{TOKEN}"}},"controlUi":{{"allowedOrigins":["http://{at}"]}}}}}}"#,
+        at.port()
+    );
+    let path = home.join(".openclaw/openclaw.json");
+    let new = path.with_extension("new");
+    fs::write(&new, config)?;
+    Ok(fs::rename(new, path)?)
+}
+
+/// An OpenClaw in a home of its own.
+struct Peer {
+    child: Child,
+    home: PathBuf,
+    at: SocketAddr,
+    version: String,
+}
+
+impl Peer {
+    fn start(modules: &Path) -> Result<Self, Failure> {
+        use std::os::unix::process::CommandExt;
+        let manifest = fs::read_to_string(modules.join("openclaw/package.json")).map_err(|_| {
+            format!("it is not in {} (tests/peers/install.sh puts it there)", modules.display())
+        })?;
+        let version = field(&manifest, "\"version\": \"").unwrap_or("?").to_owned();
+        let node = fs::read_dir(modules)?.flatten().map(|entry| entry.path().join("bin/node"));
+        let node = node.into_iter().find(|path| path.is_file()).ok_or("no node beside it")?;
+        let home =
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-peer-{}", std::process::id()));
+        fs::create_dir_all(home.join(".openclaw"))?;
+        let at = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        write_bind(&home, at, "loopback")?;
+        let log = fs::File::create(home.join("log"))?;
+        let child = Command::new(&node)
+            .arg(modules.join("openclaw/openclaw.mjs"))
+            .args(["gateway", "run"])
+            .env_clear()
+            .env("HOME", &home)
+            .env("PATH", format!("{}:/usr/bin:/bin", node.parent().unwrap_or(&home).display()))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // It starts others: they all end with it.
+            .process_group(0)
+            .spawn()?;
+        let mut peer = Self { child, home, at, version };
+        let end = Instant::now() + PATIENCE;
+        while let Err(e) = attach(at) {
+            if Instant::now() > end || peer.child.try_wait()?.is_some() {
+                let log = fs::read_to_string(peer.home.join("log")).unwrap_or_default();
+                return Err(format!("it does not start: {e}\n{log:.2000}").into());
+            }
+            sleep(Duration::from_millis(100));
+        }
+        Ok(peer)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        use rustix::process::{Pid, Signal, kill_process_group};
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.home);
+    }
+}
