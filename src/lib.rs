@@ -34,6 +34,7 @@ pub mod service;
 pub mod gateway;
 
 pub mod client;
+pub mod doctor;
 pub mod import;
 
 pub mod cli;

@@ -90,6 +90,11 @@ impl Args {
         self.options.url = Some(url.into());
     }
 
+    /// What the shared options said, for a command that finds the gateway itself.
+    pub fn options(&mut self) -> Options {
+        std::mem::take(&mut self.options)
+    }
+
     /// The gateway that is meant.
     pub fn target(&mut self) -> Result<Target, Failure> {
         let found = Target::find(&Env::of_process(), std::mem::take(&mut self.options));

@@ -1,6 +1,6 @@
 //! `barnacle gateway`: runs the gateway.
 
-use super::{Failure, args::Args, restart, service};
+use super::{Failure, args::Args, gateway_status, restart, service};
 use crate::{
     config::{AuthMode, Env, Flags, Secret, Settings},
     gateway::{self, handover::Dialect},
@@ -27,7 +27,7 @@ Usage: barnacle gateway [run] [options]
   -h, --help             print this
 
   barnacle gateway restart, stop: the one that runs; no connection is closed by a restart.
-  barnacle gateway install, uninstall, start: as a service of this host. Each has a --help of its own.
+  barnacle gateway install, uninstall, start, status: as a service of this host. Each has a --help of its own.
 
 With no configuration it listens on loopback with a random token, stores that in openclaw.json, and says so.
 ";
@@ -43,6 +43,7 @@ pub fn run(mut args: Parser, dialect: &'static Dialect) -> Result<(), Failure> {
             Some("start") => return service::start(rest),
             Some("restart") => return restart::restart(Args::new(rest)),
             Some("stop") => return restart::stop(Args::new(rest)),
+            Some("status") => return gateway_status::run(Args::new(rest)),
             _ => {}
         }
     }

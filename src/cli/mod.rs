@@ -4,7 +4,9 @@ mod args;
 mod call;
 mod config;
 mod devices;
+mod doctor;
 mod gateway;
+mod gateway_status;
 mod import;
 mod logs;
 mod restart;
@@ -80,9 +82,10 @@ Barnacle: a gateway that stays attached.
 
 Usage: barnacle <command> [options]
 
-  gateway [run]     run the gateway; or have the host run it: install, uninstall, start
+  gateway [run]     run the gateway; or have the host run it: install, uninstall, start, status
   status            what it runs with
   health            whether it is well
+  doctor [--fix]    what is wrong, and what mends it
   config            read and change openclaw.json
   devices           who is paired, who waits: list, approve, reject, rename, rotate, revoke, remove, clear
   import            bring paired devices over from OpenClaw
@@ -96,7 +99,8 @@ Usage: barnacle <command> [options]
 ";
 
 /// Those that have a help text of their own.
-const COMMANDS: [&str; 8] = ["gateway", "status", "health", "config", "devices", "import", "logs", "call"];
+const COMMANDS: [&str; 9] =
+    ["gateway", "status", "health", "doctor", "config", "devices", "import", "logs", "call"];
 
 /// Runs the command line `args`, without the program's name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -136,6 +140,7 @@ fn dispatch(args: impl Iterator<Item = OsString>, dialect: &'static Dialect) -> 
             Some("gateway") => gateway::run(args, dialect),
             Some("status") => call::status(Args::new(args)),
             Some("health") => call::health(Args::new(args)),
+            Some("doctor") => doctor::run(Args::new(args)),
             Some("config") => config::run(Args::new(args)),
             Some("devices") => devices::run(Args::new(args)),
             Some("import") => import::run(Args::new(args)),

@@ -3,7 +3,7 @@
 use super::{Failure, print};
 use crate::{
     config::{Env, Paths},
-    service::{self, Init, Installed, Manager, Name, NoPlan, Options, Plan, Scope, Unreachable},
+    service::{self, Init, Installed, Manager, Name, NoPlan, Options, Plan, Scope, Unreachable, as_caller},
 };
 use lexopt::{Parser, ValueExt};
 
@@ -16,7 +16,6 @@ Usage: barnacle gateway install [options]
   --user                 a unit of your own: needs no root, but lingering [where anyone else asks]
   --run-as <account>     whom a system unit runs as [who called sudo]
   --port <port>          listen there, whatever gateway.port says
-  --socket               have systemd hold the port, even while the gateway does not run: a connection starts it
   --replace-openclaw     take the place of OpenClaw's service, which is stopped, disabled and kept
   --print                print the units, and change nothing
   -h, --help             print this
@@ -127,7 +126,7 @@ pub fn start(args: Parser) -> Result<(), Failure> {
 
 /// The names that a service of this environment may have.
 fn names() -> Result<[Name; 2], Failure> {
-    let env = Env::of_process();
+    let env = as_caller(Env::of_process());
     let paths = Paths::resolve(&env).map_err(|e| Failure::new(e.exit_code(), e))?;
     Ok(Name::both(&env, &paths))
 }

@@ -1,5 +1,6 @@
 //! Bytes: listening sockets, the first HTTP request, and the seam under every WebSocket.
 
+pub mod holder;
 pub mod http;
 pub mod inherit;
 pub mod listen;

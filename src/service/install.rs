@@ -125,7 +125,7 @@ pub fn install(
     let (service, socket) = (plan.name.service(), plan.name.socket());
     let running = manager.as_ref().ok().and_then(|m| m.show(&service).ok()?.main_pid());
     let dir = &plan.settings.paths.barnacle_dir;
-    if let Some(pid) = lock_holder(dir).filter(|pid| Some(*pid) != running) {
+    if let Some(pid) = lock_holder(dir).filter(|pid| Some(*pid) != running && !is_in(*pid, &service)) {
         return Err(Failed::ByHand(pid, dir.clone()));
     }
     let before = read_ours(&plan.name.file(&service))?;
@@ -169,11 +169,17 @@ pub fn install(
             ));
         }
     }
-    done.warnings.extend(drop_ins(&plan.name));
+    done.warnings.extend(drop_in_warnings(&plan.name));
     if plan.name.scope == Scope::User {
         done.warnings.extend(linger(plan));
     }
     Ok(done)
+}
+
+/// Whether systemd runs `pid` as `unit`, whatever systemd says: cgroups(7).
+fn is_in(pid: u32, unit: &str) -> bool {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    groups.lines().any(|line| line.ends_with(&format!("/{unit}")))
 }
 
 /// Takes away what `install` put there, and gives OpenClaw's unit its place back if told.
@@ -226,7 +232,7 @@ pub fn uninstall(
         )),
         (None, false) => {}
     }
-    done.warnings.extend(drop_ins(name));
+    done.warnings.extend(drop_in_warnings(name));
     Ok(done)
 }
 
@@ -325,24 +331,25 @@ fn replaced(text: &str) -> Option<String> {
 /// OpenClaw's unit of the same profile, if it is enabled or runs.
 fn openclaw_in_use(plan: &Plan, manager: Option<&Manager>) -> Result<Option<String>, Failed> {
     let unit = plan.name.openclaw();
-    for name in [Scope::User, Scope::System] {
-        let dir = match name {
-            Scope::User => plan.account.home.join(".config/systemd/user"),
-            Scope::System => plan.settings.paths.system_units.clone(),
-        };
-        if !dir.join(&unit).exists() {
-            continue;
-        }
-        let same = name == plan.name.scope;
-        let shown = manager.filter(|_| same).and_then(|m| m.show(&unit).ok());
-        let active =
-            shown.is_some_and(|p| matches!(p.get("ActiveState"), "active" | "activating" | "reloading"));
-        let wanted = ["default.target.wants", "multi-user.target.wants"];
-        if active || wanted.iter().any(|wants| dir.join(wants).join(&unit).is_symlink()) {
-            return if same { Ok(Some(unit)) } else { Err(Failed::OpenClawElsewhere(unit, name)) };
-        }
+    let shown = manager.and_then(|m| m.show(&unit).ok());
+    if shown.is_some_and(|p| matches!(p.get("ActiveState"), "active" | "activating" | "reloading")) {
+        return Ok(Some(unit));
     }
-    Ok(None)
+    match openclaw_enabled(&plan.account.home, &plan.settings.paths.system_units, &unit) {
+        Some((scope, unit)) if scope != plan.name.scope => Err(Failed::OpenClawElsewhere(unit, scope)),
+        enabled => Ok(enabled.map(|(_, unit)| unit)),
+    }
+}
+
+/// Which systemd starts `unit`, a unit of OpenClaw's, at boot or login. Told from the links that `systemctl
+/// enable` makes: the other systemd may not be ours to ask.
+pub fn openclaw_enabled(home: &Path, system_units: &Path, unit: &str) -> Option<(Scope, String)> {
+    let user = home.join(".config/systemd/user");
+    [(Scope::User, user.as_path()), (Scope::System, system_units)].into_iter().find_map(|(scope, dir)| {
+        let mut wants = ["default.target.wants", "multi-user.target.wants"].iter();
+        let enabled = dir.join(unit).exists() && wants.any(|wants| dir.join(wants).join(unit).is_symlink());
+        enabled.then(|| (scope, unit.to_owned()))
+    })
 }
 
 /// A directory that the unit names must be there before it starts.
@@ -403,19 +410,24 @@ fn link(wants: &Path, unit: &Path) -> Result<(), Failed> {
     made.map_err(|e| Failed::Io(at, e))
 }
 
-/// A line for each drop-in: it outlives every install, and what it says is what holds.
-fn drop_ins(name: &Name) -> Vec<String> {
+/// The drop-ins of a service: they outlive every install, and what they say is what holds.
+pub fn drop_ins(name: &Name) -> Vec<PathBuf> {
     let dir = name.file(&format!("{}.d", name.service()));
     let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path());
-    let files = entries.filter(|path| path.extension().is_some_and(|e| e == "conf"));
-    let line = |path: PathBuf| {
-        let see = match name.scope {
-            Scope::User => "systemctl --user cat",
-            Scope::System => "systemctl cat",
-        };
-        format!("the drop-in {} changes the unit; see both: {see} {}", path.display(), name.service())
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "conf")).collect();
+    files.sort();
+    files
+}
+
+fn drop_in_warnings(name: &Name) -> impl Iterator<Item = String> {
+    let see = match name.scope {
+        Scope::User => "systemctl --user cat",
+        Scope::System => "systemctl cat",
     };
-    files.map(line).collect()
+    let unit = name.service();
+    drop_ins(name)
+        .into_iter()
+        .map(move |path| format!("the drop-in {} changes the unit; see both: {see} {unit}", path.display()))
 }
 
 /// Has the user's services outlive the login, if that is let; says what is to be done if not.

@@ -15,6 +15,6 @@ mod unit;
 
 pub use account::Account;
 pub use init::Init;
-pub use install::{Failed, Installed, install, journal, start, uninstall};
-pub use plan::{Name, NoPlan, Options, Plan, Scope};
+pub use install::{Failed, Installed, drop_ins, install, journal, openclaw_enabled, start, uninstall};
+pub use plan::{Name, NoPlan, Options, Plan, Scope, as_caller};
 pub use systemd::{Manager, Properties, Unreachable, lingers};

@@ -270,6 +270,15 @@ fn account(env: &Env, options: &Options, uid: u32, scope: Scope) -> Result<Accou
     Ok(Account::with_uid(uid).unwrap_or_else(own))
 }
 
+/// The environment of who called sudo: under it HOME is root's, and the gateway that is meant is not.
+pub fn as_caller(env: Env) -> Env {
+    let caller = env.process("SUDO_USER").filter(|_| rustix::process::geteuid().is_root());
+    match caller.filter(|name| *name != "root").and_then(Account::named) {
+        Some(account) => with_home(&env, &account.home),
+        None => env,
+    }
+}
+
 fn with_home(env: &Env, home: &Path) -> Env {
     let kept = env.names().filter(|name| *name != "HOME");
     let kept = kept.filter_map(|name| Some((name.to_owned(), env.process(name)?.to_owned())));

@@ -33,7 +33,10 @@ pub fn service(plan: &Plan, systemd: u32) -> String {
         lines.push("After=network.target".into());
     }
     lines.extend(["".into(), "[Service]".into()]);
-    lines.push("Type=exec".into());
+    match systemd {
+        253.. => lines.extend(["Type=notify-reload".into(), "ReloadSignal=SIGUSR1".into()]),
+        _ => lines.extend(["Type=notify".into(), "ExecReload=/bin/kill -USR1 $MAINPID".into()]),
+    }
     lines.push(exec_start(plan));
     if system {
         lines.push(format!("User={}", plan.account.name));
@@ -100,10 +103,12 @@ pub fn socket(plan: &Plan) -> Option<String> {
 
 /// Whatever systemd it is.
 ///
-/// Stopping takes the gateway less than ten seconds. A core dump
+/// The watchdog is fed by the loop itself, at least once a tick of 30 s. Stopping takes the gateway less than ten seconds. A core dump
 /// would hold keys. A board's memory is shared with the agents, which are to be killed first.
 const RUNNING: &str = "\
 NotifyAccess=main
+WatchdogSec=90
+FileDescriptorStoreMax=16384
 LimitNOFILE=524288
 LimitCORE=0
 TimeoutStartSec=60

@@ -71,6 +71,11 @@ impl Key {
         mac.finalize().into_bytes().into()
     }
 
+    /// Whether there is none in `dir`.
+    pub(super) fn is_missing(dir: &Path) -> Result<bool, OpenError> {
+        Ok(read(&dir.join("key"))?.is_none())
+    }
+
     /// The token of a device's role in a generation: base64url of
     /// HMAC-SHA256(key, "device-token" ‖ device ‖ role ‖ generation), each part after its length.
     pub fn device_token(&self, device: &DeviceId, role: Role, generation: u32) -> String {

@@ -17,7 +17,7 @@ pub use book::Book;
 pub use commit::{ChangeError, DiskError, Store};
 pub use key::Key;
 pub use manage::{GRACE_MS, SETUP_CODE_MS, Unfit};
-pub use open::{Notice, OpenError, lock_holder};
+pub use open::{Notice, OpenError, inspect, lock_holder};
 pub use record::{
     Access, Device, Display, Grant, Node, NodeRequest, Request, SetupCode, Surface, Tombstone, Via,
 };

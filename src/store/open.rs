@@ -281,6 +281,27 @@ pub fn lock_holder(dir: &Path) -> Option<u32> {
     }
 }
 
+/// Reads the store in `dir` as a gateway would find it, and changes nothing: not for one that runs there, nor
+/// for one that may.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn inspect(dir: &Path) -> Result<(Book, Vec<Notice>), OpenError> {
+    let (book, _, damaged) = load(&dir.join("tokens.bin"))?;
+    let mut notices: Vec<_> = damaged.into_iter().collect();
+    if dir.is_dir() {
+        let writable = rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK);
+        notices.extend(writable.err().map(|e| Notice::ReadOnly(cannot_write(dir, &e.into()))));
+        if Key::is_missing(dir)? && book.devices().len() > 0 {
+            notices.push(Notice::KeyLost(dir.join("key")));
+        }
+    }
+    // Where the directory is yet to be made, it is what it will be made in that tells.
+    let there = dir.ancestors().find(|d| d.exists()).unwrap_or(dir);
+    notices.extend(volatile(there).map(|kind| Notice::Volatile(dir.into(), kind)));
+    Ok((book, notices))
+}
+
 /// File systems that forget: statfs(2).
 fn volatile(dir: &Path) -> Option<&'static str> {
     const TMPFS: i64 = 0x0102_1994;

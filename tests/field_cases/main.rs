@@ -150,6 +150,21 @@ const CASES: &[(&str, Case)] = &[
     ("A130", Shown(proof::clocks)),
     ("A131", Shown(proof::signed_tokens)),
     ("A132", Shown(devices::narrow_connect_narrows_nothing)),
+    ("B19", Elsewhere("tests/systemd.rs, tests/doctor.rs")),
+    ("B20", Elsewhere("tests/doctor.rs")),
+    ("B22", Elsewhere("tests/systemd.rs")),
+    ("B23", Elsewhere("tests/systemd.rs")),
+    ("B24", Elsewhere("tests/systemd.rs")),
+    ("B61", Elsewhere("tests/doctor.rs")),
+    ("B63", Elsewhere("tests/doctor.rs")),
+    ("B85", Elsewhere("tests/service.rs")),
+    ("B87", Elsewhere("tests/systemd.rs")),
+    ("B111", Elsewhere("tests/systemd.rs")),
+    ("B120", Elsewhere("tests/systemd.rs")),
+    ("B129", Elsewhere("tests/systemd.rs")),
+    ("B143", Elsewhere("tests/systemd.rs, tests/service.rs")),
+    ("B153", Elsewhere("tests/doctor.rs")),
+    ("B156", Elsewhere("tests/doctor.rs")),
 ];
 
 #[test]

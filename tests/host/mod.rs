@@ -125,7 +125,8 @@ impl Host {
 
     /// Writes `openclaw.json`.
     pub fn config(&self, text: &str) {
-        self.write(".openclaw/openclaw.json", text);
+        let path = self.write(".openclaw/openclaw.json", text);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Writes a file of the account; its path from outside.

@@ -1,0 +1,125 @@
+//! What the checks look at.
+
+use crate::{
+    client::{Client, Options, Target},
+    config::{Env, Flags, Paths, Settings, StartError},
+    protocol::{Fields, Scope},
+    service::{Manager, Name, Properties, Unreachable, as_caller},
+    store::{Book, Notice, OpenError, inspect},
+};
+use miniserde::json::Value;
+use std::time::{Duration, Instant};
+
+/// How long a gateway may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything there is to know, gathered without changing anything.
+pub struct Facts {
+    /// The environment, as the gateway that is meant has it.
+    pub env: Env,
+    /// Where things are.
+    pub paths: Paths,
+    /// What a gateway started now would run with.
+    pub settings: Result<Settings, StartError>,
+    /// What is in the store, and what is to be said of it.
+    pub store: Result<(Book, Vec<Notice>), OpenError>,
+    /// The services that are installed.
+    pub services: Vec<Service>,
+    /// The gateway that answers, or why none does.
+    pub running: Result<Running, NoAnswer>,
+}
+
+/// Why no gateway answers.
+pub struct NoAnswer {
+    /// In words.
+    pub why: String,
+    /// The exit code for it.
+    pub code: u8,
+}
+
+/// A service of ours that is installed.
+pub struct Service {
+    /// Its name.
+    pub name: Name,
+    /// Its file's text.
+    pub text: String,
+    /// What systemd knows of it, or why that cannot be known.
+    pub shown: Result<Properties, Unreachable>,
+}
+
+/// A gateway that answers.
+pub struct Running {
+    /// Where.
+    pub url: String,
+    /// How long the answer took, milliseconds.
+    pub ms: u128,
+    /// The answer of `status`.
+    status: Value,
+}
+
+impl Running {
+    /// What it says of itself: Barnacle's own part of `status`. `None` for another gateway.
+    pub fn own(&self) -> Option<Fields<'_>> {
+        Fields::of(&self.status)?.object("barnacle")
+    }
+
+    /// Its version, whatever gateway it is.
+    pub fn version(&self) -> String {
+        let of = Fields::of(&self.status);
+        let version = of.and_then(|f| f.str("runtimeVersion").map(String::from));
+        version.unwrap_or_else(|| "of unknown version".into())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.own()?.u64("pid").and_then(|pid| pid.try_into().ok())
+    }
+}
+
+impl Facts {
+    /// Gathers them for `env`; asks the gateway unless told not to.
+    ///
+    /// # Errors
+    /// [`StartError`] where not even the paths can be known.
+    pub fn gather(env: Env, options: Options, probe: bool) -> Result<Self, StartError> {
+        let env = as_caller(env);
+        let mut paths = Paths::resolve(&env)?;
+        let settings = Settings::resolve(&env, &Flags::default());
+        if let Ok(settings) = &settings {
+            paths = settings.paths.clone();
+        }
+        let services = Name::both(&env, &paths).into_iter().filter_map(Service::find).collect();
+        let running = match probe {
+            true => ask(&env, options),
+            false => Err(NoAnswer { why: "it was not asked".into(), code: 0 }),
+        };
+        Ok(Self { store: inspect(&paths.barnacle_dir), env, paths, settings, services, running })
+    }
+}
+
+impl Service {
+    fn find(name: Name) -> Option<Self> {
+        let text = std::fs::read_to_string(name.file(&name.service())).ok()?;
+        let unit = name.service();
+        let shown = Manager::find(name.scope)
+            .and_then(|m| m.show(&unit).map_err(|e| Unreachable::Said(e.to_string())));
+        Some(Self { name, text, shown })
+    }
+
+    /// The value of a line of its file.
+    pub fn line(&self, name: &str) -> Option<&str> {
+        self.text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+fn ask(env: &Env, options: Options) -> Result<Running, NoAnswer> {
+    let options = Options { timeout: options.timeout.or(Some(TIMEOUT)), ..options };
+    let target =
+        Target::find(env, options).map_err(|e| NoAnswer { code: e.exit_code(), why: e.to_string() })?;
+    let began = Instant::now();
+    let scopes = [Scope::Read].into_iter().collect();
+    let answer = Client::connect(&target, scopes).and_then(|mut client| client.call("status", "{}"));
+    let answer = answer.map_err(|e| NoAnswer { code: e.exit_code(), why: e.to_string() })?;
+    let status = miniserde::json::from_str(&answer).unwrap_or_default();
+    Ok(Running { url: target.url.to_string(), ms: began.elapsed().as_millis(), status })
+}
