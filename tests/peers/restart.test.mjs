@@ -163,7 +163,7 @@ after(async () => {
 
 const restarts = async () => (await admin.call('status')).barnacle.restarts;
 
-test(`${Object.values(FLEET).reduce((a, b) => a + b)} clients call all the time through ${RESTARTS} restarts`, { timeout: 240_000 }, async (t) => {
+test(`${Object.values(FLEET).reduce((a, b) => a + b)} clients call all the time through ${RESTARTS} restarts`, { timeout: 480_000 }, async (t) => {
   const many = (n, make) => Promise.all(Array.from({ length: n }, make));
   const node = { clientName: 'node-host', mode: 'node', role: 'node', scopes: [], commands: [COMMAND] };
   const [bare, slow, fragments] = [await many(FLEET.bare, Bare.attach), await many(FLEET.slow, Bare.attach), await many(FLEET.fragments, Bare.attach)];
