@@ -172,7 +172,9 @@ pub fn run(
     dialect: &'static Dialect,
 ) -> Result<(), StartFailure> {
     let program = Program::of_process();
-    let taken = handover::take(dialect).unwrap_or_else(|| Taken::of(notify::passed(), dialect));
+    let handed_over = handover::take(dialect);
+    let went_on = handed_over.is_some();
+    let taken = handed_over.unwrap_or_else(|| Taken::of(notify::passed(), dialect));
     raise_descriptor_limit();
     let executor = Rc::new(LocalExecutor::new());
     let boot = match &taken.inherited {
@@ -183,7 +185,6 @@ pub fn run(
         None => Boot::now(clock),
     };
     let boot = boot.map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
-    let went_on = taken.inherited.is_some();
     let gateway = Gateway::open(settings, boot, journal, executor.clone(), taken)?;
     // Before anyone can know that it runs, and tell it to stop.
     let signals =

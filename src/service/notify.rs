@@ -76,9 +76,11 @@ impl Notify {
         self.say(&format!("STOPPING=1\nSTATUS={}", line_of(status)), SendFlags::empty());
     }
 
-    /// The loop goes round.
+    /// The loop goes round; said if somebody waits for it.
     pub fn alive(&self) {
-        self.say("WATCHDOG=1", SendFlags::DONTWAIT);
+        if self.watchdog.is_some() {
+            self.say("WATCHDOG=1", SendFlags::DONTWAIT);
+        }
     }
 
     /// Has systemd keep a descriptor for the next start, under a name of no more than 255 letters without
@@ -217,11 +219,13 @@ pub enum Next {
 /// hand, after which the unit's `Restart=` counts. Takes as long as a process or two take to start.
 pub fn next() -> Next {
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some((unit, user)) = unit(&groups) else {
+    let Some(unit) = unit(&groups) else {
         // In a container of its own it cannot be asked. It has said that it keeps descriptors, or not.
         let keeps = std::env::var("FDSTORE").is_ok_and(|most| most.trim().parse() != Ok(0u64));
         return if keeps { Next::Start } else { Next::End };
     };
+    // A user's systemd says so to what it starts; systemd.exec(5).
+    let user = std::env::var_os("MANAGERPID").is_some();
     let ask = |args: &[&str]| {
         let mut systemctl = std::process::Command::new("systemctl");
         systemctl.args(if user { &["--user"][..] } else { &[] }).args(args).env_remove("NOTIFY_SOCKET");
@@ -231,7 +235,8 @@ pub fn next() -> Next {
     let jobs = ask(&["list-jobs", "--no-legend", "--plain", "--no-pager"]);
     let job = jobs.and_then(|listed| job_of(&listed, &unit));
     job.or_else(|| ask(&["show", "-p", "Restart", "--value", &unit]).map(|policy| after_exit(&policy)))
-        .unwrap_or(Next::End)
+        // It cannot be asked (a system unit on a host without D-Bus): a restart is likelier than a stop.
+        .unwrap_or(Next::Start)
 }
 
 /// What `Restart=` says of a process that ends well.
@@ -239,14 +244,14 @@ fn after_exit(policy: &str) -> Next {
     if matches!(policy.trim(), "always" | "on-success") { Next::Start } else { Next::End }
 }
 
-/// The unit of a process by its control groups (cgroups(7)), and whether a user's systemd runs it.
-fn unit(groups: &str) -> Option<(String, bool)> {
-    let path = groups
+/// The unit of a process by its control groups (cgroups(7)).
+fn unit(groups: &str) -> Option<String> {
+    // Under a mixed hierarchy both are there, and one of them is empty.
+    let paths = groups
         .lines()
-        .find_map(|line| line.strip_prefix("0::").or(line.split_once(":name=systemd:").map(|l| l.1)))?;
-    let unit = path.split('/').rfind(|part| part.ends_with(".service"))?;
-    let user = path.split('/').any(|part| part.starts_with("user@")) && !unit.starts_with("user@");
-    Some((unit.to_owned(), user))
+        .filter_map(|line| line.strip_prefix("0::").or(line.split_once(":name=systemd:").map(|l| l.1)));
+    let mut leaves = paths.filter_map(|path| path.rsplit('/').next());
+    leaves.find(|leaf| leaf.ends_with(".service")).map(str::to_owned)
 }
 
 /// The job of `unit` in what `systemctl list-jobs` prints: number, unit, kind, state.
@@ -268,12 +273,14 @@ mod tests {
     #[test]
     fn the_unit_and_its_job() {
         let system = "0::/system.slice/barnacle.service\n";
-        assert_eq!(unit(system), Some(("barnacle.service".into(), false)));
+        assert_eq!(unit(system), Some("barnacle.service".into()));
         let user = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/barnacle-gateway.service\n";
-        assert_eq!(unit(user), Some(("barnacle-gateway.service".into(), true)));
+        assert_eq!(unit(user), Some("barnacle-gateway.service".into()));
         assert_eq!(unit("0::/user.slice/user-1000.slice/session-3.scope\n"), None);
+        let mixed = "1:name=systemd:/\n0::/system.slice/barnacle.service\n";
+        assert_eq!(unit(mixed), Some("barnacle.service".into()));
         let old = "2:cpu:/\n1:name=systemd:/system.slice/barnacle.service\n";
-        assert_eq!(unit(old), Some(("barnacle.service".into(), false)));
+        assert_eq!(unit(old), Some("barnacle.service".into()));
         let jobs = " 812 other.service      stop    waiting\n 811 barnacle.service restart running\n";
         assert_eq!(job_of(jobs, "barnacle.service"), Some(Next::Start));
         assert_eq!(job_of(jobs, "other.service"), Some(Next::End));
