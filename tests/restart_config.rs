@@ -1,0 +1,91 @@
+//! A restart reads the configuration anew, writes none, and is done once.
+
+mod wire;
+
+use std::fs;
+use wire::{ADMIN, Device, Home, Offer, READ, json, number, signal, text};
+
+#[test]
+fn what_was_edited_counts_after_it_and_who_is_refused_is_closed() {
+    let home = Home::fix();
+    home.gateway(r#"auth:{mode:"token",token:"T1"},reload:{mode:"off"}"#);
+    let server = home.start();
+    let device = Device::pair(&server, ADMIN);
+    let mut own = server.connect(&Offer::device(&device).scopes(ADMIN));
+    let mut shared = server.connect(&Offer::new().token("T1").scopes(READ));
+    // Nothing is applied, until a restart.
+    home.gateway(r#"auth:{mode:"token",token:"T2"},reload:{mode:"off"} // by hand"#);
+    signal(server.pid(), "HUP");
+    server.wait_log(&["the change counts from the next restart on"]);
+    let bytes = fs::read(home.config_path()).unwrap();
+    server.restart(&mut own);
+    assert_eq!(shared.closed(), (4001, "gateway auth changed".into()));
+    own.ok("health", "{}");
+    server.connect(&Offer::new().token("T2").scopes(READ)).ok("health", "{}");
+    server.refuse(&Offer::new().token("T1").scopes(READ));
+    assert_eq!(fs::read(home.config_path()).unwrap(), bytes, "the file is the user's");
+}
+
+#[test]
+fn a_broken_file_is_no_reason_to_lose_anyone() {
+    let home = Home::fix();
+    let server = home.start();
+    let mut admin = server.admin();
+    home.config("{gateway:{mode:");
+    let bytes = fs::read(home.config_path()).unwrap();
+    server.restart(&mut admin);
+    admin.ok("health", "{}");
+    server.admin().ok("health", "{}");
+    assert_eq!(fs::read(home.config_path()).unwrap(), bytes);
+}
+
+#[test]
+fn mode_restart_restarts_once() {
+    let home = Home::fix();
+    home.gateway(r#"auth:{mode:"token",token:"T1"},reload:{mode:"restart"}"#);
+    let server = home.start();
+    let mut admin = server.admin();
+    let one = format!("barnacle.{}", "restarts");
+    home.gateway(r#"auth:{mode:"token",token:"T1"},reload:{mode:"restart"},trustedProxies:["203.0.113.1"]"#);
+    server.wait_log(&["restarted (gateway.reload.mode"]);
+    assert_eq!(number(&admin.ok("status", "{}"), &one), 1);
+    // One process, no child, and no second restart by the one that came after.
+    let children = format!("/proc/{0}/task/{0}/children", server.pid());
+    for _ in 0..100 {
+        assert_eq!(number(&admin.ok("status", "{}"), &one), 1);
+    }
+    assert_eq!(fs::read_to_string(children).unwrap(), "");
+}
+
+#[test]
+fn the_lock_and_the_locks_of_guessers_hold_through_it() {
+    let home = Home::fix();
+    home.gateway(
+        r#"auth:{mode:"token",token:"T1",rateLimit:{maxAttempts:3,windowMs:60000,lockoutMs:600000,exemptLoopback:false}}"#,
+    );
+    let server = home.start();
+    let mut admin = server.admin();
+    for n in 0..30 {
+        let guess = format!("wrong {n}");
+        server.refuse(&Offer::new().token(&guess).remote());
+    }
+    server.refuse(&Offer::new().token("T1").remote()).expect("AUTH_RATE_LIMITED");
+    let other = home.dir.join("other.json");
+    fs::write(&other, "{gateway:{mode:\"local\"}}").unwrap();
+    for _ in 0..5 {
+        server.restart(&mut admin);
+        server.refuse(&Offer::new().token("T1").remote()).expect("AUTH_RATE_LIMITED");
+        // No second gateway on this state directory, whatever its port.
+        let port = wire::free_port().to_string();
+        let (code, _, err) = home.run(&["gateway", "--port", &port]);
+        assert!(code == 78 && err.contains(&format!("process {}", server.pid())), "{code} {err}");
+    }
+    let status = admin.ok("status", "{}");
+    assert_eq!(number(&status, "barnacle.restarts"), 5, "{}", json(&status));
+    let (code, out, err) = home.run(&["gateway", "stop"]);
+    assert!(code == 0 && out.contains("stopped process"), "{out}{err}");
+    assert_eq!(admin.closed().0, 1012);
+    let (code, out, _) = home.run(&["gateway", "stop"]);
+    assert!(code == 0 && out.starts_with("no gateway runs"), "{out}");
+    assert_eq!(text(&status, "barnacle.lastRestart.reason"), "SIGUSR1");
+}
