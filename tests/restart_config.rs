@@ -14,7 +14,7 @@ fn what_was_edited_counts_after_it_and_who_is_refused_is_closed() {
     let mut own = server.connect(&Offer::device(&device).scopes(ADMIN));
     let mut shared = server.connect(&Offer::new().token("T1").scopes(READ));
     // Nothing is applied, until a restart.
-    home.gateway(r#"auth:{mode:"token",token:"T2"},reload:{mode:"off"} // by hand"#);
+    home.gateway(r#"auth:{mode:"token",token:"T2"},reload:{mode:"off"} /* by hand */"#);
     signal(server.pid(), "HUP");
     server.wait_log(&["the change counts from the next restart on"]);
     let bytes = fs::read(home.config_path()).unwrap();

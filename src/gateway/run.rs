@@ -291,18 +291,24 @@ impl Signals {
 /// Lets requests under way finish, tells everyone, and writes down what is only in memory.
 async fn stop(hub: &Rc<Hub>) {
     hub.begin_leaving();
+    // First of all, so that whoever loses patience and kills it loses nothing. Again at the end, for what
+    // is seen meanwhile: that costs a write only if something was. A disk that hangs holds up neither.
+    let late = || async {
+        Timer::after(FINISH).await;
+    };
+    future::or(hub.settle(), late()).await;
     let finished = || async {
         while hub.conns().iter().any(|c| c.in_flight() > 0) {
             Timer::after(Duration::from_millis(10)).await;
         }
     };
-    let late = async {
+    let answer = async {
         Timer::after(FINISH).await;
         // Whoever waits for a node is answered all the same.
         hub.invocations.stop();
         future::or(finished(), async { _ = Timer::after(LAST_ANSWERS).await }).await;
     };
-    future::or(finished(), late).await;
+    future::or(finished(), answer).await;
     hub.broadcast(Event::Shutdown, &Json(r#"{"reason":"gateway stopping","restartExpectedMs":1000}"#.into()));
     for conn in hub.conns() {
         conn.wire.close(1012, "gateway stopping");
@@ -312,11 +318,8 @@ async fn stop(hub: &Rc<Hub>) {
             Timer::after(Duration::from_millis(5)).await;
         }
     };
-    let late = async {
-        Timer::after(FINISH).await;
-    };
-    future::or(gone, late).await;
-    hub.settle().await;
+    future::or(gone, late()).await;
+    future::or(hub.settle(), late()).await;
 }
 
 /// As many descriptors as the system allows: one a connection.

@@ -15,7 +15,7 @@ pub async fn follow(hub: Rc<Hub>) {
     hub.keep_config().await;
     watch.follow(&hub.reloads.files()).await;
     // What happened since the start is not known.
-    hub.reload(Why::File).await.close();
+    reload(&hub).await;
     loop {
         while watch.follow(&hub.reloads.files()).await {
             reload(&hub).await;
