@@ -5,6 +5,7 @@
 #[path = "../wire/mod.rs"]
 mod wire;
 
+mod board;
 mod broken;
 mod credentials;
 mod devices;
@@ -78,7 +79,7 @@ const CASES: &[(&str, Case)] = &[
     ("A45", Shown(devices::narrow_connect_narrows_nothing)),
     ("A46", Shown(requests::implied_is_no_upgrade)),
     ("A47", Shown(proof::origins)),
-    ("A50", Left("config writes over RPC are not in this version")),
+    ("A50", Elsewhere("tests/config_rpc.rs")),
     ("A51", Shown(life::killed_and_started)),
     ("A52", Shown(life::second_start)),
     ("A53", Shown(requests::approve_on_the_host)),
@@ -96,12 +97,12 @@ const CASES: &[(&str, Case)] = &[
     ("A67", Shown(proof::display_data_changes)),
     ("A69", Shown(life::slow_clients)),
     ("A70", Shown(life::connecting_over_a_restart)),
-    ("A71", Left("`barnacle gateway restart` is not in this version; a stop and a start are shown")),
+    ("A71", Elsewhere("tests/restart.rs")),
     ("A72", Shown(devices::answers_before_consequences)),
     ("A73", Shown(devices::browser_after_a_new_shared_token)),
     ("A74", Shown(proof::signed_tokens)),
     ("A75", Shown(requests::backend_without_device)),
-    ("A76", Left("a changed token takes effect at the next start; the refusal says so (A12)")),
+    ("A76", Elsewhere("tests/reload")),
     ("A79", Elsewhere("tests/clock.rs")),
     ("A80", Shown(life::no_network)),
     ("A81", Shown(requests::setup_codes)),
@@ -117,7 +118,7 @@ const CASES: &[(&str, Case)] = &[
     ("A91", Shown(requests::behind_serve)),
     ("A92", Shown(devices::killed_after_a_rotation)),
     ("A93", Shown(broken::edits_while_running)),
-    ("A94", Left("config writes over RPC are not in this version")),
+    ("A94", Elsewhere("tests/config_rpc.rs")),
     ("A95", Shown(broken::auth_block_dropped)),
     ("A97", Shown(broken::read_only_state)),
     ("A98", Shown(proof::unknown_names)),
@@ -170,7 +171,8 @@ const CASES: &[(&str, Case)] = &[
 #[test]
 fn field_cases() {
     let mut functions: Vec<(&str, fn())> = Vec::new();
-    for (id, case) in CASES {
+    let cases = || CASES.iter().chain(board::CASES);
+    for (id, case) in cases() {
         if let Shown(f) = case
             && !functions.iter().any(|(_, g)| std::ptr::fn_addr_eq(*g, *f))
         {
@@ -194,7 +196,7 @@ fn field_cases() {
         }
     });
     let mut shown = 0;
-    for (id, case) in CASES {
+    for (id, case) in cases() {
         match case {
             Shown(_) => shown += 1,
             Elsewhere(suite) => {
@@ -204,7 +206,7 @@ fn field_cases() {
             Left(why) => println!("{id}: left out: {why}"),
         }
     }
-    println!("field cases: {shown} of {} shown", CASES.len());
+    println!("field cases: {shown} of {} shown", cases().count());
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "failed, by the first row that each stands for: {failed:?}");
 }
