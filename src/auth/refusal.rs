@@ -165,7 +165,7 @@ impl Refusal {
                     "the page has no origin (a file, or a sandboxed frame): open it from the gateway's host or a server".into()
                 } else {
                     format!(
-                    "the page came from {received}; to admit it, add \"{allow}\" to the list gateway.controlUi.allowedOrigins in openclaw.json and restart the gateway"
+                    "the page came from {received}; to admit it, add \"{allow}\" to the list gateway.controlUi.allowedOrigins in openclaw.json"
                 )}),
                 ..Details::default()
             }),

@@ -207,8 +207,6 @@ pub struct ControlUi {
 pub struct Nodes {
     /// Whether local clients with the shared credential pair silently.
     pub auto_approve_local: bool,
-    /// Commands allowed beyond the platform's defaults.
-    pub allow: Vec<String>,
     /// Commands denied whatever allows them; `None` where the list cannot be read: then all are.
     pub deny: Option<Vec<String>>,
 }
@@ -287,7 +285,6 @@ impl GatewayConfig {
             },
             nodes: Nodes {
                 auto_approve_local: pairing.flag("autoApproveLocal", true, false),
-                allow: either("allow", "allowCommands", "it allows nothing").items,
                 deny: deny.whole.then_some(deny.items),
             },
             reload: Reload::decode(&gateway),

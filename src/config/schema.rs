@@ -102,14 +102,7 @@ pub const TABLE: &[Row] = &[
         "Whether the Host header may vouch for a page.",
     ),
     ("gateway.nodes.pairing.autoApproveLocal", Flag, "Pair Local Devices", "Whether they need no approval."),
-    ("gateway.nodes.commands.allow", Texts, "Node Commands Allowed", "Beyond the platform's own."),
     ("gateway.nodes.commands.deny", Texts, "Node Commands Denied", "Whatever allows them."),
-    (
-        "gateway.nodes.allowCommands",
-        Texts,
-        "Node Commands Allowed (2026.2)",
-        "As OpenClaw 2026.2 wrote them.",
-    ),
     ("gateway.nodes.denyCommands", Texts, "Node Commands Denied (2026.2)", "As OpenClaw 2026.2 wrote them."),
     (
         "gateway.http.securityHeaders.strictTransportSecurity",

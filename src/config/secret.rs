@@ -216,7 +216,7 @@ impl Credentials {
             return format!("no shared {word} is in force; see the gateway's first log lines");
         };
         match (winner, loser) {
-            _ if winner == loser => "it was changed after this gateway read it; restart the gateway".into(),
+            _ if winner == loser => "it was changed after this gateway read it, and gateway.reload.mode may be \"off\": barnacle gateway restart".into(),
             (_, Source::Unit(..)) => {
                 format!("remove that line, run `systemctl daemon-reload`, and use {winner}")
             }
@@ -226,9 +226,9 @@ impl Credentials {
             (Source::Env(kind), _) => {
                 let unit = self.others.iter().find(|(s, at)| s == active && matches!(at, Source::Unit(..)));
                 let unit = unit.map(|(_, at)| format!(" ({at} sets it)")).unwrap_or_default();
-                format!("to let it rule, unset {}{unit} and restart the gateway", variable(*kind))
+                format!("to let it rule, unset {}{unit}, then stop and start the gateway", variable(*kind))
             }
-            (Source::DotEnv(..), _) => format!("to let it rule, remove {winner} and restart the gateway"),
+            (Source::DotEnv(..), _) => format!("to let it rule, remove {winner}"),
             _ => format!("use {winner}"),
         }
     }

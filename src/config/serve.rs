@@ -51,8 +51,9 @@ impl Settings {
                  only; set it to \"token\""
                     .into()
             }
-            AuthMode::Password => "set gateway.auth.password in openclaw.json and restart the gateway".into(),
-            _ => "set gateway.auth.token in openclaw.json and restart the gateway; its log says why it has none"
+            AuthMode::Password => "set gateway.auth.password in openclaw.json; it counts as soon as it is saved".into(),
+            _ => "set gateway.auth.token in openclaw.json, and it counts as soon as it is saved; the gateway's log says why it has \
+             none"
                 .into(),
         }
     }

@@ -248,8 +248,7 @@ impl Settings {
             || matches!(settings.found, Found::Broken(_));
         if auth == AuthMode::Password && settings.credentials.active.is_none() && !told {
             settings.notices.push(format!(
-                "there is no shared password, so paired devices only: set gateway.auth.password in {} and \
-                 restart the gateway",
+                "there is no shared password, so paired devices only: set gateway.auth.password in {}",
                 settings.paths.config_file.display()
             ));
         }
@@ -264,7 +263,7 @@ impl Settings {
         if settings.bind == Bind::Tailnet && settings.reachable_at().is_none() {
             settings.notices.push(
                 "listening on loopback instead of tailnet: this host has no tailnet address; bring the \
-                 tailnet up and restart the gateway"
+                 tailnet up, then: barnacle gateway restart"
                     .into(),
             );
         }

@@ -238,7 +238,7 @@ impl Hub {
     async fn apply(self: &Rc<Self>, old: &Settings, mut new: Settings, outcome: &mut Outcome) {
         // The old address stays where the new one cannot be had.
         self.reloads.elsewhere.take();
-        if (old.where_to_listen(), old.port) != (new.where_to_listen(), new.port) {
+        if outcome.plan.effects.contains(&Effect::Listen) {
             match self.listen(new.where_to_listen(), new.port) {
                 Ok(port) => new.port = port,
                 Err(e) => {
@@ -341,6 +341,10 @@ fn compare(old: &Settings, new: &Settings) -> Plan {
     // What a value resolves to may change though the file did not.
     if old.credentials.active != new.credentials.active || old.auth != new.auth {
         plan.effects.insert(Effect::Credentials);
+    }
+    // Nor need the file change for an address to be free that was not.
+    if (old.where_to_listen(), old.port) != (new.where_to_listen(), new.port) {
+        plan.effects.insert(Effect::Listen);
     }
     plan
 }

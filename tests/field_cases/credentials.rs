@@ -88,9 +88,10 @@ pub fn fingerprints_tell_two_tokens_apart() {
 }
 
 pub fn file_changed_since() {
-    let home = Home::fix();
+    let home = Home::empty();
+    home.gateway(r#"reload:{mode:"off"},auth:{mode:"token",token:"T1"}"#);
     let server = home.start();
-    home.auth(r#"{mode:"token",token:"T2"}"#);
+    home.gateway(r#"reload:{mode:"off"},auth:{mode:"token",token:"T2"}"#);
     let refused = server.refuse(&Offer::new().token("T2"));
     refused.expect("AUTH_TOKEN_MISMATCH");
     assert!(refused.get("details.hint").contains("changed after this gateway read it"));

@@ -7,6 +7,7 @@ use crate::{
 };
 use barnacle::config::{diff::KeyPath, plan};
 use nanoserde::SerJson;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 /// What an edit is tried in.
 struct Scene {
@@ -109,6 +110,14 @@ impl Scene {
         let params =
             format!(r#"{{"nodeId":"{node}","command":"system.notify","idempotencyKey":"k","timeoutMs":20}}"#);
         text(&self.admin.err("node.invoke", &params), "message")
+    }
+}
+
+/// Waits until nobody is let in at `at` any more: an address closes a little after the new one opens.
+fn until_closed(at: SocketAddr) {
+    let end = std::time::Instant::now() + crate::wire::LONG;
+    while TcpStream::connect(at).is_ok() {
+        assert!(std::time::Instant::now() < end, "{at} is still listened on");
     }
 }
 
@@ -233,6 +242,27 @@ fn sixty_edits_close_just_whom_the_plan_says() {
     s.edit("gateway.reload.debounceMs", "1");
     s.edit("gateway.reload.mode", "'hot'");
     s.edit("gateway.reload.mode", "'hybrid'");
+
+    // Where it listens. Nobody who is connected notices.
+    let old = s.home.port;
+    let port = crate::wire::free_port();
+    s.home.port = port;
+    s.server.port = port;
+    s.edit("gateway.port", &port.to_string());
+    assert_eq!(s.connects(&Offer::new().token("T1")), Ok(()));
+    until_closed(SocketAddr::from(([127, 0, 0, 1], old)));
+    s.edit("gateway.bind", "'lan'");
+    if let Some(ip) = crate::wire::own_address() {
+        TcpStream::connect(SocketAddr::new(ip, port)).expect("listening on every address");
+    }
+    s.edit("gateway.bind", "'loopback'");
+    if let Some(ip) = crate::wire::own_address() {
+        until_closed(SocketAddr::new(ip, port));
+    }
+    s.edit("gateway.customBindHost", "'127.0.0.2'");
+    s.edit("gateway.bind", "'custom'");
+    s.edit("gateway.bind", "'loopback'");
+    TcpStream::connect((IpAddr::from([127, 0, 0, 1]), port)).expect("listening on loopback");
 
     let health = s.admin.ok("health", "{}");
     assert!(flag(&health, "ok"));
