@@ -296,6 +296,23 @@ impl Settings {
         }
     }
 
+    /// Where one of the keys that say where to listen makes no sense, stays where `old` listens; whether
+    /// that is so. Clients look for the gateway where it was, not at a default.
+    pub fn keep_where_it_listens(&mut self, old: &Self) -> bool {
+        let of_listening = |fault: &&mut Fault| {
+            matches!(&*fault.path, "gateway.port" | "gateway.bind" | "gateway.customBindHost")
+        };
+        let mut kept = false;
+        for fault in self.faults.iter_mut().filter(of_listening) {
+            fault.instead = "what it was before".into();
+            kept = true;
+        }
+        if kept {
+            (self.port, self.bind) = (old.port, old.bind);
+        }
+        kept
+    }
+
     /// What they were resolved from.
     pub fn again(&self) -> Again {
         self.again.clone()

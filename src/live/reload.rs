@@ -238,7 +238,7 @@ impl Hub {
     async fn apply(self: &Rc<Self>, old: &Settings, mut new: Settings, outcome: &mut Outcome) {
         // The old address stays where the new one cannot be had.
         self.reloads.elsewhere.take();
-        if outcome.plan.effects.contains(&Effect::Listen) {
+        if !new.keep_where_it_listens(old) && outcome.plan.effects.contains(&Effect::Listen) {
             match self.listen(new.where_to_listen(), new.port) {
                 Ok(port) => new.port = port,
                 Err(e) => {

@@ -251,6 +251,12 @@ fn sixty_edits_close_just_whom_the_plan_says() {
     s.edit("gateway.port", &port.to_string());
     assert_eq!(s.connects(&Offer::new().token("T1")), Ok(()));
     until_closed(SocketAddr::from(([127, 0, 0, 1], old)));
+    // A port that is none moves nothing.
+    s.config.set("gateway.port", "'x'");
+    s.save();
+    assert!(s.notices().contains("gateway.port is a string") && s.notices().contains("what it was before"));
+    assert_eq!(s.connects(&Offer::new().token("T1")), Ok(()));
+    s.edit("gateway.port", &port.to_string());
     s.edit("gateway.bind", "'lan'");
     if let Some(ip) = crate::wire::own_address() {
         TcpStream::connect(SocketAddr::new(ip, port)).expect("listening on every address");
