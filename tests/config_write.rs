@@ -184,3 +184,107 @@ fn a_value_of_every_kind_comes_back() {
         }
     }
 }
+
+/// Texts as nobody would write them: any layout, comments everywhere, each with a number of its own.
+struct Wild {
+    seed: u64,
+    comments: u32,
+    /// The paths of its objects that hold something, and of its texts.
+    objects: Vec<Vec<String>>,
+    texts: Vec<(Vec<String>, String)>,
+}
+
+impl Wild {
+    fn below(&mut self, n: u64) -> u64 {
+        // splitmix64
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+
+    fn gap(&mut self, newline: &str) -> String {
+        let mut gap = String::new();
+        for _ in 0..self.below(3) {
+            let n = self.comments;
+            match self.below(6) {
+                0 => gap.push_str(&format!(" // c{n}!{newline}")),
+                1 => gap.push_str(&format!("/* c{n}! */")),
+                2 => gap.push_str(&format!("/* c{n}!{newline} */{newline}\t")),
+                3 => gap.push_str(newline),
+                4 => gap.push_str("  "),
+                _ => gap.push_str(&format!("{newline}   ")),
+            }
+            self.comments += u32::from(gap.contains(&format!("c{n}!")));
+        }
+        gap
+    }
+
+    fn object(&mut self, newline: &str, depth: u32, path: &[String]) -> String {
+        let mut text = String::from("{");
+        let count = self.below(4) + u64::from(depth == 0);
+        if count > 0 {
+            self.objects.push(path.to_vec());
+        }
+        for n in 0..count {
+            let name = format!("k{n}");
+            let quote = ["", "'", "\""][self.below(3) as usize];
+            let inner = [path, std::slice::from_ref(&name)].concat();
+            let gaps = [self.gap(newline), self.gap(newline), self.gap(newline), self.gap(newline)];
+            let value = match self.below(if depth < 3 { 4 } else { 2 }) {
+                0 => "0x1F".to_owned(),
+                1 => {
+                    let quote = ["'", "\""][self.below(2) as usize];
+                    let literal = format!("{quote}@{}@{quote}", self.texts.len());
+                    self.texts.push((inner, literal.clone()));
+                    literal
+                }
+                2 => format!("[1,{}2{}]", self.gap(newline), ["", ","][self.below(2) as usize]),
+                _ => self.object(newline, depth + 1, &inner),
+            };
+            let comma = if n + 1 < count || self.below(2) == 0 { "," } else { "" };
+            let [a, b, c, d] = gaps;
+            text.push_str(&format!("{a}{quote}{name}{quote} {b}:{c}{value}{d}{comma}"));
+        }
+        text + &self.gap(newline) + "}"
+    }
+}
+
+#[test]
+fn in_any_layout_the_rest_stays() {
+    let (mut changed, mut restored) = (0, 0);
+    for seed in 0..80 {
+        let mut wild = Wild { seed, comments: 0, objects: Vec::new(), texts: Vec::new() };
+        let newline = ["\n", "\r\n"][(seed % 2) as usize];
+        let text = wild.gap(newline) + &wild.object(newline, 0, &[]) + &wild.gap(newline);
+        assert!(file::value(&text).is_ok(), "seed {seed}: {:?} in {text:?}", file::value(&text));
+        let home = Home::with(&text);
+        for (path, literal) in &wild.texts {
+            home.write(".openclaw/openclaw.json", &text);
+            set(&home, &KeyPath(path.clone()).to_string(), "other").unwrap();
+            let quote = &literal[..1];
+            assert_eq!(
+                home.read(),
+                text.replace(literal.as_str(), &format!("{quote}other{quote}")),
+                "seed {seed}"
+            );
+            changed += 1;
+        }
+        for path in &wild.objects {
+            home.write(".openclaw/openclaw.json", &text);
+            let added = KeyPath([&path[..], &["added".into()]].concat()).to_string();
+            set(&home, &added, "{x: [1]}").unwrap();
+            let more = home.read();
+            for n in 0..wild.comments {
+                assert!(more.contains(&format!("c{n}!")), "seed {seed}: comment {n} is lost in {more:?}");
+            }
+            set(&home, &added, "-").unwrap();
+            // A blank line where it stood may stay.
+            let words = |text: &str| text.split_whitespace().collect::<String>();
+            assert_eq!(words(&home.read()), words(&text), "seed {seed}: {added} was in {more:?}");
+            restored += 1;
+        }
+    }
+    println!("{changed} texts changed, {restored} keys added and taken out again");
+}

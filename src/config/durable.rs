@@ -34,7 +34,7 @@ impl Lock {
     pub fn take(config_file: &Path) -> io::Result<Self> {
         let real = fs::canonicalize(config_file).unwrap_or_else(|_| config_file.into());
         let directory = real.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        make(directory)?;
         let directory = File::open(directory)?;
         let end = Instant::now() + PATIENCE;
         loop {
@@ -48,6 +48,16 @@ impl Lock {
             }
         }
     }
+}
+
+/// Makes a directory and those above it, durably, each its owner's alone.
+fn make(directory: &Path) -> io::Result<()> {
+    if directory.exists() {
+        return Ok(());
+    }
+    directory.parent().map_or(Ok(()), make)?;
+    DirBuilder::new().mode(0o700).create(directory)?;
+    sync_directory(directory)
 }
 
 /// Why a file that is there may not be written.

@@ -239,7 +239,13 @@ impl Editor<'_> {
         };
         let before = self.text[..item.start].trim_end_matches([' ', '\t']).len();
         let starts_line = indent(self.text, item.start).is_some();
+        let previous = n.checked_sub(1).map_or(container.inner.start, |n| container.items[n].end);
+        let comment = self.text[previous..item.start].contains("//");
         let range = match (starts_line, newline > 0) {
+            // The bracket closes on its line: it comes up to the one before.
+            (true, false) if after == container.inner.end && !comment => {
+                self.text[..before].trim_end().len().max(previous)..to
+            }
             (true, true) => before..after + newline,
             (false, false) if after < container.inner.end => item.start..after,
             (true, false) => item.start..after,

@@ -13,6 +13,7 @@ mod life;
 mod nodes;
 mod proof;
 mod requests;
+mod writes;
 
 use std::{
     panic::catch_unwind,
@@ -79,7 +80,7 @@ const CASES: &[(&str, Case)] = &[
     ("A45", Shown(devices::narrow_connect_narrows_nothing)),
     ("A46", Shown(requests::implied_is_no_upgrade)),
     ("A47", Shown(proof::origins)),
-    ("A50", Elsewhere("tests/config_rpc.rs")),
+    ("A50", Shown(writes::only_what_was_asked)),
     ("A51", Shown(life::killed_and_started)),
     ("A52", Shown(life::second_start)),
     ("A53", Shown(requests::approve_on_the_host)),
@@ -118,7 +119,7 @@ const CASES: &[(&str, Case)] = &[
     ("A91", Shown(requests::behind_serve)),
     ("A92", Shown(devices::killed_after_a_rotation)),
     ("A93", Shown(broken::edits_while_running)),
-    ("A94", Elsewhere("tests/config_rpc.rs")),
+    ("A94", Shown(writes::a_device_that_changes_the_token_stays)),
     ("A95", Shown(broken::auth_block_dropped)),
     ("A97", Shown(broken::read_only_state)),
     ("A98", Shown(proof::unknown_names)),
