@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Boots an emulated board, with a release binary and nothing else in its memory, and runs a script in it:
+#
+#   cross/board.sh [virt|cortex-a72|pi5|raspi3b|arm1176] [--mem 64M] [<script>]
+#
+# The script (cross/steps.sh unless named) finds the binary as /bin/barnacle, busybox's tools, /proc, /sys, /dev and a
+# /tmp in memory. It exits with the script's code; 124 if the board said nothing more.
+#
+#   virt        QEMU's own board, Cortex-A53     Debian's arm64 kernel, pages of 4 KiB
+#   cortex-a72  the same with a Pi 4's cores     the same
+#   pi5         the same with a Pi 5's cores     Debian 13's 6.12 with pages of 16 KiB
+#   raspi3b     a Raspberry Pi 3B                Debian's arm64 kernel, the board's own device tree
+#   arm1176     a Raspberry Pi Zero              Debian's kernel for it
+#
+# Needs Debian or a child of it, with qemu-system-arm and cpio. Kernel and busybox are fetched once as packages,
+# unpacked below target/ and not installed. It all runs in the emulator: nothing of the host is touched.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() { echo "cross/board.sh: $*" >&2; exit 1; }
+
+board=virt mem=64M script=cross/steps.sh seconds=${BOARD_SECONDS:-300}
+while [ $# -gt 0 ]; do
+    case $1 in
+        virt | cortex-a72 | pi5 | raspi3b | arm1176) board=$1 ;;
+        --mem) mem=${2:?--mem needs a size}; shift ;;
+        -*) fail "no such option: $1" ;;
+        *) script=$1 ;;
+    esac
+    shift
+done
+[ -f "$script" ] || fail "no such board or script: $script"
+
+arch=arm64 binary=aarch64 suite=bookworm
+# The last of Debian's packages of this name.
+case $board in
+    pi5) suite=trixie kernel='^linux-image-[0-9.]+\+deb13-arm64-16k$' ;;
+    arm1176) arch=armel binary=armv6 kernel='^linux-image-[0-9.]+-[0-9]+-rpi$' ;;
+    *) kernel='^linux-image-[0-9.]+-[0-9]+-arm64$' ;;
+esac
+target=${CARGO_TARGET_DIR:-target}
+binary=$(ls "$target"/release-set/barnacle-*-"$binary" 2>/dev/null | tail -n 1)
+[ -n "$binary" ] || fail "build it first: cross/build.sh"
+cache=$(realpath -m "$target/boards/$suite-$arch")
+for tool in cpio gzip dpkg-deb "qemu-system-$([ $arch = arm64 ] && echo aarch64 || echo arm)"; do
+    command -v "$tool" >/dev/null || fail "$tool is missing (Debian: apt-get install qemu-system-arm cpio)"
+done
+
+# Another architecture's packages, by lists of their own: those of the host are left alone.
+apt() {
+    local tool=$1; shift
+    "$tool" -q -o Dir::Etc::sourcelist="$cache/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$cache/lists" \
+        -o Dir::Cache="$cache/cache" -o APT::Architecture=$arch -o APT::Architectures=$arch -o APT::Sandbox::User= "$@"
+}
+unpacked() {
+    local pattern=$1 into=$2 package
+    [ ! -e "$into/.whole" ] || return 0
+    mkdir -p "$cache/lists/partial" "$cache/cache/archives/partial"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" \
+        >"$cache/sources.list"
+    [ -e "$cache/listed" ] || { apt apt-get update >/dev/null && touch "$cache/listed"; }
+    package=$(apt apt-cache pkgnames | grep -E "$pattern" | sort -V | tail -n 1)
+    [ -n "$package" ] || fail "Debian $suite has no package $pattern for $arch"
+    echo "cross/board.sh: fetching $package:$arch" >&2
+    rm -rf "$into" && mkdir -p "$into"
+    (cd "$into" && apt apt-get download "$package" >/dev/null && dpkg-deb -x ./*.deb . && rm ./*.deb && touch .whole)
+}
+kernel_dir=$cache/$([ $board = pi5 ] && echo 16k || echo kernel)
+unpacked "$kernel" "$kernel_dir"
+unpacked '^busybox-static$' "$cache/busybox"
+
+# Its whole system: a shell, the binary, the script. Removed with what else is temporary, whatever happens.
+tmp=$(mktemp -d)
+emulator=
+trap '[ -z "$emulator" ] || kill "$emulator" 2>/dev/null || true; rm -rf "$tmp"' EXIT
+mkdir -p "$tmp"/root/{bin,proc,sys,dev,tmp,root}
+cp "$(find "$cache/busybox" -type f -path '*bin/busybox' | head -n 1)" "$tmp/root/bin/busybox"
+cp "$binary" "$tmp/root/bin/barnacle"
+cp "$script" "$tmp/root/script"
+# Nor this one's, and QEMU lays the initramfs above 64 MB, where a kernel of 32 bits would no longer look for it.
+[ $board != arm1176 ] || echo "${mem%M}" >"$tmp/root/mem"
+cat >"$tmp/root/init" <<'INIT'
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/root TERM=dumb
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev 2>/dev/null
+mount -t tmpfs tmp /tmp
+ip link set lo up
+if [ -f /mem ]; then
+    # What is held by a file in memory is as good as taken out: there is nothing to swap to.
+    mkdir /taken && mount -t tmpfs -o size=100% taken /taken
+    dd if=/dev/zero of=/taken/memory bs=1M 2>/dev/null \
+        count=$((($(awk '/^MemTotal/ { print $2 }' /proc/meminfo) / 1024) - $(cat /mem)))
+fi
+echo "board: up after $(cut -d' ' -f1 /proc/uptime) s, $(uname -rm)"
+sh /script </dev/null
+echo "board: exit $?"
+sync
+poweroff -f
+INIT
+chmod 755 "$tmp"/root/{init,bin/busybox,bin/barnacle}
+(cd "$tmp/root" && find . | cpio --quiet -o -H newc | gzip -1) >"$tmp/initramfs"
+
+line="quiet panic=-1 ${BOARD_KERNEL_LINE:-}"
+dtb() { find "$kernel_dir" -name "$1" | head -n 1; }
+case $board in
+    virt) machine=(aarch64 -M virt -cpu cortex-a53 -m "$mem") line+=" console=ttyAMA0" ;;
+    cortex-a72) machine=(aarch64 -M virt -cpu cortex-a72 -m "$mem") line+=" console=ttyAMA0" ;;
+    pi5) machine=(aarch64 -M virt -cpu cortex-a76 -m "$mem") line+=" console=ttyAMA0" ;;
+    # This board's memory cannot be taken out: the kernel is told to leave it alone.
+    raspi3b) machine=(aarch64 -M raspi3b -dtb "$(dtb bcm2837-rpi-3-b.dtb)") line+=" console=ttyAMA0 mem=$mem" ;;
+    arm1176) machine=(arm -M raspi0 -dtb "$(dtb bcm2835-rpi-zero.dtb)") line+=" console=ttyAMA0" ;;
+esac
+: >"$tmp/console"
+"qemu-system-${machine[0]}" "${machine[@]:1}" -nic none -nographic -monitor none -serial stdio -no-reboot \
+    -kernel "$(ls "$kernel_dir"/boot/vmlinuz-*)" -initrd "$tmp/initramfs" -append "$line" </dev/null >>"$tmp/console" 2>"$tmp/complaints" &
+emulator=$!
+# Not every board can switch itself off.
+tail -f -n +1 --pid=$emulator "$tmp/console" & shown=$!
+for ((tenths = 0; tenths < seconds * 10; tenths++)); do
+    kill -0 $emulator 2>/dev/null || break
+    ! grep -q '^board: exit' "$tmp/console" || break
+    sleep 0.1
+done
+kill $emulator 2>/dev/null || true
+wait $emulator 2>/dev/null || true
+emulator=
+wait $shown 2>/dev/null || true
+code=$(sed -n 's/^board: exit \([0-9]*\).*/\1/p' "$tmp/console" | tail -n 1)
+[ -n "$code" ] || cat "$tmp/complaints" >&2
+exit "${code:-124}"

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Static, stripped, reproducible release binaries:
+#
+#   cross/build.sh                      every target of cross/targets
+#   cross/build.sh aarch64 armv6        only these
+#
+# They go to target/release-set, with SHA256SUMS. The same commit and compiler give the same bytes, wherever the
+# source, Cargo's home and the output lie. CARGO, CARGO_HOME and CARGO_TARGET_DIR are honoured.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+here=$PWD
+cargo=${CARGO:-cargo}
+home=${CARGO_HOME:-$HOME/.cargo}
+work=${CARGO_TARGET_DIR:-target}/cross
+set_dir=$(dirname "$work")/release-set
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+
+fail() { echo "cross/build.sh: $*" >&2; exit 1; }
+
+
+# Nothing of the machine may end up in the binary: not its paths, its clock or its locale.
+export SOURCE_DATE_EPOCH LC_ALL=C TZ=UTC CARGO_INCREMENTAL=0
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
+# Kept until the sizes are counted, stripped below.
+export CARGO_PROFILE_RELEASE_STRIP=none
+
+build() {
+    local name=$1 triple=$2 linker=$3 std=$4
+    local rustc sysroot host extra=() flags=()
+    rustc=$(command -v rustc) || fail "Rust is missing; install it from https://rustup.rs"
+    sysroot=$("$rustc" --print sysroot)
+    host=$("$rustc" -vV | sed -n 's/^host: //p')
+    command -v "$linker" >/dev/null || [ "$linker" = rust-lld ] ||
+        fail "$name needs $linker (Debian: apt-get install gcc-${linker%-gcc} libc6-dev-$(deb_arch "$name")-cross)"
+
+    if [ "$std" = source ]; then
+        [ -d "$sysroot/lib/rustlib/src/rust/library" ] || rustup component add rust-src
+        # Only the standard library needs what is unstable; this crate is compiled as ever.
+        export RUSTC_BOOTSTRAP=1
+        extra=(-Zbuild-std=std,panic_abort)
+    else
+        unset RUSTC_BOOTSTRAP
+        [ -d "$sysroot/lib/rustlib/$triple" ] || rustup target add "$triple"
+    fi
+
+    flags=(-C target-feature=+crt-static -C symbol-mangling-version=v0
+        "--remap-path-prefix=$here=/barnacle" "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust")
+    local sources
+    for sources in "$home"/registry/src/*; do flags+=("--remap-path-prefix=$sources=/crates"); done
+    # A Pi 5's kernel has pages of 16 KiB, and arm64 knows 64 KiB: no two segments share one.
+    if [ "$linker" = rust-lld ]; then
+        flags+=(-C linker=rust-lld -C link-self-contained=yes -C link-arg=-zmax-page-size=65536
+            -C link-arg=--build-id=none)
+    else
+        flags+=(-C "linker=$linker" -C link-arg=-Wl,-z,max-page-size=65536 -C link-arg=-Wl,--build-id=none)
+    fi
+
+    CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}") CARGO_TARGET_DIR=$work \
+        "$cargo" build --locked --release --quiet --bin barnacle --target "$triple" "${extra[@]}"
+
+    local out=$set_dir/barnacle-$version-$name
+    if [ "$linker" = rust-lld ]; then
+        # The compiler's own, since it knows every machine; it looks for its library in the wrong place.
+        LD_LIBRARY_PATH=$sysroot/lib "$sysroot/lib/rustlib/$host/bin/rust-objcopy" --strip-all \
+            "$work/$triple/release/barnacle" "$out"
+    else
+        "${linker%gcc}strip" -o "$out" "$work/$triple/release/barnacle"
+    fi
+    cross/sizes.sh "$out" "$work/$triple/release/barnacle"
+}
+
+deb_arch() { case $1 in armv7) echo armhf ;; armv6) echo armel ;; *) echo "$1" ;; esac; }
+
+mkdir -p "$set_dir"
+"$cargo" fetch --locked --quiet
+[ $# -gt 0 ] || set -- $(awk '!/^#/ { print $1 }' cross/targets)
+for name; do
+    read -r _ triple linker std _ < <(grep "^$name " cross/targets) || fail "no such target: $name (see cross/targets)"
+    build "$name" "$triple" "$linker" "$std"
+done
+(cd "$set_dir" && sha256sum barnacle-"$version"-* > SHA256SUMS && cat SHA256SUMS)

@@ -1,0 +1,89 @@
+#!/bin/sh
+# A gateway's first hour, on a board or an emulated processor: it starts, a client pairs, is served while the
+# configuration is edited and the program restarts, and gets in by its key alone after a kill -9.
+#
+#   BARNACLE="qemu-aarch64-static target/release-set/barnacle-0.1.0-aarch64" sh cross/steps.sh
+#
+# For a network of its own (cross/smoke.sh and cross/board.sh give it one): it adds an address to the loopback
+# device, so that the client comes as one from elsewhere. Busybox is enough.
+set -eu
+: "${BARNACLE:=barnacle}"
+# How long an emulator of a slow board may take for one step, in tenths of a second.
+patience=300
+here=10.9.9.1
+HOME=$(mktemp -d) && export HOME
+journal=$HOME/journal
+agent_dir=$HOME/agent && mkdir "$agent_dir"
+
+say() { echo "steps: $*"; }
+fail() {
+    say "FAILED: $*"
+    sed 's/^/  journal: /' "$journal" "$HOME"/followed* 2>/dev/null || true
+    exit 1
+}
+# Waits until a command succeeds.
+until_true() {
+    tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1)) && [ $tries -lt $patience ] || fail "never came true: $*"
+        sleep 0.1
+    done
+}
+told() { grep -q -- "$1" "$journal"; }
+start() { $BARNACLE gateway --bind $here --verbose >>"$journal" 2>&1 & gateway=$!; }
+agent() { what=$1; shift; OPENCLAW_STATE_DIR=$agent_dir $BARNACLE "$what" --url ws://$here:18789 --timeout 30000 "$@"; }
+pid_told() { $BARNACLE status | sed -n 's/.* process \([0-9]*\).*/\1/p'; }
+memory() { awk '/^VmRSS|^VmHWM|^RssAnon/ { printf "%s %s kB  ", $1, $2 }' "/proc/$gateway/status"; }
+
+say "$($BARNACLE --version) on $(uname -mr), $(awk '/MemTotal/ { print $2, $3 }' /proc/meminfo) of memory," \
+    "pages of $(awk '/KernelPageSize/ { print $2, $3; exit }' /proc/self/smaps)"
+ip link set lo up
+ip addr add $here/32 dev lo
+
+mkdir "$HOME/.openclaw"
+printf '%s\n' '{' '  // by hand' '  "gateway": { "mode": "local", "auth": { "token": "steps-shared-token" },' \
+    '    "nodes": { "pairing": { "autoApproveLocal": false } } }' '}' > "$HOME/.openclaw/openclaw.json"
+start
+until_true told 'listening on'
+until_true $BARNACLE status
+say "started: $(sed -n 's/.*· \([0-9.]* ms\) to listen.*/\1/p' "$journal") to listen; $(memory)"
+
+agent status --token steps-shared-token >"$HOME/refused" 2>&1 && fail "an unknown device was let in"
+request=$(sed -n 's/.*devices approve \([0-9a-f-]*\).*/\1/p' "$HOME/refused" | head -n 1)
+[ -n "$request" ] || fail "no request to approve: $(cat "$HOME/refused")"
+$BARNACLE devices approve "$request"
+agent status >/dev/null || fail "the paired device was refused"
+say "paired: request $request, then in by its key alone"
+
+agent logs -f >"$HOME/followed" 2>&1 & follower=$!
+until_true grep -q . "$HOME/followed"
+sed 's/"local",/"local", "handshakeTimeoutMs": 9000,/' "$HOME/.openclaw/openclaw.json" >"$HOME/edited"
+cat "$HOME/edited" >"$HOME/.openclaw/openclaw.json"
+until_true told 'reloaded: +gateway.handshakeTimeoutMs'
+say "edited: $(sed -n 's/.*\(reloaded: +gateway.hand.*\)/\1/p' "$journal")"
+
+if $BARNACLE gateway restart >"$HOME/restart" 2>&1; then
+    until_true told 'took over\|handed over\|carried over'
+    say "restarted: process $gateway, now $(pid_told); $(memory)"
+elif [ "${BARNACLE#qemu-}" != "$BARNACLE" ] && grep -q 'Exec format error\|exit 127' "$HOME/restart"; then
+    say "not restarted in place: this system runs such a binary through an emulator alone"
+else
+    fail "$(cat "$HOME/restart")"
+fi
+kill -0 $follower || fail "the client that was attached went away: $(cat "$HOME/followed")"
+agent status >/dev/null || fail "refused after the restart"
+until_true grep -q 'reloaded: +gateway.hand' "$HOME/followed"
+say "the client that was attached still is"
+kill $follower
+
+kill -9 $gateway
+wait $gateway 2>/dev/null || true
+: >"$journal"
+start
+until_true told 'listening on'
+agent status >/dev/null || fail "refused after a kill -9"
+say "killed and started again: $(sed -n 's/.*\(· [0-9]* devices paired.*\)/\1/p' "$journal"); in by its key alone"
+kill $gateway
+wait $gateway || fail "it did not stop well: $?"
+rm -rf "$HOME"
+say passed
