@@ -13,7 +13,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
 };
-use wire::{ADMIN, Client, Offer, free_port, number};
+use wire::{ADMIN, Client, Offer, free_port, number, signal};
 
 const UNIT: &str = "barnacle-gateway.service";
 
@@ -302,4 +302,29 @@ fn a_stop_really_stops_and_tells_everyone() {
     assert!(TcpListener::bind(at).is_ok(), "the port is still held");
     host.ok(&["gateway", "start"]);
     host.wait_log("listening on", 2);
+}
+
+#[test]
+fn a_restart_by_systemd_and_a_loop_that_hangs() {
+    let (host, port) = configured(Host::user());
+    host.ok(&["gateway", "install"]);
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    // READY came after the sockets were open, or `install` would not have waited for it: B142.
+    let Ok(mut client) = Client::connect(at, &Offer::new().token("T1").scopes(ADMIN)) else {
+        panic!("refused; log:\n{}", host.log())
+    };
+    let before = host.property(UNIT, "MainPID");
+    assert_eq!(host.systemctl(&["restart", UNIT]).0, 0, "{}", host.log());
+    assert_ne!(host.property(UNIT, "MainPID"), before, "it was not restarted");
+    let kept = client.ask("health", "{}");
+    assert!(client.answer(&kept).is_ok(), "{}", host.log());
+    // A loop that hangs is killed, and started again; the port stays open all the while.
+    host.write(&format!(".config/systemd/user/{UNIT}.d/watchdog.conf"), "[Service]\nWatchdogSec=1\n");
+    host.systemctl(&["daemon-reload"]);
+    assert_eq!(host.systemctl(&["restart", UNIT]).0, 0, "{}", host.log());
+    client.ok("health", "{}");
+    let pid = host.main_pid(UNIT).unwrap();
+    signal(pid, "STOP");
+    host.until_property(UNIT, "NRestarts", "1");
+    assert!(Client::open(at, &[]).is_ok(), "nobody is there again");
 }

@@ -1,6 +1,7 @@
 //! Listening sockets. Loopback is always among them, whatever else is bound, and a bind mode never
 //! widens by itself: where its address is missing, loopback is what is left.
 
+use super::holder::holder;
 use crate::reactor::Async;
 use std::{
     fmt, io,
@@ -37,12 +38,14 @@ pub enum ListenError {
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse(port) => write!(
-                f,
-                "port {port} is in use, probably by another gateway. See who: ss -ltnp 'sport = :{port}'. \
-                 Or choose another: barnacle gateway --port {}",
-                if *port < u16::MAX { port + 1 } else { 18789 }
-            ),
+            Self::InUse(port) => {
+                let other = if *port < u16::MAX { port + 1 } else { 18789 };
+                match holder(*port) {
+                    Some(holder) => write!(f, "port {port} is in use by {holder}. ")?,
+                    None => write!(f, "port {port} is in use. See who: ss -ltnp 'sport = :{port}'. ")?,
+                }
+                write!(f, "Stop that, or choose another: barnacle gateway --port {other}")
+            }
             Self::Io(at, e) => write!(f, "cannot listen on {at}: {e}"),
         }
     }

@@ -16,7 +16,7 @@ pub fn second_start() {
     let port = home.port.to_string();
     let (code, _, err) = home.run(&["gateway", "--port", &port]);
     assert_eq!(code, 78, "{err}");
-    assert!(err.contains(&format!("port {port} is in use")), "{err}");
+    assert!(err.contains(&format!("port {port} is in use by process {} (", server.pid())), "{err}");
     // On another port it is the state directory that is taken, and by whom.
     let other = crate::wire::free_port().to_string();
     let (code, _, err) = home.run(&["gateway", "--port", &other]);
