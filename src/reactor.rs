@@ -168,7 +168,11 @@ impl<T: AsFd> Async<T> {
         Self::nonblocking(socket)
     }
 
-    fn nonblocking(socket: T) -> io::Result<Self> {
+    /// Takes in a socket that does not block as it is.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn nonblocking(socket: T) -> io::Result<Self> {
         use epoll::EventFlags as On;
         let reactor = Reactor::get()?;
         let slot = {

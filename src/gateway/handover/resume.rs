@@ -156,6 +156,7 @@ fn lost_access(hub: &Hub, session: &Session) -> Option<(u16, &'static str)> {
     }
 }
 
+/// It has not blocked since it was accepted; that lives on with it.
 fn socket(fd: OwnedFd) -> Option<Async<TcpStream>> {
-    Async::new(TcpStream::from(fd)).map_err(|e| log::error!("a connection: {e}")).ok()
+    Async::nonblocking(TcpStream::from(fd)).map_err(|e| log::error!("a connection: {e}")).ok()
 }
