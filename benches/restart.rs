@@ -352,10 +352,20 @@ impl Peer {
 }
 
 impl Drop for Peer {
+    /// Ends all that lives in its home: what it starts is not all in its process group.
     fn drop(&mut self) {
-        use rustix::process::{Pid, Signal, kill_process_group};
+        use rustix::process::{Pid, Signal, kill_process, kill_process_group};
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
+        let home = format!("HOME={}", self.home.display());
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let lives_here = fs::read(entry.path().join("environ"))
+                .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == home.as_bytes()));
+            let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
+            if let Some(pid) = pid.filter(|_| lives_here) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
         let _ = fs::remove_dir_all(&self.home);
     }
 }
