@@ -17,6 +17,7 @@ mod writes;
 
 use std::{
     panic::catch_unwind,
+    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -152,21 +153,6 @@ const CASES: &[(&str, Case)] = &[
     ("A130", Shown(proof::clocks)),
     ("A131", Shown(proof::signed_tokens)),
     ("A132", Shown(devices::narrow_connect_narrows_nothing)),
-    ("B19", Elsewhere("tests/systemd.rs, tests/doctor.rs")),
-    ("B20", Elsewhere("tests/doctor.rs")),
-    ("B22", Elsewhere("tests/systemd.rs")),
-    ("B23", Elsewhere("tests/systemd.rs")),
-    ("B24", Elsewhere("tests/systemd.rs")),
-    ("B61", Elsewhere("tests/doctor.rs")),
-    ("B63", Elsewhere("tests/doctor.rs")),
-    ("B85", Elsewhere("tests/service.rs")),
-    ("B87", Elsewhere("tests/systemd.rs")),
-    ("B111", Elsewhere("tests/systemd.rs")),
-    ("B120", Elsewhere("tests/systemd.rs")),
-    ("B129", Elsewhere("tests/systemd.rs")),
-    ("B143", Elsewhere("tests/systemd.rs, tests/service.rs")),
-    ("B153", Elsewhere("tests/doctor.rs")),
-    ("B156", Elsewhere("tests/doctor.rs")),
 ];
 
 #[test]
@@ -202,11 +188,16 @@ fn field_cases() {
             Shown(_) => shown += 1,
             Elsewhere(suite) => {
                 shown += 1;
+                let files = suite.split([' ', ',', ':', ';']).filter(|word| word.contains('/'));
+                files.for_each(|file| assert!(Path::new(file).exists(), "{id}: there is no {file}"));
                 println!("{id}: in {suite}");
             }
             Left(why) => println!("{id}: left out: {why}"),
         }
     }
+    let mut ids: Vec<&str> = cases().map(|(id, _)| *id).collect();
+    ids.sort_unstable();
+    assert!(ids.windows(2).all(|two| two[0] != two[1]), "a case stands twice");
     println!("field cases: {shown} of {} shown", cases().count());
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "failed, by the first row that each stands for: {failed:?}");
