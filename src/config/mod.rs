@@ -7,6 +7,7 @@
 //! Three rules: the file is the user's; what is wrong with it is told by line and column and costs one
 //! key, not the start; and what decides who gets in fails closed.
 
+mod again;
 pub mod agents;
 mod cidr;
 pub mod complaint;

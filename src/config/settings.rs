@@ -3,6 +3,7 @@
 //! Resolving only reads. While the file is broken, what ran last holds; where nothing ran yet, paired
 //! devices get in as ever, nobody else does. Either way the gateway says so.
 
+use super::again::Again;
 use super::complaint;
 use super::first_run::{self, NotStored};
 use super::load::{Found, Loaded, load};
@@ -130,43 +131,7 @@ pub struct Settings {
     /// `--verbose`.
     pub verbose: bool,
     env: Env,
-    again: Again,
-}
-
-/// What settings are resolved from, to resolve them again when a file has changed.
-#[derive(Clone)]
-pub struct Again {
-    process: Env,
-    flags: Flags,
-}
-
-impl Again {
-    /// The settings as the files have them now. They are for a gateway that runs: no token is made up for
-    /// it, and `gateway.mode: "remote"` does not stop it.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub fn resolve(&self) -> Result<Settings, StartError> {
-        self.resolve_with(None)
-    }
-
-    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub fn resolve_with(&self, instead: Option<&str>) -> Result<Settings, StartError> {
-        let flags = Flags { allow_unconfigured: true, ..self.flags.clone() };
-        let mut settings = Settings::resolve_with(&self.process, &flags, instead)?;
-        settings.again = self.clone();
-        if std::mem::take(&mut settings.wants_token) {
-            settings.notices.push(format!(
-                "there is no shared token any more, so paired devices only: set gateway.auth.token in {}",
-                settings.paths.config_file.display()
-            ));
-            settings.close_what_is_open();
-        }
-        Ok(settings)
-    }
+    pub(super) again: Again,
 }
 
 impl Settings {
@@ -179,7 +144,7 @@ impl Settings {
     }
 
     /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`.
-    fn resolve_with(env: &Env, flags: &Flags, instead: Option<&str>) -> Result<Self, StartError> {
+    pub(super) fn resolve_with(env: &Env, flags: &Flags, instead: Option<&str>) -> Result<Self, StartError> {
         let mut paths = Paths::resolve(env)?;
         let mut notices = paths.old_names(env);
         let process = env;
@@ -296,23 +261,6 @@ impl Settings {
         }
     }
 
-    /// Where one of the keys that say where to listen makes no sense, stays where `old` listens; whether
-    /// that is so. Clients look for the gateway where it was, not at a default.
-    pub fn keep_where_it_listens(&mut self, old: &Self) -> bool {
-        let of_listening = |fault: &&mut Fault| {
-            matches!(&*fault.path, "gateway.port" | "gateway.bind" | "gateway.customBindHost")
-        };
-        let mut kept = false;
-        for fault in self.faults.iter_mut().filter(of_listening) {
-            fault.instead = "what it was before".into();
-            kept = true;
-        }
-        if kept {
-            (self.port, self.bind) = (old.port, old.bind);
-        }
-        kept
-    }
-
     /// What they were resolved from.
     pub fn again(&self) -> Again {
         self.again.clone()
@@ -349,7 +297,7 @@ impl Settings {
     }
 
     /// Beyond loopback there must be something that keeps strangers out.
-    fn close_what_is_open(&mut self) {
+    pub(super) fn close_what_is_open(&mut self) {
         if self.bind.is_loopback() {
             return;
         }

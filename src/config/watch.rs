@@ -55,12 +55,13 @@ impl Watch {
         Self { files: Vec::new(), notify: None, told: false, seen: Vec::new() }
     }
 
-    /// Watches `files` from now on, there or not. Whether there are some that were not watched before:
-    /// what happened to those is not known.
+    /// Watches `files` from now on, there or not. Whether something may have happened to them meanwhile:
+    /// some were not watched before, or are only looked at, and look different now.
     pub async fn follow(&mut self, files: &[PathBuf]) -> bool {
-        let more = files.iter().any(|f| !self.files.contains(f));
+        let mut more = files.iter().any(|f| !self.files.contains(f));
         self.files = files.to_vec();
-        self.seen = look(self.files.clone()).await;
+        let now = look(self.files.clone()).await;
+        more |= std::mem::replace(&mut self.seen, now.clone()) != now && self.notify.is_none();
         if let Err(e) = self.watch() {
             self.notify = None;
             if !std::mem::replace(&mut self.told, true) {

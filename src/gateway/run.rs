@@ -296,7 +296,11 @@ async fn stop(hub: &Rc<Hub>) {
     let late = || async {
         Timer::after(FINISH).await;
     };
-    future::or(hub.settle(), late()).await;
+    let save = async {
+        hub.settle().await;
+        hub.keep_config().await;
+    };
+    future::or(save, late()).await;
     let finished = || async {
         while hub.conns().iter().any(|c| c.in_flight() > 0) {
             Timer::after(Duration::from_millis(10)).await;

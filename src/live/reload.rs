@@ -158,8 +158,12 @@ impl Hub {
         }
         let old = self.settings();
         let mut outcome = Outcome { plan: compare(&old, &new), ..Outcome::default() };
-        if outcome.plan.effects.is_empty() && old.lines().eq(new.lines()) {
+        if outcome.plan.effects.is_empty() {
             self.reloads.waiting.take();
+            // Something else may be said of the same file.
+            if !old.lines().eq(new.lines()) {
+                self.apply(&old, new, &mut outcome).await;
+            }
             return outcome;
         }
         if new.config.reload.mode == ReloadMode::Off {
