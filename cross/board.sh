@@ -56,7 +56,10 @@ unpacked() {
     local pattern=$1 into=$2 package
     [ ! -e "$into/.whole" ] || return 0
     mkdir -p "$cache/lists/partial" "$cache/cache/archives/partial"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" \
+    # Wherever this machine has its packages from.
+    local mirror
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -m1 '/debian/\?$')
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" \
         >"$cache/sources.list"
     [ -e "$cache/listed" ] || { apt apt-get update >/dev/null && touch "$cache/listed"; }
     package=$(apt apt-cache pkgnames | grep -E "$pattern" | sort -V | tail -n 1)

@@ -10,8 +10,24 @@ use std::{
 use wire::{ADMIN, Device, Home, Offer, READ, number, signal, text};
 
 /// The calls that a hand-over is made of, and that a kill before it or within could leave half done.
-const CALLS: [&str; 9] =
-    ["memfd_create", "fcntl", "execve", "pread64", "flock", "epoll_ctl", "unlink", "ioctl", "rt_sigprocmask"];
+const CALLS: [&str; 16] = [
+    "memfd_create",
+    "fcntl",
+    "execve",
+    "pread64",
+    "flock",
+    "epoll_ctl",
+    "unlink",
+    "ioctl",
+    "rt_sigprocmask",
+    "openat",
+    "read",
+    "write",
+    "close",
+    "clone3",
+    "wait4",
+    "mmap",
+];
 /// Most kills at one kind of call: the rest of a kind only repeats.
 const MOST: u32 = 12;
 
