@@ -128,7 +128,7 @@ export class Gateway {
   async end() {
     if (this.child.exitCode === null && this.child.signalCode === null) await this.stop('SIGKILL');
     await this.tap.close();
-    fs.rmSync(this.home, { recursive: true, force: true });
+    fs.rmSync(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }
 
