@@ -326,10 +326,8 @@ fn guard(
     notices: &mut Vec<String>,
 ) -> Result<(), StartError> {
     let until = match last {
-        true => "until it is mended and the gateway restarted: what ran last, and nothing is written to it",
-        false => {
-            "until it is mended and the gateway restarted: loopback, paired devices only, and nothing is written to it"
-        }
+        true => "until it is mended: what ran last, and nothing is written to it",
+        false => "until it is mended: loopback, paired devices only, and nothing is written to it",
     };
     let path = paths.config_file.display();
     match found {
