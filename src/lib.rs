@@ -22,6 +22,8 @@ pub mod protocol;
 pub mod store;
 
 pub mod auth;
+pub mod tls;
+
 pub mod config;
 
 pub mod net;

@@ -85,7 +85,7 @@ fn the_exit_code_tells_what_went_wrong() {
             .contains("no command \"devices nix\"\nTry: barnacle devices --help")
     );
     assert!(failed(&home, 2, &["status", "--nix"]).contains("no option --nix"));
-    assert!(failed(&home, 2, &["status", "--url", "wss://pi"]).contains("ssh -N -L"));
+    assert!(failed(&home, 2, &["status", "--url", "pi:18789"]).contains("wss://<host>:<port>"));
     let refused = failed(&home, 4, &["status", "--token", "wrong"]);
     assert!(refused.contains("gateway token mismatch") && refused.contains("send that one"), "{refused}");
     server.stop();

@@ -296,7 +296,7 @@ fn nothing_is_open_to_strangers() {
 fn what_cannot_be_had_is_told() {
     let rows = [
         ("auth: {mode: 'password'}", "set gateway.auth.password in"),
-        ("tls: {enabled: true}", "gateway.tls.enabled in"),
+        ("tls: {enabled: true, autoGenerate: false}", "gateway.tls.autoGenerate is false"),
     ];
     for (keys, expected) in rows {
         let said = lines(&Home::with(&format!("{{gateway: {{mode: 'local', {keys}}}}}")).settings());

@@ -34,7 +34,14 @@ fn a_plan_says_whom_it_closes_and_saves_nothing() {
         ),
         (&["gateway.auth.token", "T2"], &["gateway.auth.token: ", "(cli)", "1 connection is closed"]),
         (&["--unset", "gateway.auth.token"], &["-gateway.auth.token", "there is no shared token any more"]),
-        (&["gateway.tls.enabled", "true"], &["it would say: ", "gateway.tls.enabled"]),
+        (
+            &["gateway.tls.enabled", "true"],
+            &["gateway.tls.enabled: new connections speak TLS", "No connection is closed."],
+        ),
+        (
+            &["gateway.tls", "{enabled: true, autoGenerate: false}"],
+            &["it would say: ", "autoGenerate is false"],
+        ),
     ];
     for (words, expected) in rows {
         let args: Vec<&str> = ["config", "plan"].iter().chain(*words).copied().collect();

@@ -4,6 +4,7 @@ use super::Failure;
 use crate::{
     client::{Options, Target},
     config::{Env, Secret},
+    tls::Trust,
 };
 use lexopt::{Arg, Parser, ValueExt};
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub const OPTIONS: &str = "
   --url <url>            the gateway [gateway.remote.url if gateway.mode is remote, else this host's]
   --token <token>        its shared token [OPENCLAW_GATEWAY_TOKEN, gateway.remote.token, gateway.auth.token]
   --password <password>  its shared password [OPENCLAW_GATEWAY_PASSWORD, gateway.auth.password]
+  --tls-fingerprint <sha256>  the certificate to trust [gateway.remote.tlsFingerprint, this host's own]
   --timeout <ms>         how long everything may take [10000]
   --json                 print the answer as it came
   -h, --help             print this
@@ -57,6 +59,7 @@ impl Args {
                 "url" => self.options.url = Some(self.value()?),
                 "token" => self.options.token = self.secret("--token")?,
                 "password" => self.options.password = self.secret("--password")?,
+                "tls-fingerprint" => self.options.trust = Some(self.trust()?),
                 "timeout" => self.options.timeout = Some(self.timeout()?),
                 "json" => self.json = true,
                 "help" | "h" => {
@@ -76,6 +79,16 @@ impl Args {
     fn secret(&mut self, flag: &str) -> Result<Option<Secret>, Failure> {
         let text = self.value()?;
         Secret::new(&text).map(Some).ok_or_else(|| Failure::usage(format!("{flag}: must not be empty")))
+    }
+
+    fn trust(&mut self) -> Result<Trust, Failure> {
+        let text = self.value()?;
+        let bad = || {
+            Failure::usage(format!(
+                "--tls-fingerprint {text}: must be the 64 hexadecimal digits of a SHA-256"
+            ))
+        };
+        Trust::only(&text).ok_or_else(bad)
     }
 
     fn timeout(&mut self) -> Result<Duration, Failure> {

@@ -126,7 +126,11 @@ pub fn status(args: Args) -> Result<(), Failure> {
         ("load", format!("{} connections · {}", number("connections"), memory.unwrap_or_default())),
     ];
     let mut text = String::new();
-    for (name, value) in lines {
+    let tls = own.object("tls").filter(|tls| tls.is("enabled")).map(|tls| match tls.str("problem") {
+        Some(_) => "nobody is let in: see below".into(),
+        None => format!("{} · fingerprint {}", tls.text("certPath"), tls.text("fingerprintSha256")),
+    });
+    for (name, value) in lines.into_iter().chain(tls.map(|tls| ("tls", tls))) {
         text.push_str(&format!("{name:9}{}\n", plain(&value)));
     }
     if number("pending") > 0 {

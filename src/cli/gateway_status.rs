@@ -9,10 +9,12 @@ use super::{
     table::plain,
 };
 use crate::{
+    client::Url,
     config::{Env, Settings},
     doctor::{Facts, Finding, Service, Weight, drift, token_homes},
     net::holder,
     service::Properties,
+    tls::Certificate,
 };
 use nanoserde::SerJson;
 use std::net::IpAddr;
@@ -81,6 +83,8 @@ struct Gateway {
     stateDir: String,
     authMode: String,
     authFrom: String,
+    tlsEnabled: bool,
+    tlsFingerprintSha256: Option<String>,
 }
 
 #[derive(SerJson)]
@@ -155,11 +159,14 @@ impl Report {
             bindMode: s.bind.to_string(),
             bindHost: s.reachable_at().unwrap_or(IpAddr::from([127, 0, 0, 1])).to_string(),
             port: s.port,
-            probeUrl: format!("ws://127.0.0.1:{}", s.port),
+            probeUrl: Url::local(s.port, s.config.tls.enabled).to_string(),
             version: facts.running.as_ref().ok().map(|r| r.version()),
             stateDir: path(&facts.paths.barnacle_dir),
             authMode: s.auth.as_str().into(),
             authFrom: own.map_or_else(|| s.credential_source(), |o| o.text("authFrom").into()),
+            tlsEnabled: s.config.tls.enabled,
+            tlsFingerprintSha256: (s.config.tls.files(&s.paths))
+                .and_then(|files| Certificate::fingerprint_in(&files.cert)),
         });
         Self {
             cli: Cli {
@@ -206,6 +213,13 @@ impl Report {
                 gateway.bindMode, gateway.bindHost, gateway.port
             ));
             lines.push(format!("Auth: {} ({})", gateway.authMode, gateway.authFrom));
+            if gateway.tlsEnabled {
+                let fingerprint = gateway.tlsFingerprintSha256.as_deref();
+                lines.push(format!(
+                    "TLS: fingerprint {}",
+                    fingerprint.unwrap_or("none, there is no certificate")
+                ));
+            }
             lines.push(format!("Probe target: {}", gateway.probeUrl));
         }
         lines.push(match (&self.rpc, &self.gateway) {

@@ -59,15 +59,27 @@ pub fn restart(mut args: Args) -> Result<(), Failure> {
     }
 }
 
-fn ask(mut client: Client<'_>, target: &Target, json: bool) -> Result<(), Failure> {
-    let before = status(&mut client, target)?;
+fn ask<'t>(mut client: Client<'t>, target: &'t Target, json: bool) -> Result<(), Failure> {
+    let before = told(call(&mut client).map_err(|e| Failure::of(e, target))?, target)?;
     let asked = client.call("gateway.restart.request", r#"{"reason":"barnacle gateway restart"}"#);
-    asked.map_err(|e| Failure::of(e, target))?;
+    let asked = asked.map_err(|e| Failure::of(e, target))?;
+    let asked = miniserde::json::from_str(&asked).unwrap_or_default();
+    let closes = Fields::of(&asked).and_then(|f| f.u64("closes")).unwrap_or(0);
     let began = Instant::now();
-    // The same connection: it is carried over, too.
     let now = loop {
         client.renew_deadline();
-        let now = status(&mut client, target)?;
+        // The same connection, since it is carried over, too; but for one that speaks TLS.
+        let now = match call(&mut client) {
+            Err(e @ Fault::Closed(..)) if target.url.is_tls() && began.elapsed() < UNTIL_RESTARTED => {
+                match Client::connect(target, [Scope::Admin].into_iter().collect()) {
+                    Ok(again) => client = again,
+                    Err(again) if again.is_passing() => sleep(Duration::from_millis(5)),
+                    Err(_) => return Err(Failure::of(e, target)),
+                }
+                continue;
+            }
+            answer => told(answer.map_err(|e| Failure::of(e, target))?, target)?,
+        };
         if now.count > before.count {
             break now;
         }
@@ -79,7 +91,13 @@ fn ask(mut client: Client<'_>, target: &Target, json: bool) -> Result<(), Failur
     };
     match json {
         true => print(&format!("{}\n", now.last)),
-        false => print(&format!("{} restarted: Barnacle {}, {}\n", target.url, now.version, now.words)),
+        false => {
+            let closed = match closes {
+                0 => String::new(),
+                n => format!(", {n} TLS connections closed, which come back"),
+            };
+            print(&format!("{} restarted: Barnacle {}, {}{closed}\n", target.url, now.version, now.words))
+        }
     }
 }
 
@@ -92,8 +110,11 @@ struct Told {
     stayed: Option<String>,
 }
 
-fn status(client: &mut Client<'_>, target: &Target) -> Result<Told, Failure> {
-    let text = client.call("status", "{}").map_err(|e| Failure::of(e, target))?;
+fn call(client: &mut Client<'_>) -> Result<String, Fault> {
+    client.call("status", "{}")
+}
+
+fn told(text: String, target: &Target) -> Result<Told, Failure> {
     let answer = miniserde::json::from_str(&text).unwrap_or_default();
     let own = Fields::of(&answer).and_then(|f| f.object("barnacle"));
     let own = own.ok_or_else(|| {

@@ -60,7 +60,7 @@ impl<'t> Client<'t> {
     }
 
     fn attach(target: &'t Target, scopes: Scopes, own: Option<&Identity>) -> Result<Self, Fault> {
-        let socket = Socket::open(&target.url, target.timeout)?;
+        let socket = Socket::open(&target.url, &target.trust, target.timeout)?;
         let device = own.map(|own| own.public_key().device_id());
         let mut client = Self { target, socket, asked: scopes, device, next_id: 1 };
         let challenge = client.socket.frame_where(|f| f.str("event") == Some("connect.challenge"))?;

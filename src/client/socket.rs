@@ -1,7 +1,10 @@
 //! A WebSocket (RFC 6455) on a blocking socket, with one deadline over everything.
 
 use super::{Fault, Frame, Url};
-use crate::protocol::{Fields, MAX_PAYLOAD};
+use crate::{
+    protocol::{Fields, MAX_PAYLOAD},
+    tls::{self, Secured, Trust},
+};
 use async_tungstenite::tungstenite::{
     Error, HandshakeError, Message, WebSocket, client::client_with_config, error::ProtocolError,
     protocol::WebSocketConfig,
@@ -51,16 +54,56 @@ impl Write for Timed {
     }
 }
 
+enum Stream {
+    Plain(Timed),
+    Tls(Box<Secured<Timed>>),
+}
+
+impl Stream {
+    fn timed(&mut self) -> &mut Timed {
+        match self {
+            Self::Plain(timed) => timed,
+            Self::Tls(secured) => &mut secured.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(timed) => timed.read(buf),
+            Self::Tls(secured) => secured.read(buf),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(timed) => timed.write(buf),
+            Self::Tls(secured) => secured.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(timed) => timed.flush(),
+            Self::Tls(secured) => secured.flush(),
+        }
+    }
+}
+
 /// A WebSocket to a gateway.
 pub struct Socket {
-    socket: WebSocket<Timed>,
+    socket: WebSocket<Stream>,
     url: String,
     timeout: Duration,
 }
 
 impl Socket {
-    /// Connects to `url`; everything from here on has to be done within `timeout`.
-    pub fn open(url: &Url, timeout: Duration) -> Result<Self, Fault> {
+    /// Connects to `url`, which by TLS has to be one of those to `trust`; everything from here on has to be done
+    /// within `timeout`.
+    pub fn open(url: &Url, trust: &Trust, timeout: Duration) -> Result<Self, Fault> {
         let deadline = Instant::now() + timeout;
         let text = url.to_string();
         let stream = dial(url, deadline).map_err(|e| unreachable(&text, timeout, e))?;
@@ -70,11 +113,21 @@ impl Socket {
             .write_buffer_size(0)
             .max_message_size(Some(MAX_PAYLOAD))
             .max_frame_size(Some(MAX_PAYLOAD));
-        match client_with_config(text.as_str(), Timed { stream, deadline }, Some(config)) {
+        let timed = Timed { stream, deadline };
+        let stream = match url.is_tls() {
+            true => {
+                let secured = tls::secure(timed, url.host(), trust);
+                Stream::Tls(Box::new(secured.map_err(|e| unreachable(&text, timeout, e))?))
+            }
+            false => Stream::Plain(timed),
+        };
+        match client_with_config(text.as_str(), stream, Some(config)) {
             Ok((socket, _)) => Ok(Self { socket, url: text, timeout }),
             Err(HandshakeError::Failure(Error::Io(e))) => Err(unreachable(&text, timeout, e)),
             Err(HandshakeError::Failure(Error::Http(answer))) => {
-                Err(Fault::NotGateway(text, format!("it answers HTTP {}", answer.status().as_u16())))
+                let said = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
+                let said = said.lines().next().map(|line| format!(": {line}")).unwrap_or_default();
+                Err(Fault::NotGateway(text, format!("it answers HTTP {}{said}", answer.status().as_u16())))
             }
             Err(e) => Err(Fault::NotGateway(text, e.to_string())),
         }
@@ -82,7 +135,7 @@ impl Socket {
 
     /// Moves the deadline to `timeout` from now.
     pub fn renew(&mut self, timeout: Duration) {
-        self.socket.get_mut().deadline = Instant::now() + timeout;
+        self.socket.get_mut().timed().deadline = Instant::now() + timeout;
     }
 
     /// Sends a text.

@@ -6,6 +6,7 @@
 //! only, since it is no other host's business.
 
 use crate::config::{Env, Flags, Kind, Mode, Paths, Secret, Settings, Source, StartError};
+use crate::tls::{Certificate, Trust};
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 /// What the command line says of the gateway to call.
@@ -17,6 +18,8 @@ pub struct Options {
     pub token: Option<Secret>,
     /// `--password`.
     pub password: Option<Secret>,
+    /// `--tls-fingerprint`.
+    pub trust: Option<Trust>,
     /// `--timeout`.
     pub timeout: Option<Duration>,
 }
@@ -30,6 +33,8 @@ pub struct Target {
     pub url: Url,
     /// Whether nobody named it: it is the gateway of this host and this state directory.
     pub own: bool,
+    /// Whom to trust, where the URL asks for TLS.
+    pub trust: Trust,
     /// The shared or device token to show.
     pub token: Option<Secret>,
     /// The password to show.
@@ -53,6 +58,8 @@ pub enum BadTarget {
     Typed(BadUrl),
     /// `gateway.remote.url` of the config.
     Configured(BadUrl),
+    /// `gateway.remote.tlsFingerprint` of the config.
+    Fingerprint(String),
     /// The environment makes no sense.
     Settings(StartError),
 }
@@ -69,6 +76,12 @@ impl fmt::Display for BadTarget {
         match self {
             Self::Typed(e) => e.fmt(f),
             Self::Configured(e) => write!(f, "gateway.remote.url: {e}"),
+            Self::Fingerprint(text) => {
+                write!(
+                    f,
+                    "gateway.remote.tlsFingerprint: {text:?} must be the 64 hexadecimal digits of a SHA-256"
+                )
+            }
             Self::Settings(e) => e.fmt(f),
         }
     }
@@ -89,7 +102,22 @@ impl Target {
         let url = match (&options.url, remote) {
             (Some(url), _) => Url::parse(url).map_err(BadTarget::Typed)?,
             (None, Some(url)) => Url::parse(url).map_err(BadTarget::Configured)?,
-            (None, None) => Url::local(settings.port),
+            (None, None) => Url::local(settings.port, config.tls.enabled),
+        };
+        let remote_pin = || {
+            let text = config.remote.tls_fingerprint.as_ref()?;
+            Some(Trust::only(text).ok_or_else(|| BadTarget::Fingerprint(text.clone())))
+        };
+        // This host's own certificate is in its file, for who may read it.
+        let own_pin = || {
+            let files =
+                config.tls.files(&settings.paths).filter(|_| url.is_loopback() && remote.is_none())?;
+            Certificate::fingerprint_in(&files.cert).map(Trust::Only)
+        };
+        let trust = match (options.trust, remote.is_some()) {
+            (Some(trust), _) => trust,
+            (None, true) => remote_pin().transpose()?.unwrap_or(Trust::Authorities),
+            (None, false) => own_pin().unwrap_or(Trust::Authorities),
         };
         let named = options.url.is_some() || remote.is_some();
         let (mut token, mut password) = (options.token, options.password);
@@ -117,6 +145,7 @@ impl Target {
         }
         Ok(Self {
             url,
+            trust,
             own: !named,
             token,
             password,
@@ -129,9 +158,10 @@ impl Target {
     }
 }
 
-/// A gateway's URL: `ws://host:port/path`.
+/// A gateway's URL: `ws://host:port/path`, or `wss://` by TLS.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Url {
+    tls: bool,
     host: String,
     port: u16,
     path: String,
@@ -139,39 +169,27 @@ pub struct Url {
 
 /// Why a text is no URL of a gateway that can be called.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum BadUrl {
-    /// It asks for TLS.
-    Tls(String),
-    /// It is none at all.
-    Shape(String),
-}
+pub struct BadUrl(String);
 
 impl fmt::Display for BadUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tls(url) => write!(
-                f,
-                "{url}: this version of Barnacle has no TLS. Open a tunnel, ssh -N -L 18790:127.0.0.1:18789 \
-                 <user>@<host>, and call it: --url ws://127.0.0.1:18790"
-            ),
-            Self::Shape(url) => write!(f, "{url}: must be ws://<host>:<port>"),
-        }
+        write!(f, "{}: must be ws://<host>:<port>, or wss://<host>:<port> by TLS", self.0)
     }
 }
 
 impl Url {
-    /// Reads `ws://…` or `http://…`.
+    /// Reads `ws://…`, `wss://…`, `http://…` or `https://…`.
     ///
     /// # Errors
-    /// `BadUrl`: TLS, or no URL of a gateway.
+    /// [`BadUrl`].
     pub fn parse(text: &str) -> Result<Self, BadUrl> {
-        let bad = || BadUrl::Shape(text.into());
+        let bad = || BadUrl(text.into());
         let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "ws" | "http" => {}
-            "wss" | "https" => return Err(BadUrl::Tls(text.into())),
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "ws" | "http" => false,
+            "wss" | "https" => true,
             _ => return Err(bad()),
-        }
+        };
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = match authority.strip_prefix('[') {
@@ -185,19 +203,27 @@ impl Url {
         if host.is_empty() || !host.chars().all(fits) || path.contains(char::is_whitespace) {
             return Err(bad());
         }
-        let port = port.map_or(Some(80), |p| p.parse().ok()).filter(|p| *p > 0).ok_or_else(bad)?;
+        let port = port
+            .map_or(Some(if tls { 443 } else { 80 }), |p| p.parse().ok())
+            .filter(|p| *p > 0)
+            .ok_or_else(bad)?;
         let path = if path.starts_with('/') { path.into() } else { format!("/{path}") };
-        Ok(Self { host: host.into(), port, path })
+        Ok(Self { tls, host: host.into(), port, path })
     }
 
-    /// The gateway of this host at `port`.
-    pub fn local(port: u16) -> Self {
-        Self { host: "127.0.0.1".into(), port, path: "/".into() }
+    /// The gateway of this host at `port`, be it by TLS.
+    pub fn local(port: u16, tls: bool) -> Self {
+        Self { tls, host: "127.0.0.1".into(), port, path: "/".into() }
     }
 
     /// The host's name or address.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether it asks for TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
     }
 
     /// The port.
@@ -215,9 +241,10 @@ impl Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path == "/" { "" } else { &self.path };
+        let scheme = if self.tls { "wss" } else { "ws" };
         match self.host.contains(':') {
-            true => write!(f, "ws://[{}]:{}{path}", self.host, self.port),
-            false => write!(f, "ws://{}:{}{path}", self.host, self.port),
+            true => write!(f, "{scheme}://[{}]:{}{path}", self.host, self.port),
+            false => write!(f, "{scheme}://{}:{}{path}", self.host, self.port),
         }
     }
 }
@@ -233,10 +260,11 @@ mod tests {
             ("HTTP://127.0.0.1:1/gateway?x#token=y", Ok("ws://127.0.0.1:1/gateway?x")),
             ("ws://[::1]:2/", Ok("ws://[::1]:2")),
             ("ws://pi", Ok("ws://pi:80")),
-            ("pi:18789", Err(BadUrl::Shape("pi:18789".into()))),
-            ("ws://a@pi:1", Err(BadUrl::Shape("ws://a@pi:1".into()))),
-            ("ws://pi:0", Err(BadUrl::Shape("ws://pi:0".into()))),
-            ("wss://pi", Err(BadUrl::Tls("wss://pi".into()))),
+            ("pi:18789", Err(BadUrl("pi:18789".into()))),
+            ("ws://a@pi:1", Err(BadUrl("ws://a@pi:1".into()))),
+            ("ws://pi:0", Err(BadUrl("ws://pi:0".into()))),
+            ("wss://pi", Ok("wss://pi:443")),
+            ("https://[::1]:3/x", Ok("wss://[::1]:3/x")),
         ] {
             assert_eq!(Url::parse(text).map(|u| u.to_string()), whole.map(String::from), "{text}");
         }

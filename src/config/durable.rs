@@ -5,13 +5,13 @@
 //! kept) it is written over in place, its bytes having been put aside first.
 
 use super::Paths;
-use crate::store::atomic::{beside, sync_directory};
+use crate::store::atomic::{beside, make_directory, sync_directory};
 use rustix::fs::{Access, AtFlags, CWD, FallocateFlags, FlockOperation, accessat, fallocate, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ impl Lock {
     pub fn take(config_file: &Path) -> io::Result<Self> {
         let real = fs::canonicalize(config_file).unwrap_or_else(|_| config_file.into());
         let directory = real.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        make(directory)?;
+        make_directory(directory)?;
         let directory = File::open(directory)?;
         let end = Instant::now() + PATIENCE;
         loop {
@@ -48,16 +48,6 @@ impl Lock {
             }
         }
     }
-}
-
-/// Makes a directory and those above it, durably, each its owner's alone.
-fn make(directory: &Path) -> io::Result<()> {
-    if directory.exists() {
-        return Ok(());
-    }
-    directory.parent().map_or(Ok(()), make)?;
-    DirBuilder::new().mode(0o700).create(directory)?;
-    sync_directory(directory)
 }
 
 /// Why a file that is there may not be written.

@@ -40,6 +40,7 @@ mod serve;
 mod settings;
 pub mod show;
 pub mod source;
+mod tls;
 pub mod tree;
 mod unit;
 pub mod watch;

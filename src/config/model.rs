@@ -10,6 +10,7 @@ use super::logging::Levels;
 use super::node::Value;
 use super::reference::{Credential, Resolver};
 use super::secret::Kind;
+use super::tls::TlsKeys;
 use super::tree::Section;
 use crate::auth::limiter::Limits;
 use std::borrow::Cow;
@@ -189,6 +190,8 @@ pub struct Remote {
     pub token: Credential,
     /// The gateway they call.
     pub url: Option<String>,
+    /// The certificate they trust.
+    pub tls_fingerprint: Option<String>,
 }
 
 /// `gateway.controlUi`.
@@ -227,8 +230,8 @@ pub struct GatewayConfig {
     pub remote: Remote,
     /// Proxies whose forwarding headers count.
     pub trusted_proxies: Vec<Cidr>,
-    /// Whether TLS is asked for, which this version does not have.
-    pub tls: bool,
+    /// What new connections speak.
+    pub tls: TlsKeys,
     /// Browsers.
     pub control_ui: ControlUi,
     /// Nodes.
@@ -270,9 +273,10 @@ impl GatewayConfig {
             remote: Remote {
                 token: resolver.credential(&gateway.section("remote"), "token", "gateway.remote.token"),
                 url: gateway.section("remote").text("url").map(Cow::into_owned),
+                tls_fingerprint: gateway.section("remote").text("tlsFingerprint").map(Cow::into_owned),
             },
             trusted_proxies: trusted_proxies(&gateway),
-            tls: gateway.section("tls").flag("enabled", false, false),
+            tls: TlsKeys::decode(&gateway),
             control_ui: ControlUi {
                 allowed_origins: ui.list("allowedOrigins", "it admits no origin").items,
                 allow_insecure_auth: ui.flag("allowInsecureAuth", false, false),

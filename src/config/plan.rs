@@ -12,6 +12,8 @@ use std::fmt::Write;
 pub enum Effect {
     /// The new address is listened on, then the old one closed; connections stay.
     Listen,
+    /// New connections speak TLS, with the certificate as it is now, or no longer; connections stay.
+    Tls,
     /// The shared credential is read anew; connections that rest on the old one alone are closed.
     Credentials,
     /// Counts from the next wrong guess on; what was counted stays counted.
@@ -43,6 +45,9 @@ impl Effect {
     pub fn says(self) -> &'static str {
         match self {
             Listen => "the new address is listened on, then the old one is closed; connections stay",
+            Tls => {
+                "new connections speak TLS with the certificate as it is now, or none; who is connected stays"
+            }
             Credentials => {
                 "connections that rest on the old shared credential alone are closed (4001 `gateway auth changed`); \
                  devices stay"
@@ -64,6 +69,7 @@ impl Effect {
     pub fn done(self) -> &'static str {
         match self {
             Listen => "listeners",
+            Tls => "TLS of new connections",
             Credentials => "shared credential",
             Limits => "limits of guessing",
             NextConnect => "next connects",
@@ -92,6 +98,11 @@ pub const TABLE: &[Row] = &[
     ("gateway.port", Listen),
     ("gateway.bind", Listen),
     ("gateway.customBindHost", Listen),
+    ("gateway.tls.enabled", Tls),
+    ("gateway.tls.autoGenerate", Tls),
+    ("gateway.tls.certPath", Tls),
+    ("gateway.tls.keyPath", Tls),
+    ("gateway.tls.caPath", Unsupported),
     ("gateway.auth.mode", Credentials),
     ("gateway.auth.token", Credentials),
     ("gateway.auth.password", Credentials),
@@ -115,7 +126,6 @@ pub const TABLE: &[Row] = &[
     ("gateway.reload.debounceMs", Reload),
     ("gateway.mode", Commands),
     ("gateway.remote", Commands),
-    ("gateway.tls", Unsupported),
     ("gateway.tailscale", Unsupported),
     ("gateway", Unused),
     ("logging.level", Log),

@@ -46,6 +46,15 @@ pub const TABLE: &[Row] = &[
         "Where to listen: this host alone, every address, or the tailnet's.",
     ),
     ("gateway.customBindHost", Text, "Custom Bind Host", "The address that \"custom\" listens on."),
+    ("gateway.tls.enabled", Flag, "TLS", "Whether new connections speak TLS."),
+    (
+        "gateway.tls.autoGenerate",
+        Flag,
+        "TLS Auto-Generate",
+        "Whether a self-signed certificate is made where there is none.",
+    ),
+    ("gateway.tls.certPath", Text, "TLS Certificate Path", "The certificate, PEM."),
+    ("gateway.tls.keyPath", Text, "TLS Key Path", "Its private key, PEM."),
     (
         "gateway.auth.mode",
         Words(&["none", "token", "password", "trusted-proxy"]),
@@ -123,6 +132,12 @@ pub const TABLE: &[Row] = &[
         "How long a file must rest first.",
     ),
     ("gateway.remote.url", Text, "Remote Gateway URL", "The gateway that this host's commands call."),
+    (
+        "gateway.remote.tlsFingerprint",
+        Text,
+        "Remote Gateway TLS Fingerprint",
+        "The SHA-256 of the one certificate that they trust.",
+    ),
     ("gateway.remote.token", Secret, "Remote Gateway Token", "What they show it."),
     ("logging.level", LEVELS, "Log Level", "The least that the log file takes."),
     ("logging.consoleLevel", LEVELS, "Console Log Level", "The least that the console shows."),

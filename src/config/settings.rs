@@ -11,8 +11,10 @@ use super::model::{AuthMode, Bind, GatewayConfig, Mode};
 use super::reference::Credential;
 use super::secret::{self, Credentials, Kind, Search, Secret, kind_of, variable};
 use super::source::Source;
+use super::tls;
 use super::{Complaint, Env, Fault, Paths};
 use crate::auth::limiter::Limits;
+use crate::tls::Tls;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -104,6 +106,8 @@ pub struct Settings {
     pub auth: AuthMode,
     /// The shared credential.
     pub credentials: Credentials,
+    /// What new connections speak.
+    pub tls: Tls,
     /// What the file says; `port`, `bind` and `auth` above are what holds.
     pub config: GatewayConfig,
     /// How much guessing is let pass.
@@ -156,6 +160,8 @@ impl Settings {
         let Loaded { config, source, faults, complaints, found, last, mut files } =
             load(&paths, &env, instead);
         files.push(paths.dotenv());
+        let tls = tls::found(&config.tls, &faults, &paths);
+        files.extend(config.tls.files(&paths).into_iter().flat_map(|files| [files.cert, files.key]));
         files.extend(flags.token_file.clone());
         guard(&found, last, &config, flags, &paths, &mut notices)?;
 
@@ -198,6 +204,7 @@ impl Settings {
             paths,
             auth,
             credentials,
+            tls,
             config,
             source,
             found,
@@ -217,13 +224,7 @@ impl Settings {
                 settings.paths.config_file.display()
             ));
         }
-        if settings.config.tls {
-            settings.notices.push(format!(
-                "gateway.tls.enabled in {} counts for nothing: this version of Barnacle has no TLS and serves \
-                 ws://; put it behind an SSH tunnel, a VPN or a TLS proxy",
-                settings.paths.config_file.display()
-            ));
-        }
+        settings.tls_notices();
         settings.close_what_is_open();
         if settings.bind == Bind::Tailnet && settings.reachable_at().is_none() {
             settings.notices.push(

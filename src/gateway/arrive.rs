@@ -6,6 +6,7 @@ use crate::{
     live::{Conn, Guest, Hub, Seat, Stage},
     net::http::{self, Page},
     reactor::{Async, Timer},
+    tls::Certificate,
 };
 use smol::future;
 use std::{net::TcpStream, rc::Rc, time::Duration};
@@ -17,7 +18,13 @@ const HTTP: Duration = Duration::from_secs(60);
 /// that there is no moment at which a hand-over would miss it.
 pub fn take_in(hub: &Rc<Hub>, socket: Async<TcpStream>, place: impl Sized + 'static) {
     let _ = socket.get_ref().set_nodelay(true);
-    let seat = hub.guests.welcome(socket, hub.settings().handshake_timeout);
+    let settings = hub.settings();
+    let session = match settings.tls.certificate().map(Certificate::accept) {
+        // Never without TLS where it was asked for.
+        Some(None) => return,
+        session => session.flatten(),
+    };
+    let seat = hub.guests.welcome(socket, session, settings.handshake_timeout);
     hub.spawn(go_on(hub.clone(), seat, place));
 }
 
@@ -37,7 +44,20 @@ pub async fn go_on(hub: Rc<Hub>, seat: Seat, place: impl Sized) {
 
 async fn head(hub: &Rc<Hub>, seat: Seat) {
     let guest = seat.guest.clone();
-    let Some((head, length)) = in_time(&guest, http::head(&guest.wire)).await.flatten() else { return };
+    let Some((head, length)) = in_time(&guest, http::head(&guest.wire)).await.flatten() else {
+        if guest.wire.is_tls() {
+            // It was told what is wrong with its TLS.
+            session::linger(&guest).await;
+        }
+        return;
+    };
+    if let (false, Some(why)) = (guest.wire.is_tls(), hub.settings().tls.closed()) {
+        let body = format!("This gateway lets nobody in without TLS, and has none: {why}\n");
+        let head = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8";
+        guest.wire.forget(length);
+        guest.wire.queue(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        return session::linger(&guest).await;
+    }
     if head.websocket_key.is_some() {
         guest.wire.forget(length);
         let attached = handshake::attach(hub, &guest, &head).await;

@@ -111,6 +111,17 @@ impl Listening {
         self.close_later(hub);
     }
 
+    /// Lets nobody in for a while: who knocks waits in the kernel's backlog.
+    pub fn pause(&self, pause: bool) {
+        let hub = self.hub.borrow().upgrade().filter(|_| !pause);
+        for door in self.open.borrow_mut().iter_mut() {
+            match &hub {
+                Some(hub) => door.accept(hub, &self.unattached),
+                None => door.accepting = None,
+            }
+        }
+    }
+
     /// The sockets, as they are now, but for a socket unit's.
     pub fn sockets(&self) -> Vec<Rc<Async<TcpListener>>> {
         self.those(false)

@@ -112,6 +112,7 @@ impl Gateway {
             Store::open_with(&settings.paths.barnacle_dir, lock).map_err(StartFailure::Store)?;
         // Without one, paired devices are served all the same; the notice says so.
         let _ = settings.make_first_token();
+        settings.make_certificate();
         let store_notices: Vec<String> = store_notices.iter().map(ToString::to_string).collect();
         let hub = Hub::new(boot, store, settings, store_notices, journal, executor);
         hub.notices().iter().for_each(|n| log::warn!("{n}"));

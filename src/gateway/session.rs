@@ -138,7 +138,7 @@ pub async fn linger(guest: &Guest) {
         false
     };
     if future::or(said, late).await {
-        let _ = wire.socket().get_ref().shutdown(std::net::Shutdown::Write);
+        let _ = wire.end();
         let left = poll_fn(|cx| wire.poll_discard(cx));
         let late = async {
             Timer::after(FAREWELL).await;

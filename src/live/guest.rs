@@ -4,6 +4,7 @@
 use crate::{
     net::{Peer, Wire, seam::Close},
     reactor::Async,
+    tls::Session,
 };
 use nanoserde::{DeBin, SerBin};
 use std::{
@@ -106,9 +107,14 @@ impl Guests {
     /// Most bytes of a message from one of them.
     const LIMIT: usize = crate::protocol::MAX_CONNECT_FRAME;
 
-    /// Takes in a connection that may send its head for `time`.
-    pub fn welcome(self: &Rc<Self>, socket: Async<TcpStream>, time: Duration) -> Seat {
-        let seat = self.seat(Wire::new(socket, Vec::new(), Vec::new(), Self::LIMIT));
+    /// Takes in a connection that may send its head for `time`, by TLS if there is a `session`.
+    pub fn welcome(
+        self: &Rc<Self>,
+        socket: Async<TcpStream>,
+        session: Option<Session>,
+        time: Duration,
+    ) -> Seat {
+        let seat = self.seat(Wire::open(socket, session, Self::LIMIT));
         seat.guest.move_on(Stage::Head, time);
         seat
     }

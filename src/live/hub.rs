@@ -1,6 +1,6 @@
 //! The hub: what every connection's task and every method shares. One thread, so plain cells.
 
-use super::{Clock, Conn, ConnId, Guests, Invocations, Journal, Reloads, Restarts, conn, presence};
+use super::{Clock, Conn, ConnId, Guest, Guests, Invocations, Journal, Reloads, Restarts, conn, presence};
 use crate::{
     auth::{Limiter, identity::Identity},
     config::Settings,
@@ -336,6 +336,19 @@ impl Hub {
     /// Every connection, the oldest first.
     pub fn conns(&self) -> Vec<Rc<Conn>> {
         self.conns.borrow().values().cloned().collect()
+    }
+
+    /// Those that another process image can go on with, and who is not attached.
+    pub fn carried(&self) -> (Vec<Rc<Conn>>, Vec<Rc<Guest>>) {
+        let (mut conns, mut guests) = (self.conns(), self.guests.all());
+        conns.retain(|conn| !conn.wire.is_tls());
+        guests.retain(|guest| !guest.wire.is_tls());
+        (conns, guests)
+    }
+
+    /// Those that it cannot go on with: the kernel knows nothing of their TLS.
+    pub fn not_carried(&self) -> Vec<Rc<Conn>> {
+        self.conns.borrow().values().filter(|conn| conn.wire.is_tls()).cloned().collect()
     }
 
     /// How many connections there are.

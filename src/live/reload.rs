@@ -8,14 +8,15 @@
 use super::{Conn, Hub, Session, wall_ms};
 use crate::{
     config::{
-        AuthMode, Found, ReloadMode, RevokeOnRotate, Settings,
-        diff::diff,
+        AuthMode, Found, KeyPath, ReloadMode, RevokeOnRotate, Settings,
+        diff::{Change, diff},
         plan::{Effect, Plan, plan},
         to_keep,
     },
     protocol::{DeviceId, Event, Json, Role},
     reactor::Timer,
     store::{Device, atomic},
+    tls::Tls,
 };
 use nanoserde::SerJson;
 use smol::lock::{Mutex, MutexGuardArc};
@@ -135,7 +136,7 @@ impl Hub {
     /// The same, by who has the turn already.
     pub async fn reload_in(self: &Rc<Self>, _turn: &Turn, why: Why) -> Outcome {
         let began = Instant::now();
-        let Some(new) = self.read_settings(why).await else { return Outcome::default() };
+        let Some(mut new) = self.read_settings(why).await else { return Outcome::default() };
         *self.reloads.files.borrow_mut() = new.files.clone();
         let path = new.paths.config_file.display().to_string();
         let issue = match &new.found {
@@ -157,6 +158,7 @@ impl Hub {
             log::info!("{path} can be read again");
         }
         let old = self.settings();
+        new.keep_tls(&old);
         let mut outcome = Outcome { plan: compare(&old, &new), ..Outcome::default() };
         if outcome.plan.effects.is_empty() {
             self.reloads.waiting.take();
@@ -202,14 +204,19 @@ impl Hub {
         let old = self.settings();
         let again = old.again();
         let read = smol::unblock(move || again.resolve_with(text.as_deref()));
-        let new = read.await.map_err(|e| e.to_string())?;
+        let mut new = read.await.map_err(|e| e.to_string())?;
+        new.keep_tls(&old);
         if let Found::Broken(broken) = &new.found {
             return Err(broken.to_string());
         }
         let said: Vec<String> = old.lines().collect();
+        let plan = compare(&old, &new);
+        // It is applied by a restart, over which TLS cannot be carried.
+        let restarts = new.config.reload.mode == ReloadMode::Restart && !plan.effects.is_empty();
+        let closed = |c: &Rc<Conn>| !still_admitted(&c.session(), &old, &new) || restarts && c.wire.is_tls();
         Ok(Foreseen {
-            plan: compare(&old, &new),
-            refused: self.conns().into_iter().filter(|c| !still_admitted(&c.session(), &old, &new)).collect(),
+            plan,
+            refused: self.conns().into_iter().filter(closed).collect(),
             browsers: self.browsers_to_revoke(&old, &new),
             new_lines: new.lines().filter(|line| !said.contains(line)).collect(),
         })
@@ -240,6 +247,14 @@ impl Hub {
     }
 
     async fn apply(self: &Rc<Self>, old: &Settings, mut new: Settings, outcome: &mut Outcome) {
+        if matches!(new.tls, Tls::Unmade(_)) {
+            let make = |mut new: Settings| {
+                new.make_certificate();
+                new
+            };
+            new = smol::unblock(move || make(new)).await;
+            new.keep_tls(old);
+        }
         // The old address stays where the new one cannot be had.
         self.reloads.elsewhere.take();
         if !new.keep_where_it_listens(old) && outcome.plan.effects.contains(&Effect::Listen) {
@@ -345,6 +360,11 @@ fn compare(old: &Settings, new: &Settings) -> Plan {
     // What a value resolves to may change though the file did not.
     if old.credentials.active != new.credentials.active || old.auth != new.auth {
         plan.effects.insert(Effect::Credentials);
+    }
+    // The files of a certificate are not the configuration's.
+    if !old.tls.is_same(&new.tls) && plan.effects.insert(Effect::Tls) {
+        let path = KeyPath::dotted("gateway.tls.certPath");
+        plan.changes.push((Change { path, was: true, is: true }, Effect::Tls));
     }
     // Nor need the file change for an address to be free that was not.
     if (old.where_to_listen(), old.port) != (new.where_to_listen(), new.port) {

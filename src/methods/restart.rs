@@ -59,6 +59,8 @@ struct Requested {
     restart: Scheduled,
     /// The version that goes on; Barnacle's own.
     version: Option<String>,
+    /// How many connections are closed, since they speak TLS; Barnacle's own.
+    closes: u64,
 }
 
 fn safe() -> Preflight {
@@ -100,6 +102,7 @@ pub async fn request(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
             emitHooksQueued: false,
         },
         version: proven.as_ref().map(|p| p.version.clone()),
+        closes: hub.not_carried().len() as u64,
     });
     let Some(proven) = proven else { return Ok(answer.into()) };
     Ok(Reply::then(answer, |hub| hub.spawn(proven.hand_over())))

@@ -6,6 +6,7 @@ use crate::{
     config::agents::Agents,
     live::{Hub, wall_ms},
     protocol::Json,
+    tls::Tls,
 };
 use nanoserde::SerJson;
 use std::{collections::BTreeMap, rc::Rc};
@@ -154,6 +155,7 @@ struct Own {
     bind: String,
     authMode: &'static str,
     authFrom: String,
+    tls: TlsState,
     configPath: String,
     stateDir: String,
     devices: u64,
@@ -167,6 +169,28 @@ struct Own {
     notRestarted: Option<String>,
     residentKb: Option<u64>,
     notices: Vec<String>,
+}
+
+/// What new connections speak.
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct TlsState {
+    enabled: bool,
+    certPath: Option<String>,
+    fingerprintSha256: Option<String>,
+    problem: Option<String>,
+}
+
+impl TlsState {
+    fn of(tls: &Tls) -> Self {
+        let shown = tls.certificate();
+        Self {
+            enabled: !matches!(tls, Tls::Off),
+            certPath: shown.map(|c| c.files().cert.to_string_lossy().into_owned()),
+            fingerprintSha256: shown.map(|c| c.fingerprint().into()),
+            problem: tls.closed().map(String::from),
+        }
+    }
 }
 
 #[derive(SerJson)]
@@ -226,6 +250,7 @@ pub fn status(hub: &Rc<Hub>) -> Json {
             bind: settings.bind.to_string(),
             authMode: settings.auth.as_str(),
             authFrom: settings.credential_source(),
+            tls: TlsState::of(&settings.tls),
             configPath: path(&settings.paths.config_file),
             stateDir: path(&settings.paths.barnacle_dir),
             devices: book.devices().len() as u64,

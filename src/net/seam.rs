@@ -9,7 +9,7 @@
 //! what the socket does not take is written by the connection's own task when it can be.
 
 use super::scan::{Excess, Scan};
-use crate::reactor::Async;
+use crate::{reactor::Async, tls::Session};
 use async_tungstenite::tungstenite::protocol::frame::{
     CloseFrame, Frame, FrameHeader, Utf8Bytes,
     coding::{CloseCode, Data, OpCode},
@@ -66,6 +66,8 @@ struct Buffers {
 /// A socket with its buffers.
 pub struct Wire {
     socket: Async<TcpStream>,
+    /// Nothing on a plain connection, which then pays nothing for it.
+    tls: Option<Box<RefCell<Session>>>,
     buffers: RefCell<Buffers>,
     reader: Cell<Option<Waker>>,
     limit: Cell<usize>,
@@ -79,8 +81,25 @@ impl Wire {
     /// A wire over `socket` that begins with bytes already read and bytes still to be sent, and takes
     /// messages of up to `limit` bytes.
     pub fn new(socket: Async<TcpStream>, input: Vec<u8>, output: Vec<u8>, limit: usize) -> Rc<Self> {
+        Self::over(socket, None, input, output, limit)
+    }
+
+    /// A wire over a socket that somebody just opened; it speaks TLS if there is a `session` for it.
+    pub fn open(socket: Async<TcpStream>, session: Option<Session>, limit: usize) -> Rc<Self> {
+        let tls = session.map(|session| Box::new(RefCell::new(session)));
+        Self::over(socket, tls, Vec::new(), Vec::new(), limit)
+    }
+
+    fn over(
+        socket: Async<TcpStream>,
+        tls: Option<Box<RefCell<Session>>>,
+        input: Vec<u8>,
+        output: Vec<u8>,
+        limit: usize,
+    ) -> Rc<Self> {
         Rc::new(Self {
             socket,
+            tls,
             buffers: RefCell::new(Buffers { input, output, ..Buffers::default() }),
             reader: Cell::new(None),
             limit: Cell::new(limit),
@@ -111,6 +130,32 @@ impl Wire {
     /// The socket.
     pub fn socket(&self) -> &Async<TcpStream> {
         &self.socket
+    }
+
+    /// Whether it speaks TLS. The kernel knows nothing of that, so such a connection ends with this process image.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Reads what is there; 0 at the end.
+    fn poll_some(&self, cx: &Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Some(tls) = &self.tls else {
+            return self.socket.poll_with(cx, |mut socket| socket.read(out));
+        };
+        let mut tls = tls.borrow_mut();
+        let read = self.socket.poll_with(cx, |socket| tls.read(socket, out));
+        if read.is_pending() && tls.is_full() {
+            self.socket.wait_writable(cx);
+        }
+        read
+    }
+
+    /// Nothing more is sent.
+    pub fn end(&self) -> io::Result<()> {
+        if let Some(tls) = &self.tls {
+            tls.borrow_mut().end(self.socket.get_ref());
+        }
+        self.socket.get_ref().shutdown(std::net::Shutdown::Write)
     }
 
     /// The unread and the unsent bytes, as they are to be carried over to another [`Wire`]. A message that
@@ -218,7 +263,12 @@ impl Wire {
     fn write_some(&self) -> io::Result<bool> {
         let mut b = self.buffers.borrow_mut();
         while b.written < b.output.len() {
-            match self.socket.get_ref().write(&b.output[b.written..]) {
+            let (mut socket, unsent) = (self.socket.get_ref(), &b.output[b.written..]);
+            let written = match &self.tls {
+                None => socket.write(unsent),
+                Some(tls) => tls.borrow_mut().write(socket, unsent),
+            };
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => b.written += n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -228,7 +278,7 @@ impl Wire {
         }
         b.output = Vec::new();
         b.written = 0;
-        Ok(true)
+        self.tls.as_ref().map_or(Ok(true), |tls| tls.borrow_mut().flush(self.socket.get_ref()))
     }
 
     /// Ready once everything is sent.
@@ -281,7 +331,7 @@ impl Wire {
             return Poll::Ready(Err(e));
         }
         let mut chunk = [0; 2048];
-        let n = ready!(self.socket.poll_with(cx, |mut socket| socket.read(&mut chunk)))?;
+        let n = ready!(self.poll_some(cx, &mut chunk))?;
         self.buffers.borrow_mut().input.extend_from_slice(&chunk[..n]);
         Poll::Ready(Ok(n))
     }
@@ -376,7 +426,7 @@ impl AsyncRead for Seam {
                 return Poll::Ready(Ok(n));
             }
             let mut chunk = [0; 8192];
-            match ready!(wire.socket.poll_with(cx, |mut socket| socket.read(&mut chunk)))? {
+            match ready!(wire.poll_some(cx, &mut chunk))? {
                 0 => return Poll::Ready(Ok(0)),
                 n => wire.take_in(&chunk[..n])?,
             }
@@ -431,6 +481,6 @@ impl AsyncWrite for Plain {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.0.poll_drain(cx))?;
-        Poll::Ready(self.0.socket.get_ref().shutdown(std::net::Shutdown::Write))
+        Poll::Ready(self.0.end())
     }
 }

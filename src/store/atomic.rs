@@ -6,9 +6,9 @@
 use rustix::fs::{Mode, OFlags, fchmod, fsync, open};
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::{DirBuilder, File},
     io::{self, Write},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
 };
 
@@ -37,6 +37,19 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = File::from(fd);
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Makes a directory and those above it, durably, each its owner's alone.
+///
+/// # Errors
+/// The system's.
+pub fn make_directory(directory: &Path) -> io::Result<()> {
+    if directory.as_os_str().is_empty() || directory.exists() {
+        return Ok(());
+    }
+    directory.parent().map_or(Ok(()), make_directory)?;
+    DirBuilder::new().mode(0o700).create(directory)?;
+    sync_directory(directory)
 }
 
 /// Makes the names in the directory of `path` safe.

@@ -10,12 +10,13 @@ use async_tungstenite::tungstenite::{
     client::IntoClientRequest,
     http::{HeaderName, HeaderValue},
 };
+use barnacle::tls::{Secured, Trust, secure};
 use miniserde::json::Value;
 use nanoserde::SerJson;
 use std::{
     collections::HashMap,
     fs,
-    io::Write,
+    io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
     time::Instant,
@@ -50,9 +51,40 @@ impl Refused {
     }
 }
 
+/// What a connection is over.
+pub enum Stream {
+    Plain(TcpStream),
+    Tls(Box<Secured<TcpStream>>),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buf),
+            Self::Tls(secured) => secured.read(buf),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(buf),
+            Self::Tls(secured) => secured.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(secured) => secured.flush(),
+        }
+    }
+}
+
 /// An open connection.
 pub struct Client {
-    ws: WebSocket<TcpStream>,
+    ws: WebSocket<Stream>,
     pub nonce: String,
     pub ts: u64,
     pub hello: Value,
@@ -68,10 +100,27 @@ impl Client {
     }
 
     pub fn open_at(at: SocketAddr, path: &str, headers: &[(&str, String)]) -> Result<Self, String> {
+        Self::open_over(at, None, path, headers)
+    }
+
+    /// By TLS where there is somebody to trust.
+    pub fn open_over(
+        at: SocketAddr,
+        trust: Option<&Trust>,
+        path: &str,
+        headers: &[(&str, String)],
+    ) -> Result<Self, String> {
         let socket = TcpStream::connect(at).map_err(|e| e.to_string())?;
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(LONG)).unwrap();
-        let mut request = format!("ws://{at}{path}").into_client_request().unwrap();
+        let (scheme, socket) = match trust {
+            None => ("ws", Stream::Plain(socket)),
+            Some(trust) => {
+                let secured = secure(socket, &at.ip().to_string(), trust).map_err(|e| e.to_string())?;
+                ("wss", Stream::Tls(Box::new(secured)))
+            }
+        };
+        let mut request = format!("{scheme}://{at}{path}").into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(
                 HeaderName::from_bytes(name.as_bytes()).unwrap(),
@@ -99,6 +148,12 @@ impl Client {
         let none = |why: String| Refused { error: Value::String(why), close: (0, String::new()) };
         let client = Self::open_at(at, offer.path, &offer.headers).map_err(none)?;
         client.offer(offer)
+    }
+
+    /// Connects by TLS.
+    pub fn connect_tls(at: SocketAddr, trust: &Trust, offer: &Offer<'_>) -> Result<Self, Refused> {
+        let none = |why: String| Refused { error: Value::String(why), close: (0, String::new()) };
+        Self::open_over(at, Some(trust), offer.path, &offer.headers).map_err(none)?.offer(offer)
     }
 
     /// Goes on from the challenge.
@@ -137,7 +192,10 @@ impl Client {
 
     /// The socket below.
     pub fn raw(&mut self) -> &mut TcpStream {
-        self.ws.get_mut()
+        match self.ws.get_mut() {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(secured) => &mut secured.sock,
+        }
     }
 
     /// The next message, whatever it is.

@@ -26,10 +26,14 @@ impl Pass {
     /// Leaves everything to systemd, and ends this process. Returns only if nothing came of it: why.
     pub async fn leave(&self, notify: &Notify) -> io::Error {
         self.hub.settle().await;
-        let since = self.come_to_rest().await;
+        let mut since = self.come_to_rest().await;
+        if self.dismiss().await {
+            since = self.come_to_rest().await;
+        }
         let e = self.end(notify, since).err();
         [STATE, CONNECTION].into_iter().for_each(|name| notify.remove(name));
         self.hub.hold(false);
+        self.doors.pause(false);
         e.unwrap_or_else(|| io::Error::other("it has no room for all of them (FileDescriptorStoreMax=)"))
     }
 

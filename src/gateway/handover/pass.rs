@@ -10,7 +10,7 @@ use crate::{
     gateway::{doors::Listening, run::Signals},
     live::{Hub, Proof, Restart, monotonic_ns},
     net::{inherit, seam},
-    protocol::{ErrorShape, refusal},
+    protocol::{ErrorShape, Event, refusal},
     reactor::Timer,
 };
 use smol::future;
@@ -32,6 +32,12 @@ const FINISH: Duration = Duration::from_secs(2);
 const TRIES: u32 = 5;
 /// Ask again after so long, milliseconds: a request of which the outcome was not known in time.
 const AGAIN_MS: u64 = 1000;
+const UNKNOWN: &str = "the gateway restarts, and what comes of this is not known yet; look, then ask again";
+/// How long those that are closed may take to read why.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Up to the end of the payload.
+const RESTARTING: &str =
+    r#"{"type":"event","event":"shutdown","payload":{"reason":"gateway restarting","restartExpectedMs":500}"#;
 
 /// Hands this process over to the program that is on disk.
 #[derive(Clone)]
@@ -54,6 +60,7 @@ impl Restart for Pass {
     fn prove(&self) -> Proof {
         let this = self.clone();
         Box::pin(async move {
+            this.has_certificate().await?;
             let (state, _) = State::of(&this.hub, &this.doors, this.dialect.version, "");
             let bytes = this.dialect.seal(&state);
             let program = this.program.clone();
@@ -70,7 +77,11 @@ impl Restart for Pass {
             for _ in 0..TRIES {
                 let since = this.come_to_rest().await;
                 match this.program.which() {
-                    Ok(which) if this.proven.get() == Some(which) => return this.pass(&why, since),
+                    Ok(which) if this.proven.get() == Some(which) => {
+                        if !this.dismiss().await {
+                            return this.pass(&why, since);
+                        }
+                    }
                     Ok(_) => this.hub.hold(false),
                     Err(e) => return this.stay(e),
                 }
@@ -84,6 +95,15 @@ impl Restart for Pass {
 }
 
 impl Pass {
+    /// The certificate that is served lives in this process: where its files cannot be read any more, the next
+    /// one would let nobody in, or by another.
+    async fn has_certificate(&self) -> Result<(), String> {
+        let old = self.hub.settings();
+        let again = old.again();
+        let new = smol::unblock(move || again.resolve()).await;
+        new.ok().and_then(|mut new| new.keep_tls(&old)).map_or(Ok(()), Err)
+    }
+
     /// Waits until nothing is under way that has to end in this process image; since when nothing new is
     /// begun, nanoseconds of the monotonic clock.
     pub(super) async fn come_to_rest(&self) -> u64 {
@@ -105,6 +125,36 @@ impl Pass {
             future::or(rest(), late(FINISH)).await;
         }
         since
+    }
+
+    /// Closes the connections that cannot be carried over, if there are any, and lets nobody in until the next
+    /// process image does: who comes back at once waits in the kernel's backlog. Meanwhile everything else
+    /// goes on.
+    pub(super) async fn dismiss(&self) -> bool {
+        let hub = &self.hub;
+        let dismissed = hub.not_carried();
+        if dismissed.is_empty() {
+            return false;
+        }
+        self.doors.pause(true);
+        hub.hold(false);
+        log::info!("{} TLS connections cannot be carried over: closed (1012)", dismissed.len());
+        for conn in dismissed {
+            for id in conn.waiting() {
+                conn.send(&refusal(&id, &ErrorShape::later(UNKNOWN, AGAIN_MS)));
+            }
+            conn.send_event(Event::Shutdown, RESTARTING, "");
+            conn.wire.close(1012, "gateway restarting");
+        }
+        let left =
+            || hub.guests.all().iter().all(|guest| !guest.wire.is_tls() || guest.wire.closing().is_none());
+        let gone = async {
+            while !(hub.not_carried().is_empty() && left()) {
+                Timer::after(Duration::from_millis(1)).await;
+            }
+        };
+        future::or(gone, async { _ = Timer::after(FAREWELL).await }).await;
+        true
     }
 
     /// Gives the process to the program on disk. From here to `exec` nothing else runs. Returns only if
@@ -141,6 +191,7 @@ impl Pass {
 
     fn stay(&self, why: String) -> String {
         self.hub.hold(false);
+        self.doors.pause(false);
         why
     }
 
@@ -152,11 +203,9 @@ impl Pass {
             all.iter().any(|i| i.asked.caller == caller && i.asked.request == id)
         };
         let mut told = Vec::new();
-        for (n, conn) in self.hub.conns().iter().enumerate() {
+        for (n, conn) in self.hub.carried().0.iter().enumerate() {
             for id in conn.waiting().iter().filter(|id| !carried(conn.id(), id)) {
-                let why =
-                    "the gateway restarts, and what comes of this is not known yet; look, then ask again";
-                told.push((n, seam::text_frame(&refusal(id, &ErrorShape::later(why, AGAIN_MS)))));
+                told.push((n, seam::text_frame(&refusal(id, &ErrorShape::later(UNKNOWN, AGAIN_MS)))));
             }
         }
         for (n, frame) in told {

@@ -106,7 +106,7 @@ impl State {
     pub fn of(hub: &Rc<Hub>, doors: &Listening, version: &str, why: &str) -> (Self, Sockets) {
         let listeners = [doors.sockets(), doors.given()];
         let [own, given] = listeners.each_ref().map(|l| l.iter().map(|l| l.get_ref().as_raw_fd()).collect());
-        let (conns, guests) = (hub.conns(), hub.guests.all());
+        let (conns, guests) = hub.carried();
         let state = Self {
             version: version.into(),
             why: why.into(),

@@ -1,0 +1,125 @@
+//! What stands in for TLS in a build without it: types of which there is no value.
+
+use super::{Fault, Files, Trust};
+use std::{
+    io::{self, Read, Write},
+    marker::PhantomData,
+    net::TcpStream,
+    path::Path,
+};
+
+/// There is none.
+pub enum Certificate {}
+
+/// There is none.
+pub enum Session {}
+
+impl Certificate {
+    /// Says that there is none.
+    ///
+    /// # Errors
+    /// [`Fault::NotBuilt`].
+    pub fn read(_: &Files) -> Result<Self, Fault> {
+        Err(Fault::NotBuilt)
+    }
+
+    /// Says that there is none.
+    ///
+    /// # Errors
+    /// [`Fault::NotBuilt`].
+    pub fn make(_: &Files) -> Result<Self, Fault> {
+        Err(Fault::NotBuilt)
+    }
+
+    /// Nothing.
+    pub fn is_same(&self, _: &Self) -> bool {
+        match *self {}
+    }
+
+    /// Nothing.
+    pub fn fingerprint(&self) -> &str {
+        match *self {}
+    }
+
+    /// Nothing.
+    pub fn fingerprint_in(_: &Path) -> Option<String> {
+        None
+    }
+
+    /// Nothing.
+    pub fn files(&self) -> &Files {
+        match *self {}
+    }
+
+    /// Nothing.
+    pub fn accept(&self) -> Option<Session> {
+        match *self {}
+    }
+}
+
+impl Session {
+    /// Nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn read(&mut self, _: &TcpStream, _: &mut [u8]) -> io::Result<usize> {
+        match *self {}
+    }
+
+    /// Nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn write(&mut self, _: &TcpStream, _: &[u8]) -> io::Result<usize> {
+        match *self {}
+    }
+
+    /// Nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn flush(&mut self, _: &TcpStream) -> io::Result<bool> {
+        match *self {}
+    }
+
+    /// Nothing.
+    pub fn end(&mut self, _: &TcpStream) {
+        match *self {}
+    }
+
+    /// Nothing.
+    pub fn is_full(&self) -> bool {
+        match *self {}
+    }
+}
+
+/// There is none.
+pub struct Secured<S> {
+    /// What would be below.
+    pub sock: S,
+    _none: PhantomData<std::convert::Infallible>,
+}
+
+/// Says that there is none.
+///
+/// # Errors
+/// Always.
+pub fn secure<S: Read + Write>(_: S, _: &str, _: &Trust) -> io::Result<Secured<S>> {
+    Err(io::Error::other("this build of Barnacle has no TLS (cargo feature \"tls\")"))
+}
+
+impl<S: Read> Read for Secured<S> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.sock.read(out)
+    }
+}
+
+impl<S: Write> Write for Secured<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sock.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sock.flush()
+    }
+}

@@ -1,0 +1,177 @@
+//! TLS, `gateway.tls`: the certificate that is shown, the one that is made where there is none, and the TLS
+//! of one connection.
+//!
+//! A [`Certificate`] is read whole and proven before anything is served with it. A [`Session`] has no socket
+//! of its own: [`Wire`](crate::net::Wire) holds it beside the socket, or nothing at all on a plain
+//! connection. Source of the keys and their defaults: OpenClaw's `docs/gateway/config-gateway.md`. Only
+//! version 1.3 is spoken, as there. Without the feature `tls` there is no certificate that could be read.
+
+#[cfg(not(feature = "tls"))]
+mod absent;
+#[cfg(feature = "tls")]
+mod certificate;
+#[cfg(feature = "tls")]
+mod client;
+#[cfg(feature = "tls")]
+mod make;
+#[cfg(feature = "tls")]
+mod session;
+
+#[cfg(not(feature = "tls"))]
+pub use absent::{Certificate, Secured, Session, secure};
+#[cfg(feature = "tls")]
+pub use {
+    certificate::Certificate,
+    client::{Secured, secure},
+    session::Session,
+};
+
+use std::{fmt, io, path::PathBuf, sync::Arc};
+
+/// Where certificate and key are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Files {
+    /// `gateway.tls.certPath`: the certificate and those that vouch for it, PEM.
+    pub cert: PathBuf,
+    /// `gateway.tls.keyPath`: its private key, PEM.
+    pub key: PathBuf,
+    /// `gateway.tls.autoGenerate`: whether both are made where neither is there.
+    pub generate: bool,
+}
+
+/// Whom a client trusts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// Who shows the certificate with this fingerprint, and nobody else.
+    Only(String),
+    /// Whom the authorities vouch for that this host trusts.
+    Authorities,
+}
+
+impl Trust {
+    /// Trusts the certificate with this SHA-256 fingerprint, however it is written: `sha256:` before it, colons in
+    /// it, in capitals. `None` if it is none.
+    pub fn only(fingerprint: &str) -> Option<Self> {
+        let text = fingerprint.trim().to_ascii_lowercase();
+        let text = text.strip_prefix("sha256").unwrap_or(&text).replace([':', '-', ' '], "");
+        (text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())).then_some(Self::Only(text))
+    }
+}
+
+/// Why there is no certificate to show.
+#[derive(Debug)]
+pub enum Fault {
+    /// The file of this key cannot be read.
+    Unreadable(&'static str, PathBuf, io::Error),
+    /// The file of this key holds no such thing.
+    NoPem(&'static str, PathBuf, &'static str),
+    /// The key is not the certificate's.
+    Mismatch(Files),
+    /// The TLS library does not take one of them.
+    Refused(PathBuf, String),
+    /// Of the two, only the first is there.
+    Half(PathBuf, PathBuf),
+    /// Neither is there, and `gateway.tls.autoGenerate` is `false`.
+    Missing(Files),
+    /// They cannot be made.
+    NotMade(PathBuf, io::Error),
+    /// This build has no TLS.
+    NotBuilt,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(key, path, e) => write!(f, "{key}: {} cannot be read: {e}", path.display()),
+            Self::NoPem(key, path, what) => write!(f, "{key}: {} holds no {what} in PEM", path.display()),
+            Self::Mismatch(Files { cert, key, .. }) => write!(
+                f,
+                "gateway.tls.keyPath: {} is not the key of the certificate {} (gateway.tls.certPath)",
+                key.display(),
+                cert.display()
+            ),
+            Self::Refused(path, e) => write!(f, "gateway.tls: {}: {e}", path.display()),
+            Self::Half(there, missing) => write!(
+                f,
+                "gateway.tls: {} is there and {} is not. Put it there, or take both away and a new pair is made",
+                there.display(),
+                missing.display()
+            ),
+            Self::Missing(Files { cert, key, .. }) => write!(
+                f,
+                "gateway.tls: neither {} nor {} is there, and gateway.tls.autoGenerate is false",
+                cert.display(),
+                key.display()
+            ),
+            Self::NotMade(path, e) => write!(f, "gateway.tls: {} cannot be made: {e}", path.display()),
+            Self::NotBuilt => f.write_str(
+                "gateway.tls: this build of Barnacle has no TLS (cargo feature \"tls\"); set gateway.tls.enabled to \
+                 false, and put it behind an SSH tunnel, a VPN or a TLS proxy",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What new connections speak.
+#[derive(Clone)]
+pub enum Tls {
+    /// No TLS.
+    Off,
+    /// TLS, with this certificate.
+    On(Arc<Certificate>),
+    /// TLS, once these files are made.
+    Unmade(Files),
+    /// TLS is asked for and cannot be had: nobody is let in, and told why.
+    Closed(String),
+}
+
+impl Tls {
+    /// With what `files` hold; without TLS where there are none. Writes nothing.
+    pub fn of(files: Option<Files>) -> Self {
+        let Some(files) = files else { return Self::Off };
+        match Certificate::read(&files) {
+            Err(Fault::Missing(files)) if files.generate => Self::Unmade(files),
+            read => Self::found(read),
+        }
+    }
+
+    /// Makes the files that are still to be made.
+    #[must_use]
+    pub fn made(self) -> Self {
+        match self {
+            Self::Unmade(files) => Self::found(Certificate::make(&files)),
+            other => other,
+        }
+    }
+
+    fn found(read: Result<Certificate, Fault>) -> Self {
+        read.map_or_else(|fault| Self::Closed(fault.to_string()), |found| Self::On(Arc::new(found)))
+    }
+
+    /// The certificate that is shown.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        match self {
+            Self::On(certificate) => Some(certificate),
+            _ => None,
+        }
+    }
+
+    /// Whether TLS is asked for and cannot be had: why.
+    pub fn closed(&self) -> Option<&str> {
+        match self {
+            Self::Closed(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Whether a new connection finds the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Off, Self::Off) | (Self::Closed(_), Self::Closed(_)) => true,
+            (Self::On(a), Self::On(b)) => a.is_same(b),
+            _ => false,
+        }
+    }
+}
