@@ -112,8 +112,13 @@ fn broken_files_are_told_by_line_and_never_touched() {
         assert_eq!(home.read(), text);
         assert_eq!(fs::read_dir(home.path(".openclaw")).unwrap().count(), 1, "{text:?}");
     }
-    let deep = format!("{{a: {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(lines(&Home::with(&deep).settings()).contains("depth"));
+    let deep = format!("{{a: {}{}}}", "[".repeat(50_000), "]".repeat(50_000));
+    let long = format!("{{a: [{}]}}", "1,".repeat(4_000_000));
+    let wide = format!("{{{}}}", (0..30_000).map(|n| format!("k{n}:1,")).collect::<String>());
+    for (text, told) in [(deep, "depth"), (long, "4000002 values"), (wide, "30000 keys")] {
+        let line = lines(&Home::with(&text).settings());
+        assert!(line.contains(told), "{line}");
+    }
 }
 
 #[test]

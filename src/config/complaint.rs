@@ -12,7 +12,7 @@ use super::node::{At, Node, Value};
 use super::plan::{self, Effect};
 use super::reference::Variables;
 use super::source::Source;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -277,12 +277,16 @@ fn is_own(path: &[&str]) -> bool {
 /// `paths` by section, each with how many keys of it there are.
 fn sections(paths: &[String]) -> String {
     let mut counted: Vec<(String, usize, &str)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for path in paths {
         let deep = if path.starts_with("agents.defaults.") { 3 } else { 2 };
         let section = path.split('.').take(deep).collect::<Vec<_>>().join(".");
-        match counted.iter_mut().find(|(name, ..)| *name == section) {
-            Some((_, n, _)) => *n += 1,
-            None => counted.push((section, 1, path)),
+        match places.get(&section) {
+            Some(&place) => counted[place].1 += 1,
+            None => {
+                places.insert(section.clone(), counted.len());
+                counted.push((section, 1, path));
+            }
         }
     }
     listed(counted.into_iter().map(|(section, n, sole)| match n {

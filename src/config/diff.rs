@@ -3,7 +3,8 @@
 //! Source is compared with source, `${VAR}` as it is written: what a value resolves to is compared where
 //! it is used.
 
-use super::node::{Node, Value};
+use super::node::{Entry, Node, Value};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The way to a value: its keys from the root.
@@ -82,12 +83,16 @@ fn compare(old: Option<&Node>, new: Option<&Node>, path: &mut Vec<String>, chang
     if by_key(old, new) || by_key(new, old) {
         let (old_entries, new_entries) = (entries(old), entries(new));
         if !(old_entries.is_empty() && new_entries.is_empty()) {
-            let mut names: Vec<&str> = old_entries.iter().chain(new_entries).map(|e| &*e.name).collect();
-            names.sort_unstable();
-            names.dedup();
-            for name in names {
+            let mut both: BTreeMap<&str, (Option<&Node>, Option<&Node>)> = BTreeMap::new();
+            for Entry { name, node, .. } in old_entries {
+                both.entry(name).or_default().0 = Some(node);
+            }
+            for Entry { name, node, .. } in new_entries {
+                both.entry(name).or_default().1 = Some(node);
+            }
+            for (name, (old, new)) in both {
                 path.push(name.to_owned());
-                compare(old.and_then(|n| n.get(name)), new.and_then(|n| n.get(name)), path, changes);
+                compare(old, new, path, changes);
                 path.pop();
             }
             return;
@@ -103,6 +108,6 @@ fn compare(old: Option<&Node>, new: Option<&Node>, path: &mut Vec<String>, chang
     }
 }
 
-fn entries(node: Option<&Node>) -> &[super::node::Entry] {
+fn entries(node: Option<&Node>) -> &[Entry] {
     node.map(Node::entries).unwrap_or_default()
 }

@@ -16,6 +16,8 @@ use std::{fmt, io};
 
 /// `O_NONBLOCK`.
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+/// Most values of one file, by the commas and brackets in it. The largest configurations seen have some hundreds.
+const MOST_VALUES: usize = 100_000;
 
 /// What was found at a path.
 pub enum Read {
@@ -142,8 +144,14 @@ impl Document {
     /// The root, whatever it is.
     ///
     /// # Errors
-    /// [`Invalid`] where the text is not JSON5 or is empty.
+    /// [`Invalid`] where the text is not JSON5, is empty, or holds more than can be read.
     pub fn parse_value(&self) -> Result<Value<'_>, Invalid> {
+        // Read into a tree, a text takes up to a hundred times its size, and a board has not got that.
+        let values = self.text.bytes().filter(|b| matches!(b, b',' | b'[' | b'{')).count();
+        if values > MOST_VALUES {
+            let message = format!("up to {values} values; no more than {MOST_VALUES} are read");
+            return Err(self.invalid(0, message));
+        }
         let collect = CollectOptions { tokens: true, ..CollectOptions::default() };
         let parsed = jsonc_parser::parse_to_ast(&self.text, &collect, &options())
             .map_err(|e| self.invalid(e.range().start, e.kind().to_string()))?;

@@ -6,6 +6,7 @@
 use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
 use nanoserde::{SerJson, SerJsonState};
+use std::collections::HashMap;
 
 /// Where a value stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +75,15 @@ impl Node {
         node(value, file)
     }
 
+    /// How many keys stand in it, however deep.
+    pub fn keys(&self) -> usize {
+        match &self.value {
+            Value::Object(entries) => entries.iter().map(|e| 1 + e.node.keys()).sum(),
+            Value::List(items) => items.iter().map(Node::keys).sum(),
+            _ => 0,
+        }
+    }
+
     /// The entries, if it is an object.
     pub fn entries(&self) -> &[Entry] {
         match &self.value {
@@ -121,8 +131,8 @@ impl Node {
             (Value::Text(a), Value::Text(b)) => a == b,
             (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
             (Value::Object(a), Value::Object(b)) => {
-                a.len() == b.len()
-                    && a.iter().all(|e| other.get(&e.name).is_some_and(|node| e.node.same(node)))
+                let same = |(a, b): (&Entry, &Entry)| a.name == b.name && a.node.same(&b.node);
+                a.len() == b.len() && sorted(a).into_iter().zip(sorted(b)).all(same)
             }
             _ => false,
         }
@@ -185,19 +195,30 @@ impl Node {
     }
 }
 
+/// The entries in the order of their names.
+fn sorted(entries: &[Entry]) -> Vec<&Entry> {
+    let mut sorted: Vec<_> = entries.iter().collect();
+    sorted.sort_unstable_by_key(|e| &e.name);
+    sorted
+}
+
 fn at(value: &impl Ranged, file: u16) -> At {
     At { file, start: value.start() as u32 }
 }
 
 fn object(object: &ast::Object<'_>, file: u16) -> Node {
     let mut entries: Vec<Entry> = Vec::with_capacity(object.properties.len());
+    let mut places = HashMap::new();
     for property in &object.properties {
         let name = property.name.as_str();
         let entry = Entry { name: name.into(), at: at(property, file), node: node(&property.value, file) };
         // The last of equal keys counts, as JSON5 has it.
-        match entries.iter_mut().find(|e| &*e.name == name) {
-            Some(earlier) => *earlier = entry,
-            None => entries.push(entry),
+        match places.get(name) {
+            Some(&earlier) => entries[earlier] = entry,
+            None => {
+                places.insert(name, entries.len());
+                entries.push(entry);
+            }
         }
     }
     Node { at: at(object, file), value: Value::Object(entries) }

@@ -10,6 +10,7 @@ use super::file::{self, Document, Invalid, Read, Unreadable};
 use super::node::{At, Entry, Node, Value};
 use super::{Env, Paths};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
@@ -22,6 +23,9 @@ const DEEPEST_VALUE: usize = 512;
 const LARGEST_INCLUDE: u64 = 2 << 20;
 /// The largest `openclaw.json`, bytes.
 const LARGEST: u64 = 8 << 20;
+/// Most keys of one configuration, all files together. The largest seen have some hundreds; a damaged or a
+/// generated one must not hold up whoever is attached while it is looked through.
+const MOST_KEYS: usize = 20_000;
 /// Most files of one configuration.
 const MOST_FILES: usize = 1000;
 /// The key.
@@ -131,6 +135,7 @@ impl Source {
             includes: Vec::new(),
             files,
             open: Vec::new(),
+            keys: 0,
             instead,
         };
         let root = reader.document(document, &mut Vec::new(), 0)?;
@@ -171,6 +176,8 @@ struct Reader<'r> {
     files: &'r mut Vec<PathBuf>,
     /// The files that are being read, each including the next.
     open: Vec<PathBuf>,
+    /// How many keys stand in what was read so far.
+    keys: usize,
     /// Stands for the file of its path.
     instead: Option<&'r Document>,
 }
@@ -186,6 +193,11 @@ impl Reader<'_> {
         let root = root.map_err(Broken::Invalid)?;
         self.open.push(std::fs::canonicalize(&document.path).unwrap_or_else(|_| document.path.clone()));
         self.documents.push(document);
+        self.keys += root.keys();
+        if self.keys > MOST_KEYS {
+            let (at, keys) = (root.at, self.keys);
+            return Err(self.invalid(at, format!("{keys} keys by here; no more than {MOST_KEYS} are read")));
+        }
         let whole = self.resolve(root, path, depth);
         self.open.pop();
         whole
@@ -321,9 +333,12 @@ impl Reader<'_> {
 fn merge(under: Node, over: Node) -> Node {
     match (under.value, over.value) {
         (Value::Object(mut entries), Value::Object(later)) => {
+            let places: HashMap<_, _> =
+                entries.iter().enumerate().map(|(n, e)| (e.name.clone(), n)).collect();
             for entry in later {
-                match entries.iter_mut().find(|e| e.name == entry.name) {
-                    Some(earlier) => {
+                match places.get(&entry.name) {
+                    Some(&n) => {
+                        let earlier = &mut entries[n];
                         let node = std::mem::replace(&mut earlier.node, Node::empty());
                         *earlier = Entry { node: merge(node, entry.node), ..entry };
                     }
