@@ -162,18 +162,37 @@ pub struct Client {
 impl Client {
     /// Connects and asks for the upgrade.
     pub fn open(at: SocketAddr) -> io::Result<Self> {
-        let mut socket = TcpStream::connect(at)?;
+        let mut client = Self::dial(at)?;
+        client.upgrade(at)?;
+        Ok(client)
+    }
+
+    /// Connects.
+    pub fn dial(at: SocketAddr) -> io::Result<Self> {
+        let socket = TcpStream::connect(at)?;
         socket.set_nodelay(true)?;
+        Ok(Self { socket, input: Vec::with_capacity(8192), used: 0 })
+    }
+
+    /// Asks for the upgrade.
+    pub fn upgrade(&mut self, at: SocketAddr) -> io::Result<()> {
         let upgrade = format!(
             "GET / HTTP/1.1\r\nHost: {at}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        socket.write_all(upgrade.as_bytes())?;
-        Ok(Self { socket, input: Vec::with_capacity(8192), used: 0 })
+        self.socket.write_all(upgrade.as_bytes())
     }
 
     /// Reads the challenge and answers it.
     pub fn connect(&mut self, offer: &Offer<'_>) -> Result<(), Failure> {
+        let challenge = self.challenge()?;
+        let connect = answer_to(&challenge, offer)?;
+        self.send(0x81, connect.as_bytes())?;
+        Ok(())
+    }
+
+    /// Reads the answer to the upgrade, and the challenge.
+    pub fn challenge(&mut self) -> Result<String, Failure> {
         while !self.input.windows(4).any(|w| w == b"\r\n\r\n") {
             self.fill()?;
         }
@@ -182,12 +201,7 @@ impl Client {
             return Err(String::from_utf8_lossy(&self.input).into());
         }
         self.used = head + 4;
-        let challenge = self.text()?;
-        let nonce = field(&challenge, "\"nonce\":\"").ok_or("no nonce in the challenge")?;
-        let ts = field(&challenge, "\"ts\":").ok_or("no time in the challenge")?.parse()?;
-        let connect = connect_frame(offer, nonce, ts);
-        self.send(0x81, connect.as_bytes())?;
-        Ok(())
+        self.text()
     }
 
     /// Reads up to the answer to `connect`; its text if it is `hello-ok`.
@@ -210,8 +224,18 @@ impl Client {
 
     /// Asks, and waits for the answer; what comes between is passed over.
     pub fn call(&mut self, method: &str, params: &str) -> Result<String, Failure> {
+        self.ask(method, params)?;
+        self.answer()
+    }
+
+    /// Asks.
+    pub fn ask(&mut self, method: &str, params: &str) -> io::Result<()> {
         let request = format!(r#"{{"type":"req","id":"c","method":"{method}","params":{params}}}"#);
-        self.send(0x81, request.as_bytes())?;
+        self.send(0x81, request.as_bytes())
+    }
+
+    /// Waits for the next answer.
+    pub fn answer(&mut self) -> Result<String, Failure> {
         loop {
             let text = self.text()?;
             if text.starts_with(r#"{"type":"res""#) {
@@ -236,7 +260,7 @@ impl Client {
     }
 
     /// Sends one masked frame. The mask is zero: it costs the gateway the same.
-    fn send(&mut self, first: u8, payload: &[u8]) -> io::Result<()> {
+    pub fn send(&mut self, first: u8, payload: &[u8]) -> io::Result<()> {
         let mut frame = Vec::with_capacity(payload.len() + 8);
         frame.push(first);
         match u16::try_from(payload.len()).unwrap_or(u16::MAX) {
@@ -288,6 +312,13 @@ pub fn field<'a>(json: &'a str, key: &str) -> Option<&'a str> {
     Some(&rest[..rest.find(['"', ',', '}'])?])
 }
 
+/// The `connect` that answers a challenge.
+pub fn answer_to(challenge: &str, offer: &Offer<'_>) -> Result<String, Failure> {
+    let nonce = field(challenge, "\"nonce\":\"").ok_or("no nonce in the challenge")?;
+    let ts = field(challenge, "\"ts\":").ok_or("no time in the challenge")?.parse()?;
+    Ok(connect_frame(offer, nonce, ts))
+}
+
 /// The `connect` of a command-line client.
 pub fn connect_frame(offer: &Offer<'_>, nonce: &str, ts: u64) -> String {
     const SCOPES: [&str; 3] = ["operator.admin", "operator.read", "operator.write"];
@@ -327,7 +358,7 @@ pub fn stranger() -> Result<Identity, Failure> {
 }
 
 /// The value below which `share` of the sorted `times` lie.
-pub fn quantile(sorted: &[Duration], share: f64) -> Duration {
+pub fn quantile<T: Copy + Default>(sorted: &[T], share: f64) -> T {
     let last = sorted.len().saturating_sub(1);
     sorted.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
 }

@@ -1,0 +1,209 @@
+//! Whom the bench measures: a gateway in a home of its own, Barnacle or OpenClaw, from its start to its end.
+
+use crate::rig::{Client, Failure, Offer, TOKEN, field};
+use crate::table::Column;
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::{CpuSet, sched_setaffinity},
+};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// The longest that a start is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A gateway that runs.
+pub struct Subject {
+    /// Where its figures go.
+    pub column: Column,
+    /// Its name and version.
+    pub name: String,
+    /// Where it listens.
+    pub at: SocketAddr,
+    /// What starts it, and the directory that its command is looked for in first.
+    words: Vec<String>,
+    path: PathBuf,
+    home: PathBuf,
+    child: Child,
+    cpu: usize,
+}
+
+impl Subject {
+    /// Starts Barnacle's program by `words`, in a home below `dir`.
+    pub fn barnacle(words: &[String], dir: &Path, cpu: usize) -> Result<Self, Failure> {
+        let version = Command::new(&words[0]).args(&words[1..]).arg("--version").output();
+        let version = version.map_err(|e| format!("{}: {e} (--gateway <path> names it)", words.join(" ")))?;
+        let name = String::from_utf8_lossy(&version.stdout).trim().to_owned();
+        let words = words.iter().cloned().chain(["gateway".into()]).collect();
+        Self::start(Column::Barnacle, name, words, PathBuf::from("/nonexistent"), dir, cpu)
+    }
+
+    /// Starts OpenClaw as it is installed in `modules`, with the Node beside it or the system's.
+    pub fn openclaw(modules: &Path, dir: &Path, cpu: usize) -> Result<Self, Failure> {
+        let modules = modules.canonicalize().map_err(|e| format!("{}: {e}", modules.display()))?;
+        let manifest = fs::read_to_string(modules.join("openclaw/package.json"))
+            .map_err(|e| format!("{}/openclaw: {e}", modules.display()))?;
+        let version = field(&manifest, "\"version\": \"").unwrap_or("?");
+        let beside = fs::read_dir(&modules)?.flatten().map(|entry| entry.path().join("bin/node"));
+        let node = beside.into_iter().find(|path| path.is_file()).unwrap_or_else(|| "/usr/bin/node".into());
+        let path = node.parent().unwrap_or(&modules).to_owned();
+        let program = modules.join("openclaw/openclaw.mjs");
+        let words = [node.to_string_lossy(), program.to_string_lossy(), "gateway".into(), "run".into()];
+        let words = words.map(String::from).to_vec();
+        Self::start(Column::OpenClaw, format!("OpenClaw {version}"), words, path, dir, cpu)
+    }
+
+    fn start(
+        column: Column,
+        name: String,
+        words: Vec<String>,
+        path: PathBuf,
+        dir: &Path,
+        cpu: usize,
+    ) -> Result<Self, Failure> {
+        let home = dir.join(format!("bench-{}-{}", column as usize, std::process::id()));
+        fs::create_dir_all(home.join(".openclaw"))?;
+        let at = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let config = format!(
+            r#"{{"gateway":{{"mode":"local","bind":"loopback","port":{},"auth":{{"mode":"token","token":"{TOKEN}"}}}}}}"#,
+            at.port()
+        );
+        fs::write(home.join(".openclaw/openclaw.json"), config)?;
+        let child = spawn(&words, &path, &home)?;
+        let mut subject = Self { column, name, at, words, path, home, child, cpu };
+        subject.wait()?;
+        Ok(subject)
+    }
+
+    /// Kills all of it with SIGKILL and starts it again; how long until it took a connection.
+    pub fn kill_and_start(&mut self) -> Result<Duration, Failure> {
+        self.kill();
+        let began = Instant::now();
+        self.child = spawn(&self.words, &self.path, &self.home)?;
+        self.wait_listening()?;
+        Ok(began.elapsed())
+    }
+
+    /// Waits until it listens and serves, and keeps it on its processor from then on.
+    pub fn wait(&mut self) -> Result<(), Failure> {
+        self.wait_listening()?;
+        let end = Instant::now() + PATIENCE;
+        while let Err(e) = attach(self.at) {
+            if Instant::now() > end {
+                return Err(format!("{} serves nobody: {e}", self.name).into());
+            }
+            sleep(Duration::from_millis(50));
+        }
+        let mut set = CpuSet::new();
+        set.set(self.cpu);
+        for pid in self.pids() {
+            for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+                let thread = thread.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
+                sched_setaffinity(thread, &set)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_listening(&mut self) -> Result<(), Failure> {
+        let end = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.at).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("{} did not start ({status})", self.name).into());
+            }
+            if Instant::now() > end {
+                return Err(format!("{} does not listen", self.name).into());
+            }
+            sleep(Duration::from_micros(100));
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self) {
+        // OpenClaw starts others, some in process groups of their own.
+        for pid in self.pids() {
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Every process that lives in its home.
+    fn pids(&self) -> Vec<i32> {
+        if self.column == Column::Barnacle {
+            return vec![self.child.id() as i32];
+        }
+        let home = format!("HOME={}", self.home.display());
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let environ = fs::read(entry.path().join("environ")).ok()?;
+            environ.split(|byte| *byte == 0).any(|one| one == home.as_bytes()).then_some(pid)
+        });
+        pids.collect()
+    }
+
+    /// Where it keeps its files.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The sum over its processes of what stands behind `keys` in that file of `/proc/<pid>`.
+    pub fn sum(&self, file: &str, keys: &[&str]) -> Result<f64, Failure> {
+        let mut sum = 0.0;
+        for pid in self.pids() {
+            let Ok(text) = fs::read_to_string(format!("/proc/{pid}/{file}")) else { continue };
+            for line in text.lines() {
+                if let Some(rest) = keys.iter().find_map(|key| line.strip_prefix(key)) {
+                    sum += rest.split_whitespace().next().ok_or("no figure")?.parse::<f64>()?;
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    /// What all its threads have run so far.
+    pub fn cpu(&self) -> Result<Duration, Failure> {
+        let mut sum = 0;
+        for pid in self.pids() {
+            for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+                let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+                sum += text.split(' ').next().unwrap_or_default().parse().unwrap_or(0);
+            }
+        }
+        if sum == 0 { Err("the kernel keeps no schedstat".into()) } else { Ok(Duration::from_nanos(sum)) }
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.home);
+    }
+}
+
+/// A client with the shared token alone.
+pub fn attach(at: SocketAddr) -> Result<Client, Failure> {
+    let mut client = Client::open(at)?;
+    client.wait_at_most(Duration::from_secs(20))?;
+    client.connect(&Offer { device: None, token: Some(TOKEN) })?;
+    client.hello()?;
+    Ok(client)
+}
+
+fn spawn(words: &[String], path: &Path, home: &Path) -> Result<Child, Failure> {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).env_clear().env("HOME", home).process_group(0);
+    command.env("PATH", format!("{}:/usr/bin:/bin", path.display()));
+    // The journal goes nowhere: what a terminal or journald costs is not the gateway's.
+    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+}
