@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 /// Name and value of each; "unknown" where the system does not tell.
 pub fn gather(dir: &Path, gateway: &str) -> Vec<(&'static str, String)> {
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let cpus =
+        text("/proc/cpuinfo").unwrap_or_default().lines().filter(|l| l.starts_with("processor")).count();
     let known = |value: Option<String>| value.filter(|v| !v.is_empty()).unwrap_or_else(|| "unknown".into());
     vec![
         ("gateway", gateway.into()),

@@ -85,8 +85,9 @@ impl Table {
         let cell = cell.unwrap_or_else(|why| Cell::Missing(reason(&why.to_string())));
         let found = self.0.iter().position(|row| row.part == part && row.what == what);
         let index = found.unwrap_or_else(|| {
-            self.0.push(Row { part, what: what.into(), unit, cells: [None, None, None] });
-            self.0.len() - 1
+            let end = self.0.iter().rposition(|row| row.part == part).map_or(self.0.len(), |last| last + 1);
+            self.0.insert(end, Row { part, what: what.into(), unit, cells: [None, None, None] });
+            end
         });
         self.0[index].cells[column as usize] = Some(cell);
     }

@@ -1,5 +1,6 @@
 //! A handshake, from TCP connect to `hello-ok`: of each kind, alone and many at once, each batch in turn with
-//! its floor, so that whatever else the machine does falls on both alike.
+//! its floor, so that whatever else the machine does falls on both alike. Only one alone has a floor: what many
+//! at once take depends on how they are interleaved.
 
 use crate::{
     Run,
@@ -60,7 +61,7 @@ pub fn handshakes(table: &mut Table, run: &Run, subject: &Subject, floor: &Floor
                         times.clear();
                         floors.clear();
                     }
-                    if subject.column == Column::Barnacle {
+                    if subject.column == Column::Barnacle && at_once == 1 {
                         floors.extend(floor.batch(at_once, offer.device.is_some())?);
                     }
                     times.extend(batch(subject, &vec![&offer; at_once])?);
@@ -69,7 +70,7 @@ pub fn handshakes(table: &mut Table, run: &Run, subject: &Subject, floor: &Floor
             };
             let cell = measure();
             table.put(PART, &what, "µs", subject.column, cell);
-            if subject.column == Column::Barnacle {
+            if subject.column == Column::Barnacle && at_once == 1 {
                 table.put(PART, &what, "µs", Column::Floor, Ok(Cell::times(floors)));
             }
         }
@@ -82,7 +83,7 @@ pub fn handshakes(table: &mut Table, run: &Run, subject: &Subject, floor: &Floor
                 let new = (0..at_once).map(|_| stranger()).collect::<Result<Vec<_>, _>>()?;
                 let offers: Vec<_> =
                     new.iter().map(|me| Offer { device: Some(me), token: Some(TOKEN) }).collect();
-                if subject.column == Column::Barnacle {
+                if subject.column == Column::Barnacle && at_once == 1 {
                     let disk = replace(subject)?;
                     floors.extend(floor.batch(at_once, true)?.into_iter().map(|time| time + disk));
                 }
@@ -92,7 +93,7 @@ pub fn handshakes(table: &mut Table, run: &Run, subject: &Subject, floor: &Floor
         };
         let cell = measure();
         table.put(PART, &what, "µs", subject.column, cell);
-        if subject.column == Column::Barnacle {
+        if subject.column == Column::Barnacle && at_once == 1 {
             table.put(PART, &what, "µs", Column::Floor, Ok(Cell::times(floors)));
         }
     }
