@@ -90,7 +90,7 @@ fn the_exit_code_tells_what_went_wrong() {
     assert!(refused.contains("gateway token mismatch") && refused.contains("send that one"), "{refused}");
     server.stop();
     assert!(failed(&home, 3, &["status"]).contains("nobody listens there"));
-    home.config(r#"{ gateway: { mode: "remote", remote: { url: "wss://pi" } } }"#);
+    home.config(r#"{ gateway: { mode: "remote", remote: { url: "pi:18789" } } }"#);
     assert!(failed(&home, 78, &["status"]).contains("gateway.remote.url"));
     // A server that takes the connection and never says a word; then one that closes at once.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
