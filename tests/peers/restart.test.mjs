@@ -5,19 +5,31 @@
 // fragments. All of them call all the time while the gateway restarts, by signal and by RPC in turn. Counted
 // over all of it: connections closed, answers lost, answers doubled, gaps in `seq`, and connects refused to
 // a prober that knocks every 2 ms from a thread of its own.
+//
+// Then, under the same load and in the same books, the program on disk is replaced: by ones that cannot go on
+// from here, which the old one says and serves on, and by another version, which takes over.
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
+import fs from 'node:fs';
 import { after, before, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { GatewayClient } from '@openclaw/gateway-client';
 import WebSocket from 'ws';
-import { Gateway, until } from './gateway.mjs';
+import { Gateway, run, until } from './gateway.mjs';
 import { Browser, serveControlUi } from './browser.mjs';
 import { connect, newDevice } from './wire.mjs';
 
 const RESTARTS = Number(process.env.RESTARTS ?? 100);
 const FLEET = { bare: 80, operators: 60, nodes: 19, slow: 20, fragments: 20, page: 1 };
 const COMMAND = 'board.echo';
+/** Barnacle 9.9.9, which writes a hand-over down in another way: see tests/upgrade.rs. `run` builds it. */
+const NEXT = process.env.BARNACLE_NEXT;
+/** What is no successor, and what is said of it. */
+const UNFIT = [
+  ['#!/bin/sh\nkill -SEGV $$\n', 'signal 11'],
+  ['\x7fELF, or so it says', 'cannot be run'],
+  ['#!/bin/sh\necho barnacle 9.9.9 can go on from anything\n', 'does not go on from here'],
+];
 
 const seen = { calls: 0, answers: 0, retried: 0, lost: 0, doubled: 0, wrong: 0, closed: 0, gaps: 0, events: 0 };
 const closes = [], wrong = [];
@@ -147,7 +159,8 @@ function prober(port) {
 }
 
 before(async () => {
-  g = await Gateway.start('restart', { nodes: { allowCommands: [COMMAND] } });
+  const program = (home, binary) => (fs.copyFileSync(binary, `${home}/barnacle`), `${home}/barnacle`);
+  g = await Gateway.start('restart', { nodes: { allowCommands: [COMMAND] } }, { program });
   url = `ws://127.0.0.1:${g.realPort}`;
   admin = await connect(url, { token: g.token });
   assert.ok(admin.hello, JSON.stringify(admin.refusal));
@@ -161,7 +174,37 @@ after(async () => {
   await g?.end();
 });
 
-const restarts = async () => (await admin.call('status')).barnacle.restarts;
+const told = async () => (await admin.call('status')).barnacle;
+const restarts = async () => (await told()).restarts;
+
+/** Puts a file in the program's place, as an upgrade does: beside it, then renamed over it. */
+function replace(put) {
+  const beside = `${g.program}.new`;
+  put(beside);
+  fs.chmodSync(beside, 0o755);
+  fs.renameSync(beside, g.program);
+}
+
+/** Asks for a restart by RPC, by signal and by the command line: the old one serves on, and says why. */
+async function stays(why) {
+  const before = await restarts();
+  const { ok, error } = await admin.send('gateway.restart.request', { reason: 'upgrade' });
+  assert.ok(!ok && error.message.includes('everything goes on as before') && error.message.includes(why), JSON.stringify(error));
+  g.child.kill('SIGUSR1');
+  await until(`no restart: ${why}`, async () => { const said = (await told()).notRestarted ?? ''; return said.includes('SIGUSR1') && said.includes(why); });
+  const { code, err } = await run(process.env.BARNACLE_BIN, ['gateway', 'restart', '--url', url, '--token', g.token], g.env());
+  assert.ok(code === 1 && err.includes(why), `${code} ${err}`);
+  assert.equal(await restarts(), before);
+}
+
+/** Restarts into the other version, which says from which one it goes on. */
+async function upgrade(from) {
+  const said = `Barnacle 9.9.9 goes on from ${from}`;
+  const times = () => fs.readFileSync(`${g.home}/gateway.log`, 'utf8').split(said).length;
+  const before = times();
+  await admin.call('gateway.restart.request', { reason: 'upgrade' });
+  await until(said, () => times() > before, 20_000).catch((e) => { throw new Error(`${e.message}\n${g.tail()}`); });
+}
 
 test(`${Object.values(FLEET).reduce((a, b) => a + b)} clients call all the time through ${RESTARTS} restarts`, { timeout: 480_000 }, async (t) => {
   const many = (n, make) => Promise.all(Array.from({ length: n }, make));
@@ -228,6 +271,17 @@ test(`${Object.values(FLEET).reduce((a, b) => a + b)} clients call all the time 
     await pause(50);
   }
   const took = Date.now() - since;
+  const binary = fs.readFileSync(g.program);
+  for (const [text, why] of UNFIT) {
+    replace((file) => fs.writeFileSync(file, text));
+    await stays(why);
+  }
+  replace((file) => fs.copyFileSync(NEXT, file));
+  for (const from of ['0.', '9.9.9', '9.9.9']) await upgrade(from);
+  // Back is not possible: this version does not know what that one writes.
+  replace((file) => fs.writeFileSync(file, binary));
+  await stays('format 2');
+  const upgraded = Date.now() - since - took;
   const probed = await stopProbing();
   running = false;
   await Promise.race([Promise.all(loops), pause(15_000)]);
@@ -237,7 +291,7 @@ test(`${Object.values(FLEET).reduce((a, b) => a + b)} clients call all the time 
   seen.gaps += numbers.filter((n, i) => i > 0 && n !== numbers[i - 1] + 1).length;
   seen.closed += page.closes - page.closesBefore;
   const again = [...operators, ...nodes].reduce((sum, p) => sum + p.hellos - 1, 0);
-  t.diagnostic(JSON.stringify({ restarts: RESTARTS, ms: took, clients: 200, ...seen, attachedAgain: again, probed }));
+  t.diagnostic(JSON.stringify({ restarts: RESTARTS, ms: took, upgradesMs: upgraded, clients: 200, ...seen, attachedAgain: again, probed }));
   assert.equal(g.child.pid, pid);
   assert.equal(g.child.exitCode, null);
   assert.deepEqual(wrong.slice(0, 5), []);
