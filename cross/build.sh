@@ -35,8 +35,12 @@ build() {
     rustc=$(command -v rustc) || fail "Rust is missing; install it from https://rustup.rs"
     sysroot=$("$rustc" --print sysroot)
     host=$("$rustc" -vV | sed -n 's/^host: //p')
-    command -v "$linker" >/dev/null || [ "$linker" = rust-lld ] ||
-        fail "$name needs $linker (Debian: apt-get install gcc-${linker%-gcc} libc6-dev-$(deb_arch "$name")-cross)"
+    # What of TLS is written in C (ring) needs no C library, so that of the other kind does.
+    local cc=$linker
+    case $name in aarch64) cc=aarch64-linux-gnu-gcc ;; x86_64) cc=gcc ;; esac
+    command -v "$cc" >/dev/null ||
+        fail "$name needs $cc (Debian: apt-get install gcc-${cc%-gcc} libc6-dev-$(deb_arch "$name")-cross)"
+    export "CC_${triple//-/_}=$cc"
 
     if [ "$std" = source ]; then
         [ -d "$sysroot/lib/rustlib/src/rust/library" ] || rustup component add rust-src
@@ -74,7 +78,7 @@ build() {
     [ "$profile" = quick ] || cross/sizes.sh "$out" "$built"
 }
 
-deb_arch() { case $1 in armv7) echo armhf ;; armv6) echo armel ;; *) echo "$1" ;; esac; }
+deb_arch() { case $1 in aarch64) echo arm64 ;; armv7) echo armhf ;; armv6) echo armel ;; *) echo "$1" ;; esac; }
 
 mkdir -p "$set_dir"
 "$cargo" fetch --locked --quiet
