@@ -183,7 +183,7 @@ fn what_cannot_be_read_changes_nothing_and_is_told_in_its_own_words() {
     sh(path.parent().unwrap(), "rm openclaw.json && mkdir openclaw.json");
     while !w.reloaded().2.contains("cannot be read") {}
     fs::remove_dir(&path).unwrap();
-    w.home.config(&format!("{{a: {}{}}}", "[".repeat(100_000), "]".repeat(100_000)));
+    w.home.config(&format!("{{a: {}{}}}", "[".repeat(50_000), "]".repeat(50_000)));
     while !w.reloaded().2.contains("depth") {}
     agent.ok("health", "{}");
 }
