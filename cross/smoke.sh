@@ -11,7 +11,7 @@ set_dir=${CARGO_TARGET_DIR:-target}/release-set
 [ $# -gt 0 ] || set -- $(awk '!/^#/ { print $1 }' cross/targets)
 for name; do
     binary=$(realpath "$set_dir"/barnacle-*-"$name")
-    read -r _ _ _ _ _ emulator < <(grep "^$name " cross/targets)
+    read -r _ _ _ _ _ _ emulator < <(grep "^$name " cross/targets)
     command -v "${emulator%% *}" >/dev/null || { echo "cross/smoke.sh: ${emulator%% *} is missing" >&2; exit 1; }
     echo "== $name: $emulator"
     BARNACLE="$emulator $binary" unshare --user --map-root-user --net --pid --fork --mount-proc sh cross/steps.sh

@@ -299,7 +299,7 @@ fn service(facts: &Facts) -> ServiceShown {
     ServiceShown {
         label: format!("systemd {} ({word}) · {}", name.scope.word(), name.service()),
         unit: Some(name.service()),
-        file: Some(name.file(&name.service()).to_string_lossy().into_owned()),
+        file: name.service_file().map(|file| file.to_string_lossy().into_owned()),
         command: service.line("ExecStart").map(String::from),
         loaded: service.shown.as_ref().is_ok_and(|s| s.get("LoadState") == "loaded"),
         enabled,

@@ -99,7 +99,7 @@ impl Facts {
 
 impl Service {
     fn find(name: Name) -> Option<Self> {
-        let text = std::fs::read_to_string(name.file(&name.service())).ok()?;
+        let text = std::fs::read_to_string(name.service_file()?).ok()?;
         let unit = name.service();
         let shown = Manager::find(name.scope)
             .and_then(|m| m.show(&unit).map_err(|e| Unreachable::Said(e.to_string())));

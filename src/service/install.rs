@@ -194,13 +194,14 @@ pub fn uninstall(
     let mut done = Installed::default();
     let (service, socket) = (name.file(&name.service()), name.file(&name.socket()));
     let text = read_ours(&service)?;
-    if text.is_none() && read_ours(&socket)?.is_none() && !restore_openclaw {
+    if !name.is_installed() && read_ours(&socket)?.is_none() && !restore_openclaw {
         return Err(Failed::NotInstalled(name.clone()));
     }
     if let Ok(manager) = &manager {
-        let units = [(&socket, name.socket()), (&service, name.service())];
-        for (_, unit) in units.iter().filter(|(file, _)| file.exists()) {
+        let units = [(socket.exists(), name.socket()), (name.is_installed(), name.service())];
+        for (_, unit) in units.iter().filter(|(there, _)| *there) {
             systemctl(manager, &["disable", "--now", unit])?;
+            done.lines.push(format!("stopped and disabled {unit}"));
         }
     }
     let wants =

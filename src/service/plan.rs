@@ -91,9 +91,16 @@ impl Name {
         self.dir.join(unit)
     }
 
-    /// Whether the service's file is there.
+    /// The file of the service that holds: what `install` wrote; else the one that a package brought, where
+    /// it was enabled.
+    pub fn service_file(&self) -> Option<PathBuf> {
+        let enabled = || std::fs::canonicalize(self.dir.join("default.target.wants").join(self.service()));
+        Some(self.file(&self.service())).filter(|file| file.exists()).or_else(|| enabled().ok())
+    }
+
+    /// Whether there is such a file.
     pub fn is_installed(&self) -> bool {
-        self.file(&self.service()).exists()
+        self.service_file().is_some()
     }
 }
 

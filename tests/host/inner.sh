@@ -12,7 +12,14 @@ mkdir -p dev/pts dev/shm etc/systemd/system etc/systemd/user home/barnacle-test 
 mkdir var/tmp
 chmod 1777 tmp var/tmp
 ro_bind() { mount --bind "$1" "$2" && mount -o remount,bind,ro "$2"; }
-ro_bind /usr usr
+if [ -n "${PACKAGES:-}" ]; then
+    # What a package changes of it stays in memory.
+    mkdir -p var/usr/over var/usr/work var/lib/dpkg/info var/lib/dpkg/updates
+    touch var/lib/dpkg/status
+    mount -t overlay -o "lowerdir=/usr,upperdir=$D/root/var/usr/over,workdir=$D/root/var/usr/work" overlay usr
+else
+    ro_bind /usr usr
+fi
 for dir in bin sbin lib lib32 lib64; do
     if [ -L "/$dir" ]; then cp -P "/$dir" "$dir"; elif [ -d "/$dir" ]; then mkdir "$dir" && ro_bind "/$dir" "$dir"; fi
 done
@@ -47,6 +54,7 @@ writable=
 while read -r _ _ _ _ at options rest; do
     kind=${rest#*- }
     case "${kind%% *} $options" in
+        overlay\ *) [ "${rest#*upperdir="$D"/root/}" != "$rest" ] || writable="$writable $at" ;;
         tmpfs\ * | devpts\ * | proc\ * | sysfs\ * | cgroup2\ * | *\ ro | *\ ro,*) ;;
         *) writable="$writable $at" ;;
     esac
@@ -62,5 +70,5 @@ if [ "$SCOPE" = system ]; then
 fi
 echo $$ > /sys/fs/cgroup/user/cgroup.procs
 setpriv --reuid "$ID" --regid "$ID" --clear-groups env -i "$@" HOME=/home/barnacle-test \
-    SYSTEMD_UNIT_PATH=/home/barnacle-test/.config/systemd/user:/etc/systemd/user \
+    SYSTEMD_UNIT_PATH="/home/barnacle-test/.config/systemd/user:/etc/systemd/user${PACKAGES:+:/usr/lib/systemd/user}" \
     XDG_RUNTIME_DIR="/run/user/$ID" /usr/lib/systemd/systemd --user

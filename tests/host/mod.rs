@@ -47,21 +47,30 @@ pub struct Host {
     /// A process in its namespaces, by its outer number.
     first: u32,
     user: bool,
+    program: &'static str,
     log: Arc<(Mutex<Vec<String>>, Condvar)>,
 }
 
 impl Host {
     /// One whose process 1 is systemd; commands are root's.
     pub fn system() -> Self {
-        Self::start(false)
+        Self::start(false, false)
     }
 
     /// One on which an unprivileged account has a systemd of its own; commands are that account's.
     pub fn user() -> Self {
-        Self::start(true)
+        Self::start(true, false)
     }
 
-    fn start(user: bool) -> Self {
+    /// Like [`Self::user`] or [`Self::system`], with a `/usr` (a copy in memory) into which packages can be
+    /// installed; `barnacle` is what a package brought.
+    pub fn for_packages(user: bool) -> Self {
+        let mut host = Self::start(user, true);
+        host.program = "/usr/bin/barnacle";
+        host
+    }
+
+    fn start(user: bool, packages: bool) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("barnacle-host-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(name);
@@ -72,12 +81,14 @@ impl Host {
             .envs([("INNER", INNER), ("ID", ID), ("SCOPE", if user { "user" } else { "system" })])
             .env("D", &dir)
             .env("PROGRAM", env!("CARGO_BIN_EXE_barnacle"))
+            .env("PACKAGES", if packages { "yes" } else { "" })
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(dir.join("errors")).unwrap())
             .spawn()
             .unwrap();
-        let mut host = Self { home: PathBuf::new(), dir, outer, first: 0, user, log: Arc::default() };
+        let mut host =
+            Self { home: PathBuf::new(), dir, outer, first: 0, user, program: PROGRAM, log: Arc::default() };
         let socket = match user {
             true => format!("run/user/{ID}/systemd/private"),
             false => "run/systemd/private".into(),
@@ -142,12 +153,11 @@ impl Host {
 
     /// `program` on the host, with nothing of the outer environment.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &self.first.to_string(), "-m", "-p", "-C", "-u"]);
+        let mut command = self.enter();
         if self.user {
             command.args(["setpriv", "--reuid", ID, "--regid", ID, "--clear-groups"]);
         }
-        command.arg(program).args(args).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command.arg(program).args(args);
         if self.user {
             command.env("HOME", HOME).env("USER", ACCOUNT).env("XDG_RUNTIME_DIR", format!("/run/user/{ID}"));
         } else {
@@ -156,9 +166,24 @@ impl Host {
         command
     }
 
+    fn enter(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.first.to_string(), "-m", "-p", "-C", "-u"]);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command
+    }
+
+    /// Runs `dpkg` as root, which succeeds or not as `well` says; what it prints.
+    #[track_caller]
+    pub fn dpkg(&self, args: &[&str], well: bool) -> String {
+        let (code, out, err) = texts(&self.enter().arg("dpkg").args(args).output().unwrap());
+        assert_eq!(code == 0, well, "dpkg {}: {out}{err}\nlog:\n{}", args.join(" "), self.log());
+        out + &err
+    }
+
     /// Runs `barnacle`: exit code, stdout, stderr.
     pub fn run(&self, args: &[&str]) -> (i32, String, String) {
-        texts(&self.command(PROGRAM, args).output().unwrap())
+        texts(&self.command(self.program, args).output().unwrap())
     }
 
     /// Runs `barnacle`, which succeeds; what it prints on stdout and stderr.
