@@ -40,7 +40,7 @@ const stopNode = async () => {
 };
 
 /** Waits until the node is listed as connected, and returns its entry. */
-const listed = () => until('the node to be connected', async () => (await admin.call('node.list')).nodes.find((n) => n.displayName === 'headless' && n.connected), 40_000)
+const listed = () => until('the node to be connected', async () => (await admin.call('node.list')).nodes.find((n) => n.displayName === 'headless' && n.connected), 120_000)
   .catch((e) => { throw new Error(`${e.message}\n${node.said}\n${g.tail()}`); });
 const which = async () => {
   const params = { nodeId, command: 'system.which', params: { bins: ['sh'] }, timeoutMs: 15_000, idempotencyKey: crypto.randomUUID() };
