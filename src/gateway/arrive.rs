@@ -25,6 +25,8 @@ pub fn take_in(hub: &Rc<Hub>, socket: Async<TcpStream>, place: impl Sized + 'sta
         session => session.flatten(),
     };
     let seat = hub.guests.welcome(socket, session, settings.handshake_timeout);
+    // Those of a later reload are for this connection as well: it keeps none of them alive.
+    drop(settings);
     hub.spawn(go_on(hub.clone(), seat, place));
 }
 
