@@ -78,6 +78,7 @@ fn json5_in_every_form() {
         "\u{feff}{\r\n  \"gateway\": {\r\n    mode: 'local', port: +19000.0,\r\n    auth: {token: \"secret-1\"}\r\n  }\r\n}\r\n",
         "{gateway: {port: 1}, \"gateway\": {mode: 'local', port: 19e3, auth: {mode: 'token', token: 'sec\\\nret-1', password: 'a\\\r\nb\\\\'}}}",
         "{gateway: {mode: 'local', port: 19000, auth: {token: ' secret-1 '}}, unknown: {deep: [1, {x: null}]}, $schema: 3}",
+        "{\\u0067atew\\u0061y/* ä\n */: {mode// l'\n: 'local', port/**/:19000, auth: {token/*:*/ : 'secret-1'}}, $schema: 3}",
     ];
     for text in forms {
         let settings = Home::with(text).settings();

@@ -275,7 +275,7 @@ fn blanks(text: &str) -> usize {
 }
 
 /// Bytes of the comment that `text` begins with; 0 if there is none.
-fn comment(text: &str) -> usize {
+pub(super) fn comment(text: &str) -> usize {
     if text.starts_with("//") {
         text.find(['\n', '\r']).unwrap_or(text.len())
     } else if text.starts_with("/*") {
@@ -286,7 +286,7 @@ fn comment(text: &str) -> usize {
 }
 
 /// Bytes of blanks, line ends and comments at the start of `text`.
-fn trivia(text: &str) -> usize {
+pub(super) fn trivia(text: &str) -> usize {
     let mut at = 0;
     loop {
         let rest = text[at..].trim_start();

@@ -4,10 +4,11 @@
 //! JSON5 is read by `jsonc-parser`, whose tree knows where each value stands and whose recursion is
 //! bounded.
 
+use super::bare;
 use super::node::Node;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::tokens::Token;
-use jsonc_parser::{CollectOptions, CommentCollectionStrategy, ParseOptions};
+use jsonc_parser::{CollectOptions, ParseOptions};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt;
@@ -56,6 +57,8 @@ pub struct Document {
     pub bom: bool,
     /// Whether the text is the file's, byte for byte: one that was not UTF-8 must not be written back.
     pub exact: bool,
+    /// The text as the parser reads it, where that is another one.
+    readable: Option<String>,
 }
 
 /// A text that is no configuration.
@@ -101,7 +104,8 @@ pub fn read_up_to(path: &Path, limit: u64) -> Read {
         Some(text) => (text.to_owned(), true),
         None => (text.into_owned(), false),
     };
-    Read::Text(Document { path: path.into(), text, bom, exact })
+    let readable = bare::readable(&text);
+    Read::Text(Document { path: path.into(), text, bom, exact, readable })
 }
 
 fn bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
@@ -127,7 +131,14 @@ pub(super) fn options() -> ParseOptions {
 impl Document {
     /// A text that stands in no file yet, or never will.
     pub(super) fn unwritten(path: &Path, text: &str) -> Self {
-        Self { path: path.into(), text: text.into(), bom: false, exact: true }
+        let readable = bare::readable(text);
+        Self { path: path.into(), text: text.into(), bom: false, exact: true, readable }
+    }
+
+    /// The same file with another text.
+    pub(super) fn with_text(&self, text: String) -> Self {
+        let readable = bare::readable(&text);
+        Self { path: self.path.clone(), text, bom: self.bom, exact: self.exact, readable }
     }
 
     /// The root object.
@@ -153,7 +164,7 @@ impl Document {
             return Err(self.invalid(0, message));
         }
         let collect = CollectOptions { tokens: true, ..CollectOptions::default() };
-        let parsed = jsonc_parser::parse_to_ast(&self.text, &collect, &options())
+        let parsed = jsonc_parser::parse_to_ast(self.readable(), &collect, &options())
             .map_err(|e| self.invalid(e.range().start, e.kind().to_string()))?;
         // The parser lets a string run over lines, which JSON5 does not: a quote was forgotten there.
         let strings = parsed.tokens.into_iter().flatten().filter(|t| matches!(t.token, Token::String(_)));
@@ -170,16 +181,13 @@ impl Document {
         [bom, self.text.as_bytes()].concat()
     }
 
-    /// The comments in it.
-    pub fn comments(&self) -> Vec<&str> {
-        let collect = CollectOptions { comments: CommentCollectionStrategy::AsTokens, tokens: true };
-        let parsed = jsonc_parser::parse_to_ast(&self.text, &collect, &options());
-        let tokens = parsed.ok().and_then(|p| p.tokens).into_iter().flatten();
-        let comment = |token| match token {
-            Token::CommentLine(text) | Token::CommentBlock(text) => Some(text),
-            _ => None,
-        };
-        tokens.filter_map(|t| comment(t.token)).collect()
+    /// The comments in it, with their marks.
+    pub fn comments(&self) -> impl Iterator<Item = &str> {
+        bare::comments(&self.text)
+    }
+
+    fn readable(&self) -> &str {
+        self.readable.as_deref().unwrap_or(&self.text)
     }
 
     pub(super) fn invalid(&self, at: usize, message: String) -> Invalid {
@@ -196,7 +204,7 @@ impl Document {
 /// [`Invalid`], of no file.
 pub fn value(text: &str) -> Result<Node, Invalid> {
     let document = Document::unwritten(Path::new(""), text);
-    let parsed = jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &options())
+    let parsed = jsonc_parser::parse_to_ast(document.readable(), &CollectOptions::default(), &options())
         .map_err(|e| document.invalid(e.range().start, e.kind().to_string()))?;
     let value = parsed.value.map(|value| Node::of_value(&value, 0));
     value.ok_or_else(|| document.invalid(0, "there is no value".into()))

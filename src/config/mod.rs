@@ -9,6 +9,7 @@
 
 mod again;
 pub mod agents;
+mod bare;
 mod cidr;
 pub mod complaint;
 pub mod diff;

@@ -23,7 +23,7 @@ pub fn redacted(root: &Node) -> String {
 /// may hold one: a comment that names a secret, or a key that stands there twice.
 pub fn redacted_text(document: &Document) -> Option<String> {
     let root = document.parse().map(|root| Node::of(&root, 0)).ok()?;
-    if document.comments().iter().any(|comment| names_secret(comment)) {
+    if document.comments().any(names_secret) {
         return None;
     }
     let mut secrets = Vec::new();

@@ -186,10 +186,10 @@ impl Present<'_> {
 
     /// `document`, which is to say `wanted`.
     fn saying(&self, document: &Document, wanted: &Node) -> Result<Document, Refused> {
-        let blank = Document { text: "{\n}\n".into(), ..document.clone() };
+        let blank = document.with_text("{\n}\n".into());
         let text = edited(if self.exists { document } else { &blank }, wanted);
         let text = text.ok_or_else(|| Refused::NoPlace(document.path.clone()))?;
-        Ok(Document { text, ..document.clone() })
+        Ok(document.with_text(text))
     }
 
     /// The root document that says what `text` says, `None` if it does; and what all are to say together
@@ -199,14 +199,11 @@ impl Present<'_> {
     /// person typed has comments, or there was nothing before. Only the latter is taken as it stands.
     fn with_root(&self, text: &str) -> Result<(Option<Document>, Option<Node>), Refused> {
         let root = &self.source.documents[0];
-        let typed = Document {
-            text: text.trim_start_matches('\u{feff}').into(),
-            bom: text.starts_with('\u{feff}') || (root.bom && self.exists),
-            ..root.clone()
-        };
+        let mut typed = root.with_text(text.trim_start_matches('\u{feff}').into());
+        typed.bom = text.starts_with('\u{feff}') || (root.bom && self.exists);
         let mut wanted = typed.parse().map(|root| Node::of(&root, 0)).map_err(Refused::BadText)?;
         let now = root.parse().map(|root| Node::of(&root, 0)).map_err(Refused::BadText)?;
-        if !typed.comments().is_empty() || !self.exists {
+        if typed.comments().next().is_some() || !self.exists {
             merge::restore(&mut wanted, &now)?;
             let text = edited(&typed, &wanted).ok_or_else(|| Refused::NoPlace(root.path.clone()))?;
             let text = match root.text.contains("\r\n") && !text.contains('\r') {
@@ -214,7 +211,7 @@ impl Present<'_> {
                 false => text,
             };
             let same = self.exists && text == root.text && typed.bom == root.bom;
-            return Ok(((!same).then_some(Document { text, ..typed }), None));
+            return Ok(((!same).then(|| typed.with_text(text)), None));
         }
         // Who was shown what the includes come to and writes that wants the change, not a copy.
         if !self.source.includes.is_empty() && !has_include(&wanted) {
