@@ -2,8 +2,8 @@
 
 mod wire;
 
-use std::fs;
-use wire::{ADMIN, Device, Home, Offer, READ, json, number, signal, text};
+use std::{fs, time::Instant};
+use wire::{ADMIN, Device, Home, LONG, Offer, READ, flag, json, number, signal, text};
 
 #[test]
 fn what_was_edited_counts_after_it_and_who_is_refused_is_closed() {
@@ -55,6 +55,23 @@ fn mode_restart_restarts_once() {
         assert_eq!(number(&admin.ok("status", "{}"), &one), 1);
     }
     assert_eq!(fs::read_to_string(children).unwrap(), "");
+    // The same by whatever way the file is written.
+    let mut restarted = |count| {
+        let end = Instant::now() + LONG;
+        while number(&admin.ok("status", "{}"), &one) != count {
+            assert!(Instant::now() < end, "{}", server.log());
+        }
+    };
+    let mut other = server.admin();
+    let hash = text(&other.ok("config.get", "{}"), "hash");
+    let done = other.ok(
+        "config.patch",
+        &format!(r#"{{"raw":"{{gateway:{{handshakeTimeoutMs:9000}}}}","baseHash":"{hash}"}}"#),
+    );
+    assert!(flag(&done, "sentinel.payload.stats.requiresRestart"), "{}", json(&done));
+    restarted(2);
+    home.run(&["config", "set", "gateway.handshakeTimeoutMs", "9001"]);
+    restarted(3);
 }
 
 #[test]

@@ -217,7 +217,7 @@ pub fn run(
                 SIGHUP => {
                     log::info!("SIGHUP: reading the configuration");
                     supervised.reloading();
-                    hub.reload(Why::Asked).await.close();
+                    hub.reload(Why::Asked).await.conclude(&hub);
                     supervised.ready();
                 }
                 SIGUSR1 => restart(&hub, "SIGUSR1", &supervised),

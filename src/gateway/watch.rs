@@ -26,11 +26,7 @@ pub async fn follow(hub: Rc<Hub>) {
     }
 }
 
-/// Applies what changed; with `gateway.reload.mode: "restart"` a restart follows, as asked for.
+/// Applies what changed.
 async fn reload(hub: &Rc<Hub>) {
-    let outcome = hub.reload(Why::File).await;
-    outcome.close();
-    if outcome.restart {
-        hub.restarts.run("gateway.reload.mode is \"restart\"").await;
-    }
+    hub.reload(Why::File).await.conclude(hub);
 }

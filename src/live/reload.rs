@@ -389,8 +389,12 @@ pub fn still_admitted(session: &Session, old: &Settings, new: &Settings) -> bool
 }
 
 impl Outcome {
-    /// Closes who is refused now.
-    pub fn close(&self) {
+    /// Closes who is refused now, and makes the restart that `gateway.reload.mode: "restart"` asks for.
+    pub fn conclude(&self, hub: &Rc<Hub>) {
         self.refused.iter().for_each(|conn| conn.wire.close(AUTH_CHANGED, "gateway auth changed"));
+        if self.restart {
+            let restarts = hub.restarts.clone();
+            hub.spawn(async move { restarts.run("gateway.reload.mode is \"restart\"").await });
+        }
     }
 }

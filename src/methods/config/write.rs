@@ -160,8 +160,8 @@ async fn change(
             },
         },
     });
-    Ok(Reply::then(Json::of(&done), move |_| {
-        outcome.close();
+    Ok(Reply::then(Json::of(&done), move |hub| {
+        outcome.conclude(hub);
         drop(turn);
     }))
 }
