@@ -27,7 +27,7 @@ cd "$(dirname "$0")/.."
 
 fail() { echo "cross/board.sh: $*" >&2; exit 1; }
 
-board=virt mem=64M script=cross/steps.sh seconds=${BOARD_SECONDS:-300} line= card= with= pull=0 profile=release
+board=virt mem=64M script=cross/steps.sh seconds=${BOARD_SECONDS:-300} line='' card='' with='' pull=0 profile=release
 while [ $# -gt 0 ]; do
     case $1 in
         virt | cortex-a72 | pi5 | raspi3b | arm1176) board=$1 ;;
@@ -52,7 +52,7 @@ case $board in
     *) kernel='^linux-image-[0-9.]+-[0-9]+-arm64$' ;;
 esac
 target=${CARGO_TARGET_DIR:-target}
-binary=$(ls "$target/$profile-set"/barnacle-*-"$binary" 2>/dev/null | tail -n 1)
+binary=$(find "$target/$profile-set" -name "barnacle-*-$binary" 2>/dev/null | sort | tail -n 1)
 [ -n "$binary" ] || fail "build it first: cross/build.sh"
 cache=$(realpath -m "$target/boards/$suite-$arch")
 for tool in cpio gzip dpkg-deb "qemu-system-$([ $arch = arm64 ] && echo aarch64 || echo arm)"; do
@@ -71,6 +71,7 @@ unpacked() {
     mkdir -p "$cache/lists/partial" "$cache/cache/archives/partial"
     # Wherever this machine has its packages from.
     local mirror
+    # shellcheck disable=SC2016
     mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -m1 '/debian/\?$')
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" \
         >"$cache/sources.list"
@@ -81,7 +82,7 @@ unpacked() {
     rm -rf "$into" && mkdir -p "$into"
     (cd "$into" && apt apt-get download "$package" >/dev/null && dpkg-deb -x ./*.deb . && rm ./*.deb && touch .whole)
 }
-kernel_dir=$cache/$([ $board = pi5 ] && echo 16k || echo kernel)
+kernel_dir=$cache/$([ "$board" = pi5 ] && echo 16k || echo kernel)
 unpacked "$kernel" "$kernel_dir"
 unpacked '^busybox-static$' "$cache/busybox"
 
@@ -111,10 +112,11 @@ modules() {
 }
 if [ -n "$card" ]; then
     mkdir "$tmp/root/modules"
-    modules $([ $board = raspi3b ] && echo sdhci_iproc bcm2835 || echo virtio_mmio virtio_blk) crc32c_generic ext4
+    if [ "$board" = raspi3b ]; then modules sdhci_iproc bcm2835; else modules virtio_mmio virtio_blk; fi
+    modules crc32c_generic ext4
 fi
 # Nor this one's, and QEMU lays the initramfs above 64 MB, where a kernel of 32 bits would no longer look for it.
-[ $board != arm1176 ] || echo "${mem%M}" >"$tmp/root/mem"
+[ "$board" != arm1176 ] || echo "${mem%M}" >"$tmp/root/mem"
 cat >"$tmp/root/init" <<'INIT'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -152,10 +154,10 @@ case $board in
 esac
 # What the card's own memory holds and was not told to write is lost with the power: an image of this kind keeps where
 # a new block is in QEMU's memory until the guest flushes. The guest's page cache is lost all the same.
-if [ -n "$card" ] && [ $board = raspi3b ]; then
+if [ -n "$card" ] && [ "$board" = raspi3b ]; then
     machine+=(-drive "if=sd,format=qcow2,cache=writeback,file=$card")
 elif [ -n "$card" ]; then
-    machine+=(-drive "if=none,id=card,format=qcow2,cache=writeback,file=$card" -device virtio-blk-device,drive=card)
+    machine+=(-drive "if=none,id=card,format=qcow2,cache=writeback,file=$card" -device 'virtio-blk-device,drive=card')
 fi
 : >"$tmp/console"
 "qemu-system-${machine[0]}" "${machine[@]:1}" -nic none -nographic -monitor none -serial stdio -no-reboot \
@@ -180,6 +182,6 @@ wait $emulator 2>/dev/null || true
 emulator=
 wait $shown 2>/dev/null || true
 code=$(sed -n 's/^board: exit \([0-9]*\).*/\1/p' "$tmp/console" | tail -n 1)
-[ $pull -ge 0 ] || exit 137
+[ "$pull" -ge 0 ] || exit 137
 [ -n "$code" ] || cat "$tmp/complaints" >&2
 exit "${code:-124}"

@@ -5,8 +5,9 @@
 #   cross/build.sh aarch64 armv6        only these
 #   cross/build.sh --quick aarch64      for tests: built in a third of the time, with the checks of a debug build, and
 #                                       put into target/quick-set
+#   cross/build.sh --bench aarch64      the bench of benches/board, built the same way, into target/bench-set
 #
-# They go to target/release-set, with SHA256SUMS. The same commit and compiler give the same bytes, wherever the
+# They go to target/release-set, with install.sh and SHA256SUMS. The same commit and compiler give the same bytes, wherever the
 # source, Cargo's home and the output lie. CARGO, CARGO_HOME and CARGO_TARGET_DIR are honoured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,9 +15,12 @@ here=$PWD
 cargo=${CARGO:-cargo}
 home=${CARGO_HOME:-$HOME/.cargo}
 work=${CARGO_TARGET_DIR:-target}/cross
-profile=release
-[ "${1:-}" != --quick ] || { profile=quick; shift; }
-set_dir=$(dirname "$work")/$profile-set
+profile=release what=(--bin barnacle) set_name=release-set
+case ${1:-} in
+    --quick) profile=quick set_name=quick-set; shift ;;
+    --bench) what=(--bench board) set_name=bench-set; shift ;;
+esac
+set_dir=$(dirname "$work")/$set_name
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
 fail() { echo "cross/build.sh: $*" >&2; exit 1; }
@@ -46,11 +50,21 @@ build() {
         [ -d "$sysroot/lib/rustlib/src/rust/library" ] || rustup component add rust-src
         # Only the standard library needs what is unstable; this crate is compiled as ever.
         export RUSTC_BOOTSTRAP=1
-        extra=(-Zbuild-std=std,panic_abort)
+        extra=('-Zbuild-std=std,panic_abort')
     else
         unset RUSTC_BOOTSTRAP
         [ -d "$sysroot/lib/rustlib/$triple" ] || rustup target add "$triple"
     fi
+
+    # These machines' code is long: only what computes is for speed there, the rest for size.
+    case $name in armv6 | armv7 | x86_64)
+        extra+=(--config 'profile.release.opt-level="s"')
+        local fast
+        for fast in curve25519-dalek ed25519-dalek sha2 tungstenite; do
+            extra+=(--config "profile.release.package.$fast.opt-level=3")
+        done
+        ;;
+    esac
 
     flags=(-C target-feature=+crt-static -C symbol-mangling-version=v0
         "--remap-path-prefix=$here=/barnacle" "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust")
@@ -61,13 +75,16 @@ build() {
         flags+=(-C linker=rust-lld -C link-self-contained=yes -C link-arg=-zmax-page-size=65536
             -C link-arg=--build-id=none)
     else
-        flags+=(-C "linker=$linker" -C link-arg=-Wl,-z,max-page-size=65536 -C link-arg=-Wl,--build-id=none)
+        flags+=(-C "linker=$linker" -C 'link-arg=-Wl,-z,max-page-size=65536' -C 'link-arg=-Wl,--build-id=none')
     fi
 
     CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}") CARGO_TARGET_DIR=$work \
-        "$cargo" build --locked --profile "$profile" --quiet --bin barnacle --target "$triple" "${extra[@]}"
+        "$cargo" build --locked --profile "$profile" --quiet "${what[@]}" --target "$triple" "${extra[@]}" \
+        --message-format=json >"$work/built.json"
 
-    local out=$set_dir/barnacle-$version-$name built=$work/$triple/$profile/barnacle
+    local out=$set_dir/${what[1]}-$version-$name built
+    # A bench brings the program along.
+    built=$(sed -n "/\"name\":\"${what[1]}\"/s/.*\"executable\":\"\([^\"]*\)\".*/\1/p" "$work/built.json")
     if [ "$linker" = rust-lld ]; then
         # The compiler's own, since it knows every machine; it looks for its library in the wrong place.
         LD_LIBRARY_PATH=$sysroot/lib "$sysroot/lib/rustlib/$host/bin/rust-objcopy" --strip-all \
@@ -75,16 +92,19 @@ build() {
     else
         "${linker%gcc}strip" -o "$out" "$built"
     fi
-    [ "$profile" = quick ] || cross/sizes.sh "$out" "$built"
+    [ "$set_name" != release-set ] || cross/sizes.sh "$out" "$built"
 }
 
 deb_arch() { case $1 in aarch64) echo arm64 ;; armv7) echo armhf ;; armv6) echo armel ;; *) echo "$1" ;; esac; }
 
-mkdir -p "$set_dir"
+mkdir -p "$set_dir" "$work"
 "$cargo" fetch --locked --quiet
-[ $# -gt 0 ] || set -- $(awk '!/^#/ { print $1 }' cross/targets)
+mapfile -t all < <(awk '!/^#/ { print $1 }' cross/targets)
+[ $# -gt 0 ] || set -- "${all[@]}"
 for name; do
     read -r _ triple linker std _ < <(grep "^$name " cross/targets) || fail "no such target: $name (see cross/targets)"
     build "$name" "$triple" "$linker" "$std"
 done
-(cd "$set_dir" && sha256sum barnacle-"$version"-* > SHA256SUMS && cat SHA256SUMS)
+# Whoever serves the directory has all that a board needs.
+[ $set_name != release-set ] || cp cross/install.sh "$set_dir"
+(cd "$set_dir" && rm -f SHA256SUMS && sha256sum -- * >SHA256SUMS && cat SHA256SUMS)

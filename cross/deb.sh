@@ -67,8 +67,9 @@ if [ "${1:-}" = --of ]; then
     pack "${@:2}"
     exit
 fi
-[ $# -gt 0 ] || set -- $(awk '!/^#/ { print $1 }' cross/targets)
+mapfile -t all < <(awk '!/^#/ { print $1 }' cross/targets)
+[ $# -gt 0 ] || set -- "${all[@]}"
 for name; do
     pack "$set_dir/barnacle-$version-$name" "$name" "$version" "$set_dir/barnacle-$version-$name.deb"
 done
-(cd "$set_dir" && sha256sum barnacle-"$version"-* >SHA256SUMS)
+(cd "$set_dir" && rm -f SHA256SUMS && sha256sum -- * >SHA256SUMS)

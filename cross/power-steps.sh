@@ -25,7 +25,8 @@ left=$(cd /card/.openclaw && find . -name '*.tmp*' | tr '\n' ' ')
 barnacle gateway --bind $here --verbose >"$journal" 2>&1 & gateway=$!
 tries=0
 until barnacle status >/tmp/status 2>&1; do
-    tries=$((tries + 1)) && [ $tries -lt 300 ] && kill -0 $gateway || fail "it does not start again"
+    tries=$((tries + 1))
+    { [ $tries -lt 300 ] && kill -0 $gateway; } || fail "it does not start again"
     sleep 0.1
 done
 ! grep -qE ' (WARN|ERROR) ' "$journal" || fail "the state is not whole"

@@ -41,7 +41,9 @@ for ((pull = 1; pull <= pulls + 1; pull++)); do
     if [ $pull -le "$pulls" ]; then touch "$tmp/with/pulled"; else rm -f "$tmp/with/pulled" && changes=0; fi
     cross/board.sh "$board" "${quick[@]}" --card "$tmp/card.$pull" --with "$tmp/with" --pull $changes \
         cross/power-steps.sh | tee "$tmp/console" || code=$?
-    [ $code = $([ $pull -le "$pulls" ] && echo 137 || echo 0) ] || exit 1
+    expected=0
+    [ $pull -gt "$pulls" ] || expected=137
+    [ $code = $expected ] || exit 1
     sed -n 's/^power: begins \([0-9]*\).*/begun \1/p; s/^power: acknowledged \([a-z]*\) \([0-9]*\).*/\1 \2/p' \
         "$tmp/console" >>"$tmp/with/acknowledged"
     [ $pull -gt "$pulls" ] || echo "cross/power.sh: pull $pull of $pulls, after: $(tail -n 1 "$tmp/with/acknowledged")"

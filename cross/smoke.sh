@@ -8,7 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 set_dir=${CARGO_TARGET_DIR:-target}/release-set
-[ $# -gt 0 ] || set -- $(awk '!/^#/ { print $1 }' cross/targets)
+mapfile -t all < <(awk '!/^#/ { print $1 }' cross/targets)
+[ $# -gt 0 ] || set -- "${all[@]}"
 for name; do
     binary=$(realpath "$set_dir"/barnacle-*-"$name")
     read -r _ _ _ _ _ _ emulator < <(grep "^$name " cross/targets)

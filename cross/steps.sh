@@ -25,7 +25,8 @@ fail() {
 until_true() {
     tries=0
     until "$@" >/dev/null 2>&1; do
-        tries=$((tries + 1)) && [ $tries -lt $patience ] || fail "never came true: $*"
+        tries=$((tries + 1))
+        [ $tries -lt $patience ] || fail "never came true: $*"
         sleep 0.1
     done
 }
@@ -45,6 +46,7 @@ printf '%s\n' '{' '  // by hand' '  "gateway": { "mode": "local", "auth": { "tok
     '    "nodes": { "pairing": { "autoApproveLocal": false } } }' '}' > "$HOME/.openclaw/openclaw.json"
 start
 until_true told 'listening on'
+# shellcheck disable=SC2086
 until_true $BARNACLE status
 say "started: $(sed -n 's/.*· \([0-9.]* ms\) to listen.*/\1/p' "$journal") to listen; $(memory)"
 
@@ -75,6 +77,15 @@ agent status >/dev/null || fail "refused after the restart"
 until_true grep -q 'reloaded: +gateway.hand' "$HOME/followed"
 say "the client that was attached still is"
 kill $follower
+
+$BARNACLE config set gateway.tls.enabled true >/dev/null
+until_true told 'reloaded: +gateway.tls'
+# Its own certificate, made and used by the TLS library's code for this processor.
+$BARNACLE status >"$HOME/status" || fail "no TLS: $(cat "$HOME/status")"
+say "TLS: $(head -n 1 "$HOME/status")"
+grep -q 'wss://' "$HOME/status" || fail "it is not encrypted"
+$BARNACLE config set gateway.tls.enabled false >/dev/null
+until_true told 'reloaded: .*gateway.tls.*[0-9] connections'
 
 kill -9 $gateway
 wait $gateway 2>/dev/null || true

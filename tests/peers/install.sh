@@ -13,6 +13,7 @@ sum() { cat "$@" | sha256sum | cut -c1-64; }
 npm_tree() {
     pins=$(sum "$1/package.json" "$1/package-lock.json" "$1/.npmrc")
     fresh "$1/node_modules" "$pins" && return
+    # shellcheck disable=SC2086
     (cd "$1" && npm ci --ignore-scripts $2 --loglevel=error >&2)
     echo "$pins" >"$1/node_modules/.pins"
 }

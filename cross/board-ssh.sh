@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# Sourced, with $host set: one ssh connection to a board, and what goes over it. SSH is the command, such as "ssh -p 2222" [ssh].
+
+: "${host:?}"
+read -ra ssh <<<"${SSH:-ssh}"
+tmp=$(mktemp -d)
+# shellcheck disable=SC2329
+disconnect() {
+    [ -z "${there:-}" ] || board "rm -rf '$there'" || true
+    "${ssh[@]}" -o ControlPath="$tmp/connection" -O exit "$host" 2>/dev/null || true
+    rm -rf "$tmp"
+}
+trap disconnect EXIT
+
+# Runs a command there; the first one connects, and asks for a password if it has to.
+board() {
+    "${ssh[@]}" -o ControlMaster=auto -o ControlPath="$tmp/connection" -o ControlPersist=yes "$host" "$@"
+}
+
+# The name of the board's binary.
+board_cpu() { board sh -s -- --cpu <cross/install.sh; }
+
+# Copies files into a new directory there, $there, which is removed at the end.
+send() {
+    mkdir "$tmp/send"
+    while [ $# -gt 0 ]; do cp "$1" "$tmp/send/$2" && shift 2; done
+    # shellcheck disable=SC2016
+    there=$(tar -C "$tmp/send" -cf - . |
+        board 'sh -c '\''d=$(mktemp -d "$HOME/.barnacle-XXXXXX") && cd "$d" && tar -xof - && pwd'\')
+}
+
+# A word for the board's shell.
+quoted() { printf "'%s' " "${1//\'/\'\\\'\'}"; }
+
+# The set's file of that name, built if it is not there.
+built() {
+    local pattern=$1 option=$2 cpu=$3 dir=$4 found
+    found=$(find "$dir" -maxdepth 1 -name "$pattern-*-$cpu" 2>/dev/null | sort | tail -n 1)
+    if [ -z "$found" ]; then
+        echo "$0: building $pattern for $cpu" >&2
+        # shellcheck disable=SC2086
+        cross/build.sh $option "$cpu" >&2
+        found=$(find "$dir" -maxdepth 1 -name "$pattern-*-$cpu" | sort | tail -n 1)
+    fi
+    echo "$found"
+}
