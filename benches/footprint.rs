@@ -14,7 +14,7 @@ use std::time::Duration;
 const FEW: usize = 1_000;
 const MANY: usize = 10_000;
 const STARTS: usize = 20;
-const RECONNECTS: usize = 1_000;
+const RECONNECTS: usize = 10_000;
 
 fn main() -> Result<(), Failure> {
     // Inherited by the gateway.

@@ -28,6 +28,7 @@ if [ $whole = yes ]; then
         wrong "$line"
     done < <(diff <(echo "$expected") <(find . -mindepth 1 -printf '%P\n' | sort) |
         sed -n 's/^< \(.*\)/\1 is missing/p; s/^> \(.*\)/\1 does not belong there/p')
+    grep -qx "version: \"$version\"" "$source/cross/home-assistant/config.yaml" || wrong "cross/home-assistant has another version"
     cmp -s install.sh "$source/cross/install.sh" || wrong "install.sh is not that of the source"
     [ "$(awk '{ print $2 }' SHA256SUMS | sort)" = "$(grep -v SHA256SUMS <<<"$expected")" ] ||
         wrong "SHA256SUMS does not name each file once"
