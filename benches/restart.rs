@@ -8,21 +8,26 @@
 
 mod rig;
 
-use rig::{Client, Failure, Gateway, Offer, TOKEN, field, quantile, raise_descriptor_limit, stranger};
+use rig::{
+    Client, Failure, Gateway, Offer, TOKEN, attach, field,
+    openclaw::{Words, end},
+    quantile, raise_descriptor_limit, stranger,
+};
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Child,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     thread::{self, sleep},
     time::{Duration, Instant},
 };
 
 const HELP: &str = "\
-cargo bench --bench restart -- [--restarts <n>] [--peer <node_modules> | --no-peer]
+cargo bench --bench restart -- [--restarts <n>] [--connections <n>] [--peer <node_modules> | --no-peer]
 
   --restarts <n>         of Barnacle, with each number of connections [30]
+  --connections <n>      that only listen beside Barnacle's others [0, then 1000, 5000, 10000]
   --peer <node_modules>  where OpenClaw and its node are [tests/peers/node_modules, after tests/peers/install.sh]
   --no-peer              Barnacle alone
 ";
@@ -37,17 +42,21 @@ const IDLE: [usize; 4] = [0, 1_000, 5_000, 10_000];
 const AFTER: Duration = Duration::from_millis(50);
 /// How often OpenClaw is restarted; each takes it some ten seconds.
 const PEER_RESTARTS: usize = 3;
+/// The same between two calls to OpenClaw while it is edited: it puts the restart off for minutes, until there
+/// is a moment without a request.
+const PEER_PACE: Duration = Duration::from_secs(1);
 /// The longest that anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 fn main() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1);
-    let (mut restarts, mut peer) =
-        (30, Some(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/node_modules").into()));
+    let (mut restarts, mut connections) = (30, IDLE.to_vec());
+    let mut peer = Some(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/node_modules").into());
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--bench" => {}
             "--restarts" => restarts = args.next().ok_or(HELP)?.parse()?,
+            "--connections" => connections = vec![args.next().ok_or(HELP)?.parse()?],
             "--peer" => peer = Some(PathBuf::from(args.next().ok_or(HELP)?)),
             "--no-peer" => peer = None,
             _ => {
@@ -67,7 +76,7 @@ fn main() -> Result<(), Failure> {
         "longest",
         "nobody served",
     );
-    for idle in IDLE {
+    for idle in connections {
         barnacle(idle, restarts)?;
     }
     match peer.as_deref().map(Peer::start) {
@@ -127,7 +136,10 @@ fn openclaw(peer: &Peer) -> Result<(), Failure> {
     let busy = Busy::start(peer.at)?;
     for what in [RESTART, EDIT] {
         let mut row = Row::default();
-        for turn in 0..PEER_RESTARTS {
+        if what == EDIT {
+            busy.pace(PEER_PACE);
+        }
+        'row: for turn in 0..PEER_RESTARTS {
             busy.forget();
             let closed = busy.closed();
             match what {
@@ -139,14 +151,14 @@ fn openclaw(peer: &Peer) -> Result<(), Failure> {
             while busy.closed() < closed + BUSY as u64 || busy.is_away() {
                 if Instant::now() > end {
                     println!("OpenClaw, {what}: not all were closed and back after {} s", PATIENCE.as_secs());
-                    break;
+                    break 'row;
                 }
                 sleep(Duration::from_millis(10));
             }
             sleep(Duration::from_secs(2));
             row.add(&busy, None);
         }
-        row.print(&format!("OpenClaw {}, {} connections, {what}", peer.version, BUSY));
+        row.print(&format!("{}, {} connections, {what}", peer.name, BUSY));
     }
     Ok(())
 }
@@ -187,6 +199,7 @@ struct Seen {
     closed_now: AtomicU64,
     away: AtomicBool,
     stop: AtomicBool,
+    pace_us: AtomicU64,
 }
 
 /// The clients that call all the time.
@@ -198,9 +211,15 @@ impl Busy {
         for seen in &seen {
             let client = attach(at)?;
             let seen = *seen;
+            seen.pace_us.store(PACE.as_micros() as u64, SeqCst);
             thread::spawn(move || call_on(at, client, seen));
         }
         Ok(Self(seen))
+    }
+
+    /// From now on they wait that long between two calls.
+    fn pace(&self, pace: Duration) {
+        self.0.iter().for_each(|seen| seen.pace_us.store(pace.as_micros() as u64, SeqCst));
     }
 
     fn forget(&self) {
@@ -222,12 +241,6 @@ impl Drop for Busy {
     }
 }
 
-fn attach(at: SocketAddr) -> Result<Client, Failure> {
-    let (client, _) = Client::attach(at, &Offer { device: None, token: Some(TOKEN) })?;
-    client.wait_at_most(PATIENCE)?;
-    Ok(client)
-}
-
 /// Calls until it is told to stop; from the last answer to the next is what it waits.
 fn call_on(at: SocketAddr, mut client: Client, seen: &Seen) {
     let mut asked = Instant::now();
@@ -239,7 +252,7 @@ fn call_on(at: SocketAddr, mut client: Client, seen: &Seen) {
         if client.call("health", "{}").is_ok_and(|answer| answer.contains("\"ok\":true")) {
             seen.away.store(false, SeqCst);
             seen.longest_us.fetch_max(asked.elapsed().as_micros() as u64, SeqCst);
-            sleep(PACE);
+            sleep(Duration::from_micros(seen.pace_us.load(SeqCst)));
             continue;
         }
         seen.away.store(true, SeqCst);
@@ -308,37 +321,20 @@ struct Peer {
     child: Child,
     home: PathBuf,
     at: SocketAddr,
-    version: String,
+    name: String,
 }
 
 impl Peer {
     fn start(modules: &Path) -> Result<Self, Failure> {
-        use std::os::unix::process::CommandExt;
-        let manifest = fs::read_to_string(modules.join("openclaw/package.json")).map_err(|_| {
-            format!("it is not in {} (tests/peers/install.sh puts it there)", modules.display())
-        })?;
-        let version = field(&manifest, "\"version\": \"").unwrap_or("?").to_owned();
-        let node = fs::read_dir(modules)?.flatten().map(|entry| entry.path().join("bin/node"));
-        let node = node.into_iter().find(|path| path.is_file()).ok_or("no node beside it")?;
+        let words = Words::of_openclaw(modules)?;
         let home =
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-peer-{}", std::process::id()));
         fs::create_dir_all(home.join(".openclaw"))?;
         let at = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         write_bind(&home, at, "loopback")?;
         let log = fs::File::create(home.join("log"))?;
-        let child = Command::new(&node)
-            .arg(modules.join("openclaw/openclaw.mjs"))
-            .args(["gateway", "run"])
-            .env_clear()
-            .env("HOME", &home)
-            .env("PATH", format!("{}:/usr/bin:/bin", node.parent().unwrap_or(&home).display()))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            // It starts others: they all end with it.
-            .process_group(0)
-            .spawn()?;
-        let mut peer = Self { child, home, at, version };
+        let child = words.start(&home, log.try_clone()?, log)?;
+        let mut peer = Self { child, home, at, name: words.name };
         let end = Instant::now() + PATIENCE;
         while let Err(e) = attach(at) {
             if Instant::now() > end || peer.child.try_wait()?.is_some() {
@@ -352,20 +348,8 @@ impl Peer {
 }
 
 impl Drop for Peer {
-    /// Ends all that lives in its home: what it starts is not all in its process group.
     fn drop(&mut self) {
-        use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-        let _ = self.child.wait();
-        let home = format!("HOME={}", self.home.display());
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let lives_here = fs::read(entry.path().join("environ"))
-                .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == home.as_bytes()));
-            let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
-            if let Some(pid) = pid.filter(|_| lives_here) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
+        end(&mut self.child, &self.home);
         let _ = fs::remove_dir_all(&self.home);
     }
 }

@@ -8,9 +8,11 @@
 //! An edge is seen once, so an operation is tried first and waited for only when it would block. What is
 //! made here stays on its thread, and goes on only while that thread is in [`block_on`].
 
+use nanoserde::{DeBin, SerBin};
 use rustix::{
     event::{EventfdFlags, Timespec, epoll, eventfd},
-    fd::{AsFd, OwnedFd},
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    io::Errno,
     net::SocketFlags,
 };
 use smol::io::{AsyncRead, AsyncWrite};
@@ -39,6 +41,8 @@ thread_local! {
 const EVENTS: usize = 128;
 /// The number in `epoll` of the word from another thread.
 const ALARM: u64 = u64::MAX;
+/// What says that there is something to read, if only the end.
+const READ: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP);
 
 struct Reactor {
     epoll: OwnedFd,
@@ -57,6 +61,10 @@ struct Slots {
 struct Waiting {
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// There is nothing to read until `epoll` says so.
+    quiet: bool,
+    /// `epoll` was asked to tell of room to write.
+    asked: bool,
 }
 
 /// Wakes the thread: from itself by a flag, from another by an `eventfd` if it sleeps.
@@ -89,7 +97,10 @@ impl Reactor {
     }
 
     fn new() -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Self::over(epoll::create(epoll::CreateFlags::CLOEXEC)?)
+    }
+
+    fn over(epoll: OwnedFd) -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, &bell, epoll::EventData::new_u64(ALARM), edges)?;
@@ -116,12 +127,14 @@ impl Reactor {
             let (data, flags) = (event.data.u64(), event.flags);
             let ended = flags.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP);
             let (reader, writer) = match self.slots.borrow_mut().waiting.get_mut(data as usize) {
-                Some(waiting) => (
-                    waiting.reader.take_if(|_| {
-                        ended || flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::RDHUP)
-                    }),
-                    waiting.writer.take_if(|_| ended || flags.contains(epoll::EventFlags::OUT)),
-                ),
+                Some(waiting) => {
+                    let read = ended || flags.intersects(READ);
+                    waiting.quiet &= !read;
+                    (
+                        waiting.reader.take_if(|_| read),
+                        waiting.writer.take_if(|_| ended || flags.contains(epoll::EventFlags::OUT)),
+                    )
+                }
                 // The alarm: it has done its work.
                 None => continue,
             };
@@ -151,6 +164,41 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     }
 }
 
+/// Where a socket stands in an `epoll` that another process image goes on with.
+#[derive(Clone, Copy, Debug, SerBin, DeBin)]
+pub struct Place {
+    slot: u32,
+    quiet: bool,
+}
+
+/// Lends the `epoll` of this thread.
+///
+/// # Errors
+/// When the kernel gives none.
+pub fn with_epoll<T>(look: impl FnOnce(BorrowedFd<'_>) -> T) -> io::Result<T> {
+    Ok(look(Reactor::get()?.epoll.as_fd()))
+}
+
+/// Goes on with the `epoll` of the process image before this one, in which some sockets have these `places`:
+/// to let go of thousands and take them in again is half of what a hand-over costs. To be called before anything
+/// else is waited for on this thread.
+///
+/// # Errors
+/// When the kernel does not take it.
+pub fn go_on(epoll: OwnedFd, places: &[Place]) -> io::Result<()> {
+    let reactor = Reactor::over(epoll)?;
+    let count = places.iter().map(|place| place.slot as usize + 1).max().unwrap_or_default();
+    let mut taken = vec![false; count];
+    places.iter().for_each(|place| taken[place.slot as usize] = true);
+    {
+        let mut slots = reactor.slots.borrow_mut();
+        slots.waiting.resize_with(count, Waiting::default);
+        slots.free = (0..count as u32).rev().filter(|slot| !taken[*slot as usize]).collect();
+    }
+    REACTOR.set(Some(Rc::new(reactor)));
+    Ok(())
+}
+
 /// A socket that is waited for instead of blocking.
 pub struct Async<T> {
     socket: T,
@@ -173,7 +221,6 @@ impl<T: AsFd> Async<T> {
     /// # Errors
     /// The system's.
     pub fn nonblocking(socket: T) -> io::Result<Self> {
-        use epoll::EventFlags as On;
         let reactor = Reactor::get()?;
         let slot = {
             let mut slots = reactor.slots.borrow_mut();
@@ -183,9 +230,53 @@ impl<T: AsFd> Async<T> {
             })
         };
         let it = Self { socket, reactor, slot };
-        let data = epoll::EventData::new_u64(slot.into());
-        epoll::add(&it.reactor.epoll, &it.socket, data, On::IN | On::OUT | On::RDHUP | On::ET)?;
+        let (data, flags) = (epoll::EventData::new_u64(slot.into()), READ | epoll::EventFlags::ET);
+        match epoll::add(&it.reactor.epoll, &it.socket, data, flags) {
+            // It was there already, before this process image.
+            Err(Errno::EXIST) => epoll::modify(&it.reactor.epoll, &it.socket, data, flags)?,
+            added => added?,
+        }
         Ok(it)
+    }
+
+    /// Takes in a socket that is in the `epoll` already; see [`go_on`].
+    ///
+    /// # Errors
+    /// When there is no such place.
+    pub fn in_place(socket: T, place: Place) -> io::Result<Self> {
+        let reactor = Reactor::get()?;
+        match reactor.slots.borrow_mut().waiting.get_mut(place.slot as usize) {
+            Some(waiting) => waiting.quiet = place.quiet,
+            None => return Err(io::ErrorKind::NotFound.into()),
+        }
+        Ok(Self { socket, reactor, slot: place.slot })
+    }
+
+    /// Takes in a socket that does not block as it is, and is not read until `epoll` says that there is
+    /// something: it does so of what was there before, too.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn quiet(socket: T) -> io::Result<Self> {
+        let it = Self::nonblocking(socket)?;
+        it.reactor.slots.borrow_mut().waiting[it.slot as usize].quiet = true;
+        Ok(it)
+    }
+
+    /// Has the task woken when there is room to write. Only for one whose write just blocked.
+    pub fn wait_writable(&self, cx: &Context<'_>) {
+        let mut slots = self.reactor.slots.borrow_mut();
+        let waiting = &mut slots.waiting[self.slot as usize];
+        waiting.writer = Some(cx.waker().clone());
+        // Most sockets never block, and need not be looked at by the kernel for it.
+        if !waiting.asked {
+            let data = epoll::EventData::new_u64(self.slot.into());
+            let flags = READ | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+            waiting.asked = epoll::modify(&self.reactor.epoll, &self.socket, data, flags).is_ok();
+            if !waiting.asked {
+                cx.waker().wake_by_ref();
+            }
+        }
     }
 }
 
@@ -195,14 +286,15 @@ impl<T> Async<T> {
         &self.socket
     }
 
+    /// Where it stands. Who waits to read has seen that there is nothing, and `epoll` has said nothing since.
+    pub fn place(&self) -> Place {
+        let waiting = &self.reactor.slots.borrow().waiting[self.slot as usize];
+        Place { slot: self.slot, quiet: waiting.quiet || waiting.reader.is_some() }
+    }
+
     /// Has the task woken when there is something to read. Only for one whose read just blocked.
     pub fn wait_readable(&self, cx: &Context<'_>) {
         self.reactor.slots.borrow_mut().waiting[self.slot as usize].reader = Some(cx.waker().clone());
-    }
-
-    /// Has the task woken when there is room to write. Only for one whose write just blocked.
-    pub fn wait_writable(&self, cx: &Context<'_>) {
-        self.reactor.slots.borrow_mut().waiting[self.slot as usize].writer = Some(cx.waker().clone());
     }
 
     /// Does `read`, and is pending as long as it would block.
@@ -211,6 +303,10 @@ impl<T> Async<T> {
         cx: &Context<'_>,
         mut read: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
+        if self.reactor.slots.borrow().waiting[self.slot as usize].quiet {
+            self.wait_readable(cx);
+            return Poll::Pending;
+        }
         loop {
             match read(&self.socket) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {

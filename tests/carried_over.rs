@@ -48,7 +48,9 @@ fn first(home: &Home, ready: mpsc::Sender<()>, enough: smol::channel::Receiver<(
     // Something under way to the client, too.
     conn.wire.queue(b"\x81\x02{}");
     let socket = conn.wire.socket().get_ref().try_clone().unwrap();
-    (conn.save().serialize_bin(), socket)
+    let mut bytes = Vec::new();
+    conn.write(&[], &mut bytes);
+    (bytes, socket)
 }
 
 #[test]

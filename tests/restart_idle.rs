@@ -1,9 +1,10 @@
-//! Ten thousand idle connections through a restart: how long, and how much memory.
+//! Ten thousand idle connections through a restart: how long, and how much memory. Then through some that come
+//! while they are being told of an edit.
 
 mod wire;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use wire::{Home, Offer, READ, number};
+use wire::{Home, Offer, READ, get, number, signal, text};
 
 #[test]
 fn ten_thousand_idle_connections() {
@@ -23,8 +24,20 @@ fn ten_thousand_idle_connections() {
         (number(&status, "barnacle.residentKb"), number(&status, "barnacle.lastRestart.unservedUs"));
     assert_eq!(number(&status, "barnacle.connections"), wanted + 1);
     assert_eq!(number(&status, "barnacle.lastRestart.carried"), wanted + 1);
+    for edit in 1..=2 {
+        home.gateway(&format!(r#"auth:{{mode:"token",token:"T1"}},trustedProxies:["203.0.113.{edit}"]"#));
+        signal(server.pid(), "HUP");
+        server.restart(&mut admin);
+    }
     for client in &mut idle {
         client.ok("health", "{}");
+        // Each heard of each edit once, and of everything in its turn.
+        let events = &client.events;
+        let edits = events.iter().filter(|event| text(event, "event") == "config.reloaded").count();
+        let seqs: Vec<_> =
+            events.iter().filter(|e| get(e, "seq").is_some()).map(|e| number(e, "seq")).collect();
+        assert_eq!(edits, 2);
+        assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
     }
     println!(
         "{wanted} idle connections carried over: nobody served for {:.1} ms; {:.1} MB resident before, {:.1} MB after",

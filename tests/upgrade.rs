@@ -2,7 +2,7 @@
 //! hand-over down in another way, and by all that is no successor. Nobody attached sees either.
 //!
 //! This file is a program of its own (no test harness), because it is the other version, too: called as
-//! `… gateway …` it is Barnacle with format 2, which reads format 1 as well.
+//! `… gateway …` it is Barnacle with format 3, which reads format 2 as well.
 
 mod wire;
 
@@ -15,13 +15,13 @@ use std::{
 };
 use wire::{ADMIN, Client, Home, Offer, Server, json, number, text};
 
-/// Format 2: that of version 1, read backwards.
+/// Format 3: that of this version, read backwards.
 static NEXT: Dialect = Dialect {
     version: "9.9.9",
-    format: 2,
+    format: 3,
     encode: |state: &State| (DIALECT.encode)(state).into_iter().rev().collect(),
     decode: |payload| (DIALECT.decode)(&payload.iter().rev().copied().collect::<Vec<_>>()),
-    older: |format, payload| (format == 1).then(|| (DIALECT.decode)(payload))?,
+    older: |format, payload| (format == DIALECT.format).then(|| (DIALECT.decode)(payload))?,
 };
 
 fn main() -> ExitCode {
@@ -123,9 +123,9 @@ fn newer_and_older(up: &mut Upgrade) {
     up.restart();
     assert_eq!(up.restarts(), 2);
     up.server.wait_log(&["Barnacle 9.9.9 goes on from 9.9.9"]);
-    // Back is not possible: this version does not know format 2, and says so.
+    // Back is not possible: this version does not know format 3, and says so.
     up.replace(&this_version());
-    up.stays("format 2");
+    up.stays("format 3");
 }
 
 fn crashes(up: &mut Upgrade) {

@@ -4,8 +4,8 @@
 use crate::{
     Run,
     floor::Floor,
-    rig::{Client, Failure, TOKEN},
-    subject::{PATIENCE, Subject, attach},
+    rig::{Client, Failure, TOKEN, attach},
+    subject::{PATIENCE, Subject},
     table::{Cell, Column, Table},
     ways::Paired,
 };

@@ -108,7 +108,7 @@ fn main() -> Result<(), Failure> {
     let words: Vec<String> = under.into_iter().chain([gateway]).collect();
     let mut table = Table::default();
     let mut barnacle = Subject::barnacle(&words, &dir, server)?;
-    let mut facts = facts::gather(&dir, &barnacle.name);
+    let mut facts = facts::gather(&dir, &barnacle.words.name);
     measure(&mut table, &run, &mut barnacle, &floor);
     drop(barnacle);
     if run.takes("parts") {
@@ -129,7 +129,7 @@ fn main() -> Result<(), Failure> {
     if let Some(modules) = peer {
         match Subject::openclaw(&modules, &dir, server) {
             Ok(mut openclaw) => {
-                theirs = openclaw.name.clone();
+                theirs = openclaw.words.name.clone();
                 measure(&mut table, &run, &mut openclaw, &floor);
             }
             Err(why) => eprintln!("OpenClaw is left out: {why}"),
@@ -173,7 +173,7 @@ fn measure(table: &mut Table, run: &Run, subject: &mut Subject, floor: &floor::F
     ];
     for (part, take) in parts {
         if run.takes(part) {
-            eprintln!("{}: {part}", subject.name);
+            eprintln!("{}: {part}", subject.words.name);
             if let Err(why) = take(table, run, subject, floor) {
                 table.put(part, part, "", subject.column, Err(why));
                 let _ = subject.kill_and_start().and_then(|_| subject.wait());

@@ -1,9 +1,12 @@
 //! Whom the bench measures: a gateway in a home of its own, Barnacle or OpenClaw, from its start to its end.
 
-use crate::rig::{Client, Failure, Offer, TOKEN, field};
+use crate::rig::{
+    Failure, TOKEN, attach,
+    openclaw::{Words, end, living_in},
+};
 use crate::table::Column;
 use rustix::{
-    process::{Pid, Signal, kill_process},
+    process::Pid,
     thread::{CpuSet, sched_setaffinity},
 };
 use std::{
@@ -22,13 +25,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Subject {
     /// Where its figures go.
     pub column: Column,
-    /// Its name and version.
-    pub name: String,
     /// Where it listens.
     pub at: SocketAddr,
-    /// What starts it, and the directory that its command is looked for in first.
-    words: Vec<String>,
-    path: PathBuf,
+    /// What starts it.
+    pub words: Words,
     home: PathBuf,
     child: Child,
     cpu: usize,
@@ -41,32 +41,16 @@ impl Subject {
         let version = version.map_err(|e| format!("{}: {e} (--gateway <path> names it)", words.join(" ")))?;
         let name = String::from_utf8_lossy(&version.stdout).trim().to_owned();
         let words = words.iter().cloned().chain(["gateway".into()]).collect();
-        Self::start(Column::Barnacle, name, words, PathBuf::from("/nonexistent"), dir, cpu)
+        let words = Words { name, words, path: PathBuf::from("/nonexistent") };
+        Self::start(Column::Barnacle, words, dir, cpu)
     }
 
     /// Starts OpenClaw as it is installed in `modules`, with the Node beside it or the system's.
     pub fn openclaw(modules: &Path, dir: &Path, cpu: usize) -> Result<Self, Failure> {
-        let modules = modules.canonicalize().map_err(|e| format!("{}: {e}", modules.display()))?;
-        let manifest = fs::read_to_string(modules.join("openclaw/package.json"))
-            .map_err(|e| format!("{}/openclaw: {e}", modules.display()))?;
-        let version = field(&manifest, "\"version\": \"").unwrap_or("?");
-        let beside = fs::read_dir(&modules)?.flatten().map(|entry| entry.path().join("bin/node"));
-        let node = beside.into_iter().find(|path| path.is_file()).unwrap_or_else(|| "/usr/bin/node".into());
-        let path = node.parent().unwrap_or(&modules).to_owned();
-        let program = modules.join("openclaw/openclaw.mjs");
-        let words = [node.to_string_lossy(), program.to_string_lossy(), "gateway".into(), "run".into()];
-        let words = words.map(String::from).to_vec();
-        Self::start(Column::OpenClaw, format!("OpenClaw {version}"), words, path, dir, cpu)
+        Self::start(Column::OpenClaw, Words::of_openclaw(modules)?, dir, cpu)
     }
 
-    fn start(
-        column: Column,
-        name: String,
-        words: Vec<String>,
-        path: PathBuf,
-        dir: &Path,
-        cpu: usize,
-    ) -> Result<Self, Failure> {
+    fn start(column: Column, words: Words, dir: &Path, cpu: usize) -> Result<Self, Failure> {
         let home = dir.join(format!("bench-{}-{}", column as usize, std::process::id()));
         fs::create_dir_all(home.join(".openclaw"))?;
         let at = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -75,8 +59,8 @@ impl Subject {
             at.port()
         );
         fs::write(home.join(".openclaw/openclaw.json"), config)?;
-        let child = spawn(&words, &path, &home)?;
-        let mut subject = Self { column, name, at, words, path, home, child, cpu };
+        let child = spawn(&words, &home)?;
+        let mut subject = Self { column, at, words, home, child, cpu };
         subject.wait()?;
         Ok(subject)
     }
@@ -85,7 +69,7 @@ impl Subject {
     pub fn kill_and_start(&mut self) -> Result<Duration, Failure> {
         self.kill();
         let began = Instant::now();
-        self.child = spawn(&self.words, &self.path, &self.home)?;
+        self.child = spawn(&self.words, &self.home)?;
         self.wait_listening()?;
         Ok(began.elapsed())
     }
@@ -96,7 +80,7 @@ impl Subject {
         let end = Instant::now() + PATIENCE;
         while let Err(e) = attach(self.at) {
             if Instant::now() > end {
-                return Err(format!("{} serves nobody: {e}", self.name).into());
+                return Err(format!("{} serves nobody: {e}", self.words.name).into());
             }
             sleep(Duration::from_millis(50));
         }
@@ -115,10 +99,10 @@ impl Subject {
         let end = Instant::now() + PATIENCE;
         while TcpStream::connect(self.at).is_err() {
             if let Some(status) = self.child.try_wait()? {
-                return Err(format!("{} did not start ({status})", self.name).into());
+                return Err(format!("{} did not start ({status})", self.words.name).into());
             }
             if Instant::now() > end {
-                return Err(format!("{} does not listen", self.name).into());
+                return Err(format!("{} does not listen", self.words.name).into());
             }
             sleep(Duration::from_micros(100));
         }
@@ -126,29 +110,15 @@ impl Subject {
     }
 
     fn kill(&mut self) {
-        // OpenClaw starts others, some in process groups of their own.
-        for pid in self.pids() {
-            if let Some(pid) = Pid::from_raw(pid) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child, &self.home);
     }
 
     /// Every process that lives in its home.
     fn pids(&self) -> Vec<i32> {
-        if self.column == Column::Barnacle {
-            return vec![self.child.id() as i32];
+        match self.column {
+            Column::Barnacle => vec![self.child.id() as i32],
+            _ => living_in(&self.home),
         }
-        let home = format!("HOME={}", self.home.display());
-        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = all.filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            let environ = fs::read(entry.path().join("environ")).ok()?;
-            environ.split(|byte| *byte == 0).any(|one| one == home.as_bytes()).then_some(pid)
-        });
-        pids.collect()
     }
 
     /// Where it keeps its files.
@@ -190,20 +160,7 @@ impl Drop for Subject {
     }
 }
 
-/// A client with the shared token alone.
-pub fn attach(at: SocketAddr) -> Result<Client, Failure> {
-    let mut client = Client::open(at)?;
-    client.wait_at_most(Duration::from_secs(20))?;
-    client.connect(&Offer { device: None, token: Some(TOKEN) })?;
-    client.hello()?;
-    Ok(client)
-}
-
-fn spawn(words: &[String], path: &Path, home: &Path) -> Result<Child, Failure> {
-    use std::os::unix::process::CommandExt;
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).env_clear().env("HOME", home).process_group(0);
-    command.env("PATH", format!("{}:/usr/bin:/bin", path.display()));
+fn spawn(words: &Words, home: &Path) -> Result<Child, Failure> {
     // The journal goes nowhere: what a terminal or journald costs is not the gateway's.
-    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    Ok(words.start(home, Stdio::null(), Stdio::null())?)
 }

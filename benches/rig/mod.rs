@@ -6,6 +6,8 @@
 
 #![allow(dead_code)]
 
+pub mod openclaw;
+
 use barnacle::{
     auth::{
         identity::Identity,
@@ -169,7 +171,7 @@ impl Client {
 
     /// Connects.
     pub fn dial(at: SocketAddr) -> io::Result<Self> {
-        let socket = TcpStream::connect(at)?;
+        let socket = TcpStream::connect_timeout(&at, Duration::from_secs(20))?;
         socket.set_nodelay(true)?;
         Ok(Self { socket, input: Vec::with_capacity(8192), used: 0 })
     }
@@ -304,6 +306,15 @@ impl Client {
         self.input.extend_from_slice(&chunk[..n]);
         if n == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
+}
+
+/// A client with the shared token alone. A gateway that starts or ends may take a connection and say nothing.
+pub fn attach(at: SocketAddr) -> Result<Client, Failure> {
+    let mut client = Client::open(at)?;
+    client.wait_at_most(Duration::from_secs(20))?;
+    client.connect(&Offer { device: None, token: Some(TOKEN) })?;
+    client.hello()?;
+    Ok(client)
 }
 
 /// The text behind `key` in a JSON text, up to the end of the string or number.

@@ -17,6 +17,10 @@ use std::{
 
 /// Pulses in silence after which a connection is taken for dead.
 const DEAD: u8 = 4;
+/// After so many connections, whoever asks is answered first.
+const AT_ONCE: usize = 256;
+/// For so long.
+const BREAK: Duration = Duration::from_millis(1);
 /// How long an unpaired device's request waits since it last came for it.
 const REQUEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -33,7 +37,10 @@ pub async fn beat(hub: Rc<Hub>) {
         }
         hub.next_tick.set(Instant::now() + tick);
         hub.broadcast(Event::Tick, &Json(format!(r#"{{"ts":{}}}"#, wall_ms())));
-        for conn in hub.conns() {
+        for (n, conn) in hub.conns().into_iter().enumerate() {
+            if n % AT_ONCE == AT_ONCE - 1 {
+                Timer::after(BREAK).await;
+            }
             match conn.pulse() {
                 0 | 1 => {}
                 n if n >= DEAD => conn.wire.close(1001, "keepalive: nothing heard for three ticks"),

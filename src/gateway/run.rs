@@ -315,6 +315,7 @@ async fn stop(hub: &Rc<Hub>) {
     };
     future::or(finished(), answer).await;
     hub.broadcast(Event::Shutdown, &Json(r#"{"reason":"gateway stopping","restartExpectedMs":1000}"#.into()));
+    hub.tell_the_rest();
     for conn in hub.conns() {
         conn.wire.close(1012, "gateway stopping");
     }

@@ -63,17 +63,12 @@ impl Conn {
         })
     }
 
-    /// Writes the connection down, as it is now.
-    pub fn save(&self) -> Saved {
-        let (input, output) = self.wire.copy();
-        Saved {
-            session: self.session.borrow().clone(),
-            seq: self.seq.get(),
-            quiet: self.quiet.get(),
-            input,
-            output,
-            close: self.wire.closing(),
-        }
+    /// Writes the connection down as it is now, as a [`Saved`]; `more` is yet to be sent, too.
+    pub fn write(&self, more: &[u8], out: &mut Vec<u8>) {
+        self.session.borrow().ser_bin(out);
+        self.seq.get().ser_bin(out);
+        self.quiet.get().ser_bin(out);
+        self.wire.write(more, out);
     }
 
     /// Goes on with a connection that was written down, over its socket.

@@ -1,6 +1,8 @@
 //! The hub: what every connection's task and every method shares. One thread, so plain cells.
 
-use super::{Clock, Conn, ConnId, Guest, Guests, Invocations, Journal, Reloads, Restarts, conn, presence};
+use super::{
+    Clock, Conn, ConnId, Guest, Guests, Invocations, Journal, News, Reloads, Restarts, conn, presence,
+};
 use crate::{
     auth::{Limiter, identity::Identity},
     config::Settings,
@@ -87,6 +89,7 @@ pub struct Hub {
     pub(super) contacts: RefCell<HashMap<RequestId, Instant>>,
     pub(super) seen: RefCell<HashMap<DeviceId, Seen>>,
     pub(super) strangers: Cell<(u32, Option<Instant>)>,
+    pub(super) news: News,
     leaving: Cell<bool>,
     holding: Cell<bool>,
     held: RefCell<Vec<Waker>>,
@@ -147,6 +150,7 @@ impl Hub {
             contacts: RefCell::default(),
             seen: RefCell::default(),
             strangers: Cell::new((0, None)),
+            news: News::default(),
             leaving: Cell::new(false),
             holding: Cell::new(false),
             held: RefCell::default(),
@@ -373,20 +377,6 @@ impl Hub {
         conns.map(|c| c.wire.close(1008, reason)).count()
     }
 
-    /// Sends an event to everyone who may hear it.
-    pub fn broadcast(&self, event: Event, payload: &Json) {
-        let head = format!(r#"{{"type":"event","event":"{}","payload":{}"#, event.as_str(), payload.0);
-        let tail = match event {
-            Event::Presence => format!(r#","stateVersion":{}"#, self.state_version().0),
-            _ => String::new(),
-        };
-        for conn in self.conns() {
-            if event.scope().is_none_or(|scope| conn.allows(scope)) {
-                conn.send_event(event, &head, &tail);
-            }
-        }
-    }
-
     /// Sends an event to one connection, without a place in its sequence, as OpenClaw does for nodes.
     pub fn tell(&self, conn: &conn::Conn, event: Event, payload: &Json) {
         conn.send(&format!(r#"{{"type":"event","event":"{}","payload":{}}}"#, event.as_str(), payload.0));
@@ -451,7 +441,7 @@ impl Hub {
     /// Whether nothing is under way that another process image could not go on with.
     pub fn at_rest(&self) -> bool {
         let under_way: usize = self.conns.borrow().values().map(|c| c.in_flight() as usize).sum();
-        under_way == self.invocations.waiting() && self.store.is_settled()
+        under_way == self.invocations.waiting() && self.store.is_settled() && self.news.is_told()
     }
 
     /// From now on nothing new is begun; or goes on.

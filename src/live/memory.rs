@@ -1,6 +1,6 @@
 //! What the hub knows and no file holds, as plain data, so that another process image goes on with it.
 
-use super::{Boot, Clock, Conn, ConnId, Hub, SavedGuest, SavedInvocation, instant_of, journal, ns_of};
+use super::{Boot, Clock, Conn, ConnId, Hub, Row, SavedGuest, SavedInvocation, instant_of, journal, ns_of};
 use super::{restart::Told, session::Saved};
 use crate::{
     auth::limiter::SavedRecord,
@@ -44,7 +44,7 @@ pub struct Memory {
     /// The journal.
     pub journal: journal::Kept,
     /// The attached connections.
-    pub conns: Vec<Saved>,
+    pub conns: Row<Saved>,
     /// The others.
     pub guests: Vec<SavedGuest>,
     /// Invocations that wait for a node.
@@ -64,8 +64,16 @@ impl Memory {
 }
 
 impl Hub {
-    /// Writes down what is known, the connections `conns` and the guests `guests` with it.
-    pub fn memory(&self, conns: &[Rc<Conn>], guests: &[Rc<super::Guest>]) -> Memory {
+    /// Writes down what is known, the connections `conns` and the guests `guests` with it; `more` is what a
+    /// connection is sent besides.
+    pub fn memory(
+        &self,
+        conns: &[Rc<Conn>],
+        guests: &[Rc<super::Guest>],
+        more: impl Fn(&Conn) -> Vec<u8>,
+    ) -> Memory {
+        let mut row = Row::for_some(conns.len());
+        conns.iter().for_each(|conn| row.add(|out| conn.write(&more(conn), out)));
         let (strangers, since) = self.strangers.get();
         let contacts = self.contacts.borrow();
         let seen = self.seen.borrow();
@@ -85,7 +93,7 @@ impl Hub {
             guesses: self.limiter.borrow().save(ns_of),
             restarts: self.restarts.told(),
             journal: self.journal.save(),
-            conns: conns.iter().map(|c| c.save()).collect(),
+            conns: row,
             guests: guests.iter().map(|g| g.save()).collect(),
             invocations: self.invocations.save(),
         }

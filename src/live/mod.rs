@@ -4,6 +4,7 @@
 //! to a connection's id, never to a device: an old socket that closes late cannot take its successor
 //! down.
 
+mod broadcast;
 mod clock;
 mod conn;
 mod guest;
@@ -14,8 +15,10 @@ mod memory;
 mod presence;
 mod reload;
 mod restart;
+mod row;
 mod session;
 
+pub use broadcast::News;
 pub use clock::{Clock, instant_of, monotonic_ns, ns_of, timestamp, wall_ms};
 pub use conn::{Conn, ConnId};
 pub use guest::{Challenged, Guest, Guests, SavedGuest, Seat, Stage};
@@ -26,4 +29,5 @@ pub use memory::Memory;
 pub use presence::listed as is_listed;
 pub use reload::{Foreseen, Outcome, Reloads, Why, still_admitted};
 pub use restart::{Proof, Proven, Restart, Restarts, Told};
+pub use row::Row;
 pub use session::{Saved, Session};

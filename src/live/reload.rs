@@ -329,7 +329,7 @@ impl Hub {
         outcome.refused.extend(self.conns().into_iter().filter(of_browser));
     }
 
-    fn tell_reload(&self, outcome: &Outcome) {
+    fn tell_reload(self: &Rc<Self>, outcome: &Outcome) {
         let told = outcome.plan.changes.iter().filter(|(_, effect)| *effect != Effect::Silent);
         let payload = Told {
             ts: wall_ms(),
@@ -340,6 +340,10 @@ impl Hub {
             issue: outcome.broken.clone(),
         };
         self.broadcast(Event::ConfigReloaded, &Json::of(&payload));
+        if !outcome.refused.is_empty() {
+            // Before they are closed.
+            self.tell_the_rest();
+        }
     }
 }
 

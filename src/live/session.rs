@@ -54,7 +54,8 @@ impl Session {
     }
 }
 
-/// A session with what is under way on its connection.
+/// A session with what is under way on its connection. [`Conn::write`](super::Conn::write) writes it, in this
+/// order.
 #[derive(Clone, PartialEq, Debug, SerBin, DeBin)]
 pub struct Saved {
     /// The facts.

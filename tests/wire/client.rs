@@ -88,7 +88,8 @@ pub struct Client {
     pub nonce: String,
     pub ts: u64,
     pub hello: Value,
-    events: Vec<Value>,
+    /// Those that came before an answer.
+    pub events: Vec<Value>,
     asked: HashMap<String, String>,
     next: u32,
 }

@@ -6,7 +6,7 @@
 
 use super::{
     pass::Pass,
-    prove::{memory_file, read_all},
+    prove::read_all,
     resume::{Inherited, Taken},
     state::{Dialect, State},
 };
@@ -40,13 +40,15 @@ impl Pass {
     /// Nothing else runs from the moment at which the state is written down. Returns if systemd keeps less
     /// than all.
     fn end(&self, notify: &Notify, since: u64) -> io::Result<()> {
-        let (mut state, sockets) = State::of(&self.hub, &self.doors, self.dialect.version, "systemd");
+        self.hub.tell_the_rest();
+        let (mut state, sockets) =
+            State::of(&self.hub, &self.doors, self.dialect.version, "systemd", self.last_words());
         state.since_ns = since;
         // The lock is let go of with this process: whoever is next has to take it.
         state.lock = None;
         state.cookies = sockets.connections().map(socket_cookie).collect::<Result<_, _>>()?;
-        self.give_up(&mut state);
-        let file = memory_file(&self.dialect.seal(&state))?;
+        (state.epoll, state.places) = (None, Vec::new());
+        let file = self.dialect.seal(&state).memory_file()?;
         notify.stopping("restarting: systemd keeps the connections");
         notify.store(STATE, &file)?;
         sockets.connections().try_for_each(|socket| notify.store(CONNECTION, socket))?;
@@ -81,8 +83,14 @@ impl Taken {
                 let mut take = state.cookies.iter().map(|cookie| connections.remove(cookie));
                 let conns: Vec<_> = take.by_ref().take(state.conns.len()).collect();
                 let guests = take.collect();
-                taken.inherited =
-                    Some(Inherited { state, lock: None, version: dialect.version, conns, guests });
+                taken.inherited = Some(Inherited {
+                    state,
+                    lock: None,
+                    version: dialect.version,
+                    epoll: false,
+                    conns,
+                    guests,
+                });
             }
             Some(Err(e)) => {
                 log::error!("what systemd kept cannot be gone on from, everyone attaches anew: {e}")

@@ -3,15 +3,15 @@
 
 use super::{
     VARIABLE,
-    prove::{Program, Which, memory_file},
+    prove::{Program, Which},
     state::{Dialect, State},
 };
 use crate::{
     gateway::{doors::Listening, run::Signals},
-    live::{Hub, Proof, Restart, monotonic_ns},
+    live::{Conn, Hub, Proof, Restart, monotonic_ns},
     net::{inherit, seam},
     protocol::{ErrorShape, Event, refusal},
-    reactor::Timer,
+    reactor::{self, Timer},
 };
 use smol::future;
 use std::{
@@ -61,10 +61,10 @@ impl Restart for Pass {
         let this = self.clone();
         Box::pin(async move {
             this.has_certificate().await?;
-            let (state, _) = State::of(&this.hub, &this.doors, this.dialect.version, "");
-            let bytes = this.dialect.seal(&state);
+            let (state, _) = State::of(&this.hub, &this.doors, this.dialect.version, "", |_| Vec::new());
+            let state = this.dialect.seal(&state);
             let program = this.program.clone();
-            let (version, which) = smol::unblock(move || program.prove(&bytes)).await?;
+            let (version, which) = smol::unblock(move || program.prove(&state)).await?;
             this.proven.set(Some(which));
             Ok(version)
         })
@@ -165,14 +165,16 @@ impl Pass {
         }
         // A signal that nobody listens for ends the process; one that is held is there for the next.
         self.signals.hold(true);
-        let (mut state, sockets) = State::of(&self.hub, &self.doors, self.dialect.version, why);
+        self.hub.tell_the_rest();
+        let (mut state, sockets) =
+            State::of(&self.hub, &self.doors, self.dialect.version, why, self.last_words());
         state.since_ns = since;
-        self.give_up(&mut state);
         let lock = self.hub.store.lock();
         let passed = || -> std::io::Result<()> {
-            let file = memory_file(&self.dialect.seal(&state))?;
+            let file = self.dialect.seal(&state).memory_file()?;
             sockets.fds().try_for_each(inherit::bequeath)?;
             lock.as_ref().map_or(Ok(()), inherit::bequeath)?;
+            reactor::with_epoll(|epoll| inherit::bequeath(epoll))??;
             inherit::bequeath(&file)?;
             if self.signals.heard_end() {
                 return Err(std::io::Error::other("the gateway was told to stop"));
@@ -182,6 +184,7 @@ impl Pass {
         };
         let e = passed().err().map(|e| e.to_string()).unwrap_or_default();
         sockets.fds().for_each(inherit::keep);
+        let _ = reactor::with_epoll(|epoll| inherit::keep(epoll));
         if let Some(lock) = &lock {
             inherit::keep(lock);
         }
@@ -195,21 +198,16 @@ impl Pass {
         why
     }
 
-    /// What is still under way has no outcome that anybody will know: whoever asked is told to ask again.
-    /// It is told by the next process image, so that it is not told at all if there is none.
-    pub(super) fn give_up(&self, state: &mut State) {
-        let carried = |caller, id: &str| {
-            let all = &state.memory.invocations;
-            all.iter().any(|i| i.asked.caller == caller && i.asked.request == id)
-        };
-        let mut told = Vec::new();
-        for (n, conn) in self.hub.carried().0.iter().enumerate() {
-            for id in conn.waiting().iter().filter(|id| !carried(conn.id(), id)) {
-                told.push((n, seam::text_frame(&refusal(id, &ErrorShape::later(UNKNOWN, AGAIN_MS)))));
-            }
-        }
-        for (n, frame) in told {
-            state.memory.conns[n].output.extend(frame);
+    /// What is still under way has no outcome that anybody will know: whoever asked is told to ask again. It is
+    /// told by the next process image, so that it is not told at all if there is none.
+    pub(super) fn last_words(&self) -> impl Fn(&Conn) -> Vec<u8> + use<> {
+        let carried = self.hub.invocations.save();
+        let unknown = ErrorShape::later(UNKNOWN, AGAIN_MS);
+        move |conn| {
+            let goes_on =
+                |id: &str| carried.iter().any(|i| i.asked.caller == conn.id() && i.asked.request == id);
+            let lost = conn.waiting().into_iter().filter(|id| !goes_on(id));
+            lost.flat_map(|id| seam::text_frame(&refusal(&id, &unknown))).collect()
         }
     }
 }

@@ -5,12 +5,12 @@
 //! lock nor the port, and says which state it was. One that says no, or nothing, or nothing in time, is
 //! not what this process gives its place to.
 
-use super::state::{Dialect, mark};
+use super::state::{Dialect, Sealed, mark};
 use crate::{config::Settings, store::Store};
 use std::{
     ffi::OsString,
-    fs::{self, File},
-    io::{self, Read, Write},
+    fs,
+    io::{self, Read},
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -70,17 +70,17 @@ impl Program {
         command
     }
 
-    /// Asks it about the state that `bytes` are; its version. Blocks for up to [`PATIENCE`].
+    /// Asks it about `state`; its version. Blocks for up to [`PATIENCE`].
     ///
     /// # Errors
     /// Why it is not fit to go on, as a sentence.
-    pub fn prove(&self, bytes: &[u8]) -> Result<(String, Which), String> {
+    pub fn prove(&self, state: &Sealed) -> Result<(String, Which), String> {
         let which = self.which()?;
         let path = self.path.display();
-        let state = memory_file(bytes).map_err(|e| format!("the state cannot be written down: {e}"))?;
+        let file = state.memory_file().map_err(|e| format!("the state cannot be written down: {e}"))?;
         let mut command = self.command();
         command.args(["--can-resume", "0"]).env_remove(super::VARIABLE).env_remove("NOTIFY_SOCKET");
-        command.stdin(state).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(file).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| format!("{path} cannot be run: {e}"))?;
         let status = match wait(&mut child) {
             Ok(Some(status)) => status,
@@ -90,7 +90,7 @@ impl Program {
         let said = text(child.stdout.take());
         let words: Vec<&str> = said.trim().splitn(3, ' ').collect();
         match words[..] {
-            ["barnacle", version, rest] if status.success() && rest == format!("{SAYS} {}", mark(bytes)) => {
+            ["barnacle", version, rest] if status.success() && rest == format!("{SAYS} {}", state.mark()) => {
                 Ok((version.into(), which))
             }
             _ => {
@@ -119,14 +119,6 @@ fn called(name: &Path) -> Option<PathBuf> {
     }
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
-}
-
-/// A file in memory with `bytes` in it.
-pub fn memory_file(bytes: &[u8]) -> io::Result<File> {
-    let fd = rustix::fs::memfd_create("barnacle-state", rustix::fs::MemfdFlags::CLOEXEC)?;
-    let mut file = File::from(fd);
-    file.write_all(bytes)?;
-    Ok(file)
 }
 
 /// Waits for its end; `None` if that does not come in time, and it is then killed.
@@ -171,6 +163,9 @@ pub fn can_resume(settings: &Settings, dialect: &Dialect) -> Result<String, Stri
             "the state is that of a gateway on {dir}, not on {}",
             settings.paths.barnacle_dir.display()
         ));
+    }
+    if state.memory.conns.read().any(|one| one.is_none()) {
+        return Err("a connection in the state makes no sense".into());
     }
     Store::check(&settings.paths.barnacle_dir).map_err(|e| e.to_string())?;
     Ok(format!("barnacle {} {SAYS} {}", dialect.version, mark(&bytes)))

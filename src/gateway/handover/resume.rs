@@ -10,7 +10,7 @@ use crate::{
     gateway::{arrive, session},
     live::{Hub, Session, monotonic_ns, wall_ms},
     net::inherit,
-    reactor::Async,
+    reactor::{self, Async, Place},
 };
 use std::{
     fs::File,
@@ -42,6 +42,8 @@ pub struct Inherited {
     pub lock: Option<OwnedFd>,
     /// The version that goes on.
     pub version: &'static str,
+    /// Whether the `epoll` that they are in was taken over, too.
+    pub epoll: bool,
     /// The connections, in the order of [`State::conns`]; nothing where one is lost.
     pub conns: Vec<Option<OwnedFd>>,
     /// The others, in the order of [`State::guests`].
@@ -74,7 +76,9 @@ pub fn take(dialect: &Dialect) -> Option<Taken> {
             let lock = state.lock.as_ref().and_then(|(_, fd)| take(fd));
             let conns = state.conns.iter().map(take).collect();
             let guests = state.guests.iter().map(take).collect();
-            let inherited = Inherited { state, lock, version: dialect.version, conns, guests };
+            let epoll = state.epoll.as_ref().and_then(take);
+            let epoll = epoll.is_some_and(|epoll| reactor::go_on(epoll, &state.places).is_ok());
+            let inherited = Inherited { state, lock, epoll, version: dialect.version, conns, guests };
             Some(Taken { inherited: Some(inherited), listening, given })
         }
         Err(e) => {
@@ -88,14 +92,16 @@ pub fn take(dialect: &Dialect) -> Option<Taken> {
 impl Inherited {
     /// Goes on with every connection.
     pub fn go_on(self, hub: &Rc<Hub>, place: impl Fn(&TcpStream) -> Box<dyn std::any::Any>) {
-        let Self { state, conns, guests, .. } = self;
-        let State { memory, admits, why, since_ns, version, .. } = state;
+        let Self { state, epoll, conns, guests, .. } = self;
+        let State { memory, admits, why, since_ns, version, places, .. } = state;
+        let mut places = places.into_iter().filter(|_| epoll);
         let all = conns.len() + guests.len();
         hub.remember(&memory);
         let now = Admits::of(&hub.settings());
         let (mut carried, mut closed, mut connecting) = (0u64, 0, 0);
-        for (saved, fd) in memory.conns.into_iter().zip(conns) {
-            let Some(socket) = fd.and_then(socket) else { continue };
+        for (saved, fd) in memory.conns.read().zip(conns) {
+            let place = places.next();
+            let (Some(saved), Some(socket)) = (saved, fd.and_then(|fd| socket(fd, place))) else { continue };
             let refused = match saved.session.basis == Basis::Shared && !admits.still(&now) {
                 true => Some((AUTH_CHANGED, "gateway auth changed")),
                 false => lost_access(hub, &saved.session),
@@ -109,7 +115,8 @@ impl Inherited {
             }
         }
         for (saved, fd) in memory.guests.into_iter().zip(guests) {
-            let Some(socket) = fd.and_then(socket) else { continue };
+            let at = places.next();
+            let Some(socket) = fd.and_then(|fd| socket(fd, at)) else { continue };
             let place = place(socket.get_ref());
             connecting += 1;
             hub.spawn(arrive::go_on(hub.clone(), hub.guests.resume(saved, socket), place));
@@ -157,6 +164,11 @@ fn lost_access(hub: &Hub, session: &Session) -> Option<(u16, &'static str)> {
 }
 
 /// It has not blocked since it was accepted; that lives on with it.
-fn socket(fd: OwnedFd) -> Option<Async<TcpStream>> {
-    Async::nonblocking(TcpStream::from(fd)).map_err(|e| log::error!("a connection: {e}")).ok()
+fn socket(fd: OwnedFd, place: Option<Place>) -> Option<Async<TcpStream>> {
+    let socket = TcpStream::from(fd);
+    let taken = match place {
+        Some(place) => Async::in_place(socket, place),
+        None => Async::quiet(socket),
+    };
+    taken.map_err(|e| log::error!("a connection: {e}")).ok()
 }

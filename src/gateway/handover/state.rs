@@ -9,12 +9,14 @@ use crate::{
     gateway::doors::Listening,
     live::{Conn, Guest, Hub, Memory},
     protocol::TokenHash,
-    reactor::Async,
+    reactor::{self, Async, Place},
 };
 use nanoserde::{DeBin, SerBin};
 use sha2::{Digest, Sha256};
 use std::{
     fmt,
+    fs::File,
+    io::{self, Write},
     net::TcpListener,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     rc::Rc,
@@ -48,6 +50,10 @@ pub struct State {
     /// The cookies of the sockets of all these connections, if systemd keeps them: a number is good only
     /// within this process.
     pub cookies: Vec<u64>,
+    /// The `epoll` that all these sockets are in, and where each connection's stands in it: that lives on, too.
+    pub epoll: Option<RawFd>,
+    /// In the order of `conns`, then `guests`.
+    pub places: Vec<Place>,
     /// What it knows.
     pub memory: Memory,
 }
@@ -102,11 +108,19 @@ impl Sockets {
 }
 
 impl State {
-    /// The gateway as it is now, and the sockets that it speaks of; `version` is this program's.
-    pub fn of(hub: &Rc<Hub>, doors: &Listening, version: &str, why: &str) -> (Self, Sockets) {
+    /// The gateway as it is now, and the sockets that it speaks of; `version` is this program's, and `more` is
+    /// what a connection is sent besides.
+    pub fn of(
+        hub: &Rc<Hub>,
+        doors: &Listening,
+        version: &str,
+        why: &str,
+        more: impl Fn(&Conn) -> Vec<u8>,
+    ) -> (Self, Sockets) {
         let listeners = [doors.sockets(), doors.given()];
         let [own, given] = listeners.each_ref().map(|l| l.iter().map(|l| l.get_ref().as_raw_fd()).collect());
         let (conns, guests) = hub.carried();
+        let wires = || conns.iter().map(|c| &c.wire).chain(guests.iter().map(|g| &g.wire));
         let state = Self {
             version: version.into(),
             why: why.into(),
@@ -118,7 +132,9 @@ impl State {
             conns: conns.iter().map(|c| c.wire.socket().get_ref().as_raw_fd()).collect(),
             guests: guests.iter().map(|g| g.wire.socket().get_ref().as_raw_fd()).collect(),
             cookies: Vec::new(),
-            memory: hub.memory(&conns, &guests),
+            epoll: reactor::with_epoll(|epoll| epoll.as_raw_fd()).ok(),
+            places: wires().map(|wire| wire.socket().place()).collect(),
+            memory: hub.memory(&conns, &guests, more),
         };
         (state, Sockets { listeners, conns, guests })
     }
@@ -142,7 +158,7 @@ pub struct Dialect {
 /// This version's.
 pub const DIALECT: Dialect = Dialect {
     version: env!("CARGO_PKG_VERSION"),
-    format: 1,
+    format: 2,
     encode: |state| state.serialize_bin(),
     decode: |payload| {
         let mut end = 0;
@@ -174,16 +190,14 @@ impl fmt::Display for Damage {
 
 impl Dialect {
     /// The bytes of `state`.
-    pub fn seal(&self, state: &State) -> Vec<u8> {
+    pub fn seal(&self, state: &State) -> Sealed {
         let payload = (self.encode)(state);
-        let mut bytes = Vec::with_capacity(HEAD + payload.len() + DIGEST);
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&self.format.to_le_bytes());
-        bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&payload);
-        let digest = Sha256::digest(&bytes);
-        bytes.extend_from_slice(&digest);
-        bytes
+        let mut head = Vec::with_capacity(HEAD);
+        head.extend_from_slice(MAGIC);
+        head.extend_from_slice(&self.format.to_le_bytes());
+        head.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+        let digest = Sha256::new().chain_update(&head).chain_update(&payload).finalize();
+        Sealed([head, payload, digest.to_vec()])
     }
 
     /// The state that `bytes` are.
@@ -209,8 +223,30 @@ impl Dialect {
         let connections = state.conns.len() + state.guests.len();
         let whole = state.conns.len() == state.memory.conns.len()
             && state.guests.len() == state.memory.guests.len()
-            && (state.cookies.is_empty() || state.cookies.len() == connections);
+            && (state.cookies.is_empty() || state.cookies.len() == connections)
+            && (state.places.is_empty() || state.places.len() == connections);
         if whole { Ok(state) } else { Err(Damage::Broken("has a socket too many or too few")) }
+    }
+}
+
+/// The bytes of a state, in three pieces: head, payload, digest.
+pub struct Sealed([Vec<u8>; 3]);
+
+impl Sealed {
+    /// What tells it from another; see [`mark`].
+    pub fn mark(&self) -> String {
+        mark(&self.0[2])
+    }
+
+    /// A file in memory with it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn memory_file(&self) -> io::Result<File> {
+        let fd = rustix::fs::memfd_create("barnacle-state", rustix::fs::MemfdFlags::CLOEXEC)?;
+        let mut file = File::from(fd);
+        self.0.iter().try_for_each(|piece| file.write_all(piece))?;
+        Ok(file)
     }
 }
 
