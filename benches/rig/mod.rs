@@ -15,12 +15,13 @@ use barnacle::{
     },
     protocol::base64url_encode,
 };
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     fs, io,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -31,12 +32,16 @@ pub const TOKEN: &str = "bench-shared-token-0123456789abcdef";
 /// The gateway's binary, as `cargo bench` built it.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_barnacle");
 
+/// The longest that a start is waited for.
+const START: Duration = Duration::from_secs(60);
+
 /// Why a bench cannot go on.
 pub type Failure = Box<dyn std::error::Error>;
 
 /// A running gateway.
 pub struct Gateway {
     child: Child,
+    words: Vec<String>,
     home: PathBuf,
     /// Where it listens.
     pub at: SocketAddr,
@@ -45,6 +50,11 @@ pub struct Gateway {
 impl Gateway {
     /// Starts one in a fresh home, and waits until it listens.
     pub fn start() -> Result<Self, Failure> {
+        Self::start_under(&[])
+    }
+
+    /// The same, by a program that watches it: `words` and then its own command.
+    pub fn start_under(words: &[String]) -> Result<Self, Failure> {
         let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}", std::process::id()));
         let at = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         fs::create_dir_all(home.join(".openclaw"))?;
@@ -53,8 +63,9 @@ impl Gateway {
             at.port()
         );
         fs::write(home.join(".openclaw/openclaw.json"), config)?;
-        let child = spawn(&home)?;
-        let mut gateway = Self { child, home, at };
+        let words: Vec<String> = words.iter().cloned().chain([BINARY.into(), "gateway".into()]).collect();
+        let child = spawn(&words, &home)?;
+        let mut gateway = Self { child, words, home, at };
         gateway.wait()?;
         Ok(gateway)
     }
@@ -63,15 +74,19 @@ impl Gateway {
     pub fn restart(&mut self) -> Result<Duration, Failure> {
         self.stop();
         let began = Instant::now();
-        self.child = spawn(&self.home)?;
+        self.child = spawn(&self.words, &self.home)?;
         self.wait()?;
         Ok(began.elapsed())
     }
 
     fn wait(&mut self) -> Result<(), Failure> {
+        let end = Instant::now() + START;
         while TcpStream::connect(self.at).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 return Err(format!("the gateway did not start ({status})").into());
+            }
+            if Instant::now() > end {
+                return Err(format!("the gateway does not listen after {} s", START.as_secs()).into());
             }
             sleep(Duration::from_micros(100));
         }
@@ -79,13 +94,19 @@ impl Gateway {
     }
 
     fn stop(&mut self) {
-        let _ = self.child.kill();
+        // The group: what watches it may have started it as another process.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
     }
 
     /// Keeps it on one processor.
     pub fn pin(&self, cpu: usize) -> Result<(), Failure> {
         pin(Some(&self.child), cpu)
+    }
+
+    /// Its process, or that of what watches it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Where it lives.
@@ -119,17 +140,35 @@ impl Drop for Gateway {
     }
 }
 
-fn spawn(home: &PathBuf) -> io::Result<Child> {
-    let mut command = Command::new(BINARY);
+fn spawn(words: &[String], home: &PathBuf) -> Result<Child, Failure> {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(&words[0]);
     // The journal goes nowhere: what a terminal or journald costs is not the gateway's.
-    command.arg("gateway").env_clear().env("HOME", home).stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    command.args(&words[1..]).env_clear().env("HOME", home).process_group(0).stdin(Stdio::null());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    Ok(child.map_err(|e| format!("{}: {e}", words[0]))?)
+}
+
+/// Waits for a process to end, and kills it if that takes longer than `time`.
+pub fn wait_for(mut child: Child, time: Duration) -> Result<ExitStatus, Failure> {
+    let end = Instant::now() + time;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > end {
+            child.kill()?;
+            child.wait()?;
+            return Err(format!("took longer than {} s", time.as_secs()).into());
+        }
+        sleep(Duration::from_millis(1));
+    }
 }
 
 /// Keeps a process (this one if none is named) on one processor, so that the scheduler does not place the
 /// measured and its floor differently.
 pub fn pin(child: Option<&Child>, cpu: usize) -> Result<(), Failure> {
-    use rustix::{process::Pid, thread};
+    use rustix::thread;
     let mut set = thread::CpuSet::new();
     set.set(cpu);
     Ok(thread::sched_setaffinity(child.map(Pid::from_child), &set)?)
