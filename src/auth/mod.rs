@@ -1,15 +1,17 @@
 //! Who is it, and may it: the facts of a connect, and the one decision made from them.
 //!
-//! [`identity`] proves a device by its key, [`payload`] is the text it signs, [`limiter`] slows down
+//! [`identity`] proves a device by its key, [`payload`] is the text it signs, [`nonce`] what is new in it, [`limiter`] slows down
 //! guessing, and [`policy`] turns facts into a verdict without any I/O. [`refusal`] holds every way to be
 //! turned away, with its words.
 
 pub mod identity;
 pub mod limiter;
+pub mod nonce;
 pub mod payload;
 pub mod policy;
 pub mod refusal;
 
 pub use limiter::Limiter;
+pub use nonce::Nonces;
 pub use policy::{Basis, Facts, Verdict, decide};
 pub use refusal::Refusal;

@@ -9,22 +9,25 @@ use crate::{
     tls::Certificate,
 };
 use smol::future;
-use std::{net::TcpStream, rc::Rc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpStream},
+    rc::Rc,
+    time::Duration,
+};
 
 /// How long a plain HTTP connection may last.
 const HTTP: Duration = Duration::from_secs(60);
 
 /// Takes a new connection in; `place` is what it counts as until it attaches. It has its seat at once, so
 /// that there is no moment at which a hand-over would miss it.
-pub fn take_in(hub: &Rc<Hub>, socket: Async<TcpStream>, place: impl Sized + 'static) {
-    let _ = socket.get_ref().set_nodelay(true);
+pub fn take_in(hub: &Rc<Hub>, socket: Async<TcpStream>, remote: SocketAddr, place: impl Sized + 'static) {
     let settings = hub.settings();
     let session = match settings.tls.certificate().map(Certificate::accept) {
         // Never without TLS where it was asked for.
         Some(None) => return,
         session => session.flatten(),
     };
-    let seat = hub.guests.welcome(socket, session, settings.handshake_timeout);
+    let seat = hub.guests.welcome(socket, remote, session, settings.handshake_timeout);
     // Those of a later reload are for this connection as well: it keeps none of them alive.
     drop(settings);
     hub.spawn(go_on(hub.clone(), seat, place));

@@ -363,7 +363,7 @@ fn welcome(
     if unattached.full_for(ip) {
         return log::warn!("{ip}: too many connections that have not attached; closed one");
     }
-    arrive::take_in(hub, socket, unattached.place(ip));
+    arrive::take_in(hub, socket, remote, unattached.place(ip));
 }
 
 async fn accept(hub: Rc<Hub>, listener: Rc<Async<TcpListener>>, unattached: Rc<Unattached>, given: bool) {

@@ -34,14 +34,15 @@ pub async fn attach(hub: &Rc<Hub>, guest: &Guest, head: &Head) -> Option<Rc<Conn
     let key = head.websocket_key.as_deref()?;
     let wire = &guest.wire;
     let socket = wire.socket().get_ref();
-    let (remote, own) = (socket.peer_addr().ok()?, socket.local_addr().ok()?);
-    let peer = Peer::new(remote, own, head, |ip| settings.config.trusts(ip));
-    let mut nonce = [0; 24];
-    if let Err(e) = getrandom::fill(&mut nonce) {
-        log::error!("no randomness for a nonce: {e}");
-        return None;
-    }
-    let nonce = base64url_encode(&nonce);
+    let remote = guest.remote.or_else(|| socket.peer_addr().ok())?;
+    let peer = Peer::new(remote, || socket.local_addr().ok(), head, |ip| settings.config.trusts(ip));
+    let nonce = match hub.nonces.next() {
+        Ok(nonce) => base64url_encode(&nonce),
+        Err(e) => {
+            log::error!("no randomness for a nonce: {e}");
+            return None;
+        }
+    };
     // The challenge rides on the answer to the upgrade: one packet, and the very first frame.
     wire.queue(ws::accept(key, head.subprotocol.as_deref()).as_bytes());
     wire.send_text(&format!(

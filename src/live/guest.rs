@@ -10,7 +10,7 @@ use nanoserde::{DeBin, SerBin};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -41,6 +41,8 @@ pub struct Challenged {
 pub struct Guest {
     /// The socket and its buffers.
     pub wire: Rc<Wire>,
+    /// Where it comes from, if that is known without asking the kernel.
+    pub remote: Option<SocketAddr>,
     /// How far it has come.
     pub stage: RefCell<Stage>,
     /// Until when it may stay there.
@@ -111,10 +113,11 @@ impl Guests {
     pub fn welcome(
         self: &Rc<Self>,
         socket: Async<TcpStream>,
+        remote: SocketAddr,
         session: Option<Session>,
         time: Duration,
     ) -> Seat {
-        let seat = self.seat(Wire::open(socket, session, Self::LIMIT));
+        let seat = self.seat(Wire::open(socket, session, Self::LIMIT), Some(remote));
         seat.guest.move_on(Stage::Head, time);
         seat
     }
@@ -123,7 +126,7 @@ impl Guests {
     pub fn resume(self: &Rc<Self>, saved: SavedGuest, socket: Async<TcpStream>) -> Seat {
         let wire = Wire::new(socket, saved.input, saved.output, Self::LIMIT);
         wire.set_closing(saved.close);
-        let seat = self.seat(wire);
+        let seat = self.seat(wire, None);
         *seat.guest.stage.borrow_mut() = saved.stage;
         seat.guest.until.set(super::instant_of(saved.until_ns));
         seat
@@ -131,16 +134,16 @@ impl Guests {
 
     /// A seat for a connection that is closed, until it has read why.
     pub fn leaving(self: &Rc<Self>, wire: &Rc<Wire>, time: Duration) -> Seat {
-        let seat = self.seat(wire.clone());
+        let seat = self.seat(wire.clone(), None);
         seat.guest.move_on(Stage::Leaving, time);
         seat
     }
 
-    fn seat(self: &Rc<Self>, wire: Rc<Wire>) -> Seat {
+    fn seat(self: &Rc<Self>, wire: Rc<Wire>, remote: Option<SocketAddr>) -> Seat {
         let number = self.next.get();
         self.next.set(number + 1);
-        let guest =
-            Rc::new(Guest { wire, stage: RefCell::new(Stage::Head), until: Cell::new(Instant::now()) });
+        let (stage, until) = (RefCell::new(Stage::Head), Cell::new(Instant::now()));
+        let guest = Rc::new(Guest { wire, remote, stage, until });
         self.all.borrow_mut().insert(number, guest.clone());
         Seat { guests: self.clone(), number, guest }
     }

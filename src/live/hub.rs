@@ -4,7 +4,7 @@ use super::{
     Clock, Conn, ConnId, Guest, Guests, Invocations, Journal, News, Reloads, Restarts, conn, presence,
 };
 use crate::{
-    auth::{Limiter, identity::Identity},
+    auth::{Limiter, Nonces, identity::Identity},
     config::Settings,
     net::{
         Budget,
@@ -62,6 +62,8 @@ pub struct Hub {
     pub journal: &'static Journal,
     /// Invocations under way.
     pub invocations: Invocations,
+    /// What devices are to sign.
+    pub nonces: Nonces,
     /// Failures to guess the shared secret.
     pub limiter: RefCell<Limiter>,
     /// What unattached connections may hold.
@@ -132,6 +134,7 @@ impl Hub {
             store,
             journal,
             invocations: Invocations::default(),
+            nonces: Nonces::default(),
             budget: Budget::new(Self::BUDGET),
             reloads: Reloads::following(&settings),
             guests: Rc::default(),

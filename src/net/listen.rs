@@ -145,6 +145,8 @@ fn open(at: SocketAddr, beside: bool) -> io::Result<Async<TcpListener>> {
     if at.is_ipv6() {
         sockopt::set_ipv6_v6only(&fd, true)?;
     }
+    // Inherited by every connection that comes in by it.
+    sockopt::set_tcp_nodelay(&fd, true)?;
     bind(&fd, &at)?;
     listen(&fd, 4096)?;
     Async::new(TcpListener::from(fd))
@@ -161,6 +163,7 @@ pub fn taken(fd: OwnedFd) -> io::Result<Async<TcpListener>> {
     if !tcp || !sockopt::socket_acceptconn(&fd)? {
         return Err(io::Error::other("it is no TCP socket that listens (ListenStream=<address>:<port>)"));
     }
+    sockopt::set_tcp_nodelay(&fd, true)?;
     Async::new(TcpListener::from(fd))
 }
 
@@ -176,4 +179,23 @@ pub fn is_dual(socket: &TcpListener) -> bool {
 /// The system's.
 pub fn share(socket: &TcpListener, shared: bool) -> io::Result<()> {
     Ok(rustix::net::sockopt::set_socket_reuseport(socket, shared)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_in_is_answered_without_delay() -> io::Result<()> {
+        for ours in [true, false] {
+            let socket = match ours {
+                true => open((Ipv4Addr::LOCALHOST, 0).into(), false)?,
+                false => taken(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.into())?,
+            };
+            let _client = std::net::TcpStream::connect(socket.get_ref().local_addr()?)?;
+            let (accepted, _) = socket.accept_now()?;
+            assert!(accepted.get_ref().nodelay()?, "ours: {ours}");
+        }
+        Ok(())
+    }
 }

@@ -4,7 +4,7 @@
 //! request came through a proxy. With `gateway.trustedProxies` the address in the header counts.
 
 use nanoserde::{DeBin, SerBin};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The facts of an HTTP request that tell who sent it.
 #[derive(Clone, Debug, Default)]
@@ -65,10 +65,17 @@ impl From<&Written> for IpAddr {
 
 impl Peer {
     /// Judges a connection from `remote` to `own`, whose request began with `head`.
-    pub fn new(remote: SocketAddr, own: SocketAddr, head: &Head, trusted: impl Fn(IpAddr) -> bool) -> Self {
+    pub fn new(
+        remote: SocketAddr,
+        own: impl Fn() -> Option<SocketAddr>,
+        head: &Head,
+        trusted: impl Fn(IpAddr) -> bool,
+    ) -> Self {
         let direct = remote.ip().to_canonical();
         let client = if head.proxied && trusted(direct) { named(head, &trusted) } else { None };
-        let own_host = |ip: IpAddr| ip.is_loopback() || ip == own.ip().to_canonical() || is_own(ip);
+        // What the kernel has to be asked for comes last.
+        let here = |ip: IpAddr| own().is_some_and(|own| own.ip().to_canonical() == ip);
+        let own_host = |ip: IpAddr| ip.is_loopback() || here(ip) || is_own(ip);
         let (ip, local) = match client {
             Some(ip) => (ip, own_host(ip)),
             None => (direct, !head.proxied && own_host(direct)),
@@ -145,12 +152,14 @@ fn address(text: &str) -> Option<IpAddr> {
 /// Whether this host has the address: then what it sends there, it sends from there. That a socket can be
 /// bound to it says less: to a multicast group it can, and with `ip_nonlocal_bind` to any address.
 fn is_own(ip: IpAddr) -> bool {
-    let own = |socket: UdpSocket| {
-        socket.connect((ip, 9))?;
-        Ok::<_, std::io::Error>(socket.local_addr()?.ip() == ip)
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, getsockname, socket_with};
+    let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let own = || {
+        let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        connect(&socket, &SocketAddr::new(ip, 9))?;
+        SocketAddr::try_from(getsockname(&socket)?)
     };
-    let any = if ip.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-    UdpSocket::bind((any, 0)).and_then(own).is_ok_and(|own| own)
+    own().is_ok_and(|own| own.ip() == ip)
 }
 
 #[cfg(test)]
@@ -167,7 +176,7 @@ mod tests {
 
     fn peer(remote: &str, head: &Head, trusted: &str) -> Peer {
         let at = |ip: &str| SocketAddr::new(ip.parse().unwrap_or_else(|_| panic!("{ip}")), 1);
-        Peer::new(at(remote), at("127.0.0.1"), head, |ip| ip.to_string() == trusted)
+        Peer::new(at(remote), || Some(at("127.0.0.1")), head, |ip| ip.to_string() == trusted)
     }
 
     #[test]
