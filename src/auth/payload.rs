@@ -3,6 +3,8 @@
 //! `v3|deviceId|clientId|clientMode|role|scopes,…|signedAt|token|nonce|platform|deviceFamily`, or `v2`
 //! without the last two. Source: `docs/gateway/protocol/auth.md`, "Device identity and pairing".
 
+use std::fmt::Write;
+
 /// What stands in the payload beside the token.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
@@ -38,19 +40,24 @@ pub enum Version {
 impl Payload<'_> {
     /// The text of `version`, with `token` in the token's place.
     pub fn text(&self, version: Version, token: &str) -> String {
-        let scopes = self.scopes.join(",");
         let head = match version {
             Version::V3 => "v3",
             Version::V2 => "v2",
         };
-        let mut text = format!(
-            "{head}|{}|{}|{}|{}|{scopes}|{}|{token}|{}",
-            self.device_id, self.client_id, self.client_mode, self.role, self.signed_at, self.nonce
-        );
+        let mut text = String::with_capacity(512);
+        let mut put = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
+        put(&[head, "|", self.device_id, "|", self.client_id, "|", self.client_mode, "|", self.role]);
+        for (i, scope) in self.scopes.iter().enumerate() {
+            put(&[if i == 0 { "|" } else { "," }, scope]);
+        }
+        // An empty list has its place, too.
+        put(&[if self.scopes.is_empty() { "||" } else { "|" }]);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{}|{token}|{}", self.signed_at, self.nonce);
         if version == Version::V3 {
             for part in [self.platform, self.device_family] {
                 text.push('|');
-                text.push_str(&part.trim().to_ascii_lowercase());
+                text.extend(part.trim().chars().map(|c| c.to_ascii_lowercase()));
             }
         }
         text

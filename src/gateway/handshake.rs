@@ -105,8 +105,9 @@ async fn handshake(
     let connect = Connect::read(&request.params()).map_err(|f| refuse(Refusal::Params(f.0)))?;
     // Judging it may have to wait for the disk; if another process image goes on from there, it judges
     // again.
-    let said = Challenged { said: Some(text), ..challenged.clone() };
-    *guest.stage.borrow_mut() = Stage::Challenged(said);
+    if let Stage::Challenged(challenged) = &mut *guest.stage.borrow_mut() {
+        challenged.said = Some(text);
+    }
     hub.let_go().await;
     let conn = admit(hub, wire, peer, nonce, &connect, &request.id).await.map_err(refuse)?;
     Ok(conn)
@@ -199,7 +200,7 @@ async fn admit(
             }
         }
     };
-    let declared = Surface {
+    let declared = || Surface {
         caps: connect.caps.clone(),
         commands: connect.commands.clone(),
         permissions: connect.permissions.clone(),
@@ -212,9 +213,9 @@ async fn admit(
         scopes: outcome.scopes,
         device: proof.device(),
         basis: outcome.basis,
-        client: proof.display.clone(),
+        client: proof.display,
         instance: connect.client.instance_id.clone(),
-        declared: if role == Role::Node { declared } else { Surface::default() },
+        declared: if role == Role::Node { declared() } else { Surface::default() },
         local: peer.local,
         connected_ms: wall_ms(),
     };

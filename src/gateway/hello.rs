@@ -5,11 +5,11 @@
 use crate::{
     auth::policy::Bearer,
     live::{Conn, Hub},
-    protocol::{DeviceId, Event, Json, MAX_BUFFERED, MAX_PAYLOAD, Role, Scopes, TICK_MS, method_names},
+    protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scopes, TICK_MS, method_names},
     store::{Book, Device},
 };
-use nanoserde::SerJson;
-use std::{rc::Rc, sync::OnceLock};
+use nanoserde::{SerJson, SerJsonState};
+use std::{fmt::Write, rc::Rc, sync::OnceLock};
 
 /// Most generations looked back for a token that was once right.
 const LOOK_BACK: u32 = 16;
@@ -55,7 +55,7 @@ pub fn token_generations(
 #[allow(non_snake_case)]
 struct Auth {
     role: &'static str,
-    scopes: Vec<String>,
+    scopes: Scopes,
     deviceToken: Option<String>,
     issuedAtMs: Option<u64>,
     deviceTokens: Option<Vec<Token>>,
@@ -66,7 +66,7 @@ struct Auth {
 struct Token {
     deviceToken: String,
     role: &'static str,
-    scopes: Vec<String>,
+    scopes: Scopes,
     issuedAtMs: u64,
 }
 
@@ -75,7 +75,7 @@ fn token(hub: &Hub, device: &Device, role: Role) -> Option<Token> {
     Some(Token {
         deviceToken: hub.store.key().device_token(&device.id(), role, grant.generation),
         role: role.as_str(),
-        scopes: grant.scopes.names(),
+        scopes: grant.scopes,
         issuedAtMs: grant.rotated_ms.unwrap_or(grant.created_ms),
     })
 }
@@ -92,54 +92,43 @@ pub fn frame(hub: &Rc<Hub>, conn: &Conn, request_id: &str, extra: &[(Role, Scope
         device.iter().flat_map(|d| extra.iter().filter_map(|(role, _)| token(hub, d, *role))).collect();
     let auth = Auth {
         role: session.role.as_str(),
-        scopes: session.scopes.names(),
+        scopes: session.scopes,
         issuedAtMs: own.as_ref().map(|t| t.issuedAtMs),
         deviceToken: own.map(|t| t.deviceToken),
         deviceTokens: (!extra.is_empty()).then_some(extra),
     };
     let settings = hub.settings();
-    let agents = &settings.config.agents;
     let presence = hub.presence_list();
-    let mut out = String::with_capacity(fixed.len() + presence.0.len() + 1024);
-    let mut put = |parts: &[&str]| parts.iter().for_each(|p| out.push_str(p));
-    put(&[
-        r#"{"type":"res","id":"#,
-        &request_id.serialize_json(),
-        r#","ok":true,"payload":{"type":"hello-ok","protocol":"#,
-        &session.protocol.to_string(),
-        r#","server":{"version":""#,
+    let mut s = SerJsonState::new(String::with_capacity(fixed.len() + presence.0.len() + 1024));
+    s.out.push_str(r#"{"type":"res","id":"#);
+    request_id.ser_json(0, &mut s);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        s.out,
+        r#","ok":true,"payload":{{"type":"hello-ok","protocol":{},"server":{{"version":"{}","bootId":"{}","connId":"{}"}},{fixed},"snapshot":{{"presence":{},"health":{{}},"stateVersion":{},"uptimeMs":{},"configPath":"#,
+        session.protocol,
         env!("CARGO_PKG_VERSION"),
-        r#"","bootId":""#,
-        &hub.boot.id,
-        r#"","connId":""#,
-        &session.id.to_string(),
-        r#""},"#,
-        fixed,
-        r#","snapshot":{"presence":"#,
-        &presence.0,
-        r#","health":{},"stateVersion":"#,
-        &hub.state_version().0,
-        r#","uptimeMs":"#,
-        &hub.boot.clock.uptime_ms().to_string(),
-        r#","configPath":"#,
-        &settings.paths.config_file.to_string_lossy().serialize_json(),
-        r#","stateDir":"#,
-        &settings.paths.state_dir.to_string_lossy().serialize_json(),
-        r#","sessionDefaults":{"defaultAgentId":"#,
-        &agents.default.serialize_json(),
-        r#","mainKey":"#,
-        &agents.main_key.serialize_json(),
-        r#","mainSessionKey":"#,
-        &agents.main_session().serialize_json(),
-        r#","scope":""#,
-        if agents.global { "global" } else { "per-sender" },
-        r#""},"authMode":""#,
-        settings.auth.as_str(),
-        r#""},"auth":"#,
-        &Json::of(&auth).0,
-        "}}",
-    ]);
-    out
+        hub.boot.id,
+        session.id,
+        presence.0,
+        hub.state_version().0,
+        hub.boot.clock.uptime_ms(),
+    );
+    settings.paths.config_file.to_string_lossy().ser_json(0, &mut s);
+    s.out.push_str(r#","stateDir":"#);
+    settings.paths.state_dir.to_string_lossy().ser_json(0, &mut s);
+    let agents = &settings.config.agents;
+    s.out.push_str(r#","sessionDefaults":{"defaultAgentId":"#);
+    agents.default.ser_json(0, &mut s);
+    s.out.push_str(r#","mainKey":"#);
+    agents.main_key.ser_json(0, &mut s);
+    s.out.push_str(r#","mainSessionKey":"#);
+    agents.main_session().ser_json(0, &mut s);
+    let scope = if agents.global { "global" } else { "per-sender" };
+    let _ = write!(s.out, r#","scope":"{scope}"}},"authMode":"{}"}},"auth":"#, settings.auth.as_str());
+    auth.ser_json(0, &mut s);
+    s.out.push_str("}}");
+    s.out
 }
 
 /// `features` and `policy`.

@@ -65,7 +65,10 @@ pub fn gather<'a>(
     let settings = hub.settings();
     let client = &connect.client;
     let text = |s: &Option<String>| s.clone().filter(|s| !s.is_empty());
-    let cut = |s: &str| Some(s.chars().take(64).collect::<String>()).filter(|s| !s.is_empty());
+    let cut = |s: &str| {
+        let end = s.char_indices().nth(64).map_or(s.len(), |(at, _)| at);
+        Some(s[..end].to_owned()).filter(|s| !s.is_empty())
+    };
     let display = Display {
         name: text(&client.display_name),
         platform: client.platform.as_deref().and_then(cut),
@@ -167,10 +170,10 @@ fn bearer(
     role: Role,
 ) -> Bearer {
     let auth = &connect.auth;
-    let filled = |t: &'_ Option<String>| t.clone().filter(|t| !t.is_empty());
-    let (explicit, either) = (filled(&auth.device_token), filled(&auth.token));
+    let offered = [(&auth.device_token, true), (&auth.token, false)];
+    let offered = offered.into_iter().filter_map(|(token, explicit)| Some((token.as_deref()?, explicit)));
     let mut best = Bearer::None;
-    for (token, explicit) in explicit.iter().map(|t| (t, true)).chain(either.iter().map(|t| (t, false))) {
+    for (token, explicit) in offered.filter(|(token, _)| !token.is_empty()) {
         match token_generations(hub, book, id, record, role, token) {
             Bearer::Good => return Bearer::Good,
             Bearer::Unknown { .. } if best == Bearer::None => best = Bearer::Unknown { explicit },

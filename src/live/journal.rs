@@ -7,7 +7,7 @@ use super::clock::{timestamp, wall_ms};
 use crate::config::logging::Levels;
 use log::{Level, Log, Metadata, Record};
 use nanoserde::{DeBin, SerBin};
-use std::{collections::VecDeque, io::Write, sync::Mutex};
+use std::{collections::VecDeque, fmt::Write as _, io::Write, sync::Mutex};
 
 /// A logger that keeps its last lines.
 pub struct Journal {
@@ -134,7 +134,9 @@ impl Ring {
     }
 
     fn add(&mut self, level: Level, text: &str) {
-        let mut line = format!("{} {text}\n", timestamp(wall_ms()));
+        let mut line = timestamp(wall_ms());
+        line.reserve_exact(text.len() + 2);
+        line.extend([" ", text, "\n"]);
         // One write a line; and a closed stderr must not end the gateway.
         if level <= self.levels.printed {
             let _ = std::io::stderr().write_all(line.as_bytes());
@@ -175,7 +177,12 @@ impl Log for Journal {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let text = format!("{} {}", record.level(), record.args()).replace(['\n', '\r'], " ");
+        let mut text = String::with_capacity(128);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{} {}", record.level(), record.args());
+        if text.contains(['\n', '\r']) {
+            text = text.replace(['\n', '\r'], " ");
+        }
         let Ok(mut ring) = self.ring.lock() else { return };
         if ring.last == text && ring.repeated < Self::REPEATS {
             ring.repeated += 1;

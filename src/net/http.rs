@@ -50,8 +50,13 @@ fn facts(request: &httparse::Request<'_, '_>) -> Head {
         // Whatever its bytes: a header that cannot be read is still there.
         let value = String::from_utf8_lossy(header.value);
         let value = value.trim();
-        let name = header.name.to_ascii_lowercase();
-        match name.as_str() {
+        // Every name that is known is shorter.
+        let mut name = [0; 64];
+        let length = header.name.len().min(name.len());
+        let name = &mut name[..length];
+        name.copy_from_slice(&header.name.as_bytes()[..length]);
+        name.make_ascii_lowercase();
+        match std::str::from_utf8(name).unwrap_or_default() {
             "upgrade" => upgrade |= value.split(',').any(|v| v.trim().eq_ignore_ascii_case("websocket")),
             "sec-websocket-version" => version = value == "13",
             "sec-websocket-protocol" => {
@@ -63,7 +68,7 @@ fn facts(request: &httparse::Request<'_, '_>) -> Head {
             "host" => head.host = Some(value.to_owned()),
             "x-forwarded-for" | "x-real-ip" => {
                 head.proxied = true;
-                let kind = usize::from(name == "x-real-ip");
+                let kind = usize::from(name == b"x-real-ip");
                 head.forwarded[kind].extend(value.split(',').map(|a| a.trim().to_owned()));
             }
             "forwarded" => {
@@ -72,10 +77,8 @@ fn facts(request: &httparse::Request<'_, '_>) -> Head {
                 let named = parts.filter(|(k, _)| k.trim().eq_ignore_ascii_case("for"));
                 head.forwarded[2].extend(named.map(|(_, v)| v.trim().to_owned()));
             }
-            _ if name.starts_with("x-forwarded-")
-                || name.starts_with("tailscale-user-")
-                || matches!(name.as_str(), "via" | "cf-connecting-ip" | "true-client-ip") =>
-            {
+            "via" | "cf-connecting-ip" | "true-client-ip" => head.proxied = true,
+            name if name.starts_with("x-forwarded-") || name.starts_with("tailscale-user-") => {
                 head.proxied = true;
             }
             _ => {}

@@ -56,15 +56,16 @@ impl Request {
             _ => None,
         };
         let (kind, id, method) = (text("type"), text("id"), text("method"));
-        let (Some("req"), Some(id), Some(method)) = (kind.as_deref(), &id, method) else {
+        let (Some("req"), Some(method)) = (kind.as_deref(), method) else {
             return Err((BadFrame::NotRequest, id));
         };
+        let Some(id) = id else { return Err((BadFrame::NotRequest, None)) };
         let params = match frame.remove("params") {
             Some(Value::Object(params)) => params,
             None | Some(Value::Null) => Object::new(),
-            Some(_) => return Err((BadFrame::ParamsNotObject, Some(id.clone()))),
+            Some(_) => return Err((BadFrame::ParamsNotObject, Some(id))),
         };
-        Ok(Self { id: id.clone(), method, params })
+        Ok(Self { id, method, params })
     }
 
     /// The parameters.

@@ -4,7 +4,7 @@
 //! request for `operator.read`, and each such request minted a narrower token. Here a set knows what
 //! it implies. Source: `docs/gateway/operator-scopes.md`.
 
-use nanoserde::{DeBin, SerBin};
+use nanoserde::{DeBin, SerBin, SerJson, SerJsonState};
 use std::fmt;
 
 /// One operator scope of the protocol's closed set.
@@ -136,9 +136,25 @@ impl FromIterator<Scope> for Scopes {
     }
 }
 
+impl SerJson for Scopes {
+    /// The wire names.
+    fn ser_json(&self, _: usize, s: &mut SerJsonState) {
+        s.out.push('[');
+        for (i, scope) in self.iter().enumerate() {
+            s.out.push_str(if i == 0 { "\"" } else { ",\"" });
+            s.out.push_str(scope.as_str());
+            s.out.push('"');
+        }
+        s.out.push(']');
+    }
+}
+
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.names().join(","))
+        self.iter().enumerate().try_for_each(|(i, scope)| {
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{}", scope.as_str())
+        })
     }
 }
 
