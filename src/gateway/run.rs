@@ -134,14 +134,18 @@ impl Gateway {
         let hub = &self.hub;
         let settings = hub.settings();
         let at: Vec<String> = self.doors.addresses().iter().map(ToString::to_string).collect();
+        // One that goes on has been up for longer.
+        let took = match self.inherited {
+            None => format!(" · {:.1} ms to listen", hub.boot.clock.uptime().as_secs_f64() * 1000.0),
+            Some(_) => String::new(),
+        };
         log::info!(
-            "listening on {} · auth {} ({}) · state {} · {} devices paired · {:.1} ms to listen",
+            "listening on {} · auth {} ({}) · state {} · {} devices paired{took}",
             at.join(", "),
             settings.auth.as_str(),
             settings.credential_source(),
             settings.paths.barnacle_dir.display(),
             hub.book().devices().len(),
-            hub.boot.clock.uptime().as_secs_f64() * 1000.0,
         );
     }
 

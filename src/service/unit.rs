@@ -35,7 +35,8 @@ pub fn service(plan: &Plan, systemd: u32) -> String {
     lines.extend(["".into(), "[Service]".into()]);
     match systemd {
         253.. => lines.extend(["Type=notify-reload".into(), "ReloadSignal=SIGUSR1".into()]),
-        _ => lines.extend(["Type=notify".into(), "ExecReload=/bin/kill -USR1 $MAINPID".into()]),
+        // The shell's own kill: a small Debian has no other.
+        _ => lines.extend(["Type=notify".into(), "ExecReload=/bin/sh -c 'kill -USR1 $MAINPID'".into()]),
     }
     lines.push(exec_start(plan));
     if system {
