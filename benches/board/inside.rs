@@ -43,21 +43,20 @@ pub fn computed(table: &mut Table, run: &Run) -> Result<(), Failure> {
     let request = RequestFrame::parse(&text).map_err(|_| "the frame does not parse")?;
     let connect = Connect::read(&request.params()).map_err(|_| "the frame is no connect")?;
     let device = connect.device.as_ref().ok_or("no device in the frame")?;
-    let scopes: Vec<&str> = connect.scopes.iter().map(String::as_str).collect();
     let payload = Payload {
-        device_id: &device.id,
-        client_id: &connect.client.id,
-        client_mode: &connect.client.mode,
-        role: &connect.role,
-        scopes: &scopes,
+        device_id: device.id,
+        client_id: connect.client.id,
+        client_mode: connect.client.mode,
+        role: connect.role,
+        scopes: &connect.scopes,
         signed_at: device.signed_at,
         nonce: &nonce,
-        platform: connect.client.platform.as_deref().unwrap_or_default(),
+        platform: connect.client.platform.unwrap_or_default(),
         device_family: "",
     };
-    let key = PublicKey::parse(&device.public_key).ok_or("no key in the frame")?;
+    let key = PublicKey::parse(device.public_key).ok_or("no key in the frame")?;
     let tokens = connect.auth.signed_tokens();
-    let proven = || verify(black_box(&key), &device.signature, &payload, &tokens).is_ok();
+    let proven = || verify(black_box(&key), device.signature, &payload, &tokens).is_ok();
     put("verify of its signature", Column::Barnacle, timed(rounds, proven));
     let bare = SigningKey::from_bytes(&[7; 32]);
     let message = [7; 250];
@@ -68,7 +67,7 @@ pub fn computed(table: &mut Table, run: &Run) -> Result<(), Failure> {
     };
     put("verify of its signature", Column::Floor, timed(rounds, bare));
 
-    let grant = Grant::new(Role::Operator, Scopes::from_names(scopes.iter().copied()), 0);
+    let grant = Grant::new(Role::Operator, Scopes::from_names(connect.scopes.iter().copied()), 0);
     let facts = Facts {
         role: Role::Operator,
         requested: grant.scopes,

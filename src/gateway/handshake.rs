@@ -159,14 +159,14 @@ async fn admit(
     wire: &Rc<Wire>,
     peer: &Peer,
     nonce: &str,
-    connect: &Connect,
+    connect: &Connect<'_>,
     request_id: &str,
 ) -> Result<Rc<Conn>, Refusal> {
     let (min, max) = (connect.min_protocol, connect.max_protocol);
     if min > PROTOCOL_MAX || max < PROTOCOL_MIN || min > max {
         return Err(Refusal::Protocol { min, max });
     }
-    let role = Role::parse(&connect.role).ok_or_else(|| Refusal::Role(connect.role.clone()))?;
+    let role = Role::parse(connect.role).ok_or_else(|| Refusal::Role(connect.role.into()))?;
     let settings = hub.settings();
     let ui = &settings.config.control_ui;
     if !peer.origin_allowed(&ui.allowed_origins, ui.host_header_origin_fallback) {
@@ -200,10 +200,11 @@ async fn admit(
             }
         }
     };
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let declared = || Surface {
-        caps: connect.caps.clone(),
-        commands: connect.commands.clone(),
-        permissions: connect.permissions.clone(),
+        caps: owned(&connect.caps),
+        commands: owned(&connect.commands),
+        permissions: connect.permissions.iter().map(|(name, on)| ((*name).to_owned(), *on)).collect(),
     };
     let mut session = Session {
         id: hub.next_id(),
@@ -214,7 +215,7 @@ async fn admit(
         device: proof.device(),
         basis: outcome.basis,
         client: proof.display,
-        instance: connect.client.instance_id.clone(),
+        instance: connect.client.instance_id.map(str::to_owned),
         declared: if role == Role::Node { declared() } else { Surface::default() },
         local: peer.local,
         connected_ms: wall_ms(),

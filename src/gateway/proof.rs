@@ -23,7 +23,7 @@ use std::{
 
 /// Everything that was proven, and what the refusals need to say.
 pub struct Proof<'a> {
-    connect: &'a Connect,
+    connect: &'a Connect<'a>,
     peer: &'a Peer,
     /// The role asked for.
     pub role: Role,
@@ -55,7 +55,7 @@ pub fn gather<'a>(
     hub: &Rc<Hub>,
     peer: &'a Peer,
     nonce: &str,
-    connect: &'a Connect,
+    connect: &'a Connect<'a>,
     role: Role,
 ) -> Result<Proof<'a>, Refusal> {
     let key = connect.device.as_ref().map(|d| prove(connect, d, nonce)).transpose()?;
@@ -64,19 +64,19 @@ pub fn gather<'a>(
     let record = id.and_then(|id| book.device(&id).cloned());
     let settings = hub.settings();
     let client = &connect.client;
-    let text = |s: &Option<String>| s.clone().filter(|s| !s.is_empty());
+    let text = |s: Option<&str>| s.filter(|s| !s.is_empty()).map(str::to_owned);
     let cut = |s: &str| {
         let end = s.char_indices().nth(64).map_or(s.len(), |(at, _)| at);
         Some(s[..end].to_owned()).filter(|s| !s.is_empty())
     };
     let display = Display {
-        name: text(&client.display_name),
-        platform: client.platform.as_deref().and_then(cut),
-        family: client.device_family.as_deref().and_then(cut),
-        model: text(&client.model),
-        version: text(&client.version),
-        client_id: cut(&client.id),
-        client_mode: cut(&client.mode),
+        name: text(client.display_name),
+        platform: client.platform.and_then(cut),
+        family: client.device_family.and_then(cut),
+        model: text(client.model),
+        version: text(client.version),
+        client_id: cut(client.id),
+        client_mode: cut(client.mode),
         ip: Some(peer.ip.to_string()),
     };
     let origin = Origin { ip: peer.ip, loopback: peer.loopback };
@@ -85,7 +85,7 @@ pub fn gather<'a>(
         peer,
         role,
         requested: match role {
-            Role::Operator => Scopes::from_names(connect.scopes.iter().map(String::as_str)),
+            Role::Operator => Scopes::from_names(connect.scopes.iter().copied()),
             Role::Node => Scopes::NONE,
         },
         key,
@@ -100,8 +100,8 @@ pub fn gather<'a>(
     })
 }
 
-fn prove(connect: &Connect, device: &DeviceParams, nonce: &str) -> Result<PublicKey, Refusal> {
-    let key = PublicKey::parse(&device.public_key).ok_or(Refusal::PublicKey)?;
+fn prove(connect: &Connect<'_>, device: &DeviceParams<'_>, nonce: &str) -> Result<PublicKey, Refusal> {
+    let key = PublicKey::parse(device.public_key).ok_or(Refusal::PublicKey)?;
     let id = key.device_id();
     if !device.id.eq_ignore_ascii_case(&id.to_string()) {
         return Err(Refusal::DeviceId { expected: id });
@@ -112,21 +112,20 @@ fn prove(connect: &Connect, device: &DeviceParams, nonce: &str) -> Result<Public
     if device.nonce != nonce {
         return Err(Refusal::NonceMismatch);
     }
-    let scopes: Vec<&str> = connect.scopes.iter().map(String::as_str).collect();
     let client = &connect.client;
     let payload = Payload {
-        device_id: &device.id,
-        client_id: &client.id,
-        client_mode: &client.mode,
-        role: &connect.role,
-        scopes: &scopes,
+        device_id: device.id,
+        client_id: client.id,
+        client_mode: client.mode,
+        role: connect.role,
+        scopes: &connect.scopes,
         signed_at: device.signed_at,
         nonce,
-        platform: client.platform.as_deref().unwrap_or_default(),
-        device_family: client.device_family.as_deref().unwrap_or_default(),
+        platform: client.platform.unwrap_or_default(),
+        device_family: client.device_family.unwrap_or_default(),
     };
     let tokens = connect.auth.signed_tokens();
-    identity::verify(&key, &device.signature, &payload, &tokens).map_err(|e| match e {
+    identity::verify(&key, device.signature, &payload, &tokens).map_err(|e| match e {
         BadProof::Key => Refusal::PublicKey,
         BadProof::Signature => Refusal::Signature,
     })?;
@@ -139,13 +138,13 @@ fn prove(connect: &Connect, device: &DeviceParams, nonce: &str) -> Result<Public
 }
 
 /// The secrets in the frame that may be the shared one. Either field may hold it.
-fn offered(connect: &Connect) -> impl Iterator<Item = &str> {
+fn offered<'a>(connect: &Connect<'a>) -> impl Iterator<Item = &'a str> {
     let auth = &connect.auth;
     // Trimmed, as the gateway's own is: a secret read from a file brings its line's end along.
-    [&auth.token, &auth.password].into_iter().flatten().map(|s| s.trim()).filter(|s| !s.is_empty())
+    [auth.token, auth.password].into_iter().flatten().map(str::trim).filter(|s| !s.is_empty())
 }
 
-fn shared(settings: &crate::config::Settings, connect: &Connect) -> Shared {
+fn shared(settings: &crate::config::Settings, connect: &Connect<'_>) -> Shared {
     match (settings.auth, &settings.credentials.active) {
         (AuthMode::None, _) => Shared::Good,
         (AuthMode::Token | AuthMode::Password, Some((secret, _))) => {
@@ -166,12 +165,12 @@ fn bearer(
     book: &Book,
     id: &DeviceId,
     record: Option<&Device>,
-    connect: &Connect,
+    connect: &Connect<'_>,
     role: Role,
 ) -> Bearer {
     let auth = &connect.auth;
-    let offered = [(&auth.device_token, true), (&auth.token, false)];
-    let offered = offered.into_iter().filter_map(|(token, explicit)| Some((token.as_deref()?, explicit)));
+    let offered = [(auth.device_token, true), (auth.token, false)];
+    let offered = offered.into_iter().filter_map(|(token, explicit)| Some((token?, explicit)));
     let mut best = Bearer::None;
     for (token, explicit) in offered.filter(|(token, _)| !token.is_empty()) {
         match token_generations(hub, book, id, record, role, token) {
@@ -184,8 +183,8 @@ fn bearer(
     best
 }
 
-fn bootstrap(hub: &Hub, book: &Book, id: Option<DeviceId>, connect: &Connect) -> Bootstrap {
-    let Some(token) = connect.auth.bootstrap_token.as_deref().filter(|t| !t.is_empty()) else {
+fn bootstrap(hub: &Hub, book: &Book, id: Option<DeviceId>, connect: &Connect<'_>) -> Bootstrap {
+    let Some(token) = connect.auth.bootstrap_token.filter(|t| !t.is_empty()) else {
         return Bootstrap::None;
     };
     let uptime = hub.boot.clock.uptime_ms();
@@ -215,7 +214,7 @@ impl Proof<'_> {
     /// The bootstrap token, if it is good.
     pub fn good_bootstrap(&self) -> Option<&str> {
         match self.bootstrap {
-            Bootstrap::Good(_) => self.connect.auth.bootstrap_token.as_deref(),
+            Bootstrap::Good(_) => self.connect.auth.bootstrap_token,
             _ => None,
         }
     }
@@ -223,7 +222,7 @@ impl Proof<'_> {
     /// The tokens in the frame that may be the device's own.
     pub fn bearer_tokens(&self) -> impl Iterator<Item = &str> {
         let auth = &self.connect.auth;
-        [&auth.device_token, &auth.token].into_iter().flatten().map(String::as_str)
+        [auth.device_token, auth.token].into_iter().flatten()
     }
 
     /// The facts for the decision.

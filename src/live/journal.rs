@@ -180,7 +180,7 @@ impl Log for Journal {
         let mut text = String::with_capacity(128);
         // Writing to a String cannot fail.
         let _ = write!(text, "{} {}", record.level(), record.args());
-        if text.contains(['\n', '\r']) {
+        if text.bytes().any(|b| matches!(b, b'\n' | b'\r')) {
             text = text.replace(['\n', '\r'], " ");
         }
         let Ok(mut ring) = self.ring.lock() else { return };

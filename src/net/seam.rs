@@ -31,6 +31,11 @@ const FREE: usize = 8 << 10;
 /// With so much unread, bytes, a peer gets no more answers to its pings.
 const UNREAD: usize = 64 << 10;
 
+thread_local! {
+    /// What a read reads into: one for all connections, so that none has its own and it is not cleared for each.
+    static CHUNK: RefCell<Box<[u8]>> = RefCell::new(vec![0; 8192].into());
+}
+
 /// Bytes that connections may hold together before they have attached, beyond [`FREE`] each.
 pub struct Budget(Cell<usize>);
 
@@ -306,11 +311,9 @@ impl Wire {
 
     /// Reads and forgets, until the peer closes too.
     pub fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scrap = [0; 4096];
         for _ in 0..16 {
-            let Ok(1..) = ready!(self.socket.poll_with(cx, |mut socket| socket.read(&mut scrap))) else {
-                return Poll::Ready(());
-            };
+            let read = CHUNK.with_borrow_mut(|chunk| self.socket.poll_with(cx, |mut s| s.read(chunk)));
+            let Ok(1..) = ready!(read) else { return Poll::Ready(()) };
         }
         // The others' turn.
         cx.waker().wake_by_ref();
@@ -341,10 +344,11 @@ impl Wire {
         if let Poll::Ready(Err(e)) = self.poll_drain(cx) {
             return Poll::Ready(Err(e));
         }
-        let mut chunk = [0; 2048];
-        let n = ready!(self.poll_some(cx, &mut chunk))?;
-        self.buffers.borrow_mut().input.extend_from_slice(&chunk[..n]);
-        Poll::Ready(Ok(n))
+        CHUNK.with_borrow_mut(|chunk| {
+            let n = ready!(self.poll_some(cx, &mut chunk[..2048]))?;
+            self.buffers.borrow_mut().input.extend_from_slice(&chunk[..n]);
+            Poll::Ready(Ok(n))
+        })
     }
 
     /// Hands out bytes of what was read, without forgetting them; [`Wire::forget`] does.
@@ -436,10 +440,12 @@ impl AsyncRead for Seam {
             if let Some(n) = wire.release(out)? {
                 return Poll::Ready(Ok(n));
             }
-            let mut chunk = [0; 8192];
-            match ready!(wire.poll_some(cx, &mut chunk))? {
-                0 => return Poll::Ready(Ok(0)),
-                n => wire.take_in(&chunk[..n])?,
+            let read = CHUNK.with_borrow_mut(|chunk| {
+                let n = ready!(wire.poll_some(cx, chunk))?;
+                Poll::Ready(wire.take_in(&chunk[..n]).map(|()| n))
+            });
+            if ready!(read)? == 0 {
+                return Poll::Ready(Ok(0));
             }
         }
     }

@@ -7,75 +7,75 @@ use super::{ParamFault, Params};
 use miniserde::json::Value;
 use std::collections::BTreeMap;
 
-/// `connect.params`.
+/// `connect.params`, over the frame they came in.
 #[derive(Clone, Debug, Default)]
-pub struct Connect {
+pub struct Connect<'a> {
     /// `minProtocol`.
     pub min_protocol: u64,
     /// `maxProtocol`.
     pub max_protocol: u64,
     /// `client`.
-    pub client: Client,
+    pub client: Client<'a>,
     /// `role`; an operator if none is named.
-    pub role: String,
+    pub role: &'a str,
     /// `scopes`, in the order sent: the signature covers them so.
-    pub scopes: Vec<String>,
+    pub scopes: Vec<&'a str>,
     /// `caps`.
-    pub caps: Vec<String>,
+    pub caps: Vec<&'a str>,
     /// `commands`.
-    pub commands: Vec<String>,
+    pub commands: Vec<&'a str>,
     /// `permissions`.
-    pub permissions: BTreeMap<String, bool>,
+    pub permissions: BTreeMap<&'a str, bool>,
     /// `device`.
-    pub device: Option<DeviceParams>,
+    pub device: Option<DeviceParams<'a>>,
     /// `auth`.
-    pub auth: Auth,
+    pub auth: Auth<'a>,
 }
 
 /// `connect.params.client`.
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)]
-pub struct Client {
-    pub id: String,
-    pub mode: String,
-    pub display_name: Option<String>,
-    pub version: Option<String>,
-    pub platform: Option<String>,
-    pub device_family: Option<String>,
-    pub model: Option<String>,
-    pub instance_id: Option<String>,
+pub struct Client<'a> {
+    pub id: &'a str,
+    pub mode: &'a str,
+    pub display_name: Option<&'a str>,
+    pub version: Option<&'a str>,
+    pub platform: Option<&'a str>,
+    pub device_family: Option<&'a str>,
+    pub model: Option<&'a str>,
+    pub instance_id: Option<&'a str>,
 }
 
 /// `connect.params.device`.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
-pub struct DeviceParams {
-    pub id: String,
-    pub public_key: String,
-    pub signature: String,
+pub struct DeviceParams<'a> {
+    pub id: &'a str,
+    pub public_key: &'a str,
+    pub signature: &'a str,
     pub signed_at: u64,
-    pub nonce: String,
+    pub nonce: &'a str,
 }
 
 /// `connect.params.auth`. An empty text is as good as none, but may have been signed.
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)]
-pub struct Auth {
-    pub token: Option<String>,
-    pub password: Option<String>,
-    pub device_token: Option<String>,
-    pub bootstrap_token: Option<String>,
+pub struct Auth<'a> {
+    pub token: Option<&'a str>,
+    pub password: Option<&'a str>,
+    pub device_token: Option<&'a str>,
+    pub bootstrap_token: Option<&'a str>,
 }
 
-impl Auth {
+impl<'a> Auth<'a> {
     /// Every text that may stand in the token's place of the signed payload: those of the frame in the
     /// order OpenClaw looks at them, then none.
-    pub fn signed_tokens(&self) -> Vec<&str> {
-        let mut tokens: Vec<&str> = Vec::with_capacity(4);
-        for token in [&self.token, &self.device_token, &self.bootstrap_token, &self.password] {
-            if let Some(token) = token.as_deref()
-                && !tokens.contains(&token)
-            {
+    pub fn signed_tokens(&self) -> Vec<&'a str> {
+        let mut tokens = Vec::with_capacity(4);
+        for token in
+            [self.token, self.device_token, self.bootstrap_token, self.password].into_iter().flatten()
+        {
+            if !tokens.contains(&token) {
                 tokens.push(token);
             }
         }
@@ -90,24 +90,21 @@ impl Auth {
 const MOST_NAMES: usize = 512;
 const LONGEST: usize = 256;
 
-impl Connect {
+impl<'a> Connect<'a> {
     /// Reads the parameters.
     ///
     /// # Errors
     /// When a field is missing or of the wrong kind; the fault names it.
-    pub fn read(params: &Params<'_>) -> Result<Self, ParamFault> {
+    pub fn read(params: &Params<'a>) -> Result<Self, ParamFault> {
         let max_protocol = params.u64("maxProtocol");
         let min_protocol = params.u64("minProtocol");
         let (min_protocol, max_protocol) = both(max_protocol, min_protocol)?;
         let client = params.object("client")?;
         // What is only shown never costs a connection, whatever stands there.
         let shown = |name: &str| client.opt_str(name).ok().flatten().filter(|s| !s.is_empty());
-        let short = |name: &str| shown(name).map(|s| cut(s).to_owned());
-        let owned = |name: &str| -> Result<Vec<String>, ParamFault> {
-            Ok(params.strs(name)?.into_iter().map(String::from).collect())
-        };
-        let names = |name: &str| -> Result<Vec<String>, ParamFault> {
-            let mut names: Vec<String> = params.strs(name)?.into_iter().map(|s| cut(s).to_owned()).collect();
+        let short = |name: &str| shown(name).map(cut);
+        let names = |name: &str| -> Result<Vec<&'a str>, ParamFault> {
+            let mut names: Vec<&str> = params.strs(name)?.into_iter().map(cut).collect();
             names.retain(|n| !n.is_empty());
             names.truncate(MOST_NAMES);
             Ok(names)
@@ -118,7 +115,7 @@ impl Connect {
                 .entries()
                 .take(MOST_NAMES)
                 .filter_map(|(name, value)| match value {
-                    Value::Bool(on) => Some((cut(name).to_owned(), *on)),
+                    Value::Bool(on) => Some((cut(name), *on)),
                     _ => None,
                 })
                 .collect(),
@@ -128,18 +125,18 @@ impl Connect {
             max_protocol,
             client: Client {
                 // These two are signed: whole, whatever their length.
-                id: client.opt_str("id")?.unwrap_or_default().to_owned(),
-                mode: client.opt_str("mode")?.unwrap_or_default().to_owned(),
+                id: client.opt_str("id")?.unwrap_or_default(),
+                mode: client.opt_str("mode")?.unwrap_or_default(),
                 display_name: short("displayName"),
                 version: short("version"),
                 // Signed too, and part of the payload as they came.
-                platform: shown("platform").map(String::from),
-                device_family: shown("deviceFamily").map(String::from),
+                platform: shown("platform"),
+                device_family: shown("deviceFamily"),
                 model: short("modelIdentifier"),
                 instance_id: short("instanceId"),
             },
-            role: params.opt_str("role")?.unwrap_or("operator").to_owned(),
-            scopes: owned("scopes")?,
+            role: params.opt_str("role")?.unwrap_or("operator"),
+            scopes: params.strs("scopes")?,
             caps: names("caps")?,
             commands: names("commands")?,
             permissions,
@@ -147,10 +144,10 @@ impl Connect {
             auth: match params.opt_object("auth")? {
                 None => Auth::default(),
                 Some(auth) => Auth {
-                    token: auth.opt_str("token")?.map(String::from),
-                    password: auth.opt_str("password")?.map(String::from),
-                    device_token: auth.opt_str("deviceToken")?.map(String::from),
-                    bootstrap_token: auth.opt_str("bootstrapToken")?.map(String::from),
+                    token: auth.opt_str("token")?,
+                    password: auth.opt_str("password")?,
+                    device_token: auth.opt_str("deviceToken")?,
+                    bootstrap_token: auth.opt_str("bootstrapToken")?,
                 },
             },
         })
@@ -178,16 +175,16 @@ fn cut(text: &str) -> &str {
     &text[..end]
 }
 
-impl DeviceParams {
-    fn read(device: &Params<'_>) -> Result<Self, ParamFault> {
+impl<'a> DeviceParams<'a> {
+    fn read(device: &Params<'a>) -> Result<Self, ParamFault> {
         Ok(Self {
-            id: device.str("id")?.to_owned(),
-            public_key: device.str("publicKey")?.to_owned(),
-            signature: device.str("signature")?.to_owned(),
+            id: device.str("id")?,
+            public_key: device.str("publicKey")?,
+            signature: device.str("signature")?,
             signed_at: device.u64("signedAt")?,
             nonce: match device.opt_str("nonce")? {
-                Some(nonce) => nonce.to_owned(),
-                None => device.str("nonce")?.to_owned(),
+                Some(nonce) => nonce,
+                None => device.str("nonce")?,
             },
         })
     }
