@@ -67,7 +67,7 @@ fn main() -> Result<(), Failure> {
     }
     raise_descriptor_limit();
     println!(
-        "{BUSY} clients call every {} ms; ms that one of them waits for an answer\n\n{:48}{:>7}{:>9}{:>9}{:>9}{:>16}",
+        "{BUSY} clients call every {} ms; ms that one of them waits for an answer\n\n{:48}{:>7}{:>9}{:>9}{:>9}{:>24}",
         PACE.as_millis(),
         "",
         "closed",
@@ -185,9 +185,12 @@ impl Row {
         let [p50, p99, longest] = [0.5, 0.99, 1.0].map(|share| ms(quantile(&self.waits, share)));
         let unserved = match self.unserved[..] {
             [] => String::new(),
-            _ => format!("{:.1} to {:.1}", ms(self.unserved[0]), ms(quantile(&self.unserved, 1.0))),
+            _ => {
+                let [least, p50, most] = [0.0, 0.5, 1.0].map(|share| ms(quantile(&self.unserved, share)));
+                format!("{p50:.1} ({least:.1} to {most:.1})")
+            }
         };
-        println!("{what:48}{:>7}{p50:>9.1}{p99:>9.1}{longest:>9.1}{unserved:>16}", self.closed);
+        println!("{what:48}{:>7}{p50:>9.1}{p99:>9.1}{longest:>9.1}{unserved:>24}", self.closed);
     }
 }
 

@@ -292,7 +292,13 @@ impl<T> Async<T> {
         Place { slot: self.slot, quiet: waiting.quiet || waiting.reader.is_some() }
     }
 
-    /// Has the task woken when there is something to read. Only for one whose read just blocked.
+    /// Whether there is nothing to read until `epoll` says so.
+    pub fn is_quiet(&self) -> bool {
+        self.reactor.slots.borrow().waiting[self.slot as usize].quiet
+    }
+
+    /// Has the task woken when there is something to read. Only for one that is quiet, or whose read just
+    /// blocked.
     pub fn wait_readable(&self, cx: &Context<'_>) {
         self.reactor.slots.borrow_mut().waiting[self.slot as usize].reader = Some(cx.waker().clone());
     }
@@ -303,7 +309,7 @@ impl<T> Async<T> {
         cx: &Context<'_>,
         mut read: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        if self.reactor.slots.borrow().waiting[self.slot as usize].quiet {
+        if self.is_quiet() {
             self.wait_readable(cx);
             return Poll::Pending;
         }

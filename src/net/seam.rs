@@ -269,6 +269,18 @@ impl Wire {
         self.reader.set(Some(cx.waker().clone()));
     }
 
+    /// Ready once there is something to read, to send or to end.
+    pub fn poll_stir(&self, cx: &Context<'_>) -> Poll<()> {
+        self.watch(cx);
+        let still =
+            self.unsent() == 0 && self.buffers.borrow().input.is_empty() && self.close.borrow().is_none();
+        if still && self.socket.is_quiet() {
+            self.socket.wait_readable(cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
     fn try_drain(&self) {
         if !matches!(self.write_some(), Ok(true)) {
             self.wake();
