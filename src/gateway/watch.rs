@@ -12,7 +12,11 @@ const RESTLESS: Duration = Duration::from_secs(2);
 /// Reloads whenever a file has changed, until the gateway ends.
 pub async fn follow(hub: Rc<Hub>) {
     let mut watch = Watch::new();
-    hub.keep_config().await;
+    {
+        // A restart waits for it: what it goes on with may be this one.
+        let _turn = hub.reloads.turn().await;
+        hub.keep_config().await;
+    }
     watch.follow(&hub.reloads.files()).await;
     // What happened since the start is not known.
     reload(&hub).await;

@@ -280,7 +280,7 @@ test(`${Object.values(FLEET).reduce((a, b) => a + b)} clients call all the time 
   for (const from of ['0.', '9.9.9', '9.9.9']) await upgrade(from);
   // Back is not possible: this version does not know what that one writes.
   replace((file) => fs.writeFileSync(file, binary));
-  await stays('format 2');
+  await stays('format 3');
   const upgraded = Date.now() - since - took;
   const probed = await stopProbing();
   running = false;
