@@ -11,6 +11,7 @@ mod handshake;
 mod hello;
 mod proof;
 mod pulse;
+mod randomness;
 mod run;
 mod session;
 mod supervised;

@@ -3,7 +3,7 @@
 use super::{
     doors::Listening,
     handover::{self, Dialect, Inherited, Pass, Program, Taken},
-    pulse, session,
+    pulse, randomness, session,
     supervised::Supervised,
     watch,
 };
@@ -77,6 +77,8 @@ pub struct Gateway {
     hub: Rc<Hub>,
     doors: Rc<Listening>,
     inherited: Option<Inherited>,
+    /// How long there were no random numbers.
+    waited: Duration,
 }
 
 impl Gateway {
@@ -91,21 +93,27 @@ impl Gateway {
         journal: &'static Journal,
         executor: Rc<LocalExecutor<'static>>,
     ) -> Result<Self, StartFailure> {
-        let boot = Boot::now(clock).map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
-        Self::open(settings, boot, journal, executor, Taken::default())
+        let (doors, _) = listen(&settings, Taken::default())?;
+        Self::open(settings, clock, doors, None, journal, executor)
     }
 
     /// Goes on where another process image stopped, or starts.
     fn open(
         mut settings: Settings,
-        boot: Boot,
+        clock: Clock,
+        doors: Rc<Listening>,
+        mut inherited: Option<Inherited>,
         journal: &'static Journal,
         executor: Rc<LocalExecutor<'static>>,
-        taken: Taken,
     ) -> Result<Self, StartFailure> {
-        let Taken { mut inherited, listening, given } = taken;
-        let doors = Listening::start(listening, given, settings.where_to_listen(), settings.port)
-            .map_err(StartFailure::Listen)?;
+        let boot = match &inherited {
+            Some(inherited) => {
+                journal.restore(&inherited.state.memory.journal);
+                inherited.state.memory.boot()
+            }
+            None => Boot::now(clock),
+        };
+        let boot = boot.map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
         settings.port = doors.port().unwrap_or(settings.port);
         let lock = inherited.as_mut().and_then(|i| i.lock.take());
         let (store, store_notices) =
@@ -116,7 +124,7 @@ impl Gateway {
         let store_notices: Vec<String> = store_notices.iter().map(ToString::to_string).collect();
         let hub = Hub::new(boot, store, settings, store_notices, journal, executor);
         hub.notices().iter().for_each(|n| log::warn!("{n}"));
-        Ok(Self { hub, doors, inherited })
+        Ok(Self { hub, doors, inherited, waited: Duration::ZERO })
     }
 
     /// What its connections share.
@@ -136,7 +144,10 @@ impl Gateway {
         let at: Vec<String> = self.doors.addresses().iter().map(ToString::to_string).collect();
         // One that goes on has been up for longer.
         let took = match self.inherited {
-            None => format!(" · {:.1} ms to listen", hub.boot.clock.uptime().as_secs_f64() * 1000.0),
+            None => format!(
+                " · {:.1} ms to listen",
+                (hub.boot.clock.uptime() - self.waited).as_secs_f64() * 1000.0
+            ),
             Some(_) => String::new(),
         };
         log::info!(
@@ -182,15 +193,12 @@ pub fn run(
     let taken = handed_over.unwrap_or_else(|| Taken::of(notify::passed(), dialect));
     raise_descriptor_limit();
     let executor = Rc::new(LocalExecutor::new());
-    let boot = match &taken.inherited {
-        Some(inherited) => {
-            journal.restore(&inherited.state.memory.journal);
-            inherited.state.memory.boot()
-        }
-        None => Boot::now(clock),
-    };
-    let boot = boot.map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
-    let gateway = Gateway::open(settings, boot, journal, executor.clone(), taken)?;
+    let (doors, inherited) = listen(&settings, taken)?;
+    let notify = Rc::new(Notify::of_process());
+    // Until then there is nothing that a signal could lose: it ends the process as it ends any.
+    let waited = block_on(randomness::ready(&doors.addresses(), &notify))?;
+    let gateway = Gateway::open(settings, clock, doors, inherited, journal, executor.clone())?;
+    let gateway = Gateway { waited, ..gateway };
     // Before anyone can know that it runs, and tell it to stop.
     let signals =
         Signals::new().map_err(|e| StartFailure::System(format!("cannot listen for signals: {e}")))?;
@@ -201,7 +209,6 @@ pub fn run(
     }
     let doors = gateway.doors.clone();
     let hub = gateway.accept();
-    let notify = Rc::new(Notify::of_process());
     if notify.is_there() {
         handover::forget(&notify);
         doors.keep_with(&notify);
@@ -239,8 +246,18 @@ pub fn run(
         supervised.stopping();
         stop(&hub).await;
     });
-    reactor::block_on(executor.run(serve))
-        .map_err(|e| StartFailure::System(format!("cannot wait for connections: {e}")))
+    block_on(executor.run(serve))
+}
+
+/// Opens the sockets, or goes on with those that were passed; what else was passed is for later.
+fn listen(settings: &Settings, taken: Taken) -> Result<(Rc<Listening>, Option<Inherited>), StartFailure> {
+    let Taken { inherited, listening, given } = taken;
+    let doors = Listening::start(listening, given, settings.where_to_listen(), settings.port);
+    Ok((doors.map_err(StartFailure::Listen)?, inherited))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, StartFailure> {
+    reactor::block_on(future).map_err(|e| StartFailure::System(format!("cannot wait for connections: {e}")))
 }
 
 /// Restarts; while the program on disk is asked, signals are heard.

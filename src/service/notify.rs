@@ -64,6 +64,12 @@ impl Notify {
         self.say(&format!("STATUS={}", line_of(status)), SendFlags::DONTWAIT);
     }
 
+    /// It does not serve yet, and may take so much longer than [`ready`](Self::ready) was to take.
+    pub fn not_yet(&self, status: &str, longer: Duration) {
+        let usec = longer.as_micros();
+        self.say(&format!("EXTEND_TIMEOUT_USEC={usec}\nSTATUS={}", line_of(status)), SendFlags::DONTWAIT);
+    }
+
     /// It begins to reload; [`ready`](Self::ready) ends it.
     pub fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -95,7 +95,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("B119", Elsewhere("tests/reload: a pit of 100,000 brackets; on musl: cross/")),
     ("B120", Elsewhere("tests/systemd.rs")),
     ("B121", Left("nothing goes out in this version")),
-    ("B122", Left("about a board's first boot: cross/")),
+    ("B122", Elsewhere("tests/first_boot.rs; on a board: cross/")),
     ("B123", Left("about 32-bit boards: cross/")),
     ("B129", Elsewhere("tests/systemd.rs")),
     ("B130", Left("about the installer of a board: cross/")),

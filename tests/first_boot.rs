@@ -1,0 +1,86 @@
+//! A kernel that has no random numbers yet, as on a board's first boot: the port is open, it is said what is
+//! waited for, nobody is let in and nothing secret is made before there are some.
+
+mod wire;
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpStream},
+    os::unix::{net::UnixDatagram, process::ExitStatusExt},
+    path::Path,
+    process::Command,
+};
+use wire::{Device, Home, LONG, Offer, READ, Server, signal};
+
+/// Starts the gateway of `home` on a kernel that is short of random numbers until [`give`] is called.
+fn start(home: &Home, vars: &[(&str, &Path)]) -> Server {
+    let gate = home.dir.join("gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let kernel = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/first_boot/kernel.py");
+    let mut command = Command::new("sh");
+    command.args(["-euc", r#"gate=$1; shift; exec "$@" 0<>"$gate""#, "sh"]).arg(&gate);
+    command.args(["python3", kernel, env!("CARGO_BIN_EXE_barnacle"), "gateway"]);
+    command.args(["--port", &home.port.to_string()]).env_clear().env("HOME", &home.dir);
+    command.env("PATH", std::env::var_os("PATH").unwrap()).envs(vars.iter().copied());
+    let server = Server::spawn(command, home.port);
+    assert!(server.log().contains("waiting for the kernel's random numbers"), "{}", server.log());
+    server
+}
+
+fn give(home: &Home) {
+    fs::write(home.dir.join("gate"), "\n").unwrap();
+}
+
+#[test]
+fn the_port_is_open_before_there_are_random_numbers() {
+    let home = Home::empty();
+    let at = home.dir.join("notify");
+    let systemd = UnixDatagram::bind(&at).unwrap();
+    systemd.set_read_timeout(Some(LONG)).unwrap();
+    let told = || {
+        let mut text = [0; 1024];
+        let n = systemd.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..n]).into_owned()
+    };
+    let server = start(&home, &[("NOTIFY_SOCKET", &at)]);
+    let longer = told();
+    assert!(longer.starts_with("EXTEND_TIMEOUT_USEC=30000000\nSTATUS=waiting for the kernel's"), "{longer}");
+    drop(TcpStream::connect((Ipv4Addr::LOCALHOST, home.port)).unwrap());
+    let waiting = std::thread::spawn({
+        let at = (Ipv4Addr::LOCALHOST, home.port).into();
+        move || wire::Client::open(at, &[]).unwrap().nonce
+    });
+    // All that is secret is yet to be made.
+    assert!(!home.config_path().exists() && !home.store().exists());
+    give(&home);
+    assert_eq!(waiting.join().unwrap().len(), 32);
+    while !told().starts_with("READY=1\n") {}
+    assert!(home.store().join("key").exists());
+    server.wait_log(&["the kernel has random numbers, after"]);
+    server.stop();
+}
+
+#[test]
+fn a_paired_device_waits_and_is_let_in() {
+    let home = Home::fix();
+    let server = home.start();
+    let device = Device::pair(&server, READ);
+    server.stop();
+    let server = start(&home, &[]);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| server.connect(&Offer::device(&device)).ok("health", "{}"));
+        assert!(!client.is_finished());
+        give(&home);
+        client.join().unwrap();
+    });
+    server.stop();
+}
+
+#[test]
+fn it_can_be_stopped_while_it_waits() {
+    let home = Home::fix();
+    let mut server = start(&home, &[]);
+    signal(server.pid(), "TERM");
+    let end = server.child.wait().unwrap();
+    assert_eq!((end.code(), end.signal()), (None, Some(15)), "{}", server.log());
+}
