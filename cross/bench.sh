@@ -4,17 +4,17 @@
 #   cross/bench.sh [user@]host [<option>...]
 #
 #   --svg <file>         also a plot of latency by percentile; --json <file> and --markdown <file> the table
-#   --set <dir>          the gateway, of a release set [target/release-set]
-#   --bench <file>       the bench, built for the board [target/bench-set]
+#   --set <dir>          a release set to take the gateway from [this source's, built if need be]
+#   --bench <file>       the bench, built for the board [this source's]
 #   --quick, --only …    the bench's own: see benches/README.md
 #
-# Both are built if they are not there, copied into a directory of their own on the board, and removed at the end. A
-# gateway that the board runs is left alone, and takes time from the one that is measured: stop it first.
+# Both are copied into a directory of their own on the board, and removed at the end. A gateway that the board runs is
+# left alone, and takes time from the one that is measured: stop it first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fail() { echo "cross/bench.sh: $*" >&2; exit 1; }
 
-host='' bench='' words='' set_dir=${CARGO_TARGET_DIR:-target}/release-set bench_dir=${CARGO_TARGET_DIR:-target}/bench-set
+host='' bench='' words='' set_dir=''
 files=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -34,7 +34,7 @@ done
 
 cpu=$(board_cpu) || fail "nothing was measured"
 gateway=$(built barnacle '' "$cpu" "$set_dir")
-bench=${bench:-$(built board --bench "$cpu" "$bench_dir")}
+[ -n "$bench" ] || bench=$(built board --bench "$cpu" '')
 echo "cross/bench.sh: $host measures ${gateway##*/}; this takes minutes" >&2
 send "$gateway" barnacle "$bench" board
 code=0

@@ -32,15 +32,17 @@ send() {
 # A word for the board's shell.
 quoted() { printf "'%s' " "${1//\'/\'\\\'\'}"; }
 
-# The set's file of that name, built if it is not there.
+# The file of that name for the board's processor, of the set that was named; else built, unless it is there already.
 built() {
-    local pattern=$1 option=$2 cpu=$3 dir=$4 found
-    found=$(find "$dir" -maxdepth 1 -name "$pattern-*-$cpu" 2>/dev/null | sort | tail -n 1)
-    if [ -z "$found" ]; then
-        echo "$0: building $pattern for $cpu" >&2
+    local name=$1 option=$2 cpu=$3 dir=$4 found
+    if [ -z "$dir" ]; then
+        found=${option#--}
+        dir=${CARGO_TARGET_DIR:-target}/${found:-release}-set
+        echo "$0: building $name for $cpu; the first time takes minutes" >&2
         # shellcheck disable=SC2086
-        cross/build.sh $option "$cpu" >&2
-        found=$(find "$dir" -maxdepth 1 -name "$pattern-*-$cpu" | sort | tail -n 1)
+        cross/build.sh $option "$cpu" >/dev/null || return
     fi
+    found=$(find "$dir" -maxdepth 1 -name "$name-*-$cpu" | sort | tail -n 1)
+    [ -n "$found" ] || { echo "$0: $dir has no $name for $cpu" >&2; return 1; }
     echo "$found"
 }

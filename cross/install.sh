@@ -218,11 +218,11 @@ main() {
         shift
     done
     command -v sha256sum >/dev/null || fail "sha256sum is missing"
-    # A connection that breaks half way must leave nothing half done.
-    trap '' HUP PIPE
     tmp=$(mktemp -d) || fail "no room for temporary files"
     trap 'rm -rf "$tmp"' EXIT
     settle
+    # A connection that breaks half way must leave nothing half done.
+    trap '' HUP INT PIPE
     case $action in
         back_to_openclaw) back_to_openclaw ;;
         rollback)
