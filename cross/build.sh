@@ -30,8 +30,8 @@ export SOURCE_DATE_EPOCH LC_ALL=C TZ=UTC CARGO_INCREMENTAL=0
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 # Kept until the sizes are counted, stripped below.
 export CARGO_PROFILE_RELEASE_STRIP=none
-# An emulator is slow whatever it runs.
-export CARGO_PROFILE_QUICK_OPT_LEVEL=1
+# As released, so that it fits into a small memory. An emulator is slow whatever it runs.
+export CARGO_PROFILE_QUICK_PANIC=abort CARGO_PROFILE_QUICK_OPT_LEVEL=1
 
 build() {
     local name=$1 triple=$2 linker=$3 std=$4
