@@ -60,7 +60,9 @@ impl Tool {
     pub fn strace() -> Result<Self, Failure> {
         let scratch = Scratch::new()?;
         let out = scratch.0.join("strace");
-        let words = ["strace", "--follow-forks", "--decode-fds=path", "--string-limit=0", "--output"];
+        // As a daemon, so that the child is the gateway and ends when it is killed; strace then ends too.
+        let words =
+            ["strace", "--daemonize", "--follow-forks", "--decode-fds=path", "--string-limit=0", "--output"];
         let words = words.map(String::from).into_iter().chain([out.to_string_lossy().into_owned()]);
         let gateway = Gateway::start_under(&words.collect::<Vec<_>>())?;
         Ok(Self { gateway, kind: Kind::Strace { out, from: 0 }, _scratch: scratch })

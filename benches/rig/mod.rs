@@ -15,7 +15,6 @@ use barnacle::{
     },
     protocol::base64url_encode,
 };
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     fs, io,
     io::{Read, Write},
@@ -53,7 +52,7 @@ impl Gateway {
         Self::start_under(&[])
     }
 
-    /// The same, by a program that watches it: `words` and then its own command.
+    /// The same, by a program that becomes it and watches it: `words` and then its own command.
     pub fn start_under(words: &[String]) -> Result<Self, Failure> {
         let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}", std::process::id()));
         let at = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -94,8 +93,7 @@ impl Gateway {
     }
 
     fn stop(&mut self) {
-        // The group: what watches it may have started it as another process.
-        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
@@ -104,7 +102,7 @@ impl Gateway {
         pin(Some(&self.child), cpu)
     }
 
-    /// Its process, or that of what watches it.
+    /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -141,10 +139,9 @@ impl Drop for Gateway {
 }
 
 fn spawn(words: &[String], home: &PathBuf) -> Result<Child, Failure> {
-    use std::os::unix::process::CommandExt;
     let mut command = Command::new(&words[0]);
     // The journal goes nowhere: what a terminal or journald costs is not the gateway's.
-    command.args(&words[1..]).env_clear().env("HOME", home).process_group(0).stdin(Stdio::null());
+    command.args(&words[1..]).env_clear().env("HOME", home).stdin(Stdio::null());
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     Ok(child.map_err(|e| format!("{}: {e}", words[0]))?)
 }
@@ -168,7 +165,7 @@ pub fn wait_for(mut child: Child, time: Duration) -> Result<ExitStatus, Failure>
 /// Keeps a process (this one if none is named) on one processor, so that the scheduler does not place the
 /// measured and its floor differently.
 pub fn pin(child: Option<&Child>, cpu: usize) -> Result<(), Failure> {
-    use rustix::thread;
+    use rustix::{process::Pid, thread};
     let mut set = thread::CpuSet::new();
     set.set(cpu);
     Ok(thread::sched_setaffinity(child.map(Pid::from_child), &set)?)
