@@ -2,7 +2,7 @@
 
 use crate::{WAYS, rig::Failure, tools};
 use nanoserde::{DeJson, SerJson};
-use std::{collections::BTreeMap, fmt, fmt::Write, fs, path::Path};
+use std::{collections::BTreeMap, fmt, fmt::Write, fs, path::Path, process::Command};
 
 /// What each count may grow by, or fall by, before it is told; shares, and numbers of calls. Signatures are
 /// random, so instructions differ from run to run, and the devices' file grows with each.
@@ -29,8 +29,8 @@ pub struct Counts {
 /// The counts of every way in.
 #[derive(SerJson, DeJson)]
 pub struct Baseline {
-    /// The processor's kind: another one takes other instructions.
-    machine: String,
+    /// The processor's kind and the compiler: others take other instructions.
+    pub machine: String,
     ways: BTreeMap<String, Counts>,
 }
 
@@ -45,7 +45,7 @@ pub struct Change {
 impl Baseline {
     /// Without a count.
     pub fn of_this_machine() -> Self {
-        Self { machine: std::env::consts::ARCH.into(), ways: BTreeMap::new() }
+        Self { machine: machine(), ways: BTreeMap::new() }
     }
 
     /// Reads one.
@@ -110,6 +110,18 @@ impl Baseline {
         }
         changes
     }
+}
+
+/// `x86_64 with AVX2, rustc 1.95.0`: curve25519-dalek computes with AVX2 where it is there.
+fn machine() -> String {
+    #[cfg(target_arch = "x86_64")]
+    let avx2 = if is_x86_feature_detected!("avx2") { " with AVX2" } else { "" };
+    #[cfg(not(target_arch = "x86_64"))]
+    let avx2 = "";
+    let said = Command::new("rustc").arg("--version").output().map(|out| out.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let version = said.split_whitespace().nth(1).unwrap_or("of unknown version");
+    format!("{}{avx2}, rustc {version}", std::env::consts::ARCH)
 }
 
 impl Change {

@@ -67,6 +67,9 @@ fn main() -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let before = Baseline::read(&held)?;
+    if before.machine != now.machine {
+        println!("instructions are not compared: {} against {}", now.machine, before.machine);
+    }
     let changed = now.against(&before);
     changed.iter().for_each(|change| println!("{change}"));
     if changed.iter().any(|change| change.is_growth()) {
