@@ -342,7 +342,12 @@ impl Async<TcpListener> {
     /// # Errors
     /// The system's; the listener can go on.
     pub async fn accept(&self) -> io::Result<(Async<TcpStream>, SocketAddr)> {
-        std::future::poll_fn(|cx| self.poll_with(cx, accept)).await
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// The same, to be polled.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Async<TcpStream>, SocketAddr)>> {
+        self.poll_with(cx, accept)
     }
 
     /// The next connection, if it is there already.

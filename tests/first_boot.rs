@@ -1,5 +1,5 @@
-//! A kernel that has no random numbers yet, as on a board's first boot: the port is open, it is said what is
-//! waited for, nobody is let in and nothing secret is made before there are some.
+//! A kernel that has no random numbers yet, as on a board's first boot: the port is open, HTTP is
+//! answered, it is said what is waited for, nobody is let in and nothing secret is made before there are some.
 
 mod wire;
 
@@ -46,6 +46,9 @@ fn the_port_is_open_before_there_are_random_numbers() {
     let longer = told();
     assert!(longer.starts_with("EXTEND_TIMEOUT_USEC=30000000\nSTATUS=waiting for the kernel's"), "{longer}");
     drop(TcpStream::connect((Ipv4Addr::LOCALHOST, home.port)).unwrap());
+    assert_eq!(server.get("/health").0, 200);
+    let (code, why) = server.get("/readyz");
+    assert!(code == 503 && why.contains("random numbers"), "{code} {why}");
     let waiting = std::thread::spawn({
         let at = (Ipv4Addr::LOCALHOST, home.port).into();
         move || wire::Client::open(at, &[]).unwrap().nonce

@@ -6,7 +6,7 @@
 //! The kernel resets whoever is on its way in by a socket that closes. So one that a wildcard would only
 //! take the place of stays beside it, and the others close a little later than the new ones open.
 
-use super::{arrive, handover};
+use super::{arrive, early::Caller, handover};
 use crate::{
     live::Hub,
     net::listen::{self, Bind, Doors, ListenError},
@@ -109,6 +109,13 @@ impl Listening {
         self.open.borrow_mut().iter_mut().for_each(|door| door.accept(hub, &self.unattached));
         hub.set_doors(self.clone());
         self.close_later(hub);
+    }
+
+    /// Lets in who came before.
+    pub fn let_in(&self, hub: &Rc<Hub>, callers: Vec<Caller>) {
+        for Caller { socket, remote, given, .. } in callers {
+            welcome(hub, socket, remote, &self.unattached, given);
+        }
     }
 
     /// Lets nobody in for a while: who knocks waits in the kernel's backlog.

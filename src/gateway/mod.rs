@@ -5,6 +5,7 @@
 
 mod arrive;
 mod doors;
+mod early;
 mod grants;
 pub mod handover;
 mod handshake;

@@ -2,8 +2,12 @@
 //! small one for minutes.
 //!
 //! Keys, tokens and nonces are made of them and of nothing else, so nobody is let in before. The port is
-//! open meanwhile: whoever connects waits in the kernel's backlog.
+//! open meanwhile: see [`early`].
 
+use super::{
+    doors::Listening,
+    early::{self, Caller},
+};
 use crate::{reactor::Timer, service::notify::Notify};
 use rustix::{
     io::Errno,
@@ -11,22 +15,24 @@ use rustix::{
 };
 use smol::future;
 use std::{
-    net::SocketAddr,
+    future::poll_fn,
+    task::Poll,
     time::{Duration, Instant},
 };
 
 /// How often it is said that this still takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Waits until there are some, and says so where that takes time; `at` is where connections wait. Returns
-/// how long it took.
-pub async fn ready(at: &[SocketAddr], notify: &Notify) -> Duration {
+/// Waits until there are some, and says so where that takes time. Returns how long it took, and who came to
+/// `doors` meanwhile; with `tls` they are not looked at, since nobody can be told anything by it yet.
+pub async fn ready(doors: &Listening, tls: bool, notify: &Notify) -> (Duration, Vec<Caller>) {
+    let mut callers = Vec::new();
     // Any other refusal is told by who then needs some.
     if getrandom(&mut [0; 1], GetRandomFlags::NONBLOCK) != Err(Errno::AGAIN) {
-        return Duration::ZERO;
+        return (Duration::ZERO, callers);
     }
     let began = Instant::now();
-    let at: Vec<_> = at.iter().map(ToString::to_string).collect();
+    let at: Vec<_> = doors.addresses().iter().map(ToString::to_string).collect();
     log::warn!(
         "listening on {}, and waiting for the kernel's random numbers: nobody can be let in without them",
         at.join(", ")
@@ -41,10 +47,16 @@ pub async fn ready(at: &[SocketAddr], notify: &Notify) -> Duration {
             Timer::after(PATIENCE).await;
         }
     };
-    future::or(smol::unblock(wait), tell).await;
+    let receive = poll_fn(|cx| {
+        if !tls {
+            early::receive(doors, &mut callers, cx);
+        }
+        Poll::<()>::Pending
+    });
+    future::or(smol::unblock(wait), future::or(tell, receive)).await;
     let took = began.elapsed();
     log::info!("the kernel has random numbers, after {:.1} s", took.as_secs_f64());
-    took
+    (took, callers)
 }
 
 /// A call that blocks, and not `poll` on `/dev/random`: only for who waits in one does the kernel make some

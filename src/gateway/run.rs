@@ -15,6 +15,7 @@ use crate::{
     reactor::{self, Async, Timer},
     service::notify::{self, Notify},
     store::{OpenError, Store},
+    tls::Tls,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use smol::{LocalExecutor, future};
@@ -196,7 +197,8 @@ pub fn run(
     let (doors, inherited) = listen(&settings, taken)?;
     let notify = Rc::new(Notify::of_process());
     // Until then there is nothing that a signal could lose: it ends the process as it ends any.
-    let waited = block_on(randomness::ready(&doors.addresses(), &notify))?;
+    let tls = !matches!(settings.tls, Tls::Off);
+    let (waited, callers) = block_on(randomness::ready(&doors, tls, &notify))?;
     let gateway = Gateway::open(settings, clock, doors, inherited, journal, executor.clone())?;
     let gateway = Gateway { waited, ..gateway };
     // Before anyone can know that it runs, and tell it to stop.
@@ -209,6 +211,7 @@ pub fn run(
     }
     let doors = gateway.doors.clone();
     let hub = gateway.accept();
+    doors.let_in(&hub, callers);
     if notify.is_there() {
         handover::forget(&notify);
         doors.keep_with(&notify);

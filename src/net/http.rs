@@ -89,6 +89,16 @@ fn facts(request: &httparse::Request<'_, '_>) -> Head {
     head
 }
 
+/// The path and the length of the plain GET whose head `bytes` begin with.
+pub fn plain_get(bytes: &[u8]) -> Option<(String, usize)> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut headers);
+    let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return None };
+    let upgrades = request.headers.iter().any(|header| header.name.eq_ignore_ascii_case("upgrade"));
+    let path = request.path.filter(|_| request.method == Some("GET") && !upgrades)?;
+    Some((path.split('?').next().unwrap_or(path).to_owned(), length))
+}
+
 /// What a plain GET is answered with.
 pub struct Page {
     /// The status.

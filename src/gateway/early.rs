@@ -1,0 +1,74 @@
+//! Who comes before anyone can be let in. Plain HTTP is told how things stand, as a supervisor asks that way;
+//! everyone else waits, connected, for who lets them in.
+
+use super::doors::Listening;
+use crate::{
+    net::http::{Page, plain_get},
+    reactor::Async,
+};
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    task::{Context, Poll},
+};
+
+/// The most that wait here; more wait in the kernel's backlog.
+const MOST: usize = 64;
+/// Bytes of a request's head that are looked at. What is longer, or comes in pieces, waits.
+const HEAD: usize = 2048;
+
+/// One who came.
+pub struct Caller {
+    /// The connection, unread.
+    pub socket: Async<TcpStream>,
+    /// From where.
+    pub remote: SocketAddr,
+    /// Whether by a socket unit's socket.
+    pub given: bool,
+    waits: bool,
+}
+
+/// Takes in who connects to `doors`, and answers who asks for a page; to be polled until somebody lets them in.
+pub fn receive(doors: &Listening, callers: &mut Vec<Caller>, cx: &mut Context<'_>) {
+    for (listeners, given) in [(doors.sockets(), false), (doors.given(), true)] {
+        for listener in listeners {
+            while callers.len() < MOST
+                && let Poll::Ready(Ok((socket, remote))) = listener.poll_accept(cx)
+            {
+                callers.push(Caller { socket, remote, given, waits: false });
+            }
+        }
+    }
+    callers.retain_mut(|caller| caller.waits || caller.is_to_wait(cx));
+}
+
+impl Caller {
+    /// Whether it is no answered request, and not gone.
+    fn is_to_wait(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut bytes = [0; HEAD];
+        let seen = match self.socket.poll_with(cx, |socket| socket.peek(&mut bytes)) {
+            Poll::Pending => return true,
+            Poll::Ready(Err(_) | Ok(0)) => return false,
+            Poll::Ready(Ok(n)) => &mut bytes[..n],
+        };
+        let Some((path, length)) = plain_get(seen) else {
+            self.waits = true;
+            return true;
+        };
+        let Page { status, kind, body } = page(&path);
+        let head = format!("HTTP/1.1 {status} \r\nContent-Type: {kind}\r\nConnection: close\r\n");
+        let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        let mut socket = self.socket.get_ref();
+        // What is left unread would be answered with a reset. It fits into any socket's buffer.
+        let _ = socket.read_exact(&mut seen[..length]).and_then(|()| socket.write_all(answer.as_bytes()));
+        false
+    }
+}
+
+fn page(path: &str) -> Page {
+    let json = |status, body: &str| Page { status, kind: "application/json", body: body.into() };
+    match path {
+        "/health" | "/healthz" => json(200, r#"{"ok":true,"status":"live"}"#),
+        _ => json(503, r#"{"ready":false,"reason":"waiting for the kernel's random numbers"}"#),
+    }
+}
