@@ -28,8 +28,6 @@ const CALLS: [&str; 16] = [
     "wait4",
     "mmap",
 ];
-/// Most kills at one kind of call: the rest of a kind only repeats.
-const MOST: u32 = 12;
 
 #[derive(PartialEq, Debug)]
 enum End {
@@ -80,7 +78,7 @@ fn killed_at_every_call_of_a_hand_over() {
     server.stop();
     let (mut killed, mut stayed) = (0, 0);
     for call in CALLS {
-        for n in 1..=MOST {
+        for n in 1.. {
             match killed_at(&home, &device, call, n) {
                 End::Killed => killed += 1,
                 End::Stayed => stayed += 1,
@@ -93,5 +91,5 @@ fn killed_at_every_call_of_a_hand_over() {
         }
     }
     println!("killed {killed} times, the proof failed {stayed} times");
-    assert!(killed > 30, "only {killed} kills");
+    assert!(killed > 150, "only {killed} kills");
 }
