@@ -42,7 +42,6 @@ config() {
     chown -R "$1:" "/home/$1/.openclaw"
 }
 
-ip addr add $here/32 dev lo
 if [ -e /root/before ]; then
     until_true agent status
     [ "$(of ActiveState)" = active ] || fail "it is $(of ActiveState)"

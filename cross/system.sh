@@ -55,7 +55,18 @@ StandardError=tty
 TTYPath=/dev/ttyS0
 TimeoutStartSec=infinity
 UNIT
+# The address is there before the network is, as a fixed one of a board's would be.
+cat >"$tmp/root/etc/systemd/system/address.service" <<'UNIT'
+[Unit]
+Wants=network.target
+Before=network.target
+
+[Service]
+Type=oneshot
+ExecStart=ip addr add 10.9.9.1/32 dev lo
+UNIT
 mkdir -p "$tmp/root/etc/systemd/system/multi-user.target.wants"
+ln -s ../address.service "$tmp/root/etc/systemd/system/multi-user.target.wants/address.service"
 ln -s ../steps.service "$tmp/root/etc/systemd/system/multi-user.target.wants/steps.service"
 echo board >"$tmp/root/etc/hostname"
 echo '/dev/vda / ext4 defaults,noatime 0 1' >"$tmp/root/etc/fstab"
