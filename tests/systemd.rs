@@ -183,6 +183,26 @@ fn what_is_not_ours_is_not_written_over_and_what_is_put_aside_holds_no_secret() 
 }
 
 #[test]
+fn a_socket_unit_has_the_port_before_the_gateway_and_after_it() {
+    let (host, port) = configured(Host::user());
+    host.ok(&["gateway", "install", "--socket"]);
+    host.wait_log("listening on", 1);
+    assert_eq!(host.property("barnacle-gateway.socket", "ActiveState"), "active");
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let offer = Offer::new().token("T1").scopes(ADMIN);
+    let mut client = Client::connect(at, &offer).ok().unwrap();
+    assert_eq!(host.systemctl(&["restart", UNIT]).0, 0, "{}", host.log());
+    client.ok("health", "{}");
+    // Whoever comes while it is stopped has it started.
+    assert_eq!(host.systemctl(&["stop", UNIT]).0, 0, "{}", host.log());
+    assert_eq!(client.closed().0, 1012);
+    Client::connect(at, &offer).ok().unwrap().ok("health", "{}");
+    assert_eq!(host.property(UNIT, "ActiveState"), "active");
+    host.ok(&["gateway", "uninstall"]);
+    assert!(!host.units().join("barnacle-gateway.socket").exists());
+}
+
+#[test]
 fn status_names_what_has_drifted_and_what_mends_it_does() {
     let (host, port) = configured(Host::user());
     host.ok(&["gateway", "install", "--port", &port.to_string()]);
