@@ -35,8 +35,8 @@ fn two_hundred_at_once_make_few_commits() {
             task.await;
         }
     }));
-    // The first goes alone, all others with the second.
-    assert!(store.commits() <= 3, "{} commits", store.commits());
+    // Whoever comes while one is being written goes with the next; how many that are is the disk's to say.
+    assert!(store.commits() <= 20, "{} commits", store.commits());
     assert_eq!(held(&store.book()), (1..=200).collect::<Vec<_>>());
 }
 
