@@ -1,8 +1,8 @@
 //! Who is it, and may it: the facts of a connect, and the one decision made from them.
 //!
-//! [`identity`] proves a device by its key, [`payload`] is the text it signs, [`nonce`] what is new in it, [`limiter`] slows down
-//! guessing, and [`policy`] turns facts into a verdict without any I/O. [`refusal`] holds every way to be
-//! turned away, with its words.
+//! [`identity`] proves a device by its key, [`payload`] is the text it signs, [`nonce`] what is new in it,
+//! [`limiter`] slows down guessing, and [`policy`] turns facts into a verdict without any I/O. [`refusal`] holds
+//! every way to be turned away, with its words.
 
 pub mod identity;
 pub mod limiter;

@@ -17,6 +17,8 @@ use std::{
 
 /// How long a plain HTTP connection may last.
 const HTTP: Duration = Duration::from_secs(60);
+/// What `/health` says, as long as there is somebody to ask.
+pub const LIVE: &str = r#"{"ok":true,"status":"live"}"#;
 
 /// Takes a new connection in; `place` is what it counts as until it attaches. It has its seat at once, so
 /// that there is no moment at which a hand-over would miss it.
@@ -93,11 +95,10 @@ async fn in_time<T>(guest: &Guest, what: impl Future<Output = T>) -> Option<T> {
 
 /// What plain HTTP is told. Cheap: it is polled.
 fn page(hub: &Hub, path: &str) -> Page {
-    let json = |status, body: &str| Page { status, kind: "application/json", body: body.into() };
     match path {
-        "/health" | "/healthz" => json(200, r#"{"ok":true,"status":"live"}"#),
-        "/readyz" if hub.is_leaving() => json(503, r#"{"ready":false,"reason":"gateway stopping"}"#),
-        "/readyz" => json(200, r#"{"ready":true}"#),
+        "/health" | "/healthz" => Page::json(200, LIVE),
+        "/readyz" if hub.is_leaving() => Page::json(503, r#"{"ready":false,"reason":"gateway stopping"}"#),
+        "/readyz" => Page::json(200, r#"{"ready":true}"#),
         "/" => Page {
             status: 200,
             kind: "text/plain; charset=utf-8",

@@ -1,7 +1,7 @@
 //! Who comes before anyone can be let in. Plain HTTP is told how things stand, as a supervisor asks that way;
 //! everyone else waits, connected, for who lets them in.
 
-use super::doors::Listening;
+use super::{arrive::LIVE, doors::Listening};
 use crate::{
     net::http::{Page, plain_get},
     reactor::Async,
@@ -66,9 +66,8 @@ impl Caller {
 }
 
 fn page(path: &str) -> Page {
-    let json = |status, body: &str| Page { status, kind: "application/json", body: body.into() };
     match path {
-        "/health" | "/healthz" => json(200, r#"{"ok":true,"status":"live"}"#),
-        _ => json(503, r#"{"ready":false,"reason":"waiting for the kernel's random numbers"}"#),
+        "/health" | "/healthz" => Page::json(200, LIVE),
+        _ => Page::json(503, r#"{"ready":false,"reason":"waiting for the kernel's random numbers"}"#),
     }
 }

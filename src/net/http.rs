@@ -109,6 +109,13 @@ pub struct Page {
     pub body: String,
 }
 
+impl Page {
+    /// One for programs.
+    pub fn json(status: u16, body: &str) -> Self {
+        Self { status, kind: "application/json", body: body.into() }
+    }
+}
+
 /// Serves plain HTTP on a wire until the client leaves. What is unread on it begins with a head;
 /// `strict` is the `Strict-Transport-Security` header of each answer.
 pub async fn serve(wire: &Rc<Wire>, page: impl Fn(&str) -> Page, strict: impl Fn() -> Option<String>) {
