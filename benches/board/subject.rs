@@ -1,7 +1,7 @@
 //! Whom the bench measures: a gateway in a home of its own, Barnacle or OpenClaw, from its start to its end.
 
 use crate::rig::{
-    Failure, TOKEN, attach,
+    Failure, TOKEN, attach, listens,
     openclaw::{Words, end, living_in},
 };
 use crate::table::Column;
@@ -11,7 +11,7 @@ use rustix::{
 };
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -97,7 +97,7 @@ impl Subject {
 
     fn wait_listening(&mut self) -> Result<(), Failure> {
         let end = Instant::now() + PATIENCE;
-        while TcpStream::connect(self.at).is_err() {
+        while !listens(self.at) {
             if let Some(status) = self.child.try_wait()? {
                 return Err(format!("{} did not start ({status})", self.words.name).into());
             }

@@ -80,7 +80,7 @@ impl Gateway {
 
     fn wait(&mut self) -> Result<(), Failure> {
         let end = Instant::now() + START;
-        while TcpStream::connect(self.at).is_err() {
+        while !listens(self.at) {
             if let Some(status) = self.child.try_wait()? {
                 return Err(format!("the gateway did not start ({status})").into());
             }
@@ -144,6 +144,19 @@ fn spawn(words: &[String], home: &PathBuf) -> Result<Child, Failure> {
     command.args(&words[1..]).env_clear().env("HOME", home).stdin(Stdio::null());
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     Ok(child.map_err(|e| format!("{}: {e}", words[0]))?)
+}
+
+/// Whether a connection is taken there. It comes from an address of its own: while nobody listens, a connect from a
+/// port that an earlier connection was closed on is answered in that one's name (`TIME_WAIT`), and goes on only
+/// after two ticks of the kernel, 8 to 12 ms.
+pub fn listens(at: SocketAddr) -> bool {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let knock = || {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&socket, &SocketAddr::from(([127, 0, 0, 2], 0)))?;
+        connect(&socket, &at)
+    };
+    knock().is_ok()
 }
 
 /// Waits for a process to end, and kills it if that takes longer than `time`.
