@@ -170,6 +170,10 @@ if asked offline; then
     agent status >/dev/null || fail "refused on loopback"
     sed -n 's/.* WARN \(.*\)/\1/p' "$journal" | grep 10.9.9.1 >"$HOME/warned" || fail "nothing is said of the address"
     say "no network: in by loopback. It says: $(cat "$HOME/warned")"
+    here=10.9.9.1
+    ip addr add $here/32 dev lo
+    agent status >/dev/null || fail "refused at the address that came late"
+    say "network: in by $here, without a reload"
     stop
 fi
 

@@ -5,6 +5,7 @@ mod wire;
 
 use std::{
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -12,7 +13,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use wire::{Client, Device, Home, LONG, Offer, READ, Server, free_port, number, own_address, text};
+use wire::{Client, Device, Home, LONG, Offer, READ, Server, free_port, list, number, own_address, text};
 
 fn listens(home: &Home, port: u16, bind: &str) {
     home.config(&format!(
@@ -141,21 +142,114 @@ fn wider_and_narrower_on_one_port_refuses_nobody() {
     assert!(err.contains("is in use"), "{err}");
 }
 
+/// A host of its own, with nothing but a loopback device: a network namespace.
+struct Host<'h> {
+    server: Server,
+    home: &'h Home,
+}
+
+impl<'h> Host<'h> {
+    fn start(home: &'h Home) -> Self {
+        let gateway = home.command(&["gateway"]);
+        let script = format!("ip link set lo up && exec {} gateway", gateway.get_program().display());
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--net", "sh", "-c", &script]).env_clear();
+        command.env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
+        Self { server: Server::spawn(command, home.port), home }
+    }
+
+    /// Runs a command there.
+    fn run(&self, command: &str) -> Result<String, String> {
+        let out = Command::new("nsenter")
+            .args(["--user", "--preserve-credentials", "--net", "--target", &self.server.pid().to_string()])
+            .args(["timeout", "20", "sh", "-c", command])
+            .env("HOME", &self.home.dir)
+            .env("B", env!("CARGO_BIN_EXE_barnacle"))
+            .output()
+            .unwrap();
+        let said = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        if out.status.success() { Ok(said.concat()) } else { Err(said.concat()) }
+    }
+
+    #[track_caller]
+    fn ok(&self, command: &str) -> String {
+        self.run(command).unwrap_or_else(|e| panic!("{command}: {e}\n{}", self.server.log()))
+    }
+
+    /// Asks the gateway by `ip`.
+    fn ask(&self, ip: &str) -> Result<String, String> {
+        let ip = if ip.contains(':') { format!("[{ip}]") } else { ip.into() };
+        self.run(&format!("\"$B\" health --url ws://{ip}:{} --token T1 --timeout 10000", self.home.port))
+    }
+}
+
+/// Wi-Fi and DHCP are late at boot, and come and go.
 #[test]
-fn an_address_that_is_not_here_changes_nothing() {
+fn an_address_is_served_as_it_comes_without_a_reload() {
+    for (ip, length) in [("10.9.9.1", "/32"), ("fd00::9", "/128 nodad")] {
+        let home = Home::empty();
+        home.config(&format!(
+            "{{gateway:{{mode:\"local\",bind:\"custom\",customBindHost:\"{ip}\",port:{},\
+             auth:{{mode:\"token\",token:\"T1\"}}}}}}",
+            home.port
+        ));
+        let host = Host::start(&home);
+        let absent = "this host does not have";
+        let line = host.server.wait_log(&[absent]);
+        assert!(line.contains(ip) && !host.server.wait_log(&["listening on"]).contains(ip), "{line}");
+        host.ask("127.0.0.1").unwrap();
+        for _ in 0..2 {
+            host.ask(ip).unwrap_err();
+            assert!(host.ok("\"$B\" status").contains(absent), "status does not say that {ip} is not there");
+            let doctor = host.run("\"$B\" doctor").unwrap_or_else(|e| e);
+            assert!(doctor.contains(&format!("{ip}, which {absent}")), "{doctor}");
+            host.ok(&format!("ip addr add {ip}{length} dev lo"));
+            host.ask(ip).unwrap();
+            assert!(!host.ok("\"$B\" status").contains(absent), "status says that {ip} is not there");
+            host.ok(&format!("ip addr del {ip}{} dev lo", length.split(' ').next().unwrap()));
+        }
+        assert!(!host.server.log().contains("reloaded"), "{}", host.server.log());
+    }
+}
+
+/// The tailnet's address is not known before it is there.
+#[test]
+fn the_tailnet_is_served_once_it_is_up() {
+    let home = Home::empty();
+    listens(&home, home.port, "tailnet");
+    let host = Host::start(&home);
+    host.server.wait_log(&["gateway.bind is tailnet, and this host has no address in one now"]);
+    host.ask("127.0.0.1").unwrap();
+    for ip in ["100.101.102.103", "100.101.102.104"] {
+        host.ok(&format!("ip addr add {ip}/32 dev lo && ip route add 100.100.100.100 dev lo src {ip}"));
+        host.server.wait_log(&[&format!("listening on {ip}:{}", home.port)]);
+        host.ask(ip).unwrap();
+        host.ask("127.0.0.1").unwrap();
+        assert!(!host.ok("\"$B\" status").contains("has no address in one"), "{ip}");
+        host.ok(&format!("ip addr del {ip}/32 dev lo"));
+        assert!(host.ok("\"$B\" status").contains("has no address in one"), "{ip}");
+    }
+}
+
+#[test]
+fn an_address_that_is_not_here_costs_nothing_that_is() {
     let home = Home::empty();
     listens(&home, home.port, "loopback");
     let server = start(&home);
     let mut client = server.admin();
-    home.config(&format!(
-        "{{gateway:{{mode:\"local\",bind:\"custom\",customBindHost:\"192.0.2.77\",port:{},\
-         auth:{{mode:\"token\",token:\"T1\"}}}}}}",
-        home.port
-    ));
-    let line = server.wait_log(&["still listening where it was"]);
-    assert!(line.contains("192.0.2.77"), "{line}");
-    client.ok("health", "{}");
-    server.admin();
+    for (host, told) in
+        [("192.0.2.77", "configuration reloaded"), ("fe80::77", "still listening where it was")]
+    {
+        home.config(&format!(
+            "{{gateway:{{mode:\"local\",bind:\"custom\",customBindHost:\"{host}\",port:{},\
+             auth:{{mode:\"token\",token:\"T1\"}}}}}}",
+            home.port
+        ));
+        server.wait_log(&[told]);
+        let notices = list(&client.ok("status", "{}"), "barnacle.notices").join("\n");
+        assert!(notices.contains(host), "{notices}");
+        server.admin();
+    }
 }
 
 /// B69: whoever has the port for a moment longer is waited for.

@@ -16,7 +16,7 @@ Usage: barnacle gateway install [options]
   --user                 a unit of your own: needs no root, but lingering [where anyone else asks]
   --run-as <account>     whom a system unit runs as [who called sudo]
   --port <port>          listen there, whatever gateway.port says
-  --socket               a socket unit as well: systemd opens the port, also on an address that comes later
+  --socket               a socket unit as well: systemd opens the port, before the gateway runs
   --replace-openclaw     take the place of OpenClaw's service, which is stopped, disabled and kept
   --print                print the units, and change nothing
   -h, --help             print this

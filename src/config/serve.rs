@@ -2,19 +2,19 @@
 
 use super::logging::Levels;
 use super::{AuthMode, Bind, Settings};
-use crate::net::listen;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use crate::net::{listen, own};
+use std::net::IpAddr;
 
 impl Settings {
     /// Where the sockets are to be opened. `auto` is loopback, unless this is a container, whose
-    /// loopback nobody else can reach; a tailnet that is not up leaves loopback.
+    /// loopback nobody else can reach.
     pub fn where_to_listen(&self) -> listen::Bind {
         match self.bind {
             Bind::Loopback => listen::Bind::Loopback,
             Bind::Lan => listen::Bind::Lan,
             Bind::Custom(ip) if ip.is_unspecified() => listen::Bind::Lan,
             Bind::Custom(ip) => listen::Bind::Address(ip),
-            Bind::Tailnet => tailnet().map_or(listen::Bind::Loopback, listen::Bind::Address),
+            Bind::Tailnet => listen::Bind::Tailnet,
             Bind::Auto if in_container() => listen::Bind::Lan,
             Bind::Auto => listen::Bind::Loopback,
         }
@@ -25,7 +25,8 @@ impl Settings {
         match self.where_to_listen() {
             listen::Bind::Loopback => None,
             listen::Bind::Address(ip) => Some(ip),
-            listen::Bind::Lan => own_address([192, 0, 2, 1]),
+            listen::Bind::Lan => own::in_network(),
+            listen::Bind::Tailnet => own::in_tailnet(),
         }
     }
 
@@ -68,22 +69,6 @@ impl Settings {
         let source = smol::unblock(move || search.holder(&wanted)).await?;
         Some((source.to_string(), self.credentials.mend(&source)))
     }
-}
-
-/// The address this host would use towards `ip`; nothing is sent.
-fn own_address(ip: [u8; 4]) -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::from(ip), 9)).ok()?;
-    socket.local_addr().ok().map(|a| a.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
-}
-
-/// This host's address in its tailnet: Tailscale's resolver is always 100.100.100.100, and hosts are in
-/// 100.64.0.0/10 (RFC 6598).
-fn tailnet() -> Option<IpAddr> {
-    own_address([100, 100, 100, 100]).filter(|ip| match ip {
-        IpAddr::V4(v4) => v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64,
-        IpAddr::V6(_) => false,
-    })
 }
 
 fn in_container() -> bool {

@@ -226,13 +226,6 @@ impl Settings {
         }
         settings.tls_notices();
         settings.close_what_is_open();
-        if settings.bind == Bind::Tailnet && settings.reachable_at().is_none() {
-            settings.notices.push(
-                "listening on loopback instead of tailnet: this host has no tailnet address; bring the \
-                 tailnet up, then: barnacle gateway restart"
-                    .into(),
-            );
-        }
         Ok(settings)
     }
 

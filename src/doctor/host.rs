@@ -1,9 +1,9 @@
-//! Checks of the host: its port, its clock, its memory.
+//! Checks of the host: its port, its address, its clock, its memory.
 
 use super::{Facts, Finding};
 use crate::{
     live::{timestamp, wall_ms},
-    net::holder,
+    net::{holder, listen::Bind, own},
 };
 use std::{fs, time::UNIX_EPOCH};
 
@@ -30,6 +30,22 @@ pub fn port(facts: &Facts) -> Vec<Finding> {
         ),
     };
     vec![held]
+}
+
+/// The address to listen on is not there.
+pub fn address(facts: &Facts) -> Vec<Finding> {
+    let Ok(settings) = &facts.settings else { return Vec::new() };
+    let what = match settings.where_to_listen() {
+        Bind::Address(ip) if !own::is_own(ip) => {
+            format!("gateway.bind is {ip}, which this host does not have now")
+        }
+        Bind::Tailnet if own::in_tailnet().is_none() => {
+            "gateway.bind is tailnet, and this host has no address in one now".into()
+        }
+        _ => return Vec::new(),
+    };
+    let why = "nobody reaches the gateway there; once the address comes they do, without a restart";
+    vec![Finding::note(what, why, "ip -brief address (what this host has), or set gateway.bind to another")]
 }
 
 /// A clock that is years off: a board without a battery, before its network is up.

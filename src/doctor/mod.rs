@@ -59,7 +59,7 @@ impl Finding {
 type Check = fn(&Facts) -> Vec<Finding>;
 
 /// Every check, what locks people out first.
-const CHECKS: [Check; 18] = [
+const CHECKS: [Check; 19] = [
     config::cannot_start,
     config::broken,
     config::token_homes,
@@ -74,6 +74,7 @@ const CHECKS: [Check; 18] = [
     state::disk,
     state::stale_tokens,
     host::port,
+    host::address,
     host::clock,
     service::drift,
     service::survives_logout,

@@ -6,29 +6,34 @@
 //! The kernel resets whoever is on its way in by a socket that closes. So one that a wildcard would only
 //! take the place of stays beside it, and the others close a little later than the new ones open.
 
-use super::{arrive, early::Caller, handover};
+use super::{
+    arrive,
+    early::Caller,
+    handover,
+    unattached::{Place, Unattached, is_lan},
+};
 use crate::{
     live::Hub,
-    net::listen::{self, Bind, Doors, ListenError},
+    net::{
+        listen::{self, Bind, Doors, ListenError},
+        own,
+    },
     reactor::{Async, Timer},
     service::notify::Notify,
 };
 use smol::Task;
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
     rc::{Rc, Weak},
     time::Duration,
 };
 
-/// Most connections that have not attached, in all.
-const UNATTACHED: usize = 4096;
-/// Most of them from one address that is not this host's.
-const UNATTACHED_PER_ADDRESS: usize = 64;
 /// How long a socket that is not wanted any more lets in who was on the way.
 const ON_THE_WAY: Duration = Duration::from_millis(100);
+/// How often the tailnet's address is looked for, where it is to be listened on.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// The sockets that are listened on.
 pub struct Listening {
@@ -39,6 +44,9 @@ pub struct Listening {
     hub: RefCell<Weak<Hub>>,
     unattached: Rc<Unattached>,
     keeper: RefCell<Option<Rc<Notify>>>,
+    bind: Cell<Bind>,
+    /// Follows the tailnet's address.
+    following: RefCell<Option<Task<()>>>,
 }
 
 struct Door {
@@ -83,6 +91,8 @@ impl Listening {
             hub: RefCell::default(),
             unattached: Rc::default(),
             keeper: RefCell::default(),
+            bind: Cell::new(bind),
+            following: RefCell::default(),
         });
         if !fresh && let Err(e) = doors.open(bind, port) {
             log::error!("still listening where it was: {e}");
@@ -109,6 +119,7 @@ impl Listening {
         self.open.borrow_mut().iter_mut().for_each(|door| door.accept(hub, &self.unattached));
         hub.set_doors(self.clone());
         self.close_later(hub);
+        self.follow(hub);
     }
 
     /// Lets in who came before.
@@ -143,14 +154,36 @@ impl Listening {
         self.open.borrow().iter().filter(|door| door.given == given).map(|door| door.socket.clone()).collect()
     }
 
-    /// Where they listen.
+    /// Where they listen, as far as this host has the address now.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.open.borrow().iter().map(|door| door.at).collect()
+        self.open.borrow().iter().filter(|door| door.is_here()).map(|door| door.at).collect()
     }
 
     /// The port.
     pub fn port(&self) -> Option<u16> {
         self.open.borrow().first().map(|door| door.at.port())
+    }
+
+    /// Where the tailnet's address is to be listened on: looks for it, since it is not known before it is there.
+    fn follow(&self, hub: &Rc<Hub>) {
+        if self.bind.get() != Bind::Tailnet {
+            self.following.take();
+            return;
+        }
+        let me = self.me.clone();
+        let follow = async move {
+            loop {
+                Timer::after(LOOK).await;
+                let Some(doors) = me.upgrade() else { return };
+                let new = |ip: &IpAddr| !doors.unattached.wanted.borrow().contains(ip);
+                if own::in_tailnet().is_some_and(|ip| new(&ip))
+                    && let Err(e) = doors.open(Bind::Tailnet, doors.port().unwrap_or_default())
+                {
+                    log::warn!("{e}");
+                }
+            }
+        };
+        self.following.borrow_mut().get_or_insert_with(|| hub.task(follow));
     }
 
     fn close_later(&self, hub: &Rc<Hub>) {
@@ -220,7 +253,9 @@ impl Doors for Listening {
             before.into_iter().partition(|door| door.is_wanted(&wanted));
         let hub = self.hub.borrow().upgrade();
         for mut door in opened.into_iter().filter_map(|socket| Door::new(socket, false)) {
-            log::info!("listening on {}", door.at);
+            if door.is_here() {
+                log::info!("listening on {}", door.at);
+            }
             hub.iter().for_each(|hub| door.accept(hub, &self.unattached));
             doors.push(door);
         }
@@ -228,7 +263,11 @@ impl Doors for Listening {
         doors.sort_by_key(|door| door.given && door.at.port() != port);
         *self.unattached.wanted.borrow_mut() = wanted.iter().map(SocketAddr::ip).collect();
         self.unwanted.replace(unwanted);
-        hub.iter().for_each(|hub| self.close_later(hub));
+        self.bind.set(bind);
+        hub.iter().for_each(|hub| {
+            self.close_later(hub);
+            self.follow(hub);
+        });
         share(&doors, false);
         let port = doors.first().map_or(port, |door| door.at.port());
         self.open.replace(doors);
@@ -251,15 +290,36 @@ impl Doors for Listening {
                 door.at
             )
         };
-        doors.iter().filter(elsewhere).map(told).collect()
+        // Many a container lacks the loopback of IPv6, and that is nothing to be mended.
+        let absent = |door: &&Door| door.at.ip() != IpAddr::from(Ipv6Addr::LOCALHOST) && !door.is_here();
+        let not_here = |door: &Door| {
+            format!(
+                "{} is listened on, but this host does not have that address now: whoever calls it gets in once \
+                 it does",
+                door.at
+            )
+        };
+        let no_tailnet = self.bind.get() == Bind::Tailnet && own::in_tailnet().is_none();
+        let no_tailnet = no_tailnet.then(|| {
+            "gateway.bind is tailnet, and this host has no address in one now: it is listened on once it has"
+                .to_owned()
+        });
+        doors
+            .iter()
+            .filter(elsewhere)
+            .map(told)
+            .chain(doors.iter().filter(absent).map(not_here))
+            .chain(no_tailnet)
+            .collect()
     }
 }
 
-fn is_lan(wanted: &[IpAddr]) -> bool {
-    wanted.iter().any(IpAddr::is_unspecified)
-}
-
 impl Door {
+    /// Whether this host has the address now.
+    fn is_here(&self) -> bool {
+        self.at.ip().is_unspecified() || own::is_own(self.at.ip())
+    }
+
     fn new(socket: Async<TcpListener>, given: bool) -> Option<Self> {
         let at = socket.get_ref().local_addr().map_err(|e| log::error!("a listening socket: {e}")).ok()?;
         Some(Self { at, given, socket: Rc::new(socket), accepting: None })
@@ -298,61 +358,6 @@ impl Door {
             welcome(hub, socket, remote, unattached, self.given);
         }
         log::info!("not listening on {} any more", self.at);
-    }
-}
-
-/// Who is connected and has not attached.
-#[derive(Default)]
-struct Unattached {
-    by_address: RefCell<HashMap<IpAddr, usize>>,
-    all: Cell<usize>,
-    /// The addresses that the configuration listens on.
-    wanted: RefCell<Vec<IpAddr>>,
-    told: Cell<bool>,
-}
-
-/// A place among those that have not attached.
-pub struct Place(Rc<Unattached>, IpAddr);
-
-impl Unattached {
-    fn full(&self) -> bool {
-        self.all.get() >= UNATTACHED
-    }
-
-    fn full_for(&self, ip: IpAddr) -> bool {
-        let here = self.by_address.borrow().get(&ip).copied().unwrap_or_default();
-        here >= UNATTACHED_PER_ADDRESS && !ip.to_canonical().is_loopback()
-    }
-
-    /// Whether who came in by a socket unit's socket came to an address that the configuration listens on: a
-    /// unit never opens the gateway wider than the configuration does.
-    fn admits(&self, socket: &TcpStream) -> bool {
-        let Ok(own) = socket.local_addr().map(|at| at.ip().to_canonical()) else { return false };
-        let wanted = self.wanted.borrow();
-        let admits = own.is_loopback() || is_lan(&wanted) || wanted.contains(&own);
-        if !admits && !self.told.replace(true) {
-            log::warn!("closed a connection to {own} by the socket unit: gateway.bind does not listen there");
-        }
-        admits
-    }
-
-    fn place(self: &Rc<Self>, ip: IpAddr) -> Place {
-        *self.by_address.borrow_mut().entry(ip).or_default() += 1;
-        self.all.set(self.all.get() + 1);
-        Place(self.clone(), ip)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.all.set(self.0.all.get() - 1);
-        let mut by_address = self.0.by_address.borrow_mut();
-        if let Some(n) = by_address.get_mut(&self.1) {
-            *n -= 1;
-            if *n == 0 {
-                by_address.remove(&self.1);
-            }
-        }
     }
 }
 

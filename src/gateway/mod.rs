@@ -16,6 +16,7 @@ mod randomness;
 mod run;
 mod session;
 mod supervised;
+mod unattached;
 mod watch;
 
 pub use run::{Gateway, StartFailure, run};

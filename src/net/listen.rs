@@ -1,7 +1,7 @@
 //! Listening sockets. Loopback is always among them, whatever else is bound, and a bind mode never
-//! widens by itself: where its address is missing, loopback is what is left.
+//! widens by itself: where its address is missing, loopback is what is left until it comes.
 
-use super::holder::holder;
+use super::{holder::holder, own};
 use crate::reactor::Async;
 use std::{
     fmt, io,
@@ -22,8 +22,10 @@ pub enum Bind {
     Loopback,
     /// On every address.
     Lan,
-    /// On this one.
+    /// On this one, be it here now or not.
     Address(IpAddr),
+    /// On the tailnet's, which is known once it is here.
+    Tailnet,
 }
 
 /// Why nothing listens.
@@ -69,16 +71,22 @@ pub trait Doors {
 /// Where a gateway on `bind` and `port` listens: both loopbacks (one of which may be missing), and what
 /// `bind` adds. With port 0 the kernel chooses.
 pub fn addresses(bind: Bind, port: u16) -> Vec<SocketAddr> {
-    let mut ips: Vec<IpAddr> = match bind {
+    let (mut ips, more): (Vec<IpAddr>, _) = match bind {
         // A wildcard socket has the loopbacks in it.
-        Bind::Lan => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-        Bind::Loopback => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-        Bind::Address(ip) => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into(), ip],
+        Bind::Lan => (vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()], None),
+        Bind::Loopback => (loopbacks(), None),
+        Bind::Address(ip) => (loopbacks(), Some(ip)),
+        Bind::Tailnet => (loopbacks(), own::in_tailnet()),
     };
+    ips.extend(more);
     if ips[..2].contains(ips.last().unwrap_or(&ips[0])) {
         ips.truncate(2);
     }
     ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
+}
+
+fn loopbacks() -> Vec<IpAddr> {
+    vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
 }
 
 /// Opens the sockets of a gateway that starts. One that just ended may have the port for a moment yet, so
@@ -100,7 +108,7 @@ pub fn listen(bind: Bind, port: u16) -> Result<Vec<Async<TcpListener>>, ListenEr
     }
 }
 
-/// What could be opened, and what this host has no address for.
+/// What could be opened, and what this host cannot open.
 pub struct Opened {
     /// The sockets.
     pub sockets: Vec<Async<TcpListener>>,
@@ -145,6 +153,9 @@ fn open(at: SocketAddr, beside: bool) -> io::Result<Async<TcpListener>> {
     if at.is_ipv6() {
         sockopt::set_ipv6_v6only(&fd, true)?;
     }
+    // An address that comes later, or goes and comes back, is served as it comes. IPv6 heeds this option, too,
+    // and did before it had one of its own.
+    let _ = sockopt::set_ip_freebind(&fd, true);
     // Inherited by every connection that comes in by it.
     sockopt::set_tcp_nodelay(&fd, true)?;
     bind(&fd, &at)?;

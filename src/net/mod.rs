@@ -4,6 +4,7 @@ pub mod holder;
 pub mod http;
 pub mod inherit;
 pub mod listen;
+pub mod own;
 pub mod peer;
 pub mod scan;
 pub mod seam;

@@ -3,6 +3,7 @@
 //! "Local" is a loopback address or one of this host's own, and no forwarding header that says the
 //! request came through a proxy. With `gateway.trustedProxies` the address in the header counts.
 
+use super::own::is_own;
 use nanoserde::{DeBin, SerBin};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -147,19 +148,6 @@ fn is_loopback_host(authority: &str) -> bool {
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     text.parse().ok().or_else(|| host_of(text).parse().ok())
-}
-
-/// Whether this host has the address: then what it sends there, it sends from there. That a socket can be
-/// bound to it says less: to a multicast group it can, and with `ip_nonlocal_bind` to any address.
-fn is_own(ip: IpAddr) -> bool {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, getsockname, socket_with};
-    let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let own = || {
-        let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-        connect(&socket, &SocketAddr::new(ip, 9))?;
-        SocketAddr::try_from(getsockname(&socket)?)
-    };
-    own().is_ok_and(|own| own.ip() == ip)
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@
 use super::{Account, Manager, unit};
 use crate::{
     config::{Env, Flags, Paths, Settings, StartError},
-    net::listen::Bind,
+    net::listen,
 };
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr, TcpListener},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -321,14 +321,8 @@ fn closed_to(program: &Path, account: &Account) -> Option<PathBuf> {
 /// The addresses of a socket unit. One that cannot be bound fails the unit whole, so IPv6 is asked first.
 fn sockets(settings: &Settings) -> Vec<SocketAddr> {
     let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
-    let addresses: Vec<IpAddr> = match settings.where_to_listen() {
-        Bind::Lan => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-        Bind::Loopback => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-        Bind::Address(ip) => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into(), ip],
-    };
-    addresses
+    listen::addresses(settings.where_to_listen(), settings.port)
         .into_iter()
-        .filter(|ip| v6 || ip.is_ipv4())
-        .map(|ip| SocketAddr::new(ip, settings.port))
+        .filter(|at| v6 || at.is_ipv4())
         .collect()
 }
