@@ -9,24 +9,27 @@ use std::ops::Range;
 
 /// `text` as the parser reads it, of as many bytes, if it does not read it as it is.
 pub(super) fn readable(text: &str) -> Option<String> {
-    let mut readable = String::with_capacity(text.len());
+    let mut readable: Option<String> = None;
     let mut behind_word = false;
     for (piece, range) in pieces(text) {
         let part = &text[range.clone()];
         let name = || text[range.end + trivia(&text[range.end..])..].starts_with(':');
-        match piece {
+        let other = match piece {
             Piece::Comment if behind_word => {
-                readable.extend(part.bytes().map(|b| if b == b'\n' { '\n' } else { ' ' }));
+                Some(part.bytes().map(|b| if b == b'\n' { '\n' } else { ' ' }).collect())
             }
             Piece::Word if part.contains('\\') && name() => {
-                readable.push_str(&unescaped(part).unwrap_or_else(|| part.into()));
-                readable.extend(std::iter::repeat_n(' ', range.end - readable.len()));
+                unescaped(part).map(|name| format!("{name}{}", " ".repeat(part.len() - name.len())))
             }
-            _ => readable.push_str(part),
+            _ => None,
+        };
+        if let Some(other) = other {
+            let at = range.start..range.end;
+            readable.get_or_insert_with(|| text.to_owned()).replace_range(at, &other);
         }
         behind_word = matches!(piece, Piece::Word);
     }
-    (readable != text).then_some(readable)
+    readable
 }
 
 /// The comments of `text`, with their marks.
