@@ -7,7 +7,7 @@
 use crate::{
     live::{Conn, Guest, Hub, Saved, SavedInvocation, Stage, instant_of},
     methods::{self, Reply},
-    net::{scan::Excess, seam::Close, ws},
+    net::{scan::Excess, wire::Close, ws},
     protocol::{ErrorShape, MAX_PAYLOAD, RequestFrame, refusal, response},
     reactor::{Async, Timer},
 };

@@ -2,7 +2,7 @@
 //! them; what each waits for is its task's business.
 
 use crate::{
-    net::{Peer, Wire, seam::Close},
+    net::{Peer, Wire, wire::Close},
     reactor::Async,
     tls::Session,
 };

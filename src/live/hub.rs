@@ -2,6 +2,7 @@
 
 use super::{
     Clock, Conn, ConnId, Guest, Guests, Invocations, Journal, News, Reloads, Restarts, conn, presence,
+    seen::Seen,
 };
 use crate::{
     auth::{Limiter, Nonces, identity::Identity},
@@ -11,8 +12,7 @@ use crate::{
         listen::{Bind, Doors, ListenError},
     },
     protocol::{DeviceId, ErrorShape, Event, Json, RequestId, Role, TICK_MS, hex},
-    reactor::Timer,
-    store::{Book, ChangeError, Display, Store},
+    store::{Book, ChangeError, Store},
 };
 use smol::{LocalExecutor, Task};
 use std::{
@@ -86,7 +86,7 @@ pub struct Hub {
     pub(super) next: Cell<u64>,
     pub(super) presence_version: Cell<u64>,
     pub(super) presence_due: Cell<bool>,
-    presence: RefCell<(u64, Rc<Json>)>,
+    pub(super) presence: RefCell<(u64, Rc<Json>)>,
     pub(super) contacts: RefCell<HashMap<RequestId, Instant>>,
     pub(super) seen: RefCell<HashMap<DeviceId, Seen>>,
     pub(super) strangers: Cell<(u32, Option<Instant>)>,
@@ -96,20 +96,9 @@ pub struct Hub {
     held: RefCell<Vec<Waker>>,
 }
 
-#[derive(Default)]
-pub(super) struct Seen {
-    pub ms: u64,
-    pub display: Option<Display>,
-}
-
 impl Hub {
     /// What unattached connections may hold together, bytes.
     const BUDGET: usize = 4 << 20;
-    /// Requests of unknown devices in a row; one more every two seconds.
-    const STRANGERS: u32 = 64;
-    /// Clients listed in `hello-ok`; `system-presence` lists more.
-    const LISTED: usize = 64;
-
     /// A hub without connections.
     pub fn new(
         boot: Boot,
@@ -225,52 +214,6 @@ impl Hub {
         })
     }
 
-    /// A device was seen now, and says this of itself if that changed; kept in memory until something
-    /// else is written.
-    pub fn saw(&self, device: DeviceId, display: Option<Display>) {
-        let mut seen = self.seen.borrow_mut();
-        let entry = seen.entry(device).or_default();
-        entry.ms = super::wall_ms();
-        entry.display = display.or(entry.display.take());
-    }
-
-    /// When a device was last seen.
-    pub fn seen_ms(&self, device: &DeviceId) -> Option<u64> {
-        self.seen.borrow().get(device).map(|s| s.ms)
-    }
-
-    fn write_seen(&self, book: &mut Book) {
-        for (device, seen) in self.seen.borrow().iter() {
-            let Some(known) = book.device(device) else { continue };
-            let hour = 3_600_000;
-            let later = known.seen_ms.is_none_or(|at| seen.ms.abs_diff(at) > hour);
-            let other = seen.display.as_ref().is_some_and(|d| *d != known.display);
-            if (later || other)
-                && let Some(device) = book.device_mut(device)
-            {
-                device.seen_ms = Some(seen.ms);
-                if let Some(display) = &seen.display {
-                    device.display = display.clone();
-                }
-            }
-        }
-    }
-
-    /// Whether one more unknown device may leave a request: each costs a write, so they are metered.
-    pub fn admit_stranger(&self) -> bool {
-        let (mut spent, since) = self.strangers.get();
-        let since = since.unwrap_or_else(Instant::now);
-        let earned = since.elapsed().as_secs() as u32 / 2;
-        let mut from = since;
-        if earned > 0 {
-            spent = spent.saturating_sub(earned);
-            from = Instant::now();
-        }
-        let admit = spent < Self::STRANGERS;
-        self.strangers.set((spent + u32::from(admit), Some(from)));
-        admit
-    }
-
     /// Lets the live connections of a device have what is approved for it now.
     pub fn regrant(&self, device: &DeviceId) {
         let Some(record) = self.book().device(device).cloned() else { return };
@@ -279,34 +222,6 @@ impl Hub {
                 conn.regrant(grant.scopes);
             }
         }
-    }
-
-    /// Writes what is only in memory; for the end.
-    pub async fn settle(&self) {
-        let done = self.store.change(|book| {
-            self.write_seen(book);
-            Ok::<_, std::convert::Infallible>(())
-        });
-        if let Err(ChangeError::Disk(e)) = done.await {
-            log::warn!("devices: when they were last seen is not saved: {e}");
-        }
-    }
-
-    /// A request's device came back for it.
-    pub fn contact(&self, request: &RequestId) {
-        self.contacts.borrow_mut().insert(request.clone(), Instant::now());
-    }
-
-    /// Forgets when requests that are no more were last come for.
-    pub fn forget_contacts(&self) {
-        let book = self.book();
-        self.contacts.borrow_mut().retain(|id, _| book.requests().iter().any(|r| r.id == *id));
-    }
-
-    /// Since a request's device last came for it; since the start, if it did not since then.
-    pub fn since_contact(&self, request: &RequestId) -> Duration {
-        let at = self.contacts.borrow().get(request).copied();
-        at.unwrap_or(self.boot.clock.started).elapsed()
     }
 
     /// The next connection's id.
@@ -376,46 +291,6 @@ impl Hub {
     /// Sends an event to one connection, without a place in its sequence, as OpenClaw does for nodes.
     pub fn tell(&self, conn: &conn::Conn, event: Event, payload: &Json) {
         conn.send(&format!(r#"{{"type":"event","event":"{}","payload":{}}}"#, event.as_str(), payload.0));
-    }
-
-    /// Who is here changed: tells it soon, once for all that changes meanwhile.
-    pub fn presence_changed(self: &Rc<Self>) {
-        self.presence_version.set(self.presence_version.get() + 1);
-        if !self.presence_due.get() {
-            self.tell_presence();
-        }
-    }
-
-    /// Tells soon who is here.
-    pub(super) fn tell_presence(self: &Rc<Self>) {
-        self.presence_due.set(true);
-        let hub = self.clone();
-        self.spawn(async move {
-            Timer::after(Duration::from_millis(100)).await;
-            hub.presence_due.set(false);
-            let payload = Json(format!(r#"{{"presence":{}}}"#, hub.presence_list().0));
-            hub.broadcast(Event::Presence, &payload);
-        });
-    }
-
-    /// Who is here, the first few; built once a change.
-    pub fn presence_list(&self) -> Rc<Json> {
-        let version = self.presence_version.get();
-        if self.presence.borrow().0 != version {
-            let list = presence::list(self, Self::LISTED);
-            *self.presence.borrow_mut() = (version, Rc::new(list));
-        }
-        self.presence.borrow().1.clone()
-    }
-
-    /// Who is here, all.
-    pub fn presence_all(&self) -> Json {
-        presence::list(self, usize::MAX)
-    }
-
-    /// `stateVersion`.
-    pub fn state_version(&self) -> Json {
-        Json(format!(r#"{{"presence":{},"health":1}}"#, self.presence_version.get()))
     }
 
     /// Eight digits that tell two secrets apart without giving either away: keyed, so that they help

@@ -110,7 +110,7 @@ impl Hub {
         self.contacts.borrow_mut().extend(contacts);
         let seen = memory.seen.iter();
         let seen =
-            seen.map(|(id, ms, display)| (*id, super::hub::Seen { ms: *ms, display: display.clone() }));
+            seen.map(|(id, ms, display)| (*id, super::seen::Seen { ms: *ms, display: display.clone() }));
         self.seen.borrow_mut().extend(seen);
         self.strangers.set((memory.strangers.0, memory.strangers.1.map(instant_of)));
         self.limiter.borrow_mut().restore(&memory.guesses, instant_of);

@@ -3,9 +3,15 @@
 //! As in OpenClaw, command-line clients, probes and back ends come and go without being listed.
 
 use super::{Conn, Hub};
-use crate::protocol::Json;
+use crate::{
+    protocol::{Event, Json},
+    reactor::Timer,
+};
 use nanoserde::SerJson;
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
+
+/// Clients listed in `hello-ok`; `system-presence` lists more.
+const LISTED: usize = 64;
 
 /// `PresenceEntry` of `protocol.schema.json`.
 #[derive(SerJson)]
@@ -61,7 +67,7 @@ fn entry(conn: &Rc<Conn>) -> Entry {
 }
 
 /// The list, the gateway itself first; at most `limit` clients.
-pub fn list(hub: &Hub, limit: usize) -> Json {
+fn list(hub: &Hub, limit: usize) -> Json {
     let host = hub.boot.host.clone();
     let version = env!("CARGO_PKG_VERSION");
     let own = Entry {
@@ -83,4 +89,46 @@ pub fn list(hub: &Hub, limit: usize) -> Json {
     let mut entries = vec![own];
     entries.extend(hub.conns().iter().filter(|c| listed(c)).take(limit).map(entry));
     Json::of(&entries)
+}
+
+impl Hub {
+    /// Who is here changed: tells it soon, once for all that changes meanwhile.
+    pub fn presence_changed(self: &Rc<Self>) {
+        self.presence_version.set(self.presence_version.get() + 1);
+        if !self.presence_due.get() {
+            self.tell_presence();
+        }
+    }
+
+    /// Tells soon who is here.
+    pub(super) fn tell_presence(self: &Rc<Self>) {
+        self.presence_due.set(true);
+        let hub = self.clone();
+        self.spawn(async move {
+            Timer::after(Duration::from_millis(100)).await;
+            hub.presence_due.set(false);
+            let payload = Json(format!(r#"{{"presence":{}}}"#, hub.presence_list().0));
+            hub.broadcast(Event::Presence, &payload);
+        });
+    }
+
+    /// Who is here, the first few; built once a change.
+    pub fn presence_list(&self) -> Rc<Json> {
+        let version = self.presence_version.get();
+        if self.presence.borrow().0 != version {
+            let list = list(self, LISTED);
+            *self.presence.borrow_mut() = (version, Rc::new(list));
+        }
+        self.presence.borrow().1.clone()
+    }
+
+    /// Who is here, all.
+    pub fn presence_all(&self) -> Json {
+        list(self, usize::MAX)
+    }
+
+    /// `stateVersion`.
+    pub fn state_version(&self) -> Json {
+        Json(format!(r#"{{"presence":{},"health":1}}"#, self.presence_version.get()))
+    }
 }

@@ -196,32 +196,6 @@ impl Hub {
         outcome
     }
 
-    /// What a reload would come to if `openclaw.json` held `text`; as it is on disk, without one.
-    ///
-    /// # Errors
-    /// What is wrong with the text.
-    pub async fn foresee(&self, text: Option<String>) -> Result<Foreseen, String> {
-        let old = self.settings();
-        let again = old.again();
-        let read = smol::unblock(move || again.resolve_with(text.as_deref()));
-        let mut new = read.await.map_err(|e| e.to_string())?;
-        new.keep_tls(&old);
-        if let Found::Broken(broken) = &new.found {
-            return Err(broken.to_string());
-        }
-        let said: Vec<String> = old.lines().collect();
-        let plan = compare(&old, &new);
-        // It is applied by a restart, over which TLS cannot be carried.
-        let restarts = new.config.reload.mode == ReloadMode::Restart && !plan.effects.is_empty();
-        let closed = |c: &Rc<Conn>| !still_admitted(&c.session(), &old, &new) || restarts && c.wire.is_tls();
-        Ok(Foreseen {
-            plan,
-            refused: self.conns().into_iter().filter(closed).collect(),
-            browsers: self.browsers_to_revoke(&old, &new),
-            new_lines: new.lines().filter(|line| !said.contains(line)).collect(),
-        })
-    }
-
     /// The settings as the files have them now; a file that seems half written gets another chance.
     async fn read_settings(&self, why: Why) -> Option<Settings> {
         let mut patience = if why == Why::File { PATIENCE } else { 0 };
@@ -299,7 +273,7 @@ impl Hub {
     }
 
     /// With `gateway.auth.revokeOnRotate: "browsers"`, the browsers that a new shared secret locks out.
-    fn browsers_to_revoke(&self, old: &Settings, new: &Settings) -> Vec<DeviceId> {
+    pub(super) fn browsers_to_revoke(&self, old: &Settings, new: &Settings) -> Vec<DeviceId> {
         let secret = |s: &Settings| s.credentials.active.as_ref().map(|(secret, _)| secret.clone());
         let rotated = old.credentials.active.is_some() && secret(old) != secret(new);
         if !rotated || new.config.auth.revoke_on_rotate != RevokeOnRotate::Browsers {
@@ -347,19 +321,7 @@ impl Hub {
     }
 }
 
-/// What a reload would come to.
-pub struct Foreseen {
-    /// What would change, and what would be done about it.
-    pub plan: Plan,
-    /// Who would be closed.
-    pub refused: Vec<Rc<Conn>>,
-    /// Browsers whose role would be revoked.
-    pub browsers: Vec<DeviceId>,
-    /// What the gateway would say of it that it does not say now.
-    pub new_lines: Vec<String>,
-}
-
-fn compare(old: &Settings, new: &Settings) -> Plan {
+pub(super) fn compare(old: &Settings, new: &Settings) -> Plan {
     let mut plan = plan(diff(&old.source.root, &new.source.root));
     // What a value resolves to may change though the file did not.
     if old.credentials.active != new.credentials.active || old.auth != new.auth {

@@ -5,7 +5,7 @@
 
 use crate::{
     auth::Basis,
-    net::seam::Close,
+    net::wire::Close,
     protocol::{DeviceId, Role, Scopes},
     store::{Display, Surface},
 };

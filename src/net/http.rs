@@ -4,10 +4,7 @@
 //! An upgrade is told from its head alone, before `hyper` sees it, so that an attached connection never
 //! carries an HTTP server's state along.
 
-use super::{
-    peer::Head,
-    seam::{Plain, Wire},
-};
+use super::{Wire, peer::Head, seam::Plain};
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Bytes, service::service_fn};
 use smol_hyper::rt::FuturesIo;

@@ -1,6 +1,6 @@
 //! WebSocket (RFC 6455) over the seam: the library's limits, and the answer to an upgrade.
 
-use super::seam::{Seam, Wire};
+use super::{Seam, Wire};
 use async_tungstenite::{
     WebSocketStream,
     tungstenite::{

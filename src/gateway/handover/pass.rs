@@ -9,7 +9,7 @@ use super::{
 use crate::{
     gateway::{doors::Listening, run::Signals},
     live::{Conn, Hub, Proof, Restart, monotonic_ns},
-    net::{inherit, seam},
+    net::{frame, inherit},
     protocol::{ErrorShape, Event, refusal},
     reactor::{self, Timer},
 };
@@ -207,7 +207,9 @@ impl Pass {
             let goes_on =
                 |id: &str| carried.iter().any(|i| i.asked.caller == conn.id() && i.asked.request == id);
             let lost = conn.waiting().into_iter().filter(|id| !goes_on(id));
-            lost.flat_map(|id| seam::text_frame(&refusal(&id, &unknown))).collect()
+            let mut words = Vec::new();
+            lost.for_each(|id| frame::text(&refusal(&id, &unknown), &mut words));
+            words
         }
     }
 }
