@@ -47,7 +47,6 @@ impl Pass {
         // The lock is let go of with this process: whoever is next has to take it.
         state.lock = None;
         state.cookies = sockets.connections().map(socket_cookie).collect::<Result<_, _>>()?;
-        (state.epoll, state.places) = (None, Vec::new());
         let file = self.dialect.seal(&state).memory_file()?;
         notify.stopping("restarting: systemd keeps the connections");
         notify.store(STATE, &file)?;

@@ -61,7 +61,9 @@ impl Restart for Pass {
         let this = self.clone();
         Box::pin(async move {
             this.has_certificate().await?;
-            let (state, _) = State::of(&this.hub, &this.doors, this.dialect.version, "", |_| Vec::new());
+            let (mut state, sockets) =
+                State::of(&this.hub, &this.doors, this.dialect.version, "", |_| Vec::new());
+            state.keep_places(&sockets);
             let state = this.dialect.seal(&state);
             let program = this.program.clone();
             let (version, which) = smol::unblock(move || program.prove(&state)).await?;
@@ -169,6 +171,7 @@ impl Pass {
         let (mut state, sockets) =
             State::of(&self.hub, &self.doors, self.dialect.version, why, self.last_words());
         state.since_ns = since;
+        state.keep_places(&sockets);
         let lock = self.hub.store.lock();
         let passed = || -> std::io::Result<()> {
             let file = self.dialect.seal(&state).memory_file()?;

@@ -120,7 +120,6 @@ impl State {
         let listeners = [doors.sockets(), doors.given()];
         let [own, given] = listeners.each_ref().map(|l| l.iter().map(|l| l.get_ref().as_raw_fd()).collect());
         let (conns, guests) = hub.carried();
-        let wires = || conns.iter().map(|c| &c.wire).chain(guests.iter().map(|g| &g.wire));
         let state = Self {
             version: version.into(),
             why: why.into(),
@@ -132,11 +131,19 @@ impl State {
             conns: conns.iter().map(|c| c.wire.socket().get_ref().as_raw_fd()).collect(),
             guests: guests.iter().map(|g| g.wire.socket().get_ref().as_raw_fd()).collect(),
             cookies: Vec::new(),
-            epoll: reactor::with_epoll(|epoll| epoll.as_raw_fd()).ok(),
-            places: wires().map(|wire| wire.socket().place()).collect(),
+            epoll: None,
+            places: Vec::new(),
             memory: hub.memory(&conns, &guests, more),
         };
         (state, Sockets { listeners, conns, guests })
+    }
+
+    /// Has the next process image go on with this one's `epoll`, in which its `sockets` stand.
+    pub fn keep_places(&mut self, sockets: &Sockets) {
+        self.epoll = reactor::with_epoll(|epoll| epoll.as_raw_fd()).ok();
+        let (conns, guests) = (sockets.conns.iter(), sockets.guests.iter());
+        let wires = conns.map(|c| &c.wire).chain(guests.map(|g| &g.wire));
+        self.places = wires.map(|wire| wire.socket().place()).collect();
     }
 }
 
