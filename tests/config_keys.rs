@@ -54,6 +54,18 @@ fn keys_of_nobody() {
 }
 
 #[test]
+fn variables_as_a_shell_has_them() {
+    for token in ["${tok}", "${TOK:-none}", "Bearer ${TOK-x}", "${TOK:?unset}"] {
+        let told = told(&format!("{{gateway: {{auth: {{\n token: '{token}'}}}}}}"));
+        let wanted = "gateway.auth.token holds ${…} that is no variable";
+        assert!(told.starts_with(":2:9: ") && told.contains(wanted) && told.contains("${TOK}?"), "{told}");
+    }
+    for token in ["a$b", "${", "${}", "p${a b}", "$${TOK}", "${1}"] {
+        assert_eq!(told(&format!("{{gateway: {{auth: {{token: '{token}'}}}}}}")), "", "{token}");
+    }
+}
+
+#[test]
 fn keys_that_stand_twice() {
     let told = told("{gateway: {port: 1, mode: 'local'}, gateway: {mode: 'remote',\n mode: 'local'}}");
     let lines: Vec<_> = told.lines().collect();

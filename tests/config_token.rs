@@ -159,8 +159,12 @@ fn references() {
         ("{source: 'file', provider: 'open', id: 'value'}", Err("chmod 600")),
         ("{source: 'file', provider: 'link', id: 'value'}", Err("plain file")),
         ("{source: 'file', provider: 'nobody', id: 'value'}", Err("secrets.providers.nobody has no path")),
+        (
+            "{source: 'fil', provider: 'json', id: '/x'}",
+            Err("its source is \"fil\", must be \"env\" or \"file\""),
+        ),
         ("{source: 'exec', provider: 'vault', id: 'x'}", Err("\"exec\" are not read")),
-        ("{id: 'x'}", Err("must be {source, provider, id}")),
+        ("{id: 'x'}", Err(":1:56: gateway.auth.token lets no one in: a reference must be {source: ")),
     ];
     for (value, expected) in rows {
         home.write(

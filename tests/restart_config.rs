@@ -3,7 +3,7 @@
 mod wire;
 
 use std::{fs, time::Instant};
-use wire::{ADMIN, Device, Home, LONG, Offer, READ, flag, json, number, signal, text};
+use wire::{ADMIN, Device, Home, LONG, Offer, READ, Server, flag, json, number, signal, text};
 
 #[test]
 fn what_was_edited_counts_after_it_and_who_is_refused_is_closed() {
@@ -105,4 +105,55 @@ fn the_lock_and_the_locks_of_guessers_hold_through_it() {
     let (code, out, _) = home.run(&["gateway", "stop"]);
     assert!(code == 0 && out.starts_with("no gateway runs"), "{out}");
     assert_eq!(text(&status, "barnacle.lastRestart.reason"), "SIGUSR1");
+}
+
+#[test]
+fn where_to_listen_makes_no_sense() {
+    let home = Home::fix();
+    let start = || Server::spawn(home.command(&["gateway"]), home.port);
+    let mut server = start();
+    let token = r#"mode:"local",auth:{mode:"token",token:"T1"}"#;
+    for gateway in [&format!("{{port:\"{}\",{token}}}", home.port), "'x'", "[]"] {
+        let mut admin = server.admin();
+        let before = server.log().lines().count();
+        home.config(&format!("{{gateway:{gateway}}}"));
+        server.wait_new(before, &["gateway.port is a string", "gateway is a "]);
+        // Whether it is reloaded, restarted, or started again: it is where it was, and the commands find it there.
+        let found = || {
+            let (code, out, err) = home.run(&["status"]);
+            assert!(code == 0 && out.contains(&format!("ws://127.0.0.1:{} ", home.port)), "{out}{err}");
+        };
+        found();
+        server.restart(&mut admin);
+        found();
+        server.kill();
+        server = start();
+        found();
+        assert!(!server.log().contains("lets no one in"), "{}", server.log());
+    }
+    // What was changed beside it is kept with it.
+    home.config(&format!("{{gateway:{{port:0,{}}}}}", token.replace("T1", "T2")));
+    server.wait_log(&["configuration reloaded: gateway"]);
+    home.config("");
+    server.kill();
+    let server = start();
+    server.refuse(&Offer::new().token("T1").scopes(ADMIN));
+    server.connect(&Offer::new().token("T2").scopes(ADMIN)).ok("health", "{}");
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn tls_that_makes_no_sense_is_not_switched_off() {
+    let home = Home::fix();
+    let start = || Server::spawn(home.command(&["gateway"]), home.port);
+    home.gateway(r#"tls:{enabled:true},auth:{mode:"token",token:"T1"}"#);
+    let server = start();
+    home.gateway(r#"tls:"on",auth:{mode:"token",token:"T1"}"#);
+    server.wait_log(&["gateway.tls is a string"]);
+    server.kill();
+    let server = start();
+    let (code, out, err) = home.run(&["status"]);
+    assert!(code == 0 && out.contains("wss://"), "{out}{err}");
+    let line = server.wait_log(&["gateway.tls is a string"]);
+    assert!(line.contains("until then: what it was before"), "{line}");
 }

@@ -1,6 +1,7 @@
 //! Settings resolved again, for a gateway that runs.
 
-use super::{Env, Fault, Flags, Settings, StartError};
+use super::last::{as_before, is_of_listening};
+use super::{Env, Flags, Settings, StartError};
 
 /// What settings are resolved from, to resolve them again when a file has changed.
 #[derive(Clone)]
@@ -42,12 +43,9 @@ impl Settings {
     /// Where one of the keys that say where to listen makes no sense, stays where `old` listens; whether
     /// that is so. Clients look for the gateway where it was, not at a default.
     pub fn keep_where_it_listens(&mut self, old: &Self) -> bool {
-        let of_listening = |fault: &&mut Fault| {
-            matches!(&*fault.path, "gateway.port" | "gateway.bind" | "gateway.customBindHost")
-        };
         let mut kept = false;
-        for fault in self.faults.iter_mut().filter(of_listening) {
-            fault.instead = "what it was before".into();
+        for fault in self.faults.iter_mut().filter(|fault| is_of_listening(fault)) {
+            as_before(fault);
             kept = true;
         }
         if kept {

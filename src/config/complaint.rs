@@ -10,7 +10,7 @@ use super::moved;
 use super::near;
 use super::node::{At, Node, Value};
 use super::plan::{self, Effect};
-use super::reference::Variables;
+use super::reference::{self, Variables};
 use super::source::Source;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -27,6 +27,8 @@ pub enum About {
     Moved,
     /// A variable that is set nowhere.
     Unset,
+    /// What looks like a variable and is none.
+    Unlike,
     /// A list that let somebody in or kept somebody out, and is empty now.
     Shrunk,
     /// Keys of OpenClaw that Barnacle has no use for.
@@ -70,6 +72,7 @@ pub fn complaints(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
     let Walk { mut found, gone, unused, .. } = walk;
     found.extend(doubled(source));
     found.extend(unset(source, variables));
+    found.extend(unlike_variables(source));
     let several = |about, message| Complaint { about, path: String::new(), place: None, message };
     if !gone.is_empty() {
         let told = "of older releases of OpenClaw, not of 2026.9, and let be";
@@ -258,6 +261,38 @@ fn unset(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
         let path = paths.first().cloned().unwrap_or_default();
         let message = format!("${{{name}}} {wanting}; without it: {}", listed(paths.into_iter()));
         Complaint { about: About::Unset, path, place: Some(placed(source, at)), message }
+    });
+    told.collect()
+}
+
+/// Texts with `${name}` or `${NAME:-…}`, as a shell or a compose file has them, where the gateway acts on them.
+fn unlike_variables(source: &Source) -> Vec<Complaint> {
+    fn search<'s>(node: &'s Node, path: &mut Vec<&'s str>, found: &mut Vec<(At, String, String)>) {
+        match &node.value {
+            Value::Object(entries) => {
+                for entry in entries {
+                    path.push(&entry.name);
+                    search(&entry.node, path, found);
+                    path.pop();
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| search(item, path, found)),
+            Value::Text(text) if is_used(path) => {
+                if let Some(meant) = reference::unlike_variable(text) {
+                    found.push((node.at, dotted(path), meant));
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    search(&source.root, &mut Vec::new(), &mut found);
+    let told = found.into_iter().map(|(at, path, meant)| {
+        let message = format!(
+            "{path} holds ${{…}} that is no variable, and stays as it is written: only ${{NAME}} is replaced, in \
+             capitals and without a default; did you mean ${{{meant}}}?"
+        );
+        Complaint { about: About::Unlike, path, place: Some(placed(source, at)), message }
     });
     told.collect()
 }

@@ -4,8 +4,10 @@
 //! and holds until the file is mended.
 
 use super::complaint::{self, Complaint};
-use super::file::{self, Document, Read};
+use super::file::Document;
+use super::last::{self, last_run};
 use super::model::GatewayConfig;
+use super::node::Value;
 use super::reference::{Resolver, Variables};
 use super::source::{Broken, Gathered, Source};
 use super::tree::{Fault, Tree};
@@ -45,6 +47,8 @@ pub struct Loaded {
     pub found: Found,
     /// Whether the keys are those that ran last, the file itself being unreadable or invalid.
     pub last: bool,
+    /// Whether `gateway.tls` is what ran last, since it makes no sense as it is.
+    pub last_tls: bool,
     /// Every file that was looked at, there or not.
     pub files: Vec<PathBuf>,
 }
@@ -55,8 +59,12 @@ pub fn load(paths: &Paths, env: &Env, instead: Option<&str>) -> Loaded {
         Some(text) => Source::of(Document::unwritten(&paths.config_file, text), paths, env),
         None => Source::read(paths, env),
     };
-    match source {
-        Ok(Some(source)) => decode(source, paths, env, Found::Whole, files),
+    match source.and_then(decided) {
+        Ok(Some(source)) => {
+            let mut loaded = decode(source, paths, env, Found::Whole, files);
+            last::stand_in(&mut loaded, paths, env);
+            loaded
+        }
         // What ran once is not forgotten because the file is gone: nobody is locked out by a lost file.
         Ok(None) => match last_run(paths, env) {
             Some(source) => Loaded { last: true, ..decode(source, paths, env, Found::Missing, files) },
@@ -79,10 +87,25 @@ pub fn load(paths: &Paths, env: &Env, instead: Option<&str>) -> Loaded {
                     complaints: Vec::new(),
                     found,
                     last: false,
+                    last_tls: false,
                     files,
                 }
             }
         },
+    }
+}
+
+/// A file whose `gateway` is no object says neither where to listen nor whom to let in: it is as good as
+/// unreadable.
+fn decided(source: Option<Source>) -> Result<Option<Source>, Broken> {
+    let Some(source) = source else { return Ok(None) };
+    let gateway =
+        source.root.get("gateway").filter(|node| !matches!(node.value, Value::Object(_) | Value::Null));
+    match gateway {
+        Some(node) => {
+            Err(source.invalid(node, format!("gateway is {}, must be an object {{…}}", node.kind())))
+        }
+        None => Ok(Some(source)),
     }
 }
 
@@ -98,18 +121,5 @@ pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, files: Vec
         };
         (config, tree.into_faults())
     };
-    Loaded { config, source: source.into(), faults, complaints, found, last: false, files }
-}
-
-/// What ran last.
-pub fn last_run(paths: &Paths, env: &Env) -> Option<Source> {
-    let Read::Text(document) = file::read(&paths.last_config()) else { return None };
-    Source::of(document, paths, env).source.ok().flatten()
-}
-
-/// The text to keep as the one that runs, unless it is kept already.
-pub fn to_keep(paths: &Paths, running: &Source) -> Option<String> {
-    let text = running.in_one_file();
-    let kept = matches!(file::read(&paths.last_config()), Read::Text(last) if last.text == text);
-    (!kept).then_some(text)
+    Loaded { config, source: source.into(), faults, complaints, found, last: false, last_tls: false, files }
 }

@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use std::borrow::Cow;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A credential as the file gives it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +26,8 @@ pub enum Credential {
     Unresolved {
         /// The key, dotted.
         path: String,
+        /// File, line and column, if it stands in one.
+        place: Option<(PathBuf, usize, usize)>,
         /// Why not.
         why: String,
     },
@@ -143,10 +145,12 @@ impl Resolver<'_> {
                 Err(format!("it is {}, not a string in quotes", other.kind()))
             }
         };
+        let place = section.value(name).map(|node| section.place(node));
+        let unresolved = |why| Credential::Unresolved { path: path.into(), place: place.clone(), why };
         match resolved.map(|text| Secret::new(&text)) {
             Ok(Some(secret)) => Credential::Given(secret),
-            Ok(None) => Credential::Unresolved { path: path.into(), why: "its value is blank".into() },
-            Err(why) => Credential::Unresolved { path: path.into(), why },
+            Ok(None) => unresolved("its value is blank".into()),
+            Err(why) => unresolved(why),
         }
     }
 
@@ -169,7 +173,9 @@ impl Resolver<'_> {
         id: Option<&str>,
     ) -> Result<String, String> {
         let (Some(source), Some(id)) = (source, id) else {
-            return Err("a reference must be {source, provider, id}".into());
+            return Err(
+                "a reference must be {source: \"env\" or \"file\", provider: \"…\", id: \"…\"}".into()
+            );
         };
         let secrets = self.root.section("secrets");
         let default = secrets.section("defaults");
@@ -189,12 +195,19 @@ impl Resolver<'_> {
             }
             "file" => {
                 let path = settings.text("path").ok_or_else(|| {
-                    format!("secrets.providers.{name} has no path (or {name:?} is not the provider's name)")
+                    format!(
+                        "secrets.providers.{name} has no path: it must be {{source: \"file\", path: \"…\"}} (or \
+                         {name:?} is not the provider's name)"
+                    )
                 })?;
                 let whole = settings.text("mode").as_deref() == Some("singleValue");
                 from_file(&self.paths.expand(&path), whole, id)
             }
-            other => Err(format!("references of source {other:?} are not read by this version")),
+            "exec" | "store" => Err(format!(
+                "references of source {source:?} are not read by this version; give it as ${{NAME}}, or by a \
+                 reference of source \"env\" or \"file\""
+            )),
+            other => Err(format!("its source is {other:?}, must be \"env\" or \"file\"")),
         }
     }
 }
@@ -203,6 +216,18 @@ fn is_variable(name: &str) -> bool {
     name.len() <= 128
         && name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// The variable that is meant where `text` holds one as only a shell or a compose file would replace it:
+/// `${name}`, `${NAME:-default}`.
+pub(super) fn unlike_variable(text: &str) -> Option<String> {
+    text.split("${").skip(1).find_map(|rest| {
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
+        let (name, after) = rest.split_at(end);
+        let (meant, whole) = (name.to_ascii_uppercase(), after.starts_with('}'));
+        let default = after.starts_with([':', '-', '?', '+']) && after.contains('}');
+        (is_variable(&meant) && (default || whole && !is_variable(name))).then_some(meant)
+    })
 }
 
 /// The secret `id` of a file that only its owner can read: as strict as OpenClaw is.

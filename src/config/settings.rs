@@ -157,10 +157,10 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { config, source, faults, complaints, found, last, mut files } =
+        let Loaded { config, source, faults, complaints, found, last, last_tls, mut files } =
             load(&paths, &env, instead);
         files.push(paths.dotenv());
-        let tls = tls::found(&config.tls, &faults, &paths);
+        let tls = tls::found(&config.tls, if last_tls { &[] } else { &faults }, &paths);
         files.extend(config.tls.files(&paths).into_iter().flat_map(|files| [files.cert, files.key]));
         files.extend(flags.token_file.clone());
         guard(&found, last, &config, flags, &paths, &mut notices)?;
@@ -348,7 +348,11 @@ fn guard(
 
 fn unresolved(credential: &Credential) -> Option<String> {
     match credential {
-        Credential::Unresolved { path, why } => Some(format!("{path} lets no one in: {why}")),
+        Credential::Unresolved { path, place, why } => {
+            let place =
+                place.as_ref().map(|(file, line, column)| format!("{}:{line}:{column}: ", file.display()));
+            Some(format!("{}{path} lets no one in: {why}", place.unwrap_or_default()))
+        }
         _ => None,
     }
 }

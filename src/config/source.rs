@@ -153,6 +153,12 @@ impl Source {
         digest.finalize().into()
     }
 
+    /// That `node` of it is wrong: `message` says how.
+    pub(super) fn invalid(&self, node: &Node, message: String) -> Broken {
+        let document = self.documents.get(usize::from(node.at.file)).unwrap_or(&self.documents[0]);
+        Broken::Invalid(document.invalid(node.at.start as usize, message))
+    }
+
     /// File, line and column of `at`, the last two from 1.
     pub fn position(&self, at: At) -> (&Path, usize, usize) {
         let document = self.documents.get(usize::from(at.file)).unwrap_or(&self.documents[0]);

@@ -2,6 +2,7 @@
 //!
 //! Where it cannot be had, a start lets nobody in rather than without it, and a reload changes nothing.
 
+use super::last::is_of_tls;
 use super::tree::Section;
 use super::{Fault, Paths, Settings};
 use crate::tls::{Files, Tls};
@@ -47,10 +48,6 @@ impl TlsKeys {
             generate: self.generate,
         })
     }
-}
-
-fn is_of_tls(fault: &Fault) -> bool {
-    fault.path.starts_with("gateway.tls")
 }
 
 /// What follows from the keys, `faults` being what is wrong with some of them.

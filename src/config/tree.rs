@@ -137,6 +137,12 @@ impl<'t> Section<'t> {
         self.tree.fault(self.path_of(name), at, found, expected, instead);
     }
 
+    /// Where `node`, which stands in it, is: file, line and column.
+    pub fn place(&self, node: &Node) -> (PathBuf, usize, usize) {
+        let (file, line, column) = self.tree.source.position(node.at);
+        (file.into(), line, column)
+    }
+
     fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.into() } else { format!("{}.{name}", self.path) }
     }

@@ -101,6 +101,7 @@ pub fn odd_keys(facts: &Facts) -> Vec<Finding> {
                 ("newer releases of OpenClaw pass it over, or refuse to start", "move it as it says")
             }
             About::Unset => ("what needs it does without", "set the variable, or remove what names it"),
+            About::Unlike => ("the words themselves are the value", "write ${NAME}, and set the variable"),
             About::Shrunk => ("whoever was on it is not let in", "put them back, unless that was meant"),
             About::Unused => ("this version does not do what they are for", "nothing needs to be done"),
         };

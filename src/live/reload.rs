@@ -260,9 +260,10 @@ impl Hub {
         if !settings.found.is_whole() {
             return;
         }
-        let (paths, source) = (settings.paths.clone(), settings.source.clone());
+        let (paths, env) = (settings.paths.clone(), settings.env().clone());
+        let (source, faults) = (settings.source.clone(), settings.faults.clone());
         let path = paths.last_config();
-        let kept = smol::unblock(move || match to_keep(&paths, &source) {
+        let kept = smol::unblock(move || match to_keep(&paths, &env, &source, &faults) {
             Some(text) => atomic::replace(&paths.last_config(), text.as_bytes(), 0o600),
             None => Ok(()),
         });

@@ -138,11 +138,16 @@ impl Server {
 
     /// Waits for a log line that holds one of `words`.
     pub fn wait_log(&self, words: &[&str]) -> String {
+        self.wait_new(0, words)
+    }
+
+    /// The same, of the lines after the first `before`.
+    pub fn wait_new(&self, before: usize, words: &[&str]) -> String {
         let (lines, change) = &*self.log;
         let end = Instant::now() + LONG;
         let mut lines = lines.lock().unwrap();
         loop {
-            if let Some(line) = lines.iter().find(|l| words.iter().any(|w| l.contains(w))) {
+            if let Some(line) = lines.iter().skip(before).find(|l| words.iter().any(|w| l.contains(w))) {
                 return line.clone();
             }
             let left = end.saturating_duration_since(Instant::now());
