@@ -37,7 +37,7 @@ pub struct Watch {
     notify: Option<Notify>,
     /// Whether it was told that the files cannot be watched.
     told: bool,
-    seen: Vec<Stamp>,
+    seen: Seen,
 }
 
 struct Notify {
@@ -48,20 +48,25 @@ struct Notify {
 
 /// What tells one state of a file from another: device, inode, size, and when it was changed.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
+type Seen = HashMap<PathBuf, Stamp>;
 
 impl Watch {
     /// Watches nothing yet.
     pub fn new() -> Self {
-        Self { files: Vec::new(), notify: None, told: false, seen: Vec::new() }
+        Self { files: Vec::new(), notify: None, told: false, seen: Seen::new() }
     }
 
-    /// Watches `files` from now on, there or not. Whether something may have happened to them meanwhile:
-    /// some were not watched before, or are only looked at, and look different now.
+    /// Notes how the files look, right before they are read: [`follow`](Self::follow) tells what changed
+    /// since.
+    pub async fn note(&mut self) {
+        self.seen = look(self.files.clone()).await;
+    }
+
+    /// Watches `files` from now on, there or not. Whether they have to be read again, since one of them is
+    /// new, or looks different from when it was [noted](Self::note): until now nobody was told of what
+    /// happened where a link leads that was turned.
     pub async fn follow(&mut self, files: &[PathBuf]) -> bool {
-        let mut more = files.iter().any(|f| !self.files.contains(f));
         self.files = files.to_vec();
-        let now = look(self.files.clone()).await;
-        more |= std::mem::replace(&mut self.seen, now.clone()) != now && self.notify.is_none();
         if let Err(e) = self.watch() {
             self.notify = None;
             if !std::mem::replace(&mut self.told, true) {
@@ -72,7 +77,10 @@ impl Watch {
                 );
             }
         }
-        more
+        // After the watches are there, so that no moment is left out.
+        let now = look(self.files.clone()).await;
+        let before = std::mem::replace(&mut self.seen, now);
+        self.seen.iter().any(|(file, stamp)| before.get(file) != Some(stamp))
     }
 
     fn watch(&mut self) -> io::Result<()> {
@@ -239,13 +247,13 @@ fn way_to(path: &Path) -> (Vec<(PathBuf, OsString)>, Option<PathBuf>) {
     (places, Some(at))
 }
 
-async fn look(files: Vec<PathBuf>) -> Vec<Stamp> {
+async fn look(files: Vec<PathBuf>) -> Seen {
     smol::unblock(move || {
         let stamp = |path: &PathBuf| {
             let meta = std::fs::metadata(path).ok()?;
             Some((meta.dev(), meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec()))
         };
-        files.iter().map(stamp).collect()
+        files.into_iter().map(|path| (path.clone(), stamp(&path))).collect()
     })
     .await
 }

@@ -19,18 +19,20 @@ pub async fn follow(hub: Rc<Hub>) {
     }
     watch.follow(&hub.reloads.files()).await;
     // What happened since the start is not known.
-    reload(&hub).await;
+    reload(&hub, &mut watch).await;
     loop {
         while watch.follow(&hub.reloads.files()).await {
-            reload(&hub).await;
+            watch.settled(hub.settings().config.reload.debounce, RESTLESS).await;
+            reload(&hub, &mut watch).await;
         }
         watch.changed().await;
         watch.settled(hub.settings().config.reload.debounce, RESTLESS).await;
-        reload(&hub).await;
+        reload(&hub, &mut watch).await;
     }
 }
 
 /// Applies what changed.
-async fn reload(hub: &Rc<Hub>) {
+async fn reload(hub: &Rc<Hub>, watch: &mut Watch) {
+    watch.note().await;
     hub.reload(Why::File).await.conclude(hub);
 }

@@ -4,7 +4,13 @@ use crate::{
     text::Config,
     wire::{ADMIN, Client, Device, Home, Offer, READ, Server, flag, items, json, list, text},
 };
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// A gateway, and an administrator who sees its reloads.
 struct Watched {
@@ -92,6 +98,33 @@ fn links_and_the_folders_they_lead_to_are_followed() {
     w.expect_token("T3", "the file is written where the link leads");
     sh(&dir, "cp v1/c.json x && mv x openclaw.json");
     w.expect_token("T1", "a file in the link's place");
+}
+
+#[test]
+fn what_is_written_before_a_turned_link_is_watched_counts() {
+    let home = Home::empty();
+    let (port, dir) = (home.port, home.config_path().parent().unwrap().to_owned());
+    fs::create_dir_all(dir.join("v1")).unwrap();
+    fs::create_dir_all(dir.join("v2")).unwrap();
+    fs::write(dir.join("v1/c.json"), with_token(port, "T1")).unwrap();
+    fs::write(dir.join("v2/c.json"), with_token(port, "T2")).unwrap();
+    sh(&dir, "ln -s v1 data && ln -s data/c.json openclaw.json");
+    let mut w = Watched::started(home);
+    // The gateway comes to watch late where a link leads.
+    let mut strace = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-p", &w.server.pid().to_string()])
+        .args(["-e", "trace=inotify_add_watch", "-e", "inject=inotify_add_watch:delay_enter=100000"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(strace.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("attached")));
+    sh(&dir, "ln -s v2 next && mv -T next data");
+    assert_eq!(w.reloaded().1, ["gateway.auth.token"]);
+    fs::write(dir.join("v2/c.json"), with_token(port, "T3")).unwrap();
+    w.expect_token("T3", "the file is written where the link leads, before that is watched");
+    strace.kill().unwrap();
+    strace.wait().unwrap();
 }
 
 #[test]

@@ -244,7 +244,9 @@ impl Client {
     /// The answer to a request; events that come before it are kept.
     #[track_caller]
     pub fn answer(&mut self, id: &str) -> Result<Value, Value> {
+        let end = Instant::now() + LONG;
         loop {
+            assert!(Instant::now() < end, "no answer to {id}");
             let frame = match self.frame() {
                 Ok(frame) => frame,
                 Err(close) => panic!("closed {close:?} before the answer to {id}"),
@@ -287,7 +289,10 @@ impl Client {
         if let Some(at) = self.events.iter().position(|e| text(e, "event") == name) {
             return self.events.remove(at);
         }
+        let end = Instant::now() + LONG;
         loop {
+            // Others come by themselves every now and then.
+            assert!(Instant::now() < end, "no event {name}");
             let frame = self.frame().unwrap_or_else(|close| panic!("closed {close:?} before event {name}"));
             if text(&frame, "event") == name {
                 return frame;
