@@ -4,7 +4,7 @@
 //! asked for over `vgdb`. `strace` writes down every system call; what was called is what its file grew by.
 
 use crate::{
-    baseline::Counts,
+    baseline::{Counts, WOULD_BLOCK},
     rig::{Failure, Gateway, wait_for},
 };
 use std::{
@@ -20,9 +20,6 @@ use std::{
 const ALLOCATOR: [&str; 6] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign"];
 /// The longest that `callgrind` may take to write down its counts.
 const DUMP: Duration = Duration::from_secs(60);
-
-/// What a call is counted as that had nothing to do yet.
-pub const WOULD_BLOCK: &str = "would block";
 
 /// A gateway that is counted.
 pub struct Tool {

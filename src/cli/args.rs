@@ -125,3 +125,12 @@ impl Word {
         }
     }
 }
+
+/// The value of `--port`.
+///
+/// # Errors
+/// It is no port.
+pub fn port(text: &str) -> Result<u16, Failure> {
+    let bad = || Failure::usage(format!("--port {text}: must be a number from 1 to 65535"));
+    text.parse().ok().filter(|p: &u16| *p > 0).ok_or_else(bad)
+}

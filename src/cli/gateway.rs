@@ -1,6 +1,10 @@
 //! `barnacle gateway`: runs the gateway.
 
-use super::{Failure, args::Args, gateway_status, restart, service};
+use super::{
+    Failure,
+    args::{Args, port},
+    gateway_status, restart, service,
+};
 use crate::{
     config::{AuthMode, Env, Flags, Secret, Settings},
     gateway::{self, handover::Dialect},
@@ -93,12 +97,6 @@ fn parse(args: &mut Parser) -> Result<Option<(Flags, bool)>, Failure> {
         }
     }
     Ok(Some((flags, can_resume)))
-}
-
-/// The value of `--port`.
-pub fn port(text: &str) -> Result<u16, Failure> {
-    let bad = || Failure::usage(format!("--port {text}: must be a number from 1 to 65535"));
-    text.parse().ok().filter(|p: &u16| *p > 0).ok_or_else(bad)
 }
 
 fn secret(args: &mut Parser, flag: &str) -> Result<Option<Secret>, Failure> {

@@ -65,7 +65,7 @@ pub fn install(mut args: Parser) -> Result<(), Failure> {
             Long("system") => options.scope = Some(Scope::System),
             Long("user") => options.scope = Some(Scope::User),
             Long("run-as") => options.run_as = Some(args.value()?.string()?),
-            Long("port") => options.port = Some(super::gateway::port(&args.value()?.string()?)?),
+            Long("port") => options.port = Some(super::args::port(&args.value()?.string()?)?),
             Long("socket") => options.socket = true,
             Long("replace-openclaw") => replace = true,
             Long("print" | "dry-run") => only_print = true,

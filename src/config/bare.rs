@@ -4,7 +4,7 @@
 //! that reads the same, with everything in the same place: the comment blanked out, the escape replaced and the
 //! name padded. Source: spec.json5.org sections 3 (Objects) and 2.1; ECMAScript 5.1 section 7.6.
 
-use super::edit::{comment, trivia};
+use super::trivia::{comment, trivia};
 use std::ops::Range;
 
 /// `text` as the parser reads it, of as many bytes, if it does not read it as it is.

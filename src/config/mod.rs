@@ -44,6 +44,7 @@ pub mod show;
 pub mod source;
 mod tls;
 pub mod tree;
+mod trivia;
 mod unit;
 pub mod watch;
 pub mod write;

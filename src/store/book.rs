@@ -1,9 +1,6 @@
 //! The book of devices, and the changes that keep it consistent.
 
-use super::{
-    manage::{GRACE_MS, SETUP_CODE_MS},
-    record::{Device, Display, Request, SetupCode, Tombstone, Via},
-};
+use super::record::{Device, Display, GRACE_MS, Request, SETUP_CODE_MS, SetupCode, Tombstone, Via};
 use crate::protocol::{DeviceId, PublicKey, RequestId, Role, Scopes};
 use std::{collections::BTreeMap, rc::Rc};
 

@@ -8,12 +8,6 @@ use super::{
 use crate::protocol::{DeviceId, ErrorShape, Role, Scopes};
 use std::{fmt, rc::Rc};
 
-/// How long a replaced token stays good, milliseconds.
-pub const GRACE_MS: u64 = 24 * 3_600_000;
-
-/// How long a setup code lasts, milliseconds.
-pub const SETUP_CODE_MS: u64 = 600_000;
-
 /// Longest label, characters; as `DevicePairRenameParams`.
 const LONGEST_LABEL: usize = 64;
 

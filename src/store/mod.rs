@@ -16,8 +16,9 @@ mod record;
 pub use book::Book;
 pub use commit::{ChangeError, DiskError, Store};
 pub use key::Key;
-pub use manage::{GRACE_MS, SETUP_CODE_MS, Unfit};
+pub use manage::Unfit;
 pub use open::{Notice, OpenError, inspect, lock_holder};
 pub use record::{
-    Access, Device, Display, Grant, Node, NodeRequest, Request, SetupCode, Surface, Tombstone, Via,
+    Access, Device, Display, GRACE_MS, Grant, Node, NodeRequest, Request, SETUP_CODE_MS, SetupCode, Surface,
+    Tombstone, Via,
 };

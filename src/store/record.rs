@@ -7,6 +7,12 @@ use crate::protocol::{DeviceId, PublicKey, RequestId, Role, Scope, Scopes, Token
 use nanoserde::{DeBin, SerBin};
 use std::collections::BTreeMap;
 
+/// How long a replaced token stays good, milliseconds.
+pub const GRACE_MS: u64 = 24 * 3_600_000;
+
+/// How long a setup code lasts, milliseconds.
+pub const SETUP_CODE_MS: u64 = 600_000;
+
 /// How a device came to be approved; shown to operators as `approvedVia`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub enum Via {
