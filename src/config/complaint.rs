@@ -10,8 +10,8 @@ use super::moved;
 use super::near;
 use super::node::{At, Node, Value};
 use super::plan::{self, Effect};
-use super::reference::{self, Variables};
 use super::source::Source;
+use super::variables::{self, Variables};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
@@ -70,7 +70,11 @@ pub fn complaints(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
     let mut walk = Walk { source, path, found, unknowns: 0, gone: Vec::new(), unused: Vec::new() };
     walk.object(&source.root, Some(Known::ROOT));
     let Walk { mut found, gone, unused, .. } = walk;
-    found.extend(doubled(source));
+    found.extend(doubled(source).into_iter().map(|(path, at)| {
+        let path = dotted(&path.iter().map(String::as_str).collect::<Vec<_>>());
+        let message = format!("{path} stands twice in its object: the last of them counts");
+        Complaint { about: About::Doubled, path, place: Some(placed(source, at)), message }
+    }));
     found.extend(unset(source, variables));
     found.extend(unlike_variables(source));
     let several = |about, message| Complaint { about, path: String::new(), place: None, message };
@@ -278,7 +282,7 @@ fn unlike_variables(source: &Source) -> Vec<Complaint> {
             }
             Value::List(items) => items.iter().for_each(|item| search(item, path, found)),
             Value::Text(text) if is_used(path) => {
-                if let Some(meant) = reference::unlike_variable(text) {
+                if let Some(meant) = variables::unlike_variable(text) {
                     found.push((node.at, dotted(path), meant));
                 }
             }

@@ -1,15 +1,14 @@
 //! Keys that stand twice in one object of a file. The tree of plain values has each but once, so the texts
 //! are read again for them.
 
-use super::complaint::{About, Complaint, dotted, placed};
 use super::node::At;
 use super::source::Source;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::Ranged;
 use std::collections::HashSet;
 
-/// Every key that stands again later in its object, from the top down.
-pub fn doubled(source: &Source) -> Vec<Complaint> {
+/// The path of every key that stands again later in its object, and where, from the top down.
+pub fn doubled(source: &Source) -> Vec<(Vec<String>, At)> {
     let mut all = Vec::new();
     for (file, document) in source.documents.iter().enumerate() {
         let file = file as u16;
@@ -19,16 +18,12 @@ pub fn doubled(source: &Source) -> Vec<Complaint> {
         let mut found = Vec::new();
         object(&root, &mut path, &mut found);
         found.sort_by_key(|(_, start)| *start);
-        all.extend(found.into_iter().map(|(path, start)| {
-            let place = Some(placed(source, At { file, start: start as u32 }));
-            let message = format!("{path} stands twice in its object: the last of them counts");
-            Complaint { about: About::Doubled, path, place, message }
-        }));
+        all.extend(found.into_iter().map(|(path, start)| (path, At { file, start: start as u32 })));
     }
     all
 }
 
-fn object(node: &Object<'_>, path: &mut Vec<String>, found: &mut Vec<(String, usize)>) {
+fn object(node: &Object<'_>, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, usize)>) {
     let mut names = HashSet::new();
     for property in node.properties.iter().rev() {
         let name = property.name.as_str();
@@ -36,14 +31,13 @@ fn object(node: &Object<'_>, path: &mut Vec<String>, found: &mut Vec<(String, us
         if names.insert(name) {
             value(&property.value, path, found);
         } else {
-            let path: Vec<_> = path.iter().map(String::as_str).collect();
-            found.push((dotted(&path), property.start()));
+            found.push((path.clone(), property.start()));
         }
         path.pop();
     }
 }
 
-fn value(node: &Value<'_>, path: &mut Vec<String>, found: &mut Vec<(String, usize)>) {
+fn value(node: &Value<'_>, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, usize)>) {
     match node {
         Value::Object(inner) => object(inner, path, found),
         Value::Array(list) => {

@@ -2,8 +2,8 @@
 //!
 //! Only into a file that is not there, or that was read whole and says nothing of a token.
 
+use super::decode::{Found, decode};
 use super::diff::KeyPath;
-use super::load::{Found, decode};
 use super::node::{Node, Value};
 use super::write::{Terms, Wanted, write};
 use super::{Credential, Env, Paths, Refused, Secret, merge};

@@ -1,10 +1,11 @@
 //! The configuration that ran last, kept beside the token store for a start at which the file makes no sense.
 
+use super::decode::{Found, Loaded, decode};
 use super::file::{self, Read};
-use super::load::{Loaded, decode};
 use super::node::{Entry, Node, Value};
 use super::source::Source;
-use super::{Env, Fault, Found, Paths};
+use super::tree::Fault;
+use super::{Env, Paths};
 
 /// The keys that say where to listen.
 const LISTENING: [&str; 3] = ["port", "bind", "customBindHost"];

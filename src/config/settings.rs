@@ -5,8 +5,9 @@
 
 use super::again::Again;
 use super::complaint;
+use super::decode::{Found, Loaded};
 use super::first_run::{self, NotStored};
-use super::load::{Found, Loaded, load};
+use super::load::load;
 use super::model::{AuthMode, Bind, GatewayConfig, Mode};
 use super::reference::Credential;
 use super::secret::{self, Credentials, Kind, Search, Secret, kind_of, variable};

@@ -5,8 +5,8 @@
 //! not there, and the closed one, for a key that is there and makes no sense.
 
 use super::node::{Node, Value};
-use super::reference::Variables;
 use super::source::Source;
+use super::variables::Variables;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;

@@ -4,11 +4,11 @@
 //! what they say now, and the one file that owns it is changed where it has to change. What comes out is
 //! read as it would be read from disk, and judged, before anything is written.
 
+use super::decode::{Found, decode};
 use super::diff::KeyPath;
 use super::durable::{self, Closed, Lock};
 use super::edit::edited;
 use super::file::Document;
-use super::load::{Found, decode};
 use super::merge::{self, Edit, Unmade};
 use super::node::{Entry, Node, Value};
 use super::owner::owner;
