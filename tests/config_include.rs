@@ -151,7 +151,8 @@ fn variables_are_replaced_wherever_a_text_is_read() {
     assert!(settings.config.trusts("10.1.2.3".parse().unwrap()));
     let said = lines(&settings);
     assert!(said.contains("openclaw.json:5:47: gateway.controlUi.allowedOrigins[1] is ${NOT_SET}"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("openclaw.json:5:84:") && said.contains("did you mean ${LOWER}?"), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
     assert_eq!(home.read(), text);
 }
 
