@@ -102,6 +102,61 @@ fn the_exit_code_tells_what_went_wrong() {
     server.join().unwrap();
 }
 
+/// The one of this state directory, wherever it listens: by `--port`, or where the file said before.
+#[test]
+fn every_command_finds_the_gateway_that_runs() {
+    let home = Home::fix();
+    let port = free_port();
+    let server = Server::spawn(home.command(&["gateway", "--port", &port.to_string()]), port);
+    let found = |port: u16| {
+        let status = ok(&home, &["status"]);
+        assert!(status.contains(&format!("process {}", server.pid())), "{status}");
+        let status = ok(&home, &["gateway", "status", "--json", "--require-rpc"]);
+        let gateway = raw_member(&status, "gateway").unwrap();
+        assert_eq!(raw_member(gateway, "port"), Some(&*port.to_string()));
+        assert_eq!(member(gateway, "probeUrl"), format!("ws://127.0.0.1:{port}"));
+        assert!(raw_member(&status, "port").unwrap().contains("busy"), "{status}");
+        for command in [&["health"][..], &["call", "health"], &["logs", "-n", "1"], &["devices"]] {
+            ok(&home, command);
+        }
+    };
+    found(port);
+    let (_, doctor, _) = home.run(&["doctor"]);
+    assert!(doctor.contains(&format!("listens on port {port}; the configuration says {}", home.port)));
+    let restarted = ok(&home, &["gateway", "restart"]);
+    assert!(restarted.contains(&format!("ws://127.0.0.1:{port} restarted")), "{restarted}");
+    found(port);
+    // What was named counts more.
+    let with = |name, value: &str| home.command(&["health"]).env(name, value).output().unwrap();
+    assert_eq!(with("OPENCLAW_GATEWAY_PORT", &free_port().to_string()).status.code(), Some(3));
+    assert_eq!(
+        with("OPENCLAW_GATEWAY_URL", &format!("ws://127.0.0.1:{}", free_port())).status.code(),
+        Some(3)
+    );
+    assert_eq!(with("OPENCLAW_GATEWAY_URL", &server.url()).status.code(), Some(0));
+    let bad = with("OPENCLAW_GATEWAY_URL", "pi");
+    assert_eq!(bad.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("OPENCLAW_GATEWAY_URL: pi: must be ws://"));
+    server.stop();
+    assert!(failed(&home, 3, &["status"]).contains(&format!("127.0.0.1:{}: nobody listens", home.port)));
+}
+
+#[test]
+fn every_command_finds_the_gateway_that_moved() {
+    let home = Home::fix();
+    let server = Server::spawn(home.command(&["gateway"]), home.port);
+    let [moved, unheard] = [free_port(), free_port()];
+    let listens = |port, more: &str| {
+        home.config(&format!("{{gateway:{{mode:'local',port:{port},auth:{{token:'T1'}},{more}}}}}"));
+    };
+    listens(moved, "reload:{mode:'hot'}");
+    server.wait_log(&["configuration reloaded"]);
+    listens(unheard, "reload:{mode:'off'},tls:{enabled:true}");
+    server.wait_log(&["counts from the next restart on"]);
+    let status = ok(&home, &["status"]);
+    assert!(status.contains(&format!("ws://127.0.0.1:{moved} ")), "{status}");
+}
+
 #[test]
 fn help_is_there_for_each_command() {
     let home = Home::empty();

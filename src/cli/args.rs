@@ -11,7 +11,8 @@ use std::time::Duration;
 
 /// The shared options, as every help text lists them.
 pub const OPTIONS: &str = "
-  --url <url>            the gateway [gateway.remote.url if gateway.mode is remote, else this host's]
+  --url <url>            the gateway [OPENCLAW_GATEWAY_URL, gateway.remote.url if gateway.mode is remote, else the
+                         one of this host and state directory, wherever it listens]
   --token <token>        its shared token [OPENCLAW_GATEWAY_TOKEN, gateway.remote.token, gateway.auth.token]
   --password <password>  its shared password [OPENCLAW_GATEWAY_PASSWORD, gateway.auth.password]
   --tls-fingerprint <sha256>  the certificate to trust [gateway.remote.tlsFingerprint, this host's own]

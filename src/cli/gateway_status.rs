@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     client::Url,
-    config::{Env, Settings},
+    config::Env,
     doctor::{Facts, Finding, Service, Weight, drift, token_homes},
     net::holder,
     service::Properties,
@@ -155,11 +155,12 @@ impl Report {
             (_, Some(s)) => s.notices.iter().find(|n| n.contains("until it is mended")).cloned(),
             _ => None,
         };
-        let gateway = settings.map(|s| Gateway {
+        let at = settings.map(Url::own);
+        let gateway = settings.zip(at.as_ref()).map(|(s, at)| Gateway {
             bindMode: s.bind.to_string(),
             bindHost: s.reachable_at().unwrap_or(IpAddr::from([127, 0, 0, 1])).to_string(),
-            port: s.port,
-            probeUrl: Url::local(s.port, s.config.tls.enabled).to_string(),
+            port: at.port(),
+            probeUrl: at.to_string(),
             version: facts.running.as_ref().ok().map(|r| r.version()),
             stateDir: path(&facts.paths.barnacle_dir),
             authMode: s.auth.as_str().into(),
@@ -183,7 +184,7 @@ impl Report {
                 },
             },
             gateway,
-            port: settings.map(port),
+            port: at.map(|at| port(at.port())),
             rpc: match &facts.running {
                 Ok(r) => Rpc { ok: true, url: Some(r.url.clone()), ms: Some(r.ms as u64), error: None },
                 Err(no) => Rpc { ok: false, url: None, ms: None, error: Some(no.why.clone()) },
@@ -339,14 +340,10 @@ fn runtime(service: &Service, pid: Option<u32>) -> Runtime {
     }
 }
 
-fn port(settings: &Settings) -> Port {
-    let held = holder::is_held(settings.port);
-    let listener = holder::holder(settings.port).map(|holder| holder.to_string());
-    Port {
-        port: settings.port,
-        status: if held { "busy" } else { "free" },
-        listeners: listener.into_iter().collect(),
-    }
+fn port(port: u16) -> Port {
+    let held = holder::is_held(port);
+    let listener = holder::holder(port).map(|holder| holder.to_string());
+    Port { port, status: if held { "busy" } else { "free" }, listeners: listener.into_iter().collect() }
 }
 
 fn told(finding: Finding) -> Drift {

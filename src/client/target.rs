@@ -1,11 +1,14 @@
 //! Where the gateway is, and what to show it.
 //!
-//! The URL: `--url`, else `gateway.remote.url` where `gateway.mode` is `remote`, else this host and its
-//! port. The secret: the command line, then the environment, then `gateway.remote.token` for a URL that
+//! The URL: `--url`, else `OPENCLAW_GATEWAY_URL`, else `gateway.remote.url` where `gateway.mode` is `remote`,
+//! else this host and the port where the gateway of this state directory says that it listens, be it another
+//! than the configuration's; `OPENCLAW_GATEWAY_PORT` counts more. Where none runs, the port is the
+//! configuration's. The secret: the command line, then the environment, then `gateway.remote.token` for a URL that
 //! was named, then what the config says of this host's own gateway; that last one is shown to loopback
 //! only, since it is no other host's business.
 
 use crate::config::{Env, Flags, Kind, Mode, Paths, Secret, Settings, Source, StartError};
+use crate::store::gateway_at;
 use crate::tls::{Certificate, Trust};
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -56,6 +59,8 @@ pub struct Target {
 pub enum BadTarget {
     /// The URL was typed so.
     Typed(BadUrl),
+    /// `OPENCLAW_GATEWAY_URL`.
+    Environment(BadUrl),
     /// `gateway.remote.url` of the config.
     Configured(BadUrl),
     /// `gateway.remote.tlsFingerprint` of the config.
@@ -75,6 +80,7 @@ impl fmt::Display for BadTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Typed(e) => e.fmt(f),
+            Self::Environment(e) => write!(f, "OPENCLAW_GATEWAY_URL: {e}"),
             Self::Configured(e) => write!(f, "gateway.remote.url: {e}"),
             Self::Fingerprint(text) => {
                 write!(
@@ -99,10 +105,12 @@ impl Target {
         let settings = Settings::resolve(env, &flags).map_err(BadTarget::Settings)?;
         let config = &settings.config;
         let remote = config.remote.url.as_deref().filter(|_| config.mode == Some(Mode::Remote));
-        let url = match (&options.url, remote) {
-            (Some(url), _) => Url::parse(url).map_err(BadTarget::Typed)?,
-            (None, Some(url)) => Url::parse(url).map_err(BadTarget::Configured)?,
-            (None, None) => Url::local(settings.port, config.tls.enabled),
+        let by_env = settings.env().get("OPENCLAW_GATEWAY_URL").filter(|_| options.url.is_none());
+        let url = match (&options.url, by_env, remote) {
+            (Some(url), ..) => Url::parse(url).map_err(BadTarget::Typed)?,
+            (_, Some(url), _) => Url::parse(url).map_err(BadTarget::Environment)?,
+            (.., Some(url)) => Url::parse(url).map_err(BadTarget::Configured)?,
+            _ => Url::own(&settings),
         };
         let remote_pin = || {
             let text = config.remote.tls_fingerprint.as_ref()?;
@@ -119,7 +127,7 @@ impl Target {
             (None, true) => remote_pin().transpose()?.unwrap_or(Trust::Authorities),
             (None, false) => own_pin().unwrap_or(Trust::Authorities),
         };
-        let named = options.url.is_some() || remote.is_some();
+        let named = options.url.is_some() || by_env.is_some() || remote.is_some();
         let (mut token, mut password) = (options.token, options.password);
         let mut sent = None;
         if token.is_none() && password.is_none() {
@@ -127,7 +135,7 @@ impl Target {
             let secret = match settings.credentials.active.clone() {
                 Some((secret, from @ (Source::Env(_) | Source::DotEnv(..)))) => Some((secret, kind, from)),
                 active => {
-                    let remote = config.remote.token.given().filter(|_| named);
+                    let remote = config.remote.token.given().filter(|_| named && by_env.is_none());
                     let from = || Source::RemoteKey(settings.paths.config_file.clone());
                     let own = active.filter(|_| url.is_loopback());
                     remote
@@ -211,8 +219,18 @@ impl Url {
         Ok(Self { tls, host: host.into(), port, path })
     }
 
+    /// The gateway of this host and state directory: where the one that runs says, unless the environment
+    /// names a port; else where one started with `settings` would be.
+    pub fn own(settings: &Settings) -> Self {
+        let told = || {
+            let url = Self::parse(&gateway_at(&settings.paths.barnacle_dir)?).ok();
+            url.filter(Self::is_loopback).filter(|_| settings.env().get("OPENCLAW_GATEWAY_PORT").is_none())
+        };
+        told().unwrap_or_else(|| Self::local(settings.port, settings.config.tls.enabled))
+    }
+
     /// The gateway of this host at `port`, be it by TLS.
-    pub fn local(port: u16, tls: bool) -> Self {
+    fn local(port: u16, tls: bool) -> Self {
         Self { tls, host: "127.0.0.1".into(), port, path: "/".into() }
     }
 

@@ -3,6 +3,7 @@
 use super::logging::Levels;
 use super::{AuthMode, Bind, Settings};
 use crate::net::{listen, own};
+use crate::tls::Tls;
 use std::net::IpAddr;
 
 impl Settings {
@@ -28,6 +29,12 @@ impl Settings {
             listen::Bind::Lan => own::in_network(),
             listen::Bind::Tailnet => own::in_tailnet(),
         }
+    }
+
+    /// Where this host's own clients find the gateway that runs with them.
+    pub fn local_url(&self) -> String {
+        let scheme = if matches!(self.tls, Tls::Off) { "ws" } else { "wss" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// How much is said: `--verbose` wins over the file.

@@ -198,6 +198,16 @@ fn running(facts: &Facts) -> Vec<Finding> {
             "set OPENCLAW_STATE_DIR and OPENCLAW_PROFILE here as it has them",
         ));
     }
+    // With a service, its unit says why.
+    if let (Ok(settings), Some(port), []) = (&facts.settings, own.u64("port"), &facts.services[..])
+        && u64::from(settings.port) != port
+    {
+        let what =
+            format!("the gateway that runs listens on port {port}; the configuration says {}", settings.port);
+        let why =
+            "Barnacle's commands find it all the same; who knows the configuration alone calls the other";
+        found.push(Finding::note(what, why, format!("barnacle config set gateway.port {port}")));
+    }
     let exe = running.pid().and_then(|pid| fs::read_link(format!("/proc/{pid}/exe")).ok());
     let replaced = exe.is_some_and(|path| path.to_string_lossy().ends_with(" (deleted)"));
     let version = env!("CARGO_PKG_VERSION");

@@ -119,6 +119,7 @@ impl Gateway {
         let lock = inherited.as_mut().and_then(|i| i.lock.take());
         let (store, store_notices) =
             Store::open_with(&settings.paths.barnacle_dir, lock).map_err(StartFailure::Store)?;
+        store.tell_where(&settings.local_url());
         // Without one, paired devices are served all the same; the notice says so.
         let _ = settings.make_first_token();
         settings.make_certificate();

@@ -242,6 +242,9 @@ impl Hub {
                 }
             }
         }
+        if old.local_url() != new.local_url() {
+            self.store.tell_where(&new.local_url());
+        }
         let browsers = self.browsers_to_revoke(old, &new);
         new.lines_new_since(old).for_each(|line| log::warn!("{line}"));
         self.limiter.borrow_mut().set_limits(new.limits);

@@ -124,6 +124,11 @@ impl Store {
         self.lock.clone()
     }
 
+    /// Says in the lock where this gateway is to be called.
+    pub fn tell_where(&self, url: &str) {
+        self.lock.iter().for_each(|lock| super::lock::tell(lock, url));
+    }
+
     /// Whether every change that was made is on disk.
     pub fn is_settled(&self) -> bool {
         self.advance();

@@ -9,6 +9,7 @@ mod book;
 pub mod codec;
 mod commit;
 mod key;
+mod lock;
 mod manage;
 mod open;
 mod record;
@@ -16,8 +17,9 @@ mod record;
 pub use book::Book;
 pub use commit::{ChangeError, DiskError, Store};
 pub use key::Key;
+pub use lock::{gateway_at, lock_holder};
 pub use manage::Unfit;
-pub use open::{Notice, OpenError, inspect, lock_holder};
+pub use open::{Notice, OpenError, inspect};
 pub use record::{
     Access, Device, Display, GRACE_MS, Grant, Node, NodeRequest, Request, SETUP_CODE_MS, SetupCode, Surface,
     Tombstone, Via,

@@ -7,8 +7,9 @@ use super::{
     Key, atomic,
     book::Book,
     codec::{self, Damage},
+    lock::{self, Held},
 };
-use rustix::fs::{Access, FlockOperation, Mode, OFlags, flock};
+use rustix::fs::Access;
 use std::{
     fmt, io,
     os::fd::OwnedFd,
@@ -154,9 +155,9 @@ pub(super) fn check(dir: &Path) -> Result<(), OpenError> {
 pub(super) fn open(dir: &Path, lock: Option<OwnedFd>) -> Result<Opened, OpenError> {
     let mut notices = Vec::new();
     let mut read_only = make_directory(dir).err().map(|e| cannot_write(dir, &e));
-    let held = lock.filter(|fd| is_lock_of(fd, dir));
+    let held = lock.filter(|fd| lock::is_lock_of(fd, dir));
     let went_on = held.is_some();
-    let lock = match held.map_or_else(|| take_lock(dir), Ok) {
+    let lock = match held.map_or_else(|| lock::take(dir), Ok) {
         Ok(lock) => Some(lock),
         Err(Held::By(pid)) => return Err(OpenError::Locked(dir.into(), pid)),
         Err(Held::Io(e)) => {
@@ -231,53 +232,6 @@ fn sync_ancestors(dir: &Path) {
 fn remove_leftovers(dir: &Path) {
     for name in ["tokens.bin.tmp", "tokens.bin.prev.tmp", "key.tmp"] {
         let _ = std::fs::remove_file(dir.join(name));
-    }
-}
-
-enum Held {
-    By(Option<u32>),
-    Io(io::Error),
-}
-
-/// Whether `fd` is the lock in `dir`, and held.
-fn is_lock_of(fd: &OwnedFd, dir: &Path) -> bool {
-    let here = rustix::fs::stat(dir.join("lock"));
-    let same =
-        here.is_ok_and(|h| rustix::fs::fstat(fd).is_ok_and(|f| (f.st_dev, f.st_ino) == (h.st_dev, h.st_ino)));
-    same && flock(fd, FlockOperation::NonBlockingLockExclusive).is_ok()
-}
-
-/// The lock is the kernel's (flock(2)): it ends with the process, however that ends.
-fn take_lock(dir: &Path) -> Result<OwnedFd, Held> {
-    let path = dir.join("lock");
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))
-        // On a read-only mount it can be locked too: whoever has it may write once the mount is mended.
-        .or_else(|e| rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|_| e))
-        .map_err(|e| Held::Io(e.into()))?;
-    let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o600));
-    match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {
-            // Only for messages; whether it is held is the kernel's to say.
-            let pid = format!("{}\n", std::process::id());
-            let _ = rustix::fs::ftruncate(&fd, 0);
-            let _ = rustix::io::pwrite(&fd, pid.as_bytes(), 0);
-            Ok(fd)
-        }
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(Held::By(std::fs::read_to_string(&path).ok().and_then(|t| t.trim().parse().ok())))
-        }
-        Err(e) => Err(Held::Io(e.into())),
-    }
-}
-
-/// The process that has the store in `dir` open, if one has.
-pub fn lock_holder(dir: &Path) -> Option<u32> {
-    let path = dir.join("lock");
-    let fd = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    match flock(&fd, FlockOperation::NonBlockingLockShared) {
-        Err(rustix::io::Errno::WOULDBLOCK) => std::fs::read_to_string(&path).ok()?.trim().parse().ok(),
-        _ => None,
     }
 }
 

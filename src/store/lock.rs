@@ -1,0 +1,86 @@
+//! The lock of the store's directory: one gateway has it, and says in it who it is and where it listens.
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, ftruncate};
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    process,
+};
+
+/// Why it cannot be had.
+pub enum Held {
+    /// Another process has it; its pid, if that could be read.
+    By(Option<u32>),
+    /// The system refuses.
+    Io(io::Error),
+}
+
+/// Whether `fd` is the lock in `dir`, and held.
+pub fn is_lock_of(fd: &OwnedFd, dir: &Path) -> bool {
+    let here = rustix::fs::stat(dir.join("lock"));
+    let same =
+        here.is_ok_and(|h| rustix::fs::fstat(fd).is_ok_and(|f| (f.st_dev, f.st_ino) == (h.st_dev, h.st_ino)));
+    same && flock(fd, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+/// The lock is the kernel's (flock(2)): it ends with the process, however that ends.
+///
+/// # Errors
+/// [`Held`].
+pub fn take(dir: &Path) -> Result<OwnedFd, Held> {
+    let path = dir.join("lock");
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))
+        // On a read-only mount it can be locked too: whoever has it may write once the mount is mended.
+        .or_else(|e| rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|_| e))
+        .map_err(|e| Held::Io(e.into()))?;
+    let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o600));
+    match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            let _ = ftruncate(&fd, 0);
+            write(&fd, "");
+            Ok(fd)
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Held::By(fs::read_to_string(&path).ok().and_then(pid))),
+        Err(e) => Err(Held::Io(e.into())),
+    }
+}
+
+/// Writes into the lock that this process has it, and is to be called at `url`.
+pub fn tell(lock: &impl AsFd, url: &str) {
+    write(lock, &format!("{url}\n"));
+}
+
+/// Whether it is held is the kernel's to say; what stands in it is for messages, and for who looks for the
+/// gateway. On a read-only mount nothing does.
+fn write(lock: &impl AsFd, more: &str) {
+    let text = format!("{}\n{more}", process::id());
+    if rustix::io::pwrite(lock, text.as_bytes(), 0) == Ok(text.len()) {
+        let _ = ftruncate(lock, text.len() as u64);
+    }
+}
+
+fn pid(text: String) -> Option<u32> {
+    text.lines().next()?.trim().parse().ok()
+}
+
+/// What stands in the lock of `dir`, if a process has it.
+fn held(dir: &Path) -> Option<String> {
+    let path = dir.join("lock");
+    let fd = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    match flock(&fd, FlockOperation::NonBlockingLockShared) {
+        Err(rustix::io::Errno::WOULDBLOCK) => fs::read_to_string(&path).ok(),
+        _ => None,
+    }
+}
+
+/// The process that has the store in `dir` open, if one has.
+pub fn lock_holder(dir: &Path) -> Option<u32> {
+    held(dir).and_then(pid)
+}
+
+/// Where the gateway that has the store in `dir` open is to be called, if one has and says so.
+pub fn gateway_at(dir: &Path) -> Option<String> {
+    Some(held(dir)?.lines().nth(1)?.to_owned())
+}
