@@ -3,7 +3,7 @@
 
 use super::{arrive::LIVE, doors::Listening};
 use crate::{
-    net::http::{Page, plain_get},
+    net::http::{Beginning, Page},
     reactor::Async,
 };
 use std::{
@@ -14,7 +14,7 @@ use std::{
 
 /// The most that wait here; more wait in the kernel's backlog.
 const MOST: usize = 64;
-/// Bytes of a request's head that are looked at. What is longer, or comes in pieces, waits.
+/// Bytes of a request's head that are looked at. What is longer waits.
 const HEAD: usize = 2048;
 
 /// One who came.
@@ -51,9 +51,16 @@ impl Caller {
             Poll::Ready(Err(_) | Ok(0)) => return false,
             Poll::Ready(Ok(n)) => &mut bytes[..n],
         };
-        let Some((path, length)) = plain_get(seen) else {
-            self.waits = true;
-            return true;
+        let (path, length) = match Beginning::of(seen) {
+            Beginning::Get(path, length) => (path, length),
+            Beginning::Part if seen.len() < HEAD => {
+                self.socket.wait_readable(cx);
+                return true;
+            }
+            _ => {
+                self.waits = true;
+                return true;
+            }
         };
         let Page { status, kind, body } = page(&path);
         let head = format!("HTTP/1.1 {status} \r\nContent-Type: {kind}\r\nConnection: close\r\n");

@@ -197,16 +197,25 @@ pub fn run(
     let executor = Rc::new(LocalExecutor::new());
     let (doors, inherited) = listen(&settings, taken)?;
     let notify = Rc::new(Notify::of_process());
-    // Until then there is nothing that a signal could lose: it ends the process as it ends any.
-    let tls = !matches!(settings.tls, Tls::Off);
-    let (waited, callers) = block_on(randomness::ready(&doors, tls, &notify))?;
-    let gateway = Gateway::open(settings, clock, doors, inherited, journal, executor.clone())?;
-    let gateway = Gateway { waited, ..gateway };
-    // Before anyone can know that it runs, and tell it to stop.
+    // Before anyone can know that it runs, and tell it to stop: the first process of a container or a board
+    // has no signal that ends it but those it listens for.
     let signals =
         Signals::new().map_err(|e| StartFailure::System(format!("cannot listen for signals: {e}")))?;
     let signals = Rc::new(signals);
     signals.hold(false);
+    let tls = !matches!(settings.tls, Tls::Off);
+    let ready = async { Some(randomness::ready(&doors, tls, &notify).await) };
+    let ended = async {
+        signals.end().await;
+        None
+    };
+    let Some((waited, callers)) = block_on(future::or(ready, ended))? else {
+        log::info!("told to stop while waiting for random numbers: stopping");
+        notify.stopping("stopping");
+        return Ok(());
+    };
+    let gateway = Gateway::open(settings, clock, doors, inherited, journal, executor.clone())?;
+    let gateway = Gateway { waited, ..gateway };
     if !went_on {
         gateway.announce();
     }
@@ -291,10 +300,20 @@ impl Signals {
     }
 
     async fn next(&self) -> i32 {
+        self.first(|_| true).await
+    }
+
+    /// One that ends the gateway; the others are heard later.
+    async fn end(&self) -> i32 {
+        self.first(ends).await
+    }
+
+    async fn first(&self, wanted: impl Fn(i32) -> bool) -> i32 {
         poll_fn(|cx| {
             let came =
                 |heard: &Async<UnixStream>| heard.poll_with(cx, |mut s| s.read(&mut [0; 64])).is_ready();
-            self.0.iter().find(|(_, heard)| came(heard)).map_or(Poll::Pending, |(s, _)| Poll::Ready(*s))
+            let mut those = self.0.iter().filter(|(signal, _)| wanted(*signal));
+            those.find(|(_, heard)| came(heard)).map_or(Poll::Pending, |(s, _)| Poll::Ready(*s))
         })
         .await
     }
@@ -310,8 +329,12 @@ impl Signals {
             let mut byte = [0];
             rustix::net::recv(heard.get_ref(), &mut byte, rustix::net::RecvFlags::PEEK).is_ok()
         };
-        self.0.iter().any(|(signal, heard)| matches!(*signal, SIGTERM | SIGINT) && peek(heard))
+        self.0.iter().any(|(signal, heard)| ends(*signal) && peek(heard))
     }
+}
+
+fn ends(signal: i32) -> bool {
+    matches!(signal, SIGTERM | SIGINT)
 }
 
 /// Lets requests under way finish, tells everyone, and writes down what is only in memory.

@@ -86,14 +86,32 @@ fn facts(request: &httparse::Request<'_, '_>) -> Head {
     head
 }
 
-/// The path and the length of the plain GET whose head `bytes` begin with.
-pub fn plain_get(bytes: &[u8]) -> Option<(String, usize)> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut request = httparse::Request::new(&mut headers);
-    let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return None };
-    let upgrades = request.headers.iter().any(|header| header.name.eq_ignore_ascii_case("upgrade"));
-    let path = request.path.filter(|_| request.method == Some("GET") && !upgrades)?;
-    Some((path.split('?').next().unwrap_or(path).to_owned(), length))
+/// What a connection begins with.
+pub enum Beginning {
+    /// A plain GET of this path, whose head is so long.
+    Get(String, usize),
+    /// A part of a head.
+    Part,
+    /// Something else.
+    Other,
+}
+
+impl Beginning {
+    /// What `bytes` are.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut request = httparse::Request::new(&mut headers);
+        let length = match request.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => return Self::Part,
+            Err(_) => return Self::Other,
+        };
+        let upgrades = request.headers.iter().any(|header| header.name.eq_ignore_ascii_case("upgrade"));
+        match request.path.filter(|_| request.method == Some("GET") && !upgrades) {
+            Some(path) => Self::Get(path.split('?').next().unwrap_or(path).to_owned(), length),
+            None => Self::Other,
+        }
+    }
 }
 
 /// What a plain GET is answered with.

@@ -110,7 +110,7 @@ impl<T> Async<T> {
     }
 
     /// Has the task woken when there is something to read. Only for one that is quiet, or whose read just
-    /// blocked.
+    /// blocked, or peeked at all there is.
     pub fn wait_readable(&self, cx: &Context<'_>) {
         self.reactor.slots.borrow_mut().waiting[self.slot as usize].reader = Some(cx.waker().clone());
     }
