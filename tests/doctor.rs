@@ -262,3 +262,130 @@ fn status_says_what_is_there_with_and_without_a_gateway() {
     assert!(code == 4, "{err}");
     server.stop();
 }
+
+#[cfg(feature = "tls")]
+mod tls {
+    use super::{Home, chmod, chown, doctor, entry, fs, mode, well};
+    use barnacle::tls::{Certificate, Files};
+    use base64ct::{Base64, Encoding};
+    use std::path::Path;
+
+    /// A home with this in `gateway.tls`, beside what turns it on.
+    fn asks(home: &Home, more: &str) {
+        home.gateway(&format!("auth:{{token:'T1'}},tls:{{enabled:true{more}}}"));
+    }
+
+    fn made(home: &Home, dir: &str) -> Files {
+        let dir = home.dir.join(dir);
+        let files = Files { cert: dir.join("cert.pem"), key: dir.join("key.pem"), generate: true };
+        Certificate::make(&files).unwrap();
+        files
+    }
+
+    /// Has the certificate valid between these: nobody checks who signed it.
+    fn dates(cert: &Path, from: &str, until: &str) {
+        let text = fs::read_to_string(cert).unwrap();
+        let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+        let mut der = Base64::decode_vec(&body).unwrap();
+        let at = der.windows(2).position(|w| w == [0x17, 13]).unwrap();
+        der[at + 2..at + 15].copy_from_slice(from.as_bytes());
+        der[at + 17..at + 30].copy_from_slice(until.as_bytes());
+        let body = Base64::encode_string(&der);
+        fs::write(cert, format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")).unwrap();
+    }
+
+    /// A date so many days from now, as certificates write it.
+    fn day(days: i32) -> String {
+        let command = format!("date -u -d '{days} days' +%y%m%d%H%M%SZ");
+        let out = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap().trim().into()
+    }
+
+    #[test]
+    fn the_certificate_and_its_key() {
+        let home = well();
+        let (files, other) = (made(&home, "a"), made(&home, "b"));
+        let pair = |cert: &Path, key: &Path| asks(&home, &format!(",certPath:{cert:?},keyPath:{key:?}"));
+        pair(&files.cert, &files.key);
+        assert_eq!(doctor(&home, &[]), (0, "Nothing is wrong.\n".into()));
+
+        let none = home.dir.join("none.pem");
+        let cases = [
+            (&files.cert, &other.key, "is not the key of the certificate", "one issue"),
+            (&files.cert, &none, "is not. Put it there", "mv "),
+            (&files.key, &files.key, "holds no certificate in PEM", "-inform der"),
+            (&home.dir, &files.key, "it is no file", "barnacle config set gateway.tls.certPath"),
+        ];
+        for (cert, key, what, mend) in cases {
+            pair(cert, key);
+            let (code, said) = doctor(&home, &[]);
+            assert_eq!(code, 1, "{said}");
+            let entry = entry(&said, what);
+            assert!(entry.contains("nobody is let in") && entry.contains(mend), "{entry}");
+            assert_eq!(said.matches("nobody is let in").count(), 1, "{said}");
+        }
+        asks(&home, &format!(",autoGenerate:false,certPath:{none:?},keyPath:{none:?}"));
+        assert!(entry(&doctor(&home, &[]).1, "autoGenerate is false").contains("autoGenerate true"));
+
+        pair(&files.cert, &files.key);
+        for (from, until, code, what) in [
+            (day(-90), day(-1), 1, "was valid until"),
+            (day(-90), day(3), 0, "is valid until"),
+            (day(2), day(90), 1, "is valid from"),
+        ] {
+            dates(&files.cert, &from, &until);
+            let (ended, said) = doctor(&home, &[]);
+            assert_eq!(ended, code, "{said}");
+            assert!(entry(&said, what).contains("fingerprint"), "{said}");
+        }
+        dates(&files.cert, &day(-90), &day(90));
+        assert_eq!(doctor(&home, &[]), (0, "Nothing is wrong.\n".into()));
+
+        chmod(&files.key, 0o644);
+        let (code, said) = doctor(&home, &[]);
+        assert!(code == 1 && entry(&said, "mode 0644").contains("chmod o-rwx"), "{said}");
+        assert_eq!(doctor(&home, &["--fix"]).0, 0);
+        assert_eq!(mode(&files.key), 0o640);
+
+        asks(&home, &format!(",certPath:{:?},keyPath:{:?},caPath:{:?}", files.cert, files.key, other.cert));
+        let (code, said) = doctor(&home, &[]);
+        let entry = entry(&said, "gateway.tls.caPath counts for nothing");
+        assert!(code == 0 && entry.contains("no client is asked for a certificate"), "{said}");
+        assert_eq!(said.matches("caPath counts for nothing").count(), 1, "{said}");
+    }
+
+    #[test]
+    fn a_key_of_roots_under_a_gateway_of_somebody_elses() {
+        if !rustix::process::geteuid().is_root() {
+            return println!("only root can make another's file");
+        }
+        let home = well();
+        let files = made(&home, "a");
+        asks(&home, &format!(",certPath:{:?},keyPath:{:?}", files.cert, files.key));
+        for path in [home.config_path(), home.config_path().parent().unwrap().into(), home.store()] {
+            chown(path, Some(1234), Some(1234)).unwrap();
+        }
+        let (_, said) = doctor(&home, &[]);
+        let entry = entry(&said, "key.pem is uid 0's alone");
+        assert!(entry.contains("sudo chown 1234"), "{entry}");
+    }
+
+    #[test]
+    fn others_reach_it_and_nothing_is_encrypted() {
+        let home = well();
+        let bind = |bind: &str, tls: bool| {
+            home.config(&format!(
+                "{{gateway:{{mode:'local',bind:'{bind}',port:{},auth:{{token:'T1'}},tls:{{enabled:{tls}}}}}}}",
+                home.port
+            ));
+            doctor(&home, &[])
+        };
+        let (code, said) = bind("lan", false);
+        assert_eq!(code, 0, "{said}");
+        let entry = entry(&said, "listens on every address, without TLS");
+        assert!(entry.contains("barnacle config set gateway.tls.enabled true"), "{entry}");
+        for (where_, tls) in [("lan", true), ("loopback", false)] {
+            assert_eq!(bind(where_, tls), (0, "Nothing is wrong.\n".into()), "{where_} {tls}");
+        }
+    }
+}

@@ -64,4 +64,5 @@ pub use reference::Credential;
 pub use refused::Refused;
 pub use secret::{Credentials, Kind, Secret, Source};
 pub use settings::{DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT, Flags, Settings, StartError};
+pub use tls::{CA_UNUSED, NOBODY_LET_IN};
 pub use tree::Fault;

@@ -65,10 +65,10 @@ impl Settings {
         let told = match &self.tls {
             // What is wrong is told by itself.
             Tls::Closed(_) if self.faults.iter().any(is_of_tls) => {
-                Some(format!("gateway.tls makes no sense as it is; {CLOSED}"))
+                Some(format!("gateway.tls makes no sense as it is; {NOBODY_LET_IN}"))
             }
-            Tls::Closed(why) => Some(format!("{why}; {CLOSED}")),
-            Tls::On(_) if self.config.tls.ca.is_some() => Some(CA.into()),
+            Tls::Closed(why) => Some(format!("{why}; {NOBODY_LET_IN}")),
+            Tls::On(_) if self.config.tls.ca.is_some() => Some(CA_UNUSED.into()),
             _ => None,
         };
         self.notices.extend(told);
@@ -104,7 +104,7 @@ impl Settings {
             _ => "ws:// as before, without TLS",
         };
         self.tls = old.tls.clone();
-        self.notices.retain(|line| !line.ends_with(CLOSED));
+        self.notices.retain(|line| !line.ends_with(NOBODY_LET_IN));
         let mut faults = self.faults.iter_mut().filter(|fault| is_of_tls(fault)).peekable();
         if faults.peek().is_none() {
             self.notices.push(format!("{gone}; until it is mended: {before}"));
@@ -114,6 +114,8 @@ impl Settings {
     }
 }
 
-const CLOSED: &str = "until it is mended nobody is let in, since it would be without TLS";
-const CA: &str = "gateway.tls.caPath counts for nothing in this version: certificates between yours and the authority's \
-                  belong into the file of gateway.tls.certPath, below yours";
+/// What a notice of TLS that cannot be had ends with.
+pub const NOBODY_LET_IN: &str = "until it is mended nobody is let in, since it would be without TLS";
+/// What is said of a key that counts for nothing.
+pub const CA_UNUSED: &str = "gateway.tls.caPath counts for nothing in this version: no client is asked for a \
+                             certificate, and those between yours and the authority's belong into the file of gateway.tls.certPath, below yours";

@@ -2,7 +2,7 @@
 
 use super::{Facts, Finding, Weight};
 use crate::config::complaint::About;
-use crate::config::{Complaint, Found, Settings, Source};
+use crate::config::{CA_UNUSED, Complaint, Found, NOBODY_LET_IN, Settings, Source};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -163,6 +163,8 @@ pub fn notices(facts: &Facts) -> Vec<Finding> {
     let told_better = |line: &str| {
         said.iter().any(|s| s == line)
             || line.starts_with("listening on loopback instead of")
+            || line.ends_with(NOBODY_LET_IN)
+            || line == CA_UNUSED
             || !settings.found.is_whole() && line.contains("until it is mended")
     };
     let finding = |line: &String| Finding {

@@ -9,6 +9,7 @@ mod facts;
 mod host;
 mod service;
 mod state;
+mod tls;
 
 pub use config::token_homes;
 pub use facts::{Facts, Running, Service};
@@ -59,7 +60,7 @@ impl Finding {
 type Check = fn(&Facts) -> Vec<Finding>;
 
 /// Every check, what locks people out first.
-const CHECKS: [Check; 19] = [
+const CHECKS: [Check; 24] = [
     config::cannot_start,
     config::broken,
     config::token_homes,
@@ -69,6 +70,11 @@ const CHECKS: [Check; 19] = [
     config::file_permissions,
     config::old_names,
     config::notices,
+    tls::certificate,
+    tls::validity,
+    tls::key,
+    tls::authorities,
+    tls::unencrypted,
     state::store,
     state::permissions,
     state::disk,

@@ -1,6 +1,6 @@
 //! What stands in for TLS in a build without it: types of which there is no value.
 
-use super::{Fault, Files, Trust};
+use super::{Fault, Files, Trust, Validity};
 use std::{
     io::{self, Read, Write},
     marker::PhantomData,
@@ -43,6 +43,11 @@ impl Certificate {
 
     /// Nothing.
     pub fn fingerprint_in(_: &Path) -> Option<String> {
+        None
+    }
+
+    /// Nothing.
+    pub fn validity_in(_: &Path) -> Option<Validity> {
         None
     }
 

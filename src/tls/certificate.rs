@@ -1,6 +1,6 @@
 //! Certificate and key, read and proven.
 
-use super::{Fault, Files, Session, make};
+use super::{Fault, Files, Session, Validity, make};
 use rustls::{
     Error, InconsistentKeys, ServerConfig,
     crypto::{CryptoProvider, ring},
@@ -91,6 +91,11 @@ impl Certificate {
     pub fn fingerprint_in(path: &Path) -> Option<String> {
         let cert = CertificateDer::from_pem_slice(&read(CERT, path).ok()?).ok()?;
         Some(crate::protocol::hex(&Sha256::digest(cert)))
+    }
+
+    /// How long the certificate in a file is valid.
+    pub fn validity_in(path: &Path) -> Option<Validity> {
+        Validity::of(&CertificateDer::from_pem_slice(&read(CERT, path).ok()?).ok()?)
     }
 
     /// Where it was read from.

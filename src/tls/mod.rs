@@ -16,6 +16,7 @@ mod client;
 mod make;
 #[cfg(feature = "tls")]
 mod session;
+mod validity;
 
 #[cfg(not(feature = "tls"))]
 pub use absent::{Certificate, Secured, Session, secure};
@@ -25,6 +26,8 @@ pub use {
     client::{Secured, secure},
     session::Session,
 };
+
+pub use validity::Validity;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
