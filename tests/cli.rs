@@ -8,8 +8,8 @@ use barnacle::{
 };
 use miniserde::json::Value;
 use std::{
-    io::{BufRead, BufReader},
-    net::TcpListener,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     process::Stdio,
 };
@@ -155,6 +155,34 @@ fn every_command_finds_the_gateway_that_moved() {
     server.wait_log(&["counts from the next restart on"]);
     let status = ok(&home, &["status"]);
     assert!(status.contains(&format!("ws://127.0.0.1:{moved} ")), "{status}");
+}
+
+/// As a proxy or a container's published port: what is loopback here is not the gateway's.
+#[test]
+fn through_a_port_that_leads_elsewhere_it_comes_as_a_device() {
+    let (home, away) = (strict(), Home::empty());
+    let server = home.start();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (url, to) = (format!("ws://{}", port.local_addr().unwrap()), ("127.0.0.1", home.port));
+    std::thread::spawn(move || {
+        for mut near in port.incoming().map_while(Result::ok) {
+            let mut far = TcpStream::connect(to).unwrap();
+            // The first line as it came, then who it is from.
+            let mut byte = [0];
+            while byte != [b'\n'] && near.read_exact(&mut byte).is_ok() {
+                far.write_all(&byte).unwrap();
+            }
+            far.write_all(b"X-Forwarded-For: 192.0.2.7\r\n").unwrap();
+            let mut back = (far.try_clone().unwrap(), near.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut back.0, &mut back.1));
+            std::thread::spawn(move || std::io::copy(&mut near, &mut far));
+        }
+    });
+    let said = failed(&away, 4, &["status", "--url", &url, "--token", "T1"]);
+    let request = said.split("devices approve ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    ok(&home, &["devices", "approve", request.unwrap_or_else(|| panic!("{said}"))]);
+    let status = ok(&away, &["status", "--url", &url]);
+    assert!(status.contains(&format!("process {}", server.pid())), "{status}");
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub struct Client<'t> {
     target: &'t Target,
     socket: Socket,
     asked: Scopes,
+    /// It was let in, and may do nothing.
+    barred: bool,
     device: Option<DeviceId>,
     next_id: u64,
 }
@@ -50,6 +52,11 @@ impl<'t> Client<'t> {
             return Self::attach(target, scopes, Some(&own));
         }
         match Self::attach(target, scopes, None) {
+            // Loopback here leads to a gateway for which it is none (a container's port, a tunnel to another host):
+            // without a device nothing may be done there.
+            Ok(client) if client.barred => {
+                Self::attach(target, scopes, Some(&identity::load_or_create(&target.dir)?))
+            }
             // The secret was not enough; a device that is paired needs none.
             Err(Fault::Refused(said)) if said.code != "UNAVAILABLE" => {
                 let Ok(own) = identity::load_or_create(&target.dir) else { return Err(Fault::Refused(said)) };
@@ -62,12 +69,16 @@ impl<'t> Client<'t> {
     fn attach(target: &'t Target, scopes: Scopes, own: Option<&Identity>) -> Result<Self, Fault> {
         let socket = Socket::open(&target.url, &target.trust, target.timeout)?;
         let device = own.map(|own| own.public_key().device_id());
-        let mut client = Self { target, socket, asked: scopes, device, next_id: 1 };
+        let mut client = Self { target, socket, asked: scopes, barred: false, device, next_id: 1 };
         let challenge = client.socket.frame_where(|f| f.str("event") == Some("connect.challenge"))?;
         let (nonce, ts) = challenge.payload(|p| (p.text("nonce").to_owned(), p.u64("ts").unwrap_or(0)));
         let params = connect_params(target, scopes, own, &nonce, ts);
         match client.call("connect", &params) {
-            Ok(_) => Ok(client),
+            Ok(hello) => {
+                let granted = raw_member(&hello, "auth").and_then(|auth| raw_member(auth, "scopes"));
+                client.barred = granted == Some("[]") && !scopes.is_empty();
+                Ok(client)
+            }
             Err(Fault::Failed(said)) => Err(Fault::Refused(said)),
             Err(other) => Err(other),
         }
