@@ -5,10 +5,10 @@
 //! `… gateway …` or with `--version` it is Barnacle 9.9.9.
 
 mod host;
+mod versions;
 mod wire;
 
-use barnacle::gateway::handover::{DIALECT, Dialect};
-use host::{ACCOUNT, Host};
+use host::{ACCOUNT, Host, UNIT, shared};
 use std::{
     collections::BTreeSet,
     fs,
@@ -17,37 +17,22 @@ use std::{
     path::Path,
     process::{Command, ExitCode},
 };
-use wire::{ADMIN, Client, Home, Offer, free_port, number};
-
-const UNIT: &str = "barnacle-gateway.service";
-
-static NEXT: Dialect = Dialect {
-    version: "9.9.9",
-    format: DIALECT.format,
-    encode: DIALECT.encode,
-    decode: DIALECT.decode,
-    older: DIALECT.older,
-};
+use versions::{next, this};
+use wire::{Home, free_port, number};
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1).peekable();
-    if args.peek().is_some_and(|word| word == "gateway" || word == "--version") {
-        return barnacle::cli::main_as(args, &NEXT);
+    if versions::is_called(&["gateway", "--version"]) {
+        return versions::be(&versions::NEXT);
     }
-    let tests: [(&str, fn()); 4] = [
-        ("upgraded_and_rolled_back_unseen", upgraded_and_rolled_back_unseen),
-        ("a_users_own_service", a_users_own_service),
-        ("its_unit_is_the_one_that_install_writes", its_unit_is_the_one_that_install_writes),
-        ("its_manual_knows_every_command_and_option", its_manual_knows_every_command_and_option),
-    ];
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    for (name, test) in tests {
-        if wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str())) {
-            test();
-            println!("test {name} ... ok");
-        }
-    }
-    ExitCode::SUCCESS
+    versions::pass(
+        &[
+            ("upgraded_and_rolled_back_unseen", upgraded_and_rolled_back_unseen),
+            ("a_users_own_service", a_users_own_service),
+            ("its_unit_is_the_one_that_install_writes", its_unit_is_the_one_that_install_writes),
+            ("its_manual_knows_every_command_and_option", its_manual_knows_every_command_and_option),
+        ],
+        false,
+    )
 }
 
 /// Packs `program` as `version`; the package's path on the host.
@@ -69,34 +54,23 @@ fn pack(host: &Host, program: &Path, version: &str) -> String {
     inside
 }
 
-fn this_version() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_barnacle"))
-}
-
 /// A host with a configuration, and where its gateway will be.
 fn configured(user: bool) -> (Host, SocketAddr) {
-    let (host, port) = (Host::for_packages(user), free_port());
-    host.config(&format!("{{gateway:{{mode:\"local\",port:{port},auth:{{mode:\"token\",token:\"T1\"}}}}}}"));
-    (host, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-}
-
-fn attach(host: &Host, at: SocketAddr) -> Client {
-    match Client::connect(at, &Offer::new().token("T1").scopes(ADMIN)) {
-        Ok(client) => client,
-        Err(_) => panic!("refused; log:\n{}", host.log()),
-    }
+    let (host, at) = (Host::for_packages(user), SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+    host.config(&shared(at.port()));
+    (host, at)
 }
 
 fn upgraded_and_rolled_back_unseen() {
     let (host, at) = configured(false);
-    let said = host.dpkg(&["-i", &pack(&host, this_version(), "0.1.0")], true);
+    let said = host.dpkg(&["-i", &pack(&host, this(), "0.1.0")], true);
     assert!(said.contains("/usr/bin/barnacle") && said.contains("sudo barnacle gateway install"), "{said}");
     host.ok(&["gateway", "install"]);
-    let mut client = attach(&host, at);
+    let mut client = host.attach(at);
     let unit = fs::read_to_string(host.units().join(UNIT)).unwrap();
     assert!(unit.contains("\nExecStart=/usr/bin/barnacle gateway\n"), "{unit}");
     let pid = host.property(UNIT, "MainPID");
-    let next = pack(&host, &std::env::current_exe().unwrap(), "9.9.9");
+    let next = pack(&host, &next(), "9.9.9");
     for (n, package, goes_on) in [
         (1, next.as_str(), "Barnacle 9.9.9 goes on from 0.1.0"),
         (2, "/root/private/barnacle_0.1.0.deb", "Barnacle 0.1.0 goes on from 9.9.9"),
@@ -137,13 +111,13 @@ fn upgraded_and_rolled_back_unseen() {
 
 fn a_users_own_service() {
     let (host, at) = configured(true);
-    host.dpkg(&["-i", &pack(&host, this_version(), "0.1.0")], true);
+    host.dpkg(&["-i", &pack(&host, this(), "0.1.0")], true);
     assert!(host.ok(&["gateway", "status"]).contains("Service: none installed"));
     assert_eq!(host.systemctl(&["enable", "--now", UNIT]).0, 0, "{}", host.log());
     let status = host.ok(&["gateway", "status"]);
     assert!(status.contains(&format!("Service file: /usr/lib/systemd/user/{UNIT}")), "{status}");
-    let mut client = attach(&host, at);
-    let said = host.dpkg(&["-i", &pack(&host, &std::env::current_exe().unwrap(), "9.9.9")], true);
+    let mut client = host.attach(at);
+    let said = host.dpkg(&["-i", &pack(&host, &next(), "9.9.9")], true);
     let status = client.ok("status", "{}");
     assert_eq!(number(&status, "barnacle.restarts"), 1, "{said}\n{}", host.log());
     host.dpkg(&["-i", "/root/private/barnacle_0.1.0.deb"], true);
@@ -155,7 +129,7 @@ fn a_users_own_service() {
     host.ok(&["gateway", "uninstall"]);
     assert_eq!(client.closed().0, 1012);
     assert_eq!(host.systemctl(&["enable", "--now", UNIT]).0, 0, "{}", host.log());
-    let mut client = attach(&host, at);
+    let mut client = host.attach(at);
     let said = host.ok(&["gateway", "uninstall"]);
     assert!(said.contains(&format!("stopped and disabled {UNIT}")), "{said}");
     assert_eq!(client.closed().0, 1012);
@@ -169,7 +143,7 @@ fn its_unit_is_the_one_that_install_writes() {
         let lines = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("Documentation="));
         lines.map(String::from).collect()
     };
-    let written = printed.replace(this_version().to_str().unwrap(), "/usr/bin/barnacle");
+    let written = printed.replace(this().to_str().unwrap(), "/usr/bin/barnacle");
     assert_eq!(of(include_str!("../cross/deb/barnacle-gateway.service")), of(&written));
 }
 

@@ -6,7 +6,7 @@ mod wire;
 #[path = "host/mod.rs"]
 mod host;
 
-use host::{ACCOUNT, Host, PROGRAM};
+use host::{ACCOUNT, Host, PROGRAM, UNIT};
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -14,8 +14,6 @@ use std::{
     path::Path,
 };
 use wire::{ADMIN, Client, Offer, free_port, number, signal};
-
-const UNIT: &str = "barnacle-gateway.service";
 
 #[test]
 fn nothing_of_the_machine_is_within_reach_of_its_systemd() {

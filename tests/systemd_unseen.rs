@@ -7,7 +7,7 @@ mod wire;
 #[path = "host/mod.rs"]
 mod host;
 
-use host::Host;
+use host::{Host, UNIT};
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::{
@@ -17,8 +17,6 @@ use std::{
     thread,
 };
 use wire::{Client, Offer, free_port, number};
-
-const UNIT: &str = "barnacle-gateway.service";
 
 #[test]
 fn systemd_restarts_it_and_nobody_sees() {

@@ -4,15 +4,11 @@
 //! This file is a program of its own (no test harness), because it is the other version, too: called as
 //! `… gateway …` it is Barnacle with format 3, which reads format 2 as well.
 
+mod versions;
 mod wire;
 
 use barnacle::gateway::handover::{DIALECT, Dialect, State};
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::ExitCode};
 use wire::{ADMIN, Client, Home, Offer, Server, json, number, text};
 
 /// Format 3: that of this version, read backwards.
@@ -25,28 +21,21 @@ static NEXT: Dialect = Dialect {
 };
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1).peekable();
-    if args.peek().is_some_and(|word| word == "gateway") {
-        return barnacle::cli::main_as(args, &NEXT);
+    if versions::is_called(&["gateway"]) {
+        return versions::be(&NEXT);
     }
-    type Test = fn(&mut Upgrade);
-    let tests: [(&str, Test); 7] = [
-        ("a_newer_version_takes_over_and_an_older_does_not", newer_and_older),
-        ("one_that_crashes_at_once", crashes),
-        ("one_that_does_not_know_the_question", does_not_know),
-        ("a_file_that_is_no_program", no_program),
-        ("a_missing_file", missing),
-        ("one_that_says_yes_to_everything", says_yes),
-        ("one_that_says_nothing", hangs),
-    ];
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    for (name, test) in tests {
-        if wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str())) {
-            test(&mut Upgrade::begin());
-            println!("test {name} ... ok");
-        }
-    }
-    ExitCode::SUCCESS
+    versions::pass(
+        &[
+            ("a_newer_version_takes_over_and_an_older_does_not", || newer_and_older(&mut Upgrade::begin())),
+            ("one_that_crashes_at_once", || crashes(&mut Upgrade::begin())),
+            ("one_that_does_not_know_the_question", || does_not_know(&mut Upgrade::begin())),
+            ("a_file_that_is_no_program", || no_program(&mut Upgrade::begin())),
+            ("a_missing_file", || missing(&mut Upgrade::begin())),
+            ("one_that_says_yes_to_everything", || says_yes(&mut Upgrade::begin())),
+            ("one_that_says_nothing", || hangs(&mut Upgrade::begin())),
+        ],
+        false,
+    )
 }
 
 /// A gateway whose program can be replaced, and a client that is attached all the time.
@@ -61,8 +50,7 @@ impl Upgrade {
     fn begin() -> Self {
         let home = Home::fix();
         let program = home.dir.join("barnacle");
-        let this = Path::new(env!("CARGO_BIN_EXE_barnacle"));
-        fs::copy(this, &program).unwrap();
+        fs::copy(versions::this(), &program).unwrap();
         let mut command = std::process::Command::new(&program);
         command.args(["gateway", "--port", &home.port.to_string()]);
         command.env_clear().env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
@@ -110,11 +98,11 @@ impl Upgrade {
 }
 
 fn this_version() -> Vec<u8> {
-    fs::read(env!("CARGO_BIN_EXE_barnacle")).unwrap()
+    fs::read(versions::this()).unwrap()
 }
 
 fn newer_and_older(up: &mut Upgrade) {
-    up.replace(&fs::read(std::env::current_exe().unwrap()).unwrap());
+    up.replace(&fs::read(versions::next()).unwrap());
     let said = up.restart();
     assert!(said.contains("1 connections") || said.contains("2 connections"), "{said}");
     up.server.wait_log(&["Barnacle 9.9.9 goes on from 0."]);

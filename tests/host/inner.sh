@@ -25,7 +25,9 @@ for dir in bin sbin lib lib32 lib64; do
 done
 touch opt/barnacle
 ro_bind "$PROGRAM" opt/barnacle
+[ -z "${BESIDE:-}" ] || { mkdir "opt/${BESIDE##*/}" && ro_bind "$BESIDE" "opt/${BESIDE##*/}"; }
 for node in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "dev/${node%:*}" c 1 "${node#*:}"; done
+mknod -m 666 dev/tty c 5 0
 ln -s /proc/self/fd dev/fd
 ln -s pts/ptmx dev/ptmx
 mount -t devpts -o newinstance,ptmxmode=666 devpts dev/pts
@@ -38,6 +40,7 @@ mount -t cgroup2 cgroup2 sys/fs/cgroup
 printf 'root:x:0:0::/root:/bin/sh\nbarnacle-test:x:%s:%s::/home/barnacle-test:/bin/sh\n' "$ID" "$ID" > etc/passwd
 printf 'root:x:0:\nbarnacle-test:x:%s:\n' "$ID" > etc/group
 printf 'passwd: files\ngroup: files\n' > etc/nsswitch.conf
+printf '127.0.0.1 localhost %s\n' "$(uname -n)" > etc/hosts
 echo 00000000000000000000000000000001 > etc/machine-id
 for target in sysinit basic sockets network multi-user default shutdown exit; do
     printf '[Unit]\nDefaultDependencies=no\n' | tee etc/systemd/system/$target.target > etc/systemd/user/$target.target

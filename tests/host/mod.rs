@@ -7,10 +7,11 @@
 
 #![allow(dead_code)]
 
-use crate::wire::LONG;
+use crate::wire::{ADMIN, Client, LONG, Offer};
 use std::{
     fs,
     io::{BufRead, BufReader},
+    net::SocketAddr,
     os::unix::{
         fs::{PermissionsExt, chown},
         net::UnixListener,
@@ -25,6 +26,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The gateway's service.
+pub const UNIT: &str = "barnacle-gateway.service";
 /// The account whose gateway it is.
 pub const ACCOUNT: &str = "barnacle-test";
 const ID: &str = "23456";
@@ -54,23 +57,28 @@ pub struct Host {
 impl Host {
     /// One whose process 1 is systemd; commands are root's.
     pub fn system() -> Self {
-        Self::start(false, false)
+        Self::start(false, false, Path::new(""))
     }
 
     /// One on which an unprivileged account has a systemd of its own; commands are that account's.
     pub fn user() -> Self {
-        Self::start(true, false)
+        Self::start(true, false, Path::new(""))
     }
 
     /// Like [`Self::user`] or [`Self::system`], with a `/usr` (a copy in memory) into which packages can be
     /// installed; `barnacle` is what a package brought.
     pub fn for_packages(user: bool) -> Self {
-        let mut host = Self::start(user, true);
+        let mut host = Self::start(user, true, Path::new(""));
         host.program = "/usr/bin/barnacle";
         host
     }
 
-    fn start(user: bool, packages: bool) -> Self {
+    /// Like [`Self::for_packages`], with the directory `beside` in its `/opt`, read-only.
+    pub fn beside(user: bool, beside: &Path) -> Self {
+        Self::start(user, true, beside)
+    }
+
+    fn start(user: bool, packages: bool, beside: &Path) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("barnacle-host-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(name);
@@ -80,6 +88,7 @@ impl Host {
             .args(["--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", OUTER, "outer"])
             .envs([("INNER", INNER), ("ID", ID), ("SCOPE", if user { "user" } else { "system" })])
             .env("D", &dir)
+            .env("BESIDE", beside)
             .env("PROGRAM", env!("CARGO_BIN_EXE_barnacle"))
             .env("PACKAGES", if packages { "yes" } else { "" })
             .stdin(Stdio::null())
@@ -223,10 +232,25 @@ impl Host {
         pids.filter(|name| name.parse::<u32>().is_ok()).find(is).and_then(|pid| pid.parse().ok())
     }
 
+    /// Attaches to the gateway that listens there, with the token of [`shared`].
+    #[track_caller]
+    pub fn attach(&self, at: SocketAddr) -> Client {
+        match Client::connect(at, &Offer::new().token("T1").scopes(ADMIN)) {
+            Ok(client) => client,
+            Err(_) => panic!("refused; log:\n{}", self.log()),
+        }
+    }
+
     /// Waits for `look` to find something.
     #[track_caller]
-    pub fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-        let end = Instant::now() + LONG;
+    pub fn until<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        self.until_in(LONG, what, look)
+    }
+
+    /// The same, for so long.
+    #[track_caller]
+    pub fn until_in<T>(&self, time: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let end = Instant::now() + time;
         loop {
             if let Some(found) = look() {
                 return found;
@@ -269,6 +293,11 @@ impl Drop for Host {
         let _ = self.outer.wait();
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// A configuration with the shared token `T1`.
+pub fn shared(port: u16) -> String {
+    format!("{{gateway:{{mode:\"local\",port:{port},auth:{{mode:\"token\",token:\"T1\"}}}}}}")
 }
 
 /// The first child of `pid`.

@@ -4,254 +4,59 @@
 //! This file is a program of its own (no test harness), because it is the other version, too: called as
 //! `… gateway …` and the like it is Barnacle 9.9.9.
 
+#[path = "../host/mod.rs"]
 mod host;
+#[path = "../versions/mod.rs"]
+mod versions;
+#[path = "../wire/mod.rs"]
 mod wire;
 
-use barnacle::gateway::handover::{DIALECT, Dialect};
-use host::{ACCOUNT, Host};
+mod board;
+
+use board::{Board, Ends, Login, Set, said};
+use host::{ACCOUNT, Host, UNIT, shared};
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Output, Stdio},
+    process::{Command, ExitCode, Stdio},
+    time::Duration,
 };
+use versions::{next, this};
 use wire::{ADMIN, Client, Device, Home, Offer, Server, free_port, number};
 
-const UNIT: &str = "barnacle-gateway.service";
 const OPENCLAW: &str = "openclaw-gateway.service";
 const SYSTEM: &str = "/usr/local/bin/barnacle";
-
-static NEXT: Dialect = Dialect {
-    version: "9.9.9",
-    format: DIALECT.format,
-    encode: DIALECT.encode,
-    decode: DIALECT.decode,
-    older: DIALECT.older,
-};
 
 /// Where this is, the other version answers no `status`.
 const MUTE: &str = "/tmp/barnacle-test-mute";
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1).peekable();
-    let own = ["gateway", "--version", "status", "import", "config"];
-    if args.peek().is_some_and(|word| own.iter().any(|o| word == o)) {
-        if args.peek().is_some_and(|word| word == "status") && Path::new(MUTE).exists() {
-            return ExitCode::FAILURE;
-        }
-        return barnacle::cli::main_as(args, &NEXT);
+    if versions::is_called(&["status"]) && Path::new(MUTE).exists() {
+        return ExitCode::FAILURE;
     }
-    let tests: [(&str, fn()); 4] = [
-        ("over_ssh_as_root", over_ssh_as_root),
-        ("over_ssh_in_openclaws_place", over_ssh_in_openclaws_place),
-        ("fetched_by_the_board", fetched_by_the_board),
-        ("without_systemd", without_systemd),
-    ];
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
+    if versions::is_called(&["gateway", "--version", "status", "import", "config"]) {
+        return versions::be(&versions::NEXT);
+    }
     // Most of it is waiting for systemd and ssh.
-    std::thread::scope(|scope| {
-        for (name, test) in tests.into_iter().filter(|(name, _)| wants(name)) {
-            scope.spawn(move || {
-                test();
-                println!("test {name} ... ok");
-            });
-        }
-    });
-    ExitCode::SUCCESS
-}
-
-/// A release set of this machine's kind, in a directory that is removed again.
-struct Set(PathBuf);
-
-impl Set {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("barnacle-set-{name}-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        fs::copy("cross/install.sh", dir.join("install.sh")).unwrap();
-        Self(dir)
-    }
-
-    /// Has it hold `program`.
-    fn of(&self, program: impl AsRef<Path>) -> &Self {
-        fs::copy(program, self.binary()).unwrap();
-        self.sum()
-    }
-
-    /// Has it hold a script.
-    fn of_script(&self, text: &str) -> &Self {
-        fs::write(self.binary(), text).unwrap();
-        self.sum()
-    }
-
-    fn binary(&self) -> PathBuf {
-        self.0.join("barnacle-0.1.0-x86_64")
-    }
-
-    fn sum(&self) -> &Self {
-        fs::set_permissions(self.binary(), fs::Permissions::from_mode(0o755)).unwrap();
-        let sums =
-            Command::new("sha256sum").arg("barnacle-0.1.0-x86_64").current_dir(&self.0).output().unwrap();
-        fs::write(self.0.join("SHA256SUMS"), sums.stdout).unwrap();
-        self
-    }
-}
-
-impl Drop for Set {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A process that ends with its owner.
-struct Ends(Child);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A host that one reaches by ssh, and what a `Set` has for it.
-struct Board {
-    host: Host,
-    set: Set,
-    /// Where its gateway listens.
-    at: SocketAddr,
-    /// The home of who logs in, as the host knows it.
-    home: String,
-    /// The ssh client's own configuration.
-    config: PathBuf,
-    _sshd: [Ends; 2],
-}
-
-impl Board {
-    fn new(user: bool) -> Self {
-        let host = Host::for_packages(user);
-        let (name, home) =
-            if user { (ACCOUNT, format!("/home/{ACCOUNT}")) } else { ("root", "/root".into()) };
-        let set = Set::new(name);
-        let dir = host.path(&home).join("sshd");
-        fs::create_dir_all(&dir).unwrap();
-        for key in [dir.join("host"), set.0.join("key")] {
-            let made =
-                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key).status();
-            assert!(made.unwrap().success());
-        }
-        fs::copy(set.0.join("key.pub"), dir.join("authorized")).unwrap();
-        // Of who may log in sshd asks the host, and root's it gives up its privileges to.
-        let passwd = host.path("etc/passwd");
-        let with = fs::read_to_string(&passwd).unwrap() + "sshd:x:101:101::/run/sshd:/bin/false\n";
-        fs::write(passwd, with).unwrap();
-        fs::create_dir_all(host.path("run/sshd")).unwrap();
-        let (port, other) = (free_port(), free_port());
-        // The second one tells whoever comes that this is a processor of another kind.
-        let sshd = |port: u16, words: &[&str]| {
-            let config = format!(
-                "Port {port}\nListenAddress 127.0.0.1\nHostKey {home}/sshd/host\nPidFile none\nStrictModes no\n\
-                 AuthorizedKeysFile {home}/sshd/authorized\nUsePAM no\nPermitRootLogin yes\n"
-            );
-            let file = format!("{home}/sshd/config-{port}");
-            fs::write(host.path(&file), config).unwrap();
-            let all: Vec<_> = dir.read_dir().unwrap().map(|e| e.unwrap().path()).collect();
-            let id = fs::metadata(host.path(&home)).map(|m| std::os::unix::fs::MetadataExt::uid(&m)).unwrap();
-            all.iter().for_each(|path| chown(path, Some(id), Some(id)).unwrap());
-            let words = [words, &["/usr/sbin/sshd", "-D", "-e", "-f", &file]].concat();
-            let log = fs::File::create(set.0.join(format!("sshd-{port}"))).unwrap();
-            let child = host.command(words[0], &words[1..]).stdin(Stdio::null()).stderr(log).spawn().unwrap();
-            let ends = Ends(child);
-            host.until("no sshd listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
-            ends
-        };
-        let sshd = [sshd(port, &[]), sshd(other, &["setarch", "i686"])];
-        let config = set.0.join("ssh_config");
-        let client = format!(
-            "Host board\n Port {port}\nHost foreign\n Port {other}\nHost *\n HostName 127.0.0.1\n User {name}\n \
-             IdentityFile {dir}/key\n IdentitiesOnly yes\n UserKnownHostsFile {dir}/known\n \
-             StrictHostKeyChecking accept-new\n BatchMode yes\n LogLevel ERROR\n",
-            dir = set.0.display(),
-        );
-        fs::write(&config, client).unwrap();
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let board = Self { host, set, at, home, config, _sshd: sshd };
-        let port = at.port();
-        board.write(
-            ".openclaw/openclaw.json",
-            &format!("{{gateway:{{mode:\"local\",port:{port},auth:{{mode:\"token\",token:\"T1\"}}}}}}"),
-        );
-        board
-    }
-
-    /// Writes a file of who logs in.
-    fn write(&self, name: &str, text: &str) {
-        if self.home != "/root" {
-            self.host.write(name, text);
-        } else {
-            let path = self.path(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.host.path(&format!("{}/{name}", self.home))
-    }
-
-    /// Runs a script of `cross/` against the host; its exit code, and what it says.
-    fn script(&self, name: &str, args: &[&str]) -> (i32, String) {
-        let mut command = Command::new(format!("cross/{name}.sh"));
-        command.args(args).arg("--set").arg(&self.set.0).stdin(Stdio::null());
-        said(command.env("SSH", format!("ssh -F {}", self.config.display())).output().unwrap())
-    }
-
-    #[track_caller]
-    fn deploy(&self, args: &[&str]) -> String {
-        let (code, said) = self.script("deploy", &[&["board"], args].concat());
-        assert_eq!(code, 0, "{said}\nlog:\n{}", self.host.log());
-        said
-    }
-
-    /// A deployment that fails, and says why.
-    #[track_caller]
-    fn fails(&self, args: &[&str], why: &str) {
-        let (code, said) = self.script("deploy", &[&["board"], args].concat());
-        assert!(code == 1 && said.contains(why), "{why}: {code} {said}\nlog:\n{}", self.host.log());
-    }
-
-    #[track_caller]
-    fn attach(&self) -> Client {
-        attach(self.at, &self.host)
-    }
-}
-
-fn said(output: Output) -> (i32, String) {
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    (output.status.code().unwrap_or(-1), text)
-}
-
-#[track_caller]
-fn attach(at: SocketAddr, host: &Host) -> Client {
-    match Client::connect(at, &Offer::new().token("T1").scopes(ADMIN)) {
-        Ok(client) => client,
-        Err(_) => panic!("refused; log:\n{}", host.log()),
-    }
-}
-
-fn this() -> &'static str {
-    env!("CARGO_BIN_EXE_barnacle")
-}
-
-fn next() -> PathBuf {
-    std::env::current_exe().unwrap()
+    versions::pass(
+        &[
+            ("over_ssh_as_root", over_ssh_as_root),
+            ("over_ssh_by_sudo", over_ssh_by_sudo),
+            ("over_ssh_in_openclaws_place", over_ssh_in_openclaws_place),
+            ("over_ssh_while_openclaw_runs", over_ssh_while_openclaw_runs),
+            ("fetched_by_the_board", fetched_by_the_board),
+            ("without_systemd", without_systemd),
+        ],
+        true,
+    )
 }
 
 /// One that runs, and neither starts nor goes on.
 const LAME: &str = "#!/bin/sh\n[ \"$1\" != --version ] || { echo barnacle 9.9.10; exit; }\nexit 1\n";
 
 fn over_ssh_as_root() {
-    let board = Board::new(false);
+    let board = Board::new(Login::Root);
     let program = board.host.path(SYSTEM);
     // What must not get there does not.
     let (code, text) = board.script("deploy", &["foreign"]);
@@ -334,7 +139,7 @@ fn bench(board: &Board) {
 }
 
 fn over_ssh_in_openclaws_place() {
-    let board = Board::new(true);
+    let board = Board::new(Login::Account);
     let theirs = "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=default.target\n";
     board.write(&format!(".config/systemd/user/{OPENCLAW}"), theirs);
     board.host.systemctl(&["daemon-reload"]);
@@ -373,16 +178,63 @@ fn over_ssh_in_openclaws_place() {
     assert_eq!(board.host.property(UNIT, "LoadState"), "not-found");
 }
 
+/// As on a board whose first account may be root: by `sudo` alone, with a password where it asks for one.
+fn over_ssh_by_sudo() {
+    let board = Board::new(Login::Sudoer);
+    board.set.of(this());
+    board.sudoers("/bin/false");
+    board.fails(&["--system"], "takes root or sudo, and neither can be had here");
+    board.sudoers("NOPASSWD: ALL");
+    board.deploy(&[]);
+    assert_eq!(board.host.property(UNIT, "User"), ACCOUNT);
+    assert!(board.host.path(SYSTEM).exists());
+    let mut client = board.attach();
+    board.set.of(next());
+    board.sudoers("ALL");
+    board.fails(&[], "takes root or sudo, and neither can be had here");
+    let (code, text) = board.at_a_terminal(&[], "swordfish");
+    assert_eq!(code, 0, "{text}\n{}", board.host.log());
+    board.host.wait_log("Barnacle 9.9.9 goes on from 0.1.0", 1);
+    assert_eq!(text.matches("password for").count(), 1, "{text}");
+    assert_eq!(number(&client.ok("status", "{}"), "barnacle.restarts"), 1, "{}", board.host.log());
+}
+
+/// Not a file of an old version but a gateway of OpenClaw's own, asked while it serves.
+fn over_ssh_while_openclaw_runs() {
+    let modules = fs::canonicalize("tests/peers/node_modules").expect("OpenClaw; tests/peers/install.sh");
+    let board = Board::new(Login::Beside(&modules));
+    let node = modules.read_dir().unwrap().flatten().find(|e| e.path().join("bin/node").exists());
+    let node = format!("/opt/node_modules/{}/bin", node.expect("its Node").file_name().to_string_lossy());
+    let unit = format!(
+        "[Service]\nEnvironment=PATH={node}:/usr/bin:/bin\n\
+         ExecStart={node}/node /opt/node_modules/openclaw/openclaw.mjs gateway run\n[Install]\nWantedBy=default.target\n"
+    );
+    board.write(&format!(".config/systemd/user/{OPENCLAW}"), &unit);
+    board.host.systemctl(&["daemon-reload"]);
+    board.host.systemctl(&["enable", "--now", OPENCLAW]);
+    let mut phone = Device::new();
+    let pairing = Offer::device(&phone).token("T1");
+    let paired = board.host.until_in(Duration::from_secs(90), "OpenClaw lets nobody in", || {
+        Client::connect(board.at, &pairing).ok()
+    });
+    phone.token = Some(paired.device_token());
+    drop(paired);
+
+    board.set.of(this());
+    let text = board.deploy(&["--import-openclaw", "--replace-openclaw"]);
+    assert!(text.contains("1 devices came over"), "{text}");
+    assert_eq!(board.host.property(OPENCLAW, "ActiveState"), "inactive");
+    // By what OpenClaw gave it, and nobody has to approve it again.
+    let client = Client::connect(board.at, &Offer::device(&phone).token(phone.token()));
+    let Ok(mut client) = client else { panic!("refused; log:\n{}", board.host.log()) };
+    assert_eq!(number(&client.ok("status", "{}"), "barnacle.restarts"), 0);
+}
+
 fn fetched_by_the_board() {
     let (host, set) = (Host::for_packages(false), Set::new("http"));
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let port = at.port();
     fs::create_dir_all(host.path("root/.openclaw")).unwrap();
-    fs::write(
-        host.path("root/.openclaw/openclaw.json"),
-        format!("{{gateway:{{mode:\"local\",port:{port},auth:{{mode:\"token\",token:\"T1\"}}}}}}"),
-    )
-    .unwrap();
+    fs::write(host.path("root/.openclaw/openclaw.json"), shared(at.port())).unwrap();
     let web = free_port();
     let base = format!("http://127.0.0.1:{web}");
     let server = Command::new("python3")
@@ -411,7 +263,7 @@ fn fetched_by_the_board() {
     set.of(this());
     let (code, text) = run(&fetch);
     assert_eq!(code, 0, "{text}\n{}", host.log());
-    let mut client = attach(at, &host);
+    let mut client = host.attach(at);
     set.of(next());
     let (code, text) = run(&fetch);
     assert_eq!(code, 0, "{text}\n{}", host.log());
