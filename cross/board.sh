@@ -159,7 +159,8 @@ if [ -n "$card" ] && [ "$board" = raspi3b ]; then
 elif [ -n "$card" ]; then
     machine+=(-drive "if=none,id=card,format=qcow2,cache=writeback,file=$card" -device 'virtio-blk-device,drive=card')
 fi
-# QEMU's raspi3b does not get to its init now and then. What never came up is told of and booted once more.
+# QEMU's raspi3b was once seen not to get to its init, and in 55 boots after that was not. What never came up is told of
+# and booted once more.
 for attempt in first last; do
     up=no
     : >"$tmp/console"

@@ -18,7 +18,11 @@ work=${CARGO_TARGET_DIR:-target}/cross
 profile=release what=(--bin barnacle) set_name=release-set
 case ${1:-} in
     --quick) profile=quick set_name=quick-set; shift ;;
-    --bench) what=(--bench board) set_name=bench-set; shift ;;
+    --bench)
+        what=(--bench board) set_name=bench-set; shift
+        # Cargo builds benches to unwind; a standard library from source has to be of the same kind.
+        export CARGO_PROFILE_RELEASE_PANIC=unwind
+        ;;
 esac
 set_dir=$(dirname "$work")/$set_name
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)

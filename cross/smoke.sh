@@ -3,11 +3,13 @@
 #
 #   cross/smoke.sh                      all that are there
 #   cross/smoke.sh aarch64 armv6        only these
+#   cross/smoke.sh --quick armv6        that of cross/build.sh --quick
 #
 # Needs qemu-user-static (Debian), and a kernel that lets a user have a network of their own (or root).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 set_dir=${CARGO_TARGET_DIR:-target}/release-set
+[ "${1:-}" != --quick ] || { set_dir=${set_dir%/*}/quick-set && shift; }
 mapfile -t all < <(awk '!/^#/ { print $1 }' cross/targets)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name; do
