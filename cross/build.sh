@@ -6,6 +6,7 @@
 #   cross/build.sh --quick aarch64      for tests: built in a third of the time, with the checks of a debug build, and
 #                                       put into target/quick-set
 #   cross/build.sh --bench aarch64      the bench of benches/board, built the same way, into target/bench-set
+#   cross/build.sh --core aarch64       without TLS, into target/core-set
 #
 # They go to target/release-set, with install.sh and SHA256SUMS. The same commit and compiler give the same bytes, wherever the
 # source, Cargo's home and the output lie. CARGO, CARGO_HOME and CARGO_TARGET_DIR are honoured.
@@ -15,7 +16,7 @@ here=$PWD
 cargo=${CARGO:-cargo}
 home=${CARGO_HOME:-$HOME/.cargo}
 work=${CARGO_TARGET_DIR:-target}/cross
-profile=release what=(--bin barnacle) set_name=release-set
+profile=release what=(--bin barnacle) set_name=release-set features=()
 case ${1:-} in
     --quick) profile=quick set_name=quick-set; shift ;;
     --bench)
@@ -23,6 +24,7 @@ case ${1:-} in
         # Cargo builds benches to unwind; a standard library from source has to be of the same kind.
         export CARGO_PROFILE_RELEASE_PANIC=unwind
         ;;
+    --core) features=(--no-default-features) set_name=core-set; shift ;;
 esac
 set_dir=$(dirname "$work")/$set_name
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -60,30 +62,30 @@ build() {
         [ -d "$sysroot/lib/rustlib/$triple" ] || rustup target add "$triple"
     fi
 
-    # These machines' code is long: only what computes is for speed there, the rest for size.
-    case $name in armv6 | armv7 | x86_64)
+    # Only what computes is for speed, the rest for size: code that is read from disk takes memory too.
+    if [ $profile = release ]; then
         extra+=(--config 'profile.release.opt-level="s"')
         local fast
         for fast in curve25519-dalek ed25519-dalek sha2 tungstenite; do
             extra+=(--config "profile.release.package.$fast.opt-level=3")
         done
-        ;;
-    esac
+    fi
 
-    flags=(-C target-feature=+crt-static -C symbol-mangling-version=v0
+    # A panic ends the process, so nothing is ever unwound.
+    flags=(-C target-feature=+crt-static -C symbol-mangling-version=v0 -C force-unwind-tables=no
         "--remap-path-prefix=$here=/barnacle" "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust")
     local sources
     for sources in "$home"/registry/src/*; do flags+=("--remap-path-prefix=$sources=/crates"); done
     # A Pi 5's kernel has pages of 16 KiB, and arm64 knows 64 KiB: no two segments share one.
     if [ "$linker" = rust-lld ]; then
         flags+=(-C linker=rust-lld -C link-self-contained=yes -C link-arg=-zmax-page-size=65536
-            -C link-arg=--build-id=none)
+            -C link-arg=--build-id=none -C link-arg=-Tcross/no-unwinding.ld)
     else
         flags+=(-C "linker=$linker" -C 'link-arg=-Wl,-z,max-page-size=65536' -C 'link-arg=-Wl,--build-id=none')
     fi
 
     CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}") CARGO_TARGET_DIR=$work \
-        "$cargo" build --locked --profile "$profile" --quiet "${what[@]}" --target "$triple" "${extra[@]}" \
+        "$cargo" build --locked --profile "$profile" --quiet "${what[@]}" "${features[@]}" --target "$triple" "${extra[@]}" \
         --message-format=json >"$work/built.json"
 
     local out=$set_dir/${what[1]}-$version-$name built
@@ -96,7 +98,7 @@ build() {
     else
         "${linker%gcc}strip" -o "$out" "$built"
     fi
-    [ "$set_name" != release-set ] || cross/sizes.sh "$out" "$built"
+    case $set_name in release-set | core-set) cross/sizes.sh "$out" "$built" ;; esac
 }
 
 deb_arch() { case $1 in aarch64) echo arm64 ;; armv7) echo armhf ;; armv6) echo armel ;; *) echo "$1" ;; esac; }
