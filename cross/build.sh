@@ -52,36 +52,49 @@ build() {
         fail "$name needs $cc (Debian: apt-get install gcc-${cc%-gcc} libc6-dev-$(deb_arch "$name")-cross)"
     export "CC_${triple//-/_}=$cc"
 
-    if [ "$std" = source ]; then
+    unset RUSTC_BOOTSTRAP
+    if [ "$std" != source ]; then
+        [ -d "$sysroot/lib/rustlib/$triple" ] || rustup target add "$triple"
+    fi
+    # A compiled standard library is for speed, and brings what prints a backtrace along, of names that are not in here.
+    case $std,$set_name in source,* | size,release-set | size,core-set)
         [ -d "$sysroot/lib/rustlib/src/rust/library" ] || rustup component add rust-src
         # Only the standard library needs what is unstable; this crate is compiled as ever.
         export RUSTC_BOOTSTRAP=1
         extra=('-Zbuild-std=std,panic_abort')
-    else
-        unset RUSTC_BOOTSTRAP
-        [ -d "$sysroot/lib/rustlib/$triple" ] || rustup target add "$triple"
-    fi
+        if [ "$std" = size ]; then
+            extra+=(-Zbuild-std-features=optimize_for_size)
+            # The C library is the compiled one's, and counts on numbers of 128 bits that are only in there.
+            flags+=(-C "link-arg=$(echo "$sysroot/lib/rustlib/$triple/lib"/libcompiler_builtins-*.rlib)")
+        fi
+        ;;
+    esac
 
     # Only what computes is for speed, the rest for size: code that is read from disk takes memory too.
     if [ $profile = release ]; then
         extra+=(--config 'profile.release.opt-level="s"')
         local fast
-        for fast in curve25519-dalek ed25519-dalek sha2 tungstenite; do
+        for fast in base64ct curve25519-dalek ed25519-dalek sha2 tungstenite; do
             extra+=(--config "profile.release.package.$fast.opt-level=3")
         done
     fi
 
-    # A panic ends the process, so nothing is ever unwound.
-    flags=(-C target-feature=+crt-static -C symbol-mangling-version=v0 -C force-unwind-tables=no
+    flags+=(-C target-feature=+crt-static -C symbol-mangling-version=v0
         "--remap-path-prefix=$here=/barnacle" "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust")
     local sources
     for sources in "$home"/registry/src/*; do flags+=("--remap-path-prefix=$sources=/crates"); done
     # A Pi 5's kernel has pages of 16 KiB, and arm64 knows 64 KiB: no two segments share one.
     if [ "$linker" = rust-lld ]; then
         flags+=(-C linker=rust-lld -C link-self-contained=yes -C link-arg=-zmax-page-size=65536
-            -C link-arg=--build-id=none -C link-arg=-Tcross/no-unwinding.ld)
+            -C link-arg=--build-id=none)
     else
         flags+=(-C "linker=$linker" -C 'link-arg=-Wl,-z,max-page-size=65536' -C 'link-arg=-Wl,--build-id=none')
+    fi
+
+    # A panic of the program ends it, so nothing is ever unwound.
+    if [ "$set_name" != bench-set ]; then
+        flags+=(-C force-unwind-tables=no)
+        [ "$linker" != rust-lld ] || flags+=(-C link-arg=-Tcross/no-unwinding.ld)
     fi
 
     CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}") CARGO_TARGET_DIR=$work \
