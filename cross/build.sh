@@ -62,11 +62,9 @@ build() {
         # Only the standard library needs what is unstable; this crate is compiled as ever.
         export RUSTC_BOOTSTRAP=1
         extra=('-Zbuild-std=std,panic_abort')
-        if [ "$std" = size ]; then
-            extra+=(-Zbuild-std-features=optimize_for_size)
-            # The C library is the compiled one's, and counts on numbers of 128 bits that are only in there.
-            flags+=(-C "link-arg=$(echo "$sysroot/lib/rustlib/$triple/lib"/libcompiler_builtins-*.rlib)")
-        fi
+        [ "$set_name" = bench-set ] || extra+=(-Zbuild-std-features=optimize_for_size)
+        # musl is the compiled one's, and counts on numbers of 128 bits that are only in there.
+        [ "$std" = source ] || flags+=(-C "link-arg=$(echo "$sysroot/lib/rustlib/$triple/lib"/libcompiler_builtins-*.rlib)")
         ;;
     esac
 
