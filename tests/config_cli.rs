@@ -163,3 +163,21 @@ fn the_schema_as_clients_ask_for_it() {
     let unknown = client.err("config.schema.lookup", r#"{"path":"gateway.nope"}"#);
     assert!(json(&unknown).contains("config schema path not found"));
 }
+
+#[test]
+fn a_token_of_digits_is_a_text() {
+    let home = Home::fix();
+    for token in ["12345", "0x10", "true", "-5"] {
+        let (code, out, err) = home.run(&["config", "set", "gateway.auth.token", "--", token]);
+        assert!(code == 0, "{token}: {out}{err}");
+        let file = std::fs::read_to_string(home.config_path()).unwrap();
+        assert!(file.contains(&format!("\"{token}\"")), "{file}");
+    }
+    // Not where it must be JSON, nor for a key that is no text.
+    let (code, _, err) = home.run(&["config", "set", "gateway.auth.token", "12345", "--strict-json"]);
+    assert!(code == 1 && err.contains("must be a string in quotes"), "{err}");
+    let (code, _, err) = home.run(&["config", "set", "gateway.port", "seven"]);
+    assert!(code == 1 && err.contains("must be a whole number"), "{err}");
+    let (code, _, err) = home.run(&["config", "set", "gateway.auth.token", "-5"]);
+    assert!(code == 2 && err.contains("goes last, behind --"), "{err}");
+}

@@ -271,3 +271,43 @@ fn patches(server: &Server, writer: u32, each: u32) {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_read_for_a_moment_is_read_later() {
+    let home = Home::fix();
+    let server = home.start();
+    let mut shared = server.admin();
+    let descriptors = |most: &str| {
+        let limit = format!("--nofile={most}:4096");
+        let done = Command::new("prlimit").args(["--pid", &server.pid().to_string(), &limit]).status();
+        assert!(done.unwrap().success());
+    };
+    // Nothing can be opened any more; what is open stays so.
+    descriptors("4");
+    home.gateway("auth:{mode:'token',token:'T1'},handshakeTimeoutMs:9000");
+    server.wait_log(&["configuration not reloaded: "]);
+    shared.ok("health", "{}");
+    descriptors("1024");
+    server.wait_log(&["configuration reloaded: +gateway.handshakeTimeoutMs"]);
+    shared.ok("health", "{}");
+}
+
+#[test]
+fn a_dotenv_that_cannot_be_read_any_more_changes_nothing() {
+    let home = Home::empty();
+    home.gateway("auth:{mode:'token',token:'${SAFE}'}");
+    let dotenv = home.config_path().with_file_name(".env");
+    fs::write(&dotenv, "SAFE=T1").unwrap();
+    let server = home.start();
+    let mut shared = server.admin();
+    fs::remove_file(&dotenv).unwrap();
+    fs::create_dir(&dotenv).unwrap();
+    let line = server.wait_log(&[".env cannot be read (Is a directory"]);
+    assert!(line.contains("not reloaded") && line.ends_with("until it is mended: what ran before"), "{line}");
+    shared.ok("health", "{}");
+    server.admin();
+    fs::remove_dir(&dotenv).unwrap();
+    fs::write(&dotenv, "SAFE=T1").unwrap();
+    server.wait_log(&["can be read again"]);
+    shared.ok("health", "{}");
+}

@@ -107,11 +107,14 @@ fn a_link_out_of_the_directory_is_out_of_the_directory() {
     let home = Home::with("{gateway: {mode: 'local', port: 19001}, env: {$include: './a.json5'}}");
     let outside = home.write("elsewhere/a.json5", "{x: 1}");
     symlink(&outside, home.path(".openclaw/a.json5")).unwrap();
-    assert!(lines(&home.settings()).contains("OPENCLAW_INCLUDE_ROOTS"));
-    let elsewhere = home.path("elsewhere");
-    let allowed = [("OPENCLAW_INCLUDE_ROOTS", elsewhere.to_str().unwrap())];
-    let settings = home.start(&allowed, &Flags::default()).unwrap();
-    assert_eq!((settings.port, lines(&settings)), (19001, String::new()));
+    let elsewhere = home.path("elsewhere").to_str().unwrap().to_owned();
+    let told = lines(&home.settings());
+    assert!(told.contains(&format!("it is a link to {elsewhere}/a.json5, which is outside of ")), "{told}");
+    assert!(told.contains(&format!("OPENCLAW_INCLUDE_ROOTS={elsewhere} ")), "{told}");
+    for roots in [&elsewhere, "~/elsewhere", "/nowhere: ~/elsewhere/", "~"] {
+        let settings = home.start(&[("OPENCLAW_INCLUDE_ROOTS", roots)], &Flags::default()).unwrap();
+        assert_eq!((settings.port, lines(&settings)), (19001, String::new()), "{roots}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod home;
 use barnacle::config::Flags;
 use barnacle::config::complaint::{About, shrunk};
 use home::{Home, lines};
+use std::time::{Duration, Instant};
 
 /// The complaints about `text`, one a line, without the file's name.
 fn told(text: &str) -> String {
@@ -178,7 +179,16 @@ fn lists_that_shrink() {
 #[test]
 fn a_flood_stays_a_page() {
     let many: String = (0..5000).map(|n| format!("k{n}: {{}},")).collect();
-    let told = told(&format!("{{{many} \"{}\": 1}}", "x".repeat(100_000)));
+    let told_of = |keys: &str| told(&format!("{{{keys} \"{}\": 1}}", "x".repeat(100_000)));
+    let told = told_of(&many);
     assert!(told.lines().count() < 30 && told.len() < 10_000, "{} lines", told.lines().count());
     assert!(told.contains("and 4976 more like the line above"), "{told}");
+    // Nor does it take long where the file is long as well: the place of each would be counted from the top.
+    let (began, text) = (Instant::now(), "x".repeat(300));
+    let long: String = (0..9000).map(|n| format!("k{n}: '{text}', k{n}: '{text}',")).collect();
+    assert!(
+        told_of(&long).lines().count() < 60 && began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
 }

@@ -7,6 +7,8 @@ use barnacle::config::{AuthMode, Flags, Kind, Refused, Secret, Settings, Source}
 use home::{Home, lines, mode};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::process::Command;
 
 const TOKEN: &str = "OPENCLAW_GATEWAY_TOKEN";
 
@@ -356,13 +358,51 @@ fn the_first_token_follows_a_link() {
     // Where it leads may not be mounted yet.
     fs::remove_file(&real).unwrap();
     let settings = home.settings();
-    assert!(!settings.wants_token && lines(&settings).contains("cannot be read"), "{}", lines(&settings));
+    assert!(
+        !settings.wants_token && lines(&settings).contains("dotfiles/openclaw.json, which is not there"),
+        "{}",
+        lines(&settings)
+    );
+}
+
+fn pipe(home: &Home, name: &str) -> PathBuf {
+    let path = home.path(name);
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
+#[test]
+fn a_dotenv_that_is_a_pipe_holds_nobody_up() {
+    let home = Home::with("{gateway: {mode: 'local', auth: {token: '${T}'}}}");
+    pipe(&home, ".openclaw/.env");
+    let told = lines(&home.settings());
+    assert!(
+        told.contains(".env cannot be read (it is no regular file); its variables count as unset"),
+        "{told}"
+    );
+}
+
+#[test]
+fn gateway_env_comes_after_dotenv() {
+    let home = Home::with("{gateway: {mode: 'local', auth: {token: '${A}-${B}'}}}");
+    home.write(".config/openclaw/gateway.env", &format!("A=1\nB=2\n{TOKEN}=of-gateway-env\n"));
+    home.write(".openclaw/.env", "A=3");
+    let settings = home.settings();
+    assert!(settings.credentials.admits("of-gateway-env"));
+    assert!(active(&settings).ends_with(".config/openclaw/gateway.env"), "{}", active(&settings));
+    assert_eq!(settings.config.auth.token.given().unwrap().reveal(), "3-2");
+    assert!(settings.files.iter().any(|f| f.ends_with("gateway.env")));
+    // It is of the default state directory only.
+    let vars = [("OPENCLAW_PROFILE", "x")];
+    home.write(".openclaw-x/openclaw.json", "{gateway: {mode: 'local', auth: {token: 't'}}}");
+    assert!(home.start(&vars, &Flags::default()).unwrap().credentials.admits("t"));
 }
 
 #[test]
 fn no_token_file_no_start() {
     let home = Home::with("{gateway: {mode: 'local', auth: {token: 't'}}}");
-    for file in [home.path("none"), home.write("blank", " \n")] {
+    // What can be read once only would be empty at the next look.
+    for file in [home.path("none"), home.write("blank", " \n"), pipe(&home, "pipe")] {
         let error = home.start(&[], &Flags { token_file: Some(file), ..Flags::default() }).err().unwrap();
         assert!(error.to_string().starts_with("--token-file "), "{error}");
         assert_eq!(error.exit_code(), 78);

@@ -157,3 +157,20 @@ fn tls_that_makes_no_sense_is_not_switched_off() {
     let line = server.wait_log(&["gateway.tls is a string"]);
     assert!(line.contains("until then: what it was before"), "{line}");
 }
+
+#[test]
+fn a_token_file_that_is_gone_is_told_and_comes_back() {
+    let home = Home::fix();
+    let file = home.dir.join("token");
+    fs::write(&file, "\u{feff}F1\r\n").unwrap();
+    let server = home.start_with(&["--token-file", file.to_str().unwrap()], &[]);
+    let mut admin = server.connect(&Offer::new().token("F1").scopes(ADMIN));
+    fs::remove_file(&file).unwrap();
+    server.wait_log(&["configuration not reloaded: --token-file "]);
+    assert!(json(&admin.ok("status", "{}")).contains("--token-file "));
+    server.connect(&Offer::new().token("F1").scopes(ADMIN));
+    fs::write(&file, "F2").unwrap();
+    server.wait_log(&["configuration reloaded: "]);
+    server.connect(&Offer::new().token("F2").scopes(ADMIN));
+    assert_eq!(admin.closed(), (4001, "gateway auth changed".into()));
+}

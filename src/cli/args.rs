@@ -121,6 +121,9 @@ impl Word {
     pub fn unexpected(self) -> Failure {
         match self {
             Self::Flag(name) if name.chars().count() == 1 => Failure::usage(format!("no option -{name}")),
+            Self::Flag(name) if name == "profile" => {
+                Failure::usage("no option --profile: set OPENCLAW_PROFILE=<name> for the command instead")
+            }
             Self::Flag(name) => Failure::usage(format!("no option --{name}")),
             Self::Text(text) => Failure::usage(format!("{text:?}: one word too many")),
         }

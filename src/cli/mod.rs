@@ -152,6 +152,13 @@ fn dispatch(args: impl Iterator<Item = OsString>, dialect: &'static Dialect) -> 
             }
             _ => Err(Failure::usage(format!("no command {command:?}"))),
         },
+        // OpenClaw's own way to say it.
+        Some(Long(name @ ("profile" | "dev"))) => {
+            let profile = if name == "dev" { "dev" } else { "<name>" };
+            Err(Failure::usage(format!(
+                "no option --{name}: set OPENCLAW_PROFILE={profile} for the command instead"
+            )))
+        }
         Some(other) => Err(other.unexpected().into()),
     }
 }

@@ -70,10 +70,11 @@ pub fn complaints(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
     let mut walk = Walk { source, path, found, unknowns: 0, gone: Vec::new(), unused: Vec::new() };
     walk.object(&source.root, Some(Known::ROOT));
     let Walk { mut found, gone, unused, .. } = walk;
-    found.extend(doubled(source).into_iter().map(|(path, at)| {
+    found.extend(doubled(source).into_iter().enumerate().map(|(n, (path, at))| {
         let path = dotted(&path.iter().map(String::as_str).collect::<Vec<_>>());
         let message = format!("{path} stands twice in its object: the last of them counts");
-        Complaint { about: About::Doubled, path, place: Some(placed(source, at)), message }
+        let place = (n < MOST).then(|| placed(source, at));
+        Complaint { about: About::Doubled, path, place, message }
     }));
     found.extend(unset(source, variables));
     found.extend(unlike_variables(source));
@@ -225,7 +226,9 @@ impl<'s> Walk<'s> {
     }
 
     fn note(&mut self, about: About, at: At, message: String) {
-        let place = Some(placed(self.source, at));
+        // To find a place is to count lines from the top. Of a flood nobody sees the rest.
+        let shown = self.found.iter().filter(|c| c.about == about).take(MOST).count() < MOST;
+        let place = shown.then(|| placed(self.source, at));
         self.found.push(Complaint { about, path: dotted(&self.path), place, message });
     }
 }

@@ -1,18 +1,23 @@
 //! The environment, taken once and passed on, so that nothing below reads the process's own.
 //!
-//! What `.env` in the state directory says comes after what the process was given, never over it.
+//! What `.env` in the state directory says comes after what the process was given, never over it; last comes the
+//! `gateway.env` that OpenClaw's installer leaves on Ubuntu.
 
-use super::{dotenv, paths::Paths};
+use super::{dotenv, file, paths::Paths};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Environment variables with the file that adds to them. Has no `Debug`: it holds secrets.
 #[derive(Clone, Default)]
 pub struct Env {
     process: BTreeMap<String, String>,
-    dotenv: BTreeMap<String, String>,
+    /// Of each variable of a file, what it says and which file.
+    dotenv: BTreeMap<String, (String, PathBuf)>,
 }
+
+/// Most bytes of such a file.
+const LARGEST: u64 = 1 << 20;
 
 impl Env {
     /// The process's own environment; what is not UTF-8 is left out.
@@ -26,14 +31,15 @@ impl Env {
         said(self.process.get(name))
     }
 
-    /// What `.env` says, trimmed; blank counts as unset.
-    pub fn dotenv(&self, name: &str) -> Option<&str> {
-        said(self.dotenv.get(name))
+    /// What `.env` says, trimmed, and which file that is; blank counts as unset.
+    pub fn dotenv(&self, name: &str) -> Option<(&str, &Path)> {
+        let (value, file) = self.dotenv.get(name)?;
+        Some((said(Some(value))?, file))
     }
 
     /// What holds: the process's word, else that of `.env`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.process(name).or_else(|| self.dotenv(name))
+        self.process(name).or_else(|| Some(self.dotenv(name)?.0))
     }
 
     /// The names the process was given.
@@ -41,17 +47,24 @@ impl Env {
         self.process.keys().map(String::as_str)
     }
 
-    /// The same environment with the state directory's `.env` as it is now.
+    /// The same environment with the variables of `.env` as they are now.
     ///
     /// # Errors
     /// The file and why it could not be read. A missing one is no error.
     pub fn with_dotenv(&self, paths: &Paths) -> Result<Self, (PathBuf, io::Error)> {
-        let path = paths.dotenv();
-        let dotenv = match std::fs::read(&path) {
-            Ok(bytes) => dotenv::parse(&String::from_utf8_lossy(&bytes)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(e) => return Err((path, e)),
-        };
+        let mut dotenv = BTreeMap::new();
+        for path in paths.dotenvs() {
+            let text = match file::bytes(&path, LARGEST) {
+                Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err((path, e)),
+            };
+            for (name, value) in
+                dotenv::parse(&text).into_iter().filter(|(_, value)| !value.trim().is_empty())
+            {
+                dotenv.entry(name).or_insert_with(|| (value, path.clone()));
+            }
+        }
         Ok(Self { process: self.process.clone(), dotenv })
     }
 }

@@ -9,6 +9,7 @@ use super::node::Node;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::tokens::Token;
 use jsonc_parser::{CollectOptions, ParseOptions};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt;
@@ -39,10 +40,25 @@ pub struct Unreadable {
     pub why: io::Error,
 }
 
+impl Unreadable {
+    /// Whether it may be readable the next moment though nothing is done to the file: descriptors or memory were
+    /// short, a disk or a network was.
+    pub fn may_pass(&self) -> bool {
+        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, Other, PermissionDenied};
+        !matches!(self.why.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory | Other)
+            && Errno::from_io_error(&self.why) != Some(Errno::LOOP)
+    }
+}
+
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
-        write!(f, "{path} cannot be read ({}); see `ls -l {path}` for its owner and mode", self.why)
+        match std::fs::read_link(&self.path) {
+            Ok(to) if self.why.kind() == io::ErrorKind::NotFound => {
+                write!(f, "{path} is a link to {}, which is not there", to.display())
+            }
+            _ => write!(f, "{path} cannot be read ({}); see `ls -l {path}` for its owner and mode", self.why),
+        }
     }
 }
 
@@ -108,7 +124,8 @@ pub fn read_up_to(path: &Path, limit: u64) -> Read {
     Read::Text(Document { path: path.into(), text, bom, exact, readable })
 }
 
-fn bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+/// The bytes of a regular file of at most `limit`.
+pub(super) fn bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // A pipe must not hold the reader up until somebody writes to it.
     let file = File::options().read(true).custom_flags(NONBLOCK).open(path)?;
     let meta = file.metadata()?;

@@ -32,7 +32,12 @@ impl fmt::Display for Unmade {
                 "{path} would lose entries; if that is meant, name it in replacePaths: [{:?}]",
                 path.to_string()
             ),
-            Self::NoSuchPlace(path) => write!(f, "there is no place for {path}"),
+            Self::NoSuchPlace(path) => {
+                write!(
+                    f,
+                    "there is no place for {path}: what it would stand in is neither an object nor a list that long"
+                )
+            }
         }
     }
 }

@@ -74,6 +74,16 @@ impl Paths {
         self.state_dir.join(".env")
     }
 
+    /// Every file of that kind, the one that counts first. OpenClaw's installer leaves variables in `gateway.env` on
+    /// Ubuntu, for the default state directory.
+    pub fn dotenvs(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.dotenv()];
+        if self.state_dir == self.home.join(".openclaw") {
+            files.push(self.home.join(".config/openclaw/gateway.env"));
+        }
+        files
+    }
+
     /// `path` with `~` replaced, from the working directory if relative.
     pub fn expand(&self, path: &str) -> PathBuf {
         absolute(expand(path, Some(&self.home)).unwrap_or_else(|| path.into()))

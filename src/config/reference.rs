@@ -4,12 +4,12 @@
 //! Source: OpenClaw's `docs/gateway/secrets/secretref-contract.md`. Of its four sources `env` and
 //! `file` are read; `exec` and `store` are refused by name.
 
-use super::Paths;
 use super::file::{self, Read};
 use super::node::{Node, Value};
 use super::secret::Secret;
 use super::tree::Section;
 use super::variables::is_variable;
+use super::{Fault, Paths};
 use rustix::process::geteuid;
 use std::borrow::Cow;
 use std::os::unix::fs::MetadataExt;
@@ -66,7 +66,7 @@ impl Resolver<'_> {
                 self.follow(field("source"), field("provider"), field("id"))
             }
             Some(other) => {
-                section.fault(name, other, other.kind().into(), "a string in quotes", "it lets no one in");
+                section.fault(name, other, other.kind().into(), Fault::TEXT, "it lets no one in");
                 Err(format!("it is {}, not a string in quotes", other.kind()))
             }
         };
@@ -74,7 +74,7 @@ impl Resolver<'_> {
         let unresolved = |why| Credential::Unresolved { path: path.into(), place: place.clone(), why };
         match resolved.map(|text| Secret::new(&text)) {
             Ok(Some(secret)) => Credential::Given(secret),
-            Ok(None) => unresolved("its value is blank".into()),
+            Ok(None) => unresolved("its value is blank, or the word undefined or null".into()),
             Err(why) => unresolved(why),
         }
     }

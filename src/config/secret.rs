@@ -4,12 +4,14 @@
 //! in the environment, in the file. So each is looked at, the one in force is named with where it comes
 //! from, and a refused token that stands in another place is told which.
 
+use super::file;
 use super::unit;
 use super::{AuthMode, Credential, Env, GatewayConfig, Paths, load};
 pub use crate::auth::refusal::SecretKind as Kind;
 use crate::protocol::TokenHash;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A token or password. It can be compared and told from another, but is shown to no one.
@@ -31,6 +33,16 @@ impl Secret {
         let value = value.trim();
         let said = !matches!(value, "" | "undefined" | "null");
         said.then(|| Self { value: value.into(), hash: TokenHash::of(value) })
+    }
+
+    /// The secret that a file holds and nothing else. A pipe is refused: who looks again would find it empty.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn in_file(path: &Path) -> io::Result<Option<Self>> {
+        let text = String::from_utf8(file::bytes(path, 1 << 16)?)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
+        Ok(Self::new(text.trim_start_matches('\u{feff}')))
     }
 
     /// Whether `offered` is this secret; takes the same time whatever the answer.
@@ -124,17 +136,18 @@ impl Search {
     /// Every credential that could be in force, the one that is first; `env` with `.env`.
     fn ranked(&self, env: &Env, config: &GatewayConfig) -> Vec<(Secret, Source)> {
         let (kind, paths) = (self.kind, &self.paths);
-        let file = self.token_file.as_ref().and_then(|path| {
-            let text = std::fs::read_to_string(path).ok()?;
-            Some((Secret::new(&text)?, Source::TokenFile(path.clone())))
-        });
+        let file = self
+            .token_file
+            .as_ref()
+            .and_then(|path| Some((Secret::in_file(path).ok()??, Source::TokenFile(path.clone()))));
         let configured = config.auth.credential(kind);
         let named = |value: Option<&str>, source| Some((Secret::new(value?)?, source));
         [
             self.flag.clone().map(|secret| (secret, Source::Flag(kind))),
             file,
             named(env.process(variable(kind)), Source::Env(kind)),
-            named(env.dotenv(variable(kind)), Source::DotEnv(kind, paths.dotenv())),
+            env.dotenv(variable(kind))
+                .and_then(|(value, file)| named(Some(value), Source::DotEnv(kind, file.into()))),
             configured.given().map(|s| (s.clone(), Source::ConfigFile(kind, paths.config_file.clone()))),
         ]
         .into_iter()

@@ -6,6 +6,7 @@
 use super::again::Again;
 use super::complaint;
 use super::decode::{Found, Loaded};
+use super::file::Unreadable;
 use super::first_run::{self, NotStored};
 use super::load::load;
 use super::model::{AuthMode, Bind, GatewayConfig, Mode};
@@ -81,8 +82,14 @@ impl fmt::Display for StartError {
                 "OPENCLAW_PROFILE={name:?} is no profile name; use letters, digits, - and _, at most 64"
             ),
             Self::BadBind(word) => write!(f, "--bind {word}: must be one of {}", Bind::WORDS),
-            Self::TokenFile(path, Some(e)) => write!(f, "--token-file {}: {e}", path.display()),
-            Self::TokenFile(path, None) => write!(f, "--token-file {}: holds no token", path.display()),
+            Self::TokenFile(path, why) => {
+                let why = why.as_ref().map_or_else(|| "it holds no token".into(), io::Error::to_string);
+                let path = path.display();
+                write!(
+                    f,
+                    "--token-file {path}: {why}; it must be a file that holds the token and nothing else"
+                )
+            }
             Self::Remote(path) => write!(
                 f,
                 "gateway.mode is \"remote\" in {}: this host's gateway is elsewhere; set it to \"local\", or \
@@ -129,6 +136,8 @@ pub struct Settings {
     pub complaints: Vec<Complaint>,
     /// What the person at the terminal should know, a line each.
     pub notices: Vec<String>,
+    /// The `.env` file that could not be read: its variables count as unset.
+    pub unread: Option<Unreadable>,
     /// Whether there is no token anywhere, and one may be made: see [`Settings::make_first_token`].
     pub wants_token: bool,
     /// `--force`.
@@ -153,14 +162,17 @@ impl Settings {
         let mut paths = Paths::resolve(env)?;
         let mut notices = paths.old_names(env);
         let process = env;
+        let mut unread = None;
         let env = process.with_dotenv(&paths).unwrap_or_else(|(path, e)| {
-            notices.push(format!("{} cannot be read ({e}); its variables count as unset", path.display()));
+            let told = format!("{} cannot be read ({e})", path.display());
+            notices.push(format!("{told}; its variables count as unset"));
+            unread = Some(Unreadable { path, why: e });
             process.clone()
         });
         paths.follow_config_path(&env);
         let Loaded { config, source, faults, complaints, found, last, last_tls, mut files } =
             load(&paths, &env, instead);
-        files.push(paths.dotenv());
+        files.extend(paths.dotenvs());
         let tls = tls::found(&config.tls, if last_tls { &[] } else { &faults }, &paths);
         files.extend(config.tls.files(&paths).into_iter().flat_map(|files| [files.cert, files.key]));
         files.extend(flags.token_file.clone());
@@ -169,9 +181,8 @@ impl Settings {
         let auth = auth_mode(flags, &env, &config, &mut notices);
         let kind = kind_of(auth);
         if let Some(path) = &flags.token_file {
-            let text =
-                std::fs::read_to_string(path).map_err(|e| StartError::TokenFile(path.clone(), Some(e)))?;
-            Secret::new(&text).ok_or_else(|| StartError::TokenFile(path.clone(), None))?;
+            let held = Secret::in_file(path).map_err(|e| StartError::TokenFile(path.clone(), Some(e)))?;
+            held.ok_or_else(|| StartError::TokenFile(path.clone(), None))?;
         }
         let search = Search {
             kind,
@@ -214,6 +225,7 @@ impl Settings {
             faults,
             complaints,
             notices,
+            unread,
             env,
             again: Again { process: process.clone(), flags: flags.clone() },
         };

@@ -311,9 +311,16 @@ impl Reader<'_> {
         let real = std::fs::canonicalize(&wanted).unwrap_or_else(|_| wanted.clone());
         if !self.roots.iter().any(|root| real.starts_with(root)) {
             let most = self.roots[0].display();
+            let what = match self.roots.iter().any(|root| wanted.starts_with(root)) {
+                true => format!("it is a link to {}, which", real.display()),
+                false => "it".into(),
+            };
+            let allow = real.parent().unwrap_or(&real).display();
             return Err(no(
                 self,
-                &format!("it is outside of {most}; OPENCLAW_INCLUDE_ROOTS may allow its directory"),
+                &format!(
+                    "{what} is outside of {most}; to allow it: OPENCLAW_INCLUDE_ROOTS={allow} (in .env, say)"
+                ),
             ));
         }
         if self.open.contains(&real) {
@@ -365,7 +372,7 @@ fn merge(under: Node, over: Node) -> Node {
 fn roots(paths: &Paths, env: &Env) -> Vec<PathBuf> {
     let own = paths.config_file.parent().unwrap_or(Path::new("/")).to_owned();
     let more = env.get("OPENCLAW_INCLUDE_ROOTS").unwrap_or_default();
-    let more = more.split(':').filter(|p| p.starts_with('/')).map(PathBuf::from);
+    let more = more.split(':').map(str::trim).filter(|p| !p.is_empty()).map(|p| paths.expand(p));
     let real = |dir: PathBuf| std::fs::canonicalize(&dir).unwrap_or(dir);
     [own].into_iter().chain(more).map(real).collect()
 }

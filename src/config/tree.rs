@@ -32,6 +32,11 @@ pub struct Fault {
     pub instead: String,
 }
 
+impl Fault {
+    /// What is [expected](Self::expected) where a text may stand and nothing else.
+    pub const TEXT: &str = "a string in quotes";
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, path, line, column, found, expected, instead } = self;
@@ -234,7 +239,7 @@ impl<'t> Section<'t> {
     /// The text `node` of key `name`, its variables replaced; `None` is noted.
     fn expanded(&self, name: &str, node: &'t Node, instead: &str) -> Option<Cow<'t, str>> {
         let Some(text) = node.text() else {
-            self.fault(name, node, node.kind().into(), "a string in quotes", instead);
+            self.fault(name, node, node.kind().into(), Fault::TEXT, instead);
             return None;
         };
         let expanded = self.tree.variables.expand(text);

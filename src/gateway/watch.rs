@@ -3,9 +3,13 @@
 use crate::{
     config::watch::Watch,
     live::{Hub, Why},
+    reactor::Timer,
 };
+use smol::future;
 use std::{rc::Rc, time::Duration};
 
+/// When a file that could not be read for want of descriptors, say, is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How long a file may go on changing before it is read all the same.
 const RESTLESS: Duration = Duration::from_secs(2);
 
@@ -19,20 +23,31 @@ pub async fn follow(hub: Rc<Hub>) {
     }
     watch.follow(&hub.reloads.files()).await;
     // What happened since the start is not known.
-    reload(&hub, &mut watch).await;
+    let mut again = reload(&hub, &mut watch).await;
     loop {
         while watch.follow(&hub.reloads.files()).await {
             watch.settled(hub.settings().config.reload.debounce, RESTLESS).await;
-            reload(&hub, &mut watch).await;
+            again = reload(&hub, &mut watch).await;
         }
-        watch.changed().await;
-        watch.settled(hub.settings().config.reload.debounce, RESTLESS).await;
-        reload(&hub, &mut watch).await;
+        let changed = async {
+            watch.changed().await;
+            watch.settled(hub.settings().config.reload.debounce, RESTLESS).await;
+        };
+        let later = async {
+            match again {
+                true => _ = Timer::after(AGAIN).await,
+                false => future::pending().await,
+            }
+        };
+        future::or(changed, later).await;
+        again = reload(&hub, &mut watch).await;
     }
 }
 
-/// Applies what changed.
-async fn reload(hub: &Rc<Hub>, watch: &mut Watch) {
+/// Applies what changed; whether it is worth another try though nothing changes.
+async fn reload(hub: &Rc<Hub>, watch: &mut Watch) -> bool {
     watch.note().await;
-    hub.reload(Why::File).await.conclude(hub);
+    let outcome = hub.reload(Why::File).await;
+    outcome.conclude(hub);
+    outcome.again
 }

@@ -8,9 +8,11 @@
 use super::{Conn, Hub, Session, wall_ms};
 use crate::{
     config::{
-        AuthMode, Found, KeyPath, ReloadMode, RevokeOnRotate, Settings,
+        AuthMode, Found, KeyPath, ReloadMode, RevokeOnRotate, Settings, StartError,
         diff::{Change, diff},
+        file::Unreadable,
         plan::{Effect, Plan, plan},
+        source::Broken,
         to_keep,
     },
     protocol::{DeviceId, Event, Json, Role},
@@ -70,6 +72,8 @@ pub struct Outcome {
     pub refused: Vec<Rc<Conn>>,
     /// Why nothing was changed, if the file cannot be read.
     pub broken: Option<String>,
+    /// Whether it is worth another try though no file changes.
+    pub again: bool,
     /// Whether `gateway.reload.mode` is `off`, and the changes wait for a restart.
     pub waits: bool,
     /// Whether `gateway.reload.mode` is `restart`, and a restart is due.
@@ -136,23 +140,30 @@ impl Hub {
     /// The same, by who has the turn already.
     pub async fn reload_in(self: &Rc<Self>, _turn: &Turn, why: Why) -> Outcome {
         let began = Instant::now();
-        let Some(mut new) = self.read_settings(why).await else { return Outcome::default() };
+        let mut new = match self.read_settings(why).await {
+            Ok(new) => new,
+            Err(e) => return self.not_reloaded(format!("{e}; until it is mended: what ran before"), began),
+        };
         *self.reloads.files.borrow_mut() = new.files.clone();
         let path = new.paths.config_file.display().to_string();
         let issue = match &new.found {
             Found::Broken(broken) => Some(format!("{broken}; until it is mended: what ran before")),
+            // Without its variables a secret would be another, or none.
+            Found::Whole if new.unread.is_some() && self.settings().unread.is_none() => {
+                new.unread.as_ref().map(|env| format!("{env}; until it is mended: what ran before"))
+            }
             Found::Missing if self.settings().found.is_whole() || self.reloads.broken.borrow().is_some() => {
                 Some(format!("{path} is gone; until it is back: what ran before"))
             }
             _ => None,
         };
-        if issue.is_some() {
-            let outcome = Outcome { broken: issue.clone(), took: began.elapsed(), ..Outcome::default() };
-            if self.reloads.broken.replace(issue.clone()) != issue {
-                log::error!("configuration not reloaded: {}", issue.unwrap_or_default());
-                self.tell_reload(&outcome);
-            }
-            return outcome;
+        if let Some(issue) = issue {
+            let unread = match &new.found {
+                Found::Broken(Broken::Unreadable(file)) => Some(file),
+                _ => new.unread.as_ref(),
+            };
+            let again = unread.is_some_and(Unreadable::may_pass);
+            return Outcome { again, ..self.not_reloaded(issue, began) };
         }
         if self.reloads.broken.take().is_some() {
             log::info!("{path} can be read again");
@@ -196,8 +207,18 @@ impl Hub {
         outcome
     }
 
+    /// Goes on with what runs, and says why, once.
+    fn not_reloaded(self: &Rc<Self>, issue: String, began: Instant) -> Outcome {
+        let outcome = Outcome { broken: Some(issue.clone()), took: began.elapsed(), ..Outcome::default() };
+        if self.reloads.broken.replace(outcome.broken.clone()) != outcome.broken {
+            log::error!("configuration not reloaded: {issue}");
+            self.tell_reload(&outcome);
+        }
+        outcome
+    }
+
     /// The settings as the files have them now; a file that seems half written gets another chance.
-    async fn read_settings(&self, why: Why) -> Option<Settings> {
+    async fn read_settings(&self, why: Why) -> Result<Settings, StartError> {
         let mut patience = if why == Why::File { PATIENCE } else { 0 };
         loop {
             let old = self.settings();
@@ -206,16 +227,17 @@ impl Hub {
                 move || again.resolve()
             });
             match read.await {
-                Ok(new) if !new.found.is_whole() && patience > 0 => {
+                Ok(new) if (!new.found.is_whole() || new.unread.is_some()) && patience > 0 => {
                     patience -= 1;
                     *self.reloads.files.borrow_mut() = new.files;
                     Timer::after(WRITER).await;
                 }
-                Ok(new) => return Some(new),
-                Err(e) => {
-                    log::error!("configuration not reloaded: {e}");
-                    return None;
+                // A file that is replaced may be gone for a moment.
+                Err(_) if patience > 0 => {
+                    patience -= 1;
+                    Timer::after(WRITER).await;
                 }
+                done => return done,
             }
         }
     }

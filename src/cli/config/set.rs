@@ -7,7 +7,7 @@ use super::super::{
 };
 use super::here;
 use crate::config::{
-    KeyPath, Refused, ReloadMode,
+    Env, Fault, KeyPath, Paths, Refused, ReloadMode,
     diff::diff,
     file, merge,
     node::Node,
@@ -62,7 +62,11 @@ impl Options {
                     "merge" => options.merge = true,
                     "replace" => options.replace = true,
                     "dry-run" => options.dry = true,
-                    _ => return Err(Word::Flag(name).unexpected()),
+                    _ => {
+                        let mut failure = Word::Flag(name).unexpected();
+                        failure.message.push_str("; a value that begins with a dash goes last, behind --");
+                        return Err(failure);
+                    }
                 },
             }
         }
@@ -81,23 +85,43 @@ pub fn set(mut args: Args) -> Result<(), Failure> {
         return Err(Failure::usage("which value of which path? barnacle config set <path> <value>"));
     };
     let path = KeyPath::parse(path).map_err(Failure::usage)?;
-    let value = parse(value, options.strict)?;
+    let typed = parse(value, options.strict)?;
     let terms = Terms {
         may_shrink: options.replace,
         may_drop_mode: path == KeyPath::dotted("gateway.mode"),
         dry: options.dry,
         ..Terms::default()
     };
-    change(terms, "Updated", &path, |root| {
-        let value = match merge::at(root, &path) {
-            Some(old) if options.merge => merge::patched(old, &value, &[])?,
-            _ => value.clone(),
-        };
-        let mut sum = merge::with(root, &path, Some(value))?;
-        // A value as `config get` shows it has no secrets in it.
-        merge::restore(&mut sum, root)?;
-        Ok(sum)
-    })
+    let here = here()?;
+    let with = |new: Node| {
+        change(&here, terms, "Updated", &path, |root| {
+            let value = match merge::at(root, &path) {
+                Some(old) if options.merge => merge::patched(old, &new, &[])?,
+                _ => new.clone(),
+            };
+            let mut sum = merge::with(root, &path, Some(value))?;
+            // A value as `config get` shows it has no secrets in it.
+            merge::restore(&mut sum, root)?;
+            Ok(sum)
+        })
+    };
+    let told = match with(typed) {
+        // A token of digits is a text, and nobody types quotes within quotes.
+        Err(refused) if !options.strict && wants_text(&refused, &path) => with(Node::of_text(value)),
+        done => done,
+    };
+    print(&told.map_err(failure)?)
+}
+
+/// Whether nothing but a text may stand at `path`.
+fn wants_text(refused: &Refused, path: &KeyPath) -> bool {
+    let Refused::Invalid(faults) = refused else { return false };
+    let is = |fault: &Fault| fault.path == path.to_string() && fault.expected == Fault::TEXT;
+    !faults.is_empty() && faults.iter().all(is)
+}
+
+fn failure(refused: Refused) -> Failure {
+    Failure::new(if matches!(refused, Refused::Broken(_)) { 78 } else { 1 }, refused)
 }
 
 /// Runs `barnacle config unset`.
@@ -117,10 +141,11 @@ pub fn unset(mut args: Args) -> Result<(), Failure> {
         ..Terms::default()
     };
     let gone = || format!("Config path not found: {path}. Nothing was changed.");
-    change(terms, "Removed", &path, |root| merge::with(root, &path, None)).map_err(|failure| {
-        let missing = failure.message == merge::Unmade::NoSuchPlace(path.clone()).to_string();
-        if missing { Failure::new(1, gone()) } else { failure }
-    })
+    let told = change(&here()?, terms, "Removed", &path, |root| merge::with(root, &path, None));
+    print(&told.map_err(|refused| match refused {
+        Refused::Unmade(merge::Unmade::NoSuchPlace(missing)) if missing == path => Failure::new(1, gone()),
+        refused => failure(refused),
+    })?)
 }
 
 /// A value as it is typed: JSON5 where it is, else the text itself.
@@ -131,24 +156,21 @@ pub fn parse(text: &str, strict: bool) -> Result<Node, Failure> {
     Ok(file::value(text).unwrap_or_else(|_| Node::of_text(text)))
 }
 
+/// Makes the change; what to tell of it.
 fn change(
+    (paths, env): &(Paths, Env),
     terms: Terms,
     done: &str,
     path: &KeyPath,
     to: impl Fn(&Node) -> Result<Node, merge::Unmade>,
-) -> Result<(), Failure> {
-    let (paths, env) = here()?;
+) -> Result<String, Refused> {
     let mut before = Node::empty();
-    let written = write(&paths, &env, terms, |present| {
+    let Written { file, backup, changed, now } = write(paths, env, terms, |present| {
         before = present.source.root.clone();
         Ok::<_, Refused>(Wanted::Sum(to(&present.source.root)?))
-    });
-    let Written { file, backup, changed, now } = written.map_err(|refused| {
-        let code = if matches!(refused, Refused::Broken(_)) { 78 } else { 1 };
-        Failure::new(code, refused)
     })?;
     if changed.is_empty() {
-        return print("No change\n");
+        return Ok("No change\n".into());
     }
     let plan = plan(diff(&before, &now.source.root));
     let hint = match plan.effects.iter().any(|effect| effect.acts()) {
@@ -156,7 +178,7 @@ fn change(
         true => format!("Change will apply without restarting the gateway: {}.", plan.done()),
         false => "No gateway restart needed.".to_owned(),
     };
-    let Some(file) = file else { return print(&format!("Dry run: {path} would change. {hint}\n")) };
+    let Some(file) = file else { return Ok(format!("Dry run: {path} would change. {hint}\n")) };
     let kept = backup.map(|b| format!(" What was before is in {}.", b.display())).unwrap_or_default();
-    print(&format!("{done} {path}. {hint}\nWritten to {}.{kept}\n", file.display()))
+    Ok(format!("{done} {path}. {hint}\nWritten to {}.{kept}\n", file.display()))
 }
