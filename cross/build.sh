@@ -39,10 +39,28 @@ export CARGO_PROFILE_RELEASE_STRIP=none
 # As released, so that it fits into a small memory. An emulator is slow whatever it runs.
 export CARGO_PROFILE_QUICK_PANIC=abort CARGO_PROFILE_QUICK_OPT_LEVEL=1
 
+# Debian's rustc-web has this machine's standard library alone. Another's is the package of the same name for that
+# machine: fetched by lists of its own and unpacked, not installed.
+debian_std() {
+    local arch=$1 to=$2 version
+    [ ! -e "$to/.whole" ] || return 0
+    version=$(dpkg-query -W -f '${Version}' rustc-web 2>/dev/null) ||
+        fail "neither rustup nor Debian's rustc-web is here; install Rust from https://rustup.rs"
+    rm -rf "$to" && mkdir -p "$to"/{lists,cache/archives}/partial
+    (
+        cd "$to"
+        apt() {
+            "$@" -q -o Dir::State::lists="$PWD/lists" -o Dir::Cache="$PWD/cache" -o APT::Sandbox::User= \
+                -o APT::Architecture="$arch" -o APT::Architectures="$arch"
+        }
+        apt apt-get update && apt apt-get download "libstd-rust-web-dev=$version" && dpkg-deb -x ./*.deb . && touch .whole
+    ) >&2 || fail "Debian has no libstd-rust-web-dev $version for $arch; rustup has (https://rustup.rs)"
+}
+
 build() {
     local name=$1 triple=$2 linker=$3 std=$4
     local rustc sysroot host extra=() flags=()
-    rustc=$(command -v rustc) || fail "Rust is missing; install it from https://rustup.rs"
+    rustc=$(command -v rustc) || fail "Rust is missing; install it from https://rustup.rs (or Debian's rustc-web and cargo-web)"
     sysroot=$("$rustc" --print sysroot)
     host=$("$rustc" -vV | sed -n 's/^host: //p')
     # What of TLS is written in C (ring) needs no C library, so that of the other kind does.
@@ -53,7 +71,19 @@ build() {
     export "CC_${triple//-/_}=$cc"
 
     unset RUSTC_BOOTSTRAP
-    if [ "$std" != source ]; then
+    if ! command -v rustup >/dev/null && [ ! -d "$sysroot/lib/rustlib/src/rust/library" ]; then
+        [ "$std" != source ] || fail "$name needs Rust's source, which rustup has (https://rustup.rs)"
+        std=compiled
+        if [ ! -d "$sysroot/lib/rustlib/$triple" ]; then
+            # Debian's compiled library and linker, with glibc in the place of musl.
+            triple=${triple/%-musl/-gnu} linker=$cc
+            [ "$triple" = "$host" ] || {
+                debian_std "$(deb_arch "$name")" "$(realpath -m "$work/debian-$name")"
+                flags=("--sysroot=$(realpath -m "$work/debian-$name")/usr")
+            }
+            export "CC_${triple//-/_}=$cc"
+        fi
+    elif [ "$std" != source ]; then
         [ -d "$sysroot/lib/rustlib/$triple" ] || rustup target add "$triple"
     fi
     # A compiled standard library is for speed, and brings what prints a backtrace along, of names that are not in here.
@@ -112,7 +142,7 @@ build() {
     case $set_name in release-set | core-set) cross/sizes.sh "$out" "$built" ;; esac
 }
 
-deb_arch() { case $1 in aarch64) echo arm64 ;; armv7) echo armhf ;; armv6) echo armel ;; *) echo "$1" ;; esac; }
+deb_arch() { case $1 in x86_64) echo amd64 ;; aarch64) echo arm64 ;; armv7) echo armhf ;; armv6) echo armel ;; *) echo "$1" ;; esac; }
 
 mkdir -p "$set_dir" "$work"
 "$cargo" fetch --locked --quiet
