@@ -18,6 +18,7 @@ use host::{ACCOUNT, Host, UNIT, shared};
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::Duration,
@@ -246,8 +247,17 @@ fn fetched_by_the_board() {
         .spawn();
     let _server = Ends(server.unwrap());
     host.until("no HTTP server listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, web)).ok());
+    // B10, B130, B134: no process may have more than 64 MB, and nothing is compiled, wherever one could.
+    let compilers = host.path("root/compilers");
+    fs::create_dir_all(&compilers).unwrap();
+    for name in ["cargo", "rustc", "rustup", "cc", "gcc", "make", "npm", "node"] {
+        let path = compilers.join(name);
+        fs::write(&path, "#!/bin/sh\ntouch /root/compiled\n").unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let run = |args: &str| {
-        let line = format!("curl -fsSL {base}/install.sh | sh -s -- {args}");
+        let line = format!("ulimit -v 65536; curl -fsSL {base}/install.sh | sh -s -- {args}");
+        let line = format!("PATH=/root/compilers:$PATH; {line}");
         said(host.command("sh", &["-c", &line]).env_remove("SUDO_USER").output().unwrap())
     };
     let fetch = format!("--from {base}");
@@ -256,6 +266,11 @@ fn fetched_by_the_board() {
     let (code, text) = run(&fetch);
     assert!(code == 1 && text.contains("cannot download"), "{text}");
     set.of(this());
+    let sums = fs::read_to_string(set.0.join("SHA256SUMS")).unwrap();
+    fs::write(set.0.join("SHA256SUMS"), sums.replace("x86_64", "armv6")).unwrap();
+    let (code, text) = run(&fetch);
+    assert!(code == 1 && text.contains("has no binary for x86_64"), "{text}");
+    fs::write(set.0.join("SHA256SUMS"), sums).unwrap();
     fs::write(set.binary(), "another").unwrap();
     let (code, text) = run(&fetch);
     assert!(code == 1 && text.contains("the checksum is wrong"), "{text}");
@@ -272,6 +287,7 @@ fn fetched_by_the_board() {
     let (code, text) = run("--rollback");
     assert_eq!(code, 0, "{text}\n{}", host.log());
     assert_eq!(number(&client.ok("status", "{}"), "barnacle.restarts"), 2);
+    assert!(!host.path("root/compiled").exists(), "something was to be compiled");
 }
 
 /// As in a container, or with another init: a clear word; a gateway that runs goes on with the new program.
