@@ -57,7 +57,10 @@ pub const CASES: &[(&str, Case)] = &[
     ("B71", Shown(life::lan_keeps_loopback)),
     ("B72", Shown(life::own_address_is_local)),
     ("B73", Elsewhere("tests/deploy: one file goes there, and nothing is compiled")),
-    ("B74", Left("no image has been built; the binary runs where there is no C library: tests/run boards")),
+    (
+        "B74",
+        Left("no image for ARM has been run; the binary runs where there is no C library: tests/run boards"),
+    ),
     ("B77", Shown(strange_names_in_shared_files)),
     ("B78", Elsewhere("tests/upgrade.rs")),
     (
