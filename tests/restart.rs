@@ -3,13 +3,14 @@
 mod wire;
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
-use wire::{ADMIN, Client, Device, Home, Offer, READ, number, text};
+use wire::{ADMIN, Client, Device, Home, Offer, READ, Server, free_port, json, number, text};
 
 /// How many restarts the gateway has handed over.
 fn restarts(client: &mut Client) -> u64 {
@@ -111,4 +112,42 @@ fn nobody_sees_a_hundred_restarts_under_load() {
         seen.connects.load(SeqCst),
         seen.longest_us.load(SeqCst) as f64 / 1000.0
     );
+}
+
+#[test]
+fn what_is_taken_away_from_disk_meanwhile_locks_nobody_out() {
+    let home = Home::fix();
+    let server = home.start();
+    let paired: Vec<_> = (0..2).map(|_| Device::pair(&server, ADMIN)).collect();
+    let attach = |server: &Server, devices: &[Device], how: &str| {
+        for device in devices {
+            let offer = Offer::device(device).device_token(device.token()).remote();
+            let client = server.try_connect(&offer).unwrap_or_else(|r| panic!("{how}: {}", json(&r.error)));
+            assert_eq!(client.device_token(), device.token(), "{how}");
+        }
+    };
+    let mut client = server.connect(&Offer::device(&paired[0]).scopes(ADMIN));
+    let files = ["tokens.bin", "tokens.bin.prev", "key"];
+    for gone in [&files[..1], &files[..2], &files[2..], &files[..]] {
+        gone.iter().for_each(|name| _ = fs::remove_file(home.store().join(name)));
+        server.restart(&mut client);
+        attach(&server, &paired, &format!("{gone:?} removed, restarted"));
+    }
+    fs::remove_dir_all(home.store()).unwrap();
+    server.restart(&mut client);
+    attach(&server, &paired, "the directory removed, restarted");
+    // A change makes the directory anew, and nobody else may have it then.
+    fs::remove_dir_all(home.store()).unwrap();
+    let more = [Device::pair(&server, READ)];
+    let (code, _, said) = home.run(&["gateway", "--port", &free_port().to_string()]);
+    assert!(code != 0 && said.contains(&server.pid().to_string()), "{said}");
+    assert!(server.log().contains("was gone, and is written again"), "{}", server.log());
+    assert_eq!(home.run(&["devices", "list", "--token", "T1"]).0, 0);
+    server.kill();
+    let server = home.start();
+    attach(&server, &paired, "a change, then killed");
+    attach(&server, &more, "the change, then killed");
+    fs::remove_dir_all(home.store()).unwrap();
+    server.stop();
+    attach(&home.start(), &paired, "the directory removed, stopped");
 }

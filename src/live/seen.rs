@@ -67,6 +67,9 @@ impl Hub {
 
     /// Writes what is only in memory; for the end.
     pub async fn settle(&self) {
+        if let Err(e) = self.store.renew().await {
+            log::error!("the devices' file is gone, and cannot be written again: {e}");
+        }
         let done = self.store.change(|book| {
             self.write_seen(book);
             Ok::<_, std::convert::Infallible>(())

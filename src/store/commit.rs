@@ -6,7 +6,7 @@
 use super::{
     Key, Notice, OpenError, atomic,
     book::Book,
-    codec,
+    codec, lock,
     open::{self, Opened},
 };
 use std::{
@@ -54,6 +54,8 @@ struct Batch {
 #[derive(Default)]
 struct Done {
     result: Option<io::Result<()>>,
+    /// The lock of the directory that had to be made anew.
+    lock: Option<OwnedFd>,
     waiting: Vec<Waker>,
 }
 
@@ -76,7 +78,9 @@ pub struct Store {
     counter: Cell<u64>,
     commits: Cell<u64>,
     // Shared with the commit under way: the directory stays locked until that has ended.
-    lock: Option<Arc<OwnedFd>>,
+    lock: RefCell<Option<Arc<OwnedFd>>>,
+    /// Where this gateway is to be called, as it stands in the lock.
+    url: RefCell<String>,
 }
 
 impl Store {
@@ -106,7 +110,8 @@ impl Store {
             flight: RefCell::new(None),
             counter: Cell::new(counter),
             commits: Cell::new(0),
-            lock: lock.map(Arc::new),
+            lock: RefCell::new(lock.map(Arc::new)),
+            url: RefCell::default(),
         };
         Ok((store, notices))
     }
@@ -121,12 +126,13 @@ impl Store {
 
     /// Its lock, if it could be taken.
     pub fn lock(&self) -> Option<Arc<OwnedFd>> {
-        self.lock.clone()
+        self.lock.borrow().clone()
     }
 
     /// Says in the lock where this gateway is to be called.
     pub fn tell_where(&self, url: &str) {
-        self.lock.iter().for_each(|lock| super::lock::tell(lock, url));
+        *self.url.borrow_mut() = url.into();
+        self.lock().iter().for_each(|lock| lock::tell(lock, url));
     }
 
     /// Whether every change that was made is on disk.
@@ -181,6 +187,26 @@ impl Store {
         value.map_err(ChangeError::Refused)
     }
 
+    /// Writes down anew what was taken away from disk while it was in use: whoever goes on from there would
+    /// find no devices. Done when it is there.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub async fn renew(&self) -> Result<(), DiskError> {
+        let (dir, key) = (self.dir.clone(), self.key.clone());
+        let gone = smol::unblock(move || !dir.join("tokens.bin").exists() || key.is_gone(&dir));
+        if self.counter.get() == 0 || !gone.await {
+            return Ok(());
+        }
+        self.key_kept.set(false);
+        let book = self.newest(Book::clone);
+        match self.stage::<()>(book) {
+            Ok(batch) => self.outcome(&batch).await,
+            Err(ChangeError::Disk(e)) => Err(e),
+            Err(ChangeError::Refused(())) => Ok(()),
+        }
+    }
+
     /// What `look` makes of the book with every change that is under way.
     fn newest<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
         if let Some((book, _)) = &*self.staged.borrow() {
@@ -199,7 +225,7 @@ impl Store {
     }
 
     fn stage<E>(&self, book: Book) -> Result<Rc<Batch>, ChangeError<E>> {
-        if self.lock.is_none() {
+        if self.lock.borrow().is_none() {
             let why = self.read_only().unwrap_or_default();
             return Err(ChangeError::Disk(DiskError(format!("{why}. Then start the gateway again"))));
         }
@@ -231,14 +257,17 @@ impl Store {
 
     /// Takes in the commit that has landed, and starts the next.
     fn advance(&self) {
-        let landed = self
-            .flight
-            .borrow()
-            .as_ref()
-            .and_then(|flight| flight.done.lock().unwrap_or_else(|e| e.into_inner()).result.take());
-        if let Some(result) = landed
+        let landed = self.flight.borrow().as_ref().and_then(|flight| {
+            let mut done = flight.done.lock().unwrap_or_else(|e| e.into_inner());
+            done.result.take().map(|result| (result, done.lock.take()))
+        });
+        if let Some((result, lock)) = landed
             && let Some(flight) = self.flight.take()
         {
+            if let Some(lock) = lock {
+                lock::tell(&lock, &self.url.borrow());
+                *self.lock.borrow_mut() = Some(Arc::new(lock));
+            }
             self.land(flight, result);
         }
         if self.flight.borrow().is_none()
@@ -277,17 +306,29 @@ impl Store {
         self.counter.set(counter);
         let file = codec::encode(&book, counter);
         let (dir, intact) = (self.dir.clone(), self.intact.get());
-        let key = (!self.key_kept.get()).then(|| self.key.clone());
+        let (key, key_kept) = (self.key.clone(), self.key_kept.get());
         let done = Arc::<Mutex<Done>>::default();
-        let (report, lock) = (done.clone(), self.lock.clone());
+        let (report, lock) = (done.clone(), self.lock());
         *self.flight.borrow_mut() = Some(Flight { book: Rc::new(book), batch, done });
         let write = smol::unblock(move || {
-            // No token may be handed out whose key a restart forgets.
-            let kept = key.map_or(Ok(()), |key| key.keep(&dir));
-            let result = kept.and_then(|()| commit(&dir.join("tokens.bin"), &codec::seal(file), intact));
+            let (path, file) = (dir.join("tokens.bin"), codec::seal(file));
+            let put = |keep_key| {
+                // No token may be handed out whose key a restart forgets.
+                let kept = if keep_key { key.keep(&dir) } else { Ok(()) };
+                kept.and_then(|()| commit(&path, &file, intact))
+            };
+            let mut again = None;
+            let result = match put(!key_kept) {
+                // The directory was taken away, and what is in memory is all there is.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => open::lock_again(&dir).and_then(|lock| {
+                    again = Some(lock);
+                    put(true)
+                }),
+                result => result,
+            };
             drop(lock);
             let mut done = report.lock().unwrap_or_else(|e| e.into_inner());
-            done.result = Some(result);
+            (done.result, done.lock) = (Some(result), again);
             done.waiting.drain(..).for_each(Waker::wake);
         });
         write.detach();

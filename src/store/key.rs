@@ -26,11 +26,8 @@ impl Key {
         has_devices: bool,
         notices: &mut Vec<Notice>,
     ) -> Result<(Self, bool), OpenError> {
-        if let Some(credentials) = std::env::var_os("CREDENTIALS_DIRECTORY") {
-            let path = PathBuf::from(credentials).join("barnacle-key");
-            if let Some(key) = read(&path)? {
-                return Ok((key, true));
-            }
+        if let Some(key) = given().map_or(Ok(None), |path| read(&path))? {
+            return Ok((key, true));
         }
         let path = dir.join("key");
         if let Some(key) = read(&path)? {
@@ -54,9 +51,18 @@ impl Key {
         read(&dir.join("key")).map(drop)
     }
 
-    /// Puts it into `dir`.
+    /// Puts it into `dir`, unless it is kept elsewhere.
     pub(super) fn keep(&self, dir: &Path) -> io::Result<()> {
-        atomic::replace(&dir.join("key"), &self.0, 0o600)
+        if self.is_given() { Ok(()) } else { atomic::replace(&dir.join("key"), &self.0, 0o600) }
+    }
+
+    /// Whether it is neither in `dir` any more nor kept elsewhere.
+    pub(super) fn is_gone(&self, dir: &Path) -> bool {
+        !dir.join("key").exists() && !self.is_given()
+    }
+
+    fn is_given(&self) -> bool {
+        given().and_then(|path| read(&path).ok().flatten()).is_some_and(|key| key.0 == self.0)
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
@@ -99,6 +105,11 @@ impl Key {
         let mac = self.mac(&[b"fingerprint", secret.as_bytes()]);
         [mac[0], mac[1], mac[2], mac[3]]
     }
+}
+
+/// Where `LoadCredential=barnacle-key:…` of systemd has it.
+fn given() -> Option<PathBuf> {
+    Some(PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join("barnacle-key"))
 }
 
 fn read(path: &Path) -> Result<Option<Key>, OpenError> {

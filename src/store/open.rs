@@ -188,6 +188,21 @@ pub(super) fn open(dir: &Path, lock: Option<OwnedFd>) -> Result<Opened, OpenErro
     Ok(Opened { lock, key, key_kept, book, counter, intact, read_only, notices })
 }
 
+/// Makes the directory anew, which was taken away, and has it locked.
+pub(super) fn lock_again(dir: &Path) -> io::Result<OwnedFd> {
+    make_directory(dir)?;
+    let lock = lock::take(dir).map_err(|held| match held {
+        Held::Io(e) => e,
+        Held::By(pid) => {
+            let pid = pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"));
+            io::Error::other(format!("it was made anew, and {pid} has it now"))
+        }
+    })?;
+    sync_ancestors(dir);
+    log::warn!("{} was gone, and is written again", dir.display());
+    Ok(lock)
+}
+
 /// The sentence for a directory that refuses a write, with what mends it.
 pub(super) fn cannot_write(dir: &Path, e: &io::Error) -> String {
     let (uid, dir) = (rustix::process::geteuid().as_raw(), dir.display());

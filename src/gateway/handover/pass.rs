@@ -61,6 +61,8 @@ impl Restart for Pass {
         let this = self.clone();
         Box::pin(async move {
             this.has_certificate().await?;
+            // Whoever goes on reads it from there.
+            this.hub.store.renew().await.map_err(|e| format!("the devices' file is gone: {e}"))?;
             let (mut state, sockets) =
                 State::of(&this.hub, &this.doors, this.dialect.version, "", |_| Vec::new());
             state.keep_places(&sockets);
