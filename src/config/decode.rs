@@ -49,14 +49,16 @@ pub struct Loaded {
 }
 
 /// Reads the keys out of `source`.
-pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, files: Vec<PathBuf>) -> Loaded {
+pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, mut files: Vec<PathBuf>) -> Loaded {
     let variables = Variables::new(env, paths, &source.root);
     let complaints = complaint::complaints(&source, variables);
     let (config, faults) = {
         let tree = Tree::new(&source, variables);
         let config = {
             let root = tree.root();
-            GatewayConfig::decode(&root, &Resolver { paths, root: &root })
+            let resolver = Resolver { paths, root: &root };
+            files.extend(resolver.files());
+            GatewayConfig::decode(&root, &resolver)
         };
         (config, tree.into_faults())
     };

@@ -52,6 +52,16 @@ pub struct Resolver<'r> {
 }
 
 impl Resolver<'_> {
+    /// The files that references lead to, there or not.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let providers = self.root.section("secrets").section("providers");
+        let of_files = providers.names().filter_map(|name| {
+            let provider = providers.section(name);
+            provider.text("source").filter(|source| source == "file").and_then(|_| provider.text("path"))
+        });
+        of_files.map(|path| self.paths.expand(&path)).collect()
+    }
+
     /// The credential at `name` of `section`, whose dotted path is `path`.
     pub fn credential(&self, section: &Section<'_>, name: &str, path: &str) -> Credential {
         let resolved = match section.value(name) {

@@ -166,6 +166,28 @@ fn included_files_are_followed_as_they_come_and_go() {
 }
 
 #[test]
+fn the_file_of_a_reference_is_followed() {
+    let home = Home::empty();
+    let (port, dir) = (home.port, home.config_path().parent().unwrap().to_owned());
+    home.config(&format!(
+        "{{gateway: {{mode: 'local', port: {port}, reload: {{debounceMs: 5}}, auth: {{mode: 'token',
+           token: {{source: 'file', provider: 'kept', id: 'value'}}}}}},
+           secrets: {{providers: {{kept: {{source: 'file', path: '{}/token', mode: 'singleValue'}}}}}}}}",
+        dir.display()
+    ));
+    let write = |token: &str| sh(&dir, &format!("umask 077; echo {token} > x && mv x token"));
+    write("T1");
+    let mut w = Watched::started(home);
+    for token in ["T2", "T3"] {
+        write(token);
+        let (ok, changed, issue) = w.reloaded();
+        assert!(ok && changed.is_empty(), "{changed:?} {issue}");
+        w.server.connect(&Offer::new().token(token).scopes(READ));
+        w.server.refuse(&Offer::new().token("T1").scopes(READ));
+    }
+}
+
+#[test]
 fn what_cannot_be_read_changes_nothing_and_is_told_in_its_own_words() {
     let home = Home::empty();
     let mut w = Watched::new(&Config::new(home.port), home);
