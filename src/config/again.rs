@@ -1,6 +1,6 @@
 //! Settings resolved again, for a gateway that runs.
 
-use super::last::{as_before, is_of_listening};
+use super::last::as_before;
 use super::{Env, Flags, Settings, StartError};
 
 /// What settings are resolved from, to resolve them again when a file has changed.
@@ -44,7 +44,7 @@ impl Settings {
     /// that is so. Clients look for the gateway where it was, not at a default.
     pub fn keep_where_it_listens(&mut self, old: &Self) -> bool {
         let mut kept = false;
-        for fault in self.faults.iter_mut().filter(|fault| is_of_listening(fault)) {
+        for fault in self.faults.iter_mut().filter(|fault| fault.is_of_listening()) {
             as_before(fault);
             kept = true;
         }

@@ -7,19 +7,6 @@ use super::source::Source;
 use super::tree::Fault;
 use super::{Env, Paths};
 
-/// The keys that say where to listen.
-const LISTENING: [&str; 3] = ["port", "bind", "customBindHost"];
-
-/// Whether `fault` is about where to listen.
-pub(super) fn is_of_listening(fault: &Fault) -> bool {
-    fault.path.strip_prefix("gateway.").is_some_and(|key| LISTENING.contains(&key))
-}
-
-/// Whether `fault` is about TLS.
-pub(super) fn is_of_tls(fault: &Fault) -> bool {
-    fault.path.starts_with("gateway.tls")
-}
-
 /// What ran last.
 pub fn last_run(paths: &Paths, env: &Env) -> Option<Source> {
     let Read::Text(document) = file::read(&paths.last_config()) else { return None };
@@ -30,23 +17,23 @@ pub fn last_run(paths: &Paths, env: &Env) -> Option<Source> {
 /// gateway where it was, and so do the commands of this host.
 pub(super) fn stand_in(loaded: &mut Loaded, paths: &Paths, env: &Env) {
     let wrong = |of: fn(&Fault) -> bool| loaded.faults.iter().any(of);
-    let (listening, tls) = (wrong(is_of_listening), wrong(is_of_tls));
+    let (listening, tls) = (wrong(Fault::is_of_listening), wrong(Fault::is_of_tls));
     if !listening && !tls {
         return;
     }
     let Some(source) = last_run(paths, env) else { return };
     let last = decode(source, paths, env, Found::Whole, Vec::new());
-    if listening && !last.faults.iter().any(is_of_listening) {
+    if listening && !last.faults.iter().any(Fault::is_of_listening) {
         let config = &mut loaded.config;
         (config.port, config.bind, config.custom_bind_host) =
             (last.config.port, last.config.bind, last.config.custom_bind_host);
-        loaded.faults.iter_mut().filter(|fault| is_of_listening(fault)).for_each(as_before);
+        loaded.faults.iter_mut().filter(|fault| fault.is_of_listening()).for_each(as_before);
     }
     // Without TLS before, nobody is let in: it may have been asked for since.
-    if tls && last.config.tls.enabled && !last.faults.iter().any(is_of_tls) {
+    if tls && last.config.tls.enabled && !last.faults.iter().any(Fault::is_of_tls) {
         loaded.config.tls = last.config.tls;
         loaded.last_tls = true;
-        loaded.faults.iter_mut().filter(|fault| is_of_tls(fault)).for_each(as_before);
+        loaded.faults.iter_mut().filter(|fault| fault.is_of_tls()).for_each(as_before);
     }
 }
 
@@ -59,8 +46,8 @@ pub(super) fn as_before(fault: &mut Fault) {
 /// make no sense and hold their value from before, that value is kept.
 pub fn to_keep(paths: &Paths, env: &Env, running: &Source, faults: &[Fault]) -> Option<String> {
     let mut text = running.in_one_file();
-    let listening = faults.iter().any(is_of_listening).then_some(&LISTENING[..]);
-    let tls = faults.iter().any(is_of_tls).then_some(&["tls"][..]);
+    let listening = faults.iter().any(Fault::is_of_listening).then_some(&Fault::LISTENING[..]);
+    let tls = faults.iter().any(Fault::is_of_tls).then_some(&["tls"][..]);
     let wrong = [listening, tls].into_iter().flatten().flatten();
     if let Some(last) = last_run(paths, env).filter(|_| listening.or(tls).is_some()) {
         let mut root = running.root.clone();

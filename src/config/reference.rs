@@ -6,7 +6,7 @@
 
 use super::file::{self, Read};
 use super::node::{Node, Value};
-use super::secret::Secret;
+use super::secret::{Credential, Secret};
 use super::tree::Section;
 use super::variables::is_variable;
 use super::{Fault, Paths};
@@ -14,34 +14,6 @@ use rustix::process::geteuid;
 use std::borrow::Cow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// A credential as the file gives it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Credential {
-    /// Not a word of it.
-    Absent,
-    /// Written there, or resolved.
-    Given(Secret),
-    /// Meant to be there, but not to be had.
-    Unresolved {
-        /// The key, dotted.
-        path: String,
-        /// File, line and column, if it stands in one.
-        place: Option<(PathBuf, usize, usize)>,
-        /// Why not.
-        why: String,
-    },
-}
-
-impl Credential {
-    /// The secret, where there is one.
-    pub fn given(&self) -> Option<&Secret> {
-        match self {
-            Self::Given(secret) => Some(secret),
-            _ => None,
-        }
-    }
-}
 
 /// What references are resolved with.
 pub struct Resolver<'r> {

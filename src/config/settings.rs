@@ -10,8 +10,8 @@ use super::file::Unreadable;
 use super::first_run::{self, NotStored};
 use super::load::load;
 use super::model::{AuthMode, Bind, GatewayConfig, Mode};
-use super::reference::Credential;
-use super::secret::{self, Credentials, Kind, Search, Secret, kind_of, variable};
+use super::secret::{Credential, Kind, Secret, Source as Place, variable};
+use super::shared::{Credentials, Search, kind_of};
 use super::source::Source;
 use super::tls;
 use super::{Complaint, Env, Fault, Paths};
@@ -253,7 +253,7 @@ impl Settings {
         }
         match first_run::make_token(&self.paths, &self.env) {
             Ok(token) => {
-                let source = secret::Source::ConfigFile(Kind::Token, self.paths.config_file.clone());
+                let source = Place::ConfigFile(Kind::Token, self.paths.config_file.clone());
                 self.notices.push(format!("no shared token was set; a random one is now {source}"));
                 self.credentials.active = Some((token, source));
                 let Loaded { config, source, found, .. } = load(&self.paths, &self.env, None);

@@ -2,7 +2,6 @@
 //!
 //! Where it cannot be had, a start lets nobody in rather than without it, and a reload changes nothing.
 
-use super::last::is_of_tls;
 use super::tree::Section;
 use super::{Fault, Paths, Settings};
 use crate::tls::{Files, Tls};
@@ -53,7 +52,7 @@ impl TlsKeys {
 /// What follows from the keys, `faults` being what is wrong with some of them.
 pub(super) fn found(keys: &TlsKeys, faults: &[Fault], paths: &Paths) -> Tls {
     // A path that is none may have been meant for a certificate that clients trust: no other is made then.
-    match faults.iter().find(|fault| is_of_tls(fault)) {
+    match faults.iter().find(|fault| fault.is_of_tls()) {
         Some(fault) => Tls::Closed(fault.to_string()),
         None => Tls::of(keys.files(paths)),
     }
@@ -64,7 +63,7 @@ impl Settings {
     pub(super) fn tls_notices(&mut self) {
         let told = match &self.tls {
             // What is wrong is told by itself.
-            Tls::Closed(_) if self.faults.iter().any(is_of_tls) => {
+            Tls::Closed(_) if self.faults.iter().any(Fault::is_of_tls) => {
                 Some(format!("gateway.tls makes no sense as it is; {NOBODY_LET_IN}"))
             }
             Tls::Closed(why) => Some(format!("{why}; {NOBODY_LET_IN}")),
@@ -105,7 +104,7 @@ impl Settings {
         };
         self.tls = old.tls.clone();
         self.notices.retain(|line| !line.ends_with(NOBODY_LET_IN));
-        let mut faults = self.faults.iter_mut().filter(|fault| is_of_tls(fault)).peekable();
+        let mut faults = self.faults.iter_mut().filter(|fault| fault.is_of_tls()).peekable();
         if faults.peek().is_none() {
             self.notices.push(format!("{gone}; until it is mended: {before}"));
         }

@@ -35,6 +35,18 @@ pub struct Fault {
 impl Fault {
     /// What is [expected](Self::expected) where a text may stand and nothing else.
     pub const TEXT: &str = "a string in quotes";
+    /// The keys of `gateway` that say where to listen.
+    pub(super) const LISTENING: [&'static str; 3] = ["port", "bind", "customBindHost"];
+
+    /// Whether it is about where to listen.
+    pub(super) fn is_of_listening(&self) -> bool {
+        self.path.strip_prefix("gateway.").is_some_and(|key| Self::LISTENING.contains(&key))
+    }
+
+    /// Whether it is about TLS.
+    pub(super) fn is_of_tls(&self) -> bool {
+        self.path.starts_with("gateway.tls")
+    }
 }
 
 impl fmt::Display for Fault {

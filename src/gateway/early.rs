@@ -1,14 +1,15 @@
 //! Who comes before anyone can be let in. Plain HTTP is told how things stand, as a supervisor asks that way;
 //! everyone else waits, connected, for who lets them in.
 
-use super::{arrive::LIVE, doors::Listening};
+use super::arrive::LIVE;
 use crate::{
     net::http::{Beginning, Page},
     reactor::Async,
 };
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -28,15 +29,16 @@ pub struct Caller {
     waits: bool,
 }
 
-/// Takes in who connects to `doors`, and answers who asks for a page; to be polled until somebody lets them in.
-pub fn receive(doors: &Listening, callers: &mut Vec<Caller>, cx: &mut Context<'_>) {
-    for (listeners, given) in [(doors.sockets(), false), (doors.given(), true)] {
-        for listener in listeners {
-            while callers.len() < MOST
-                && let Poll::Ready(Ok((socket, remote))) = listener.poll_accept(cx)
-            {
-                callers.push(Caller { socket, remote, given, waits: false });
-            }
+/// A listening socket, and whether it is a socket unit's.
+pub type Listener = (Rc<Async<TcpListener>>, bool);
+
+/// Takes in who connects, and answers who asks for a page; to be polled until somebody lets them in.
+pub fn receive(listeners: &[Listener], callers: &mut Vec<Caller>, cx: &mut Context<'_>) {
+    for (listener, given) in listeners {
+        while callers.len() < MOST
+            && let Poll::Ready(Ok((socket, remote))) = listener.poll_accept(cx)
+        {
+            callers.push(Caller { socket, remote, given: *given, waits: false });
         }
     }
     callers.retain_mut(|caller| caller.waits || caller.is_to_wait(cx));

@@ -47,9 +47,11 @@ pub async fn ready(doors: &Listening, tls: bool, notify: &Notify) -> (Duration, 
             Timer::after(PATIENCE).await;
         }
     };
+    let own = doors.sockets().into_iter().map(|socket| (socket, false));
+    let listeners: Vec<_> = own.chain(doors.given().into_iter().map(|socket| (socket, true))).collect();
     let receive = poll_fn(|cx| {
         if !tls {
-            early::receive(doors, &mut callers, cx);
+            early::receive(&listeners, &mut callers, cx);
         }
         Poll::<()>::Pending
     });
