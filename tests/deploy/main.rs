@@ -205,7 +205,12 @@ fn over_ssh_while_openclaw_runs() {
     let modules = fs::canonicalize("tests/peers/node_modules").expect("OpenClaw; tests/peers/install.sh");
     let board = Board::new(Login::Beside(&modules));
     let node = modules.read_dir().unwrap().flatten().find(|e| e.path().join("bin/node").exists());
-    let node = format!("/opt/node_modules/{}/bin", node.expect("its Node").file_name().to_string_lossy());
+    let node = node.expect("its Node");
+    // The first time it runs it ends its own installation, and on the board its folder cannot be written.
+    let (home, mut first) = (Home::empty(), Command::new(node.path().join("bin/node")));
+    first.arg(modules.join("openclaw/openclaw.mjs")).arg("--version").env("HOME", &home.dir);
+    assert!(first.status().unwrap().success());
+    let node = format!("/opt/node_modules/{}/bin", node.file_name().to_string_lossy());
     let unit = format!(
         "[Service]\nEnvironment=PATH={node}:/usr/bin:/bin\n\
          ExecStart={node}/node /opt/node_modules/openclaw/openclaw.mjs gateway run\n[Install]\nWantedBy=default.target\n"
