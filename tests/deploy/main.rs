@@ -221,7 +221,7 @@ fn over_ssh_while_openclaw_runs() {
     let mut phone = Device::new();
     let pairing = Offer::device(&phone).token("T1");
     let paired = board.host.until_in(Duration::from_secs(90), "OpenClaw lets nobody in", || {
-        Client::connect(board.at, &pairing).ok()
+        Client::connect_to_other(board.at, &pairing).ok()
     });
     phone.token = Some(paired.device_token());
     drop(paired);

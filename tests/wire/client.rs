@@ -92,6 +92,8 @@ pub struct Client {
     pub events: Vec<Value>,
     asked: HashMap<String, String>,
     next: u32,
+    /// Whether its frames are kept, to be held against the schema.
+    ours: bool,
 }
 
 impl Client {
@@ -137,6 +139,7 @@ impl Client {
             events: Vec::new(),
             asked: HashMap::new(),
             next: 0,
+            ours: true,
         };
         let first = client.frame().map_err(|close| format!("closed before the challenge: {close:?}"))?;
         assert_eq!(text(&first, "event"), "connect.challenge", "{}", json(&first));
@@ -148,6 +151,14 @@ impl Client {
     pub fn connect(at: SocketAddr, offer: &Offer<'_>) -> Result<Self, Refused> {
         let none = |why: String| Refused { error: Value::String(why), close: (0, String::new()) };
         let client = Self::open_at(at, offer.path, &offer.headers).map_err(none)?;
+        client.offer(offer)
+    }
+
+    /// Connects to another program's gateway.
+    pub fn connect_to_other(at: SocketAddr, offer: &Offer<'_>) -> Result<Self, Refused> {
+        let none = |why: String| Refused { error: Value::String(why), close: (0, String::new()) };
+        let mut client = Self::open_at(at, offer.path, &offer.headers).map_err(none)?;
+        client.ours = false;
         client.offer(offer)
     }
 
@@ -223,7 +234,7 @@ impl Client {
     }
 
     fn record(&self, value: &Value, raw: &str) {
-        let Some(dir) = std::env::var_os("BARNACLE_FRAMES") else { return };
+        let Some(dir) = std::env::var_os("BARNACLE_FRAMES").filter(|_| self.ours) else { return };
         let method = self.asked.get(&text(value, "id"));
         let method = method.map_or("null".into(), |m| m.serialize_json());
         let line = format!("{{\"method\":{method},\"frame\":{raw}}}\n");
