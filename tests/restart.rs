@@ -127,17 +127,19 @@ fn what_is_taken_away_from_disk_meanwhile_locks_nobody_out() {
         }
     };
     let mut client = server.connect(&Offer::device(&paired[0]).scopes(ADMIN));
+    // At once, since the gateway may be writing there.
+    let remove = |n: u32| fs::rename(home.store(), home.dir.join(format!("removed-{n}"))).unwrap();
     let files = ["tokens.bin", "tokens.bin.prev", "key"];
     for gone in [&files[..1], &files[..2], &files[2..], &files[..]] {
         gone.iter().for_each(|name| _ = fs::remove_file(home.store().join(name)));
         server.restart(&mut client);
         attach(&server, &paired, &format!("{gone:?} removed, restarted"));
     }
-    fs::remove_dir_all(home.store()).unwrap();
+    remove(1);
     server.restart(&mut client);
     attach(&server, &paired, "the directory removed, restarted");
     // A change makes the directory anew, and nobody else may have it then.
-    fs::remove_dir_all(home.store()).unwrap();
+    remove(2);
     let more = [Device::pair(&server, READ)];
     let (code, _, said) = home.run(&["gateway", "--port", &free_port().to_string()]);
     assert!(code != 0 && said.contains(&server.pid().to_string()), "{said}");
@@ -147,7 +149,7 @@ fn what_is_taken_away_from_disk_meanwhile_locks_nobody_out() {
     let server = home.start();
     attach(&server, &paired, "a change, then killed");
     attach(&server, &more, "the change, then killed");
-    fs::remove_dir_all(home.store()).unwrap();
+    remove(3);
     server.stop();
     attach(&home.start(), &paired, "the directory removed, stopped");
 }
