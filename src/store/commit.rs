@@ -193,8 +193,8 @@ impl Store {
     /// # Errors
     /// It cannot be written.
     pub async fn renew(&self) -> Result<(), DiskError> {
-        let (dir, key) = (self.dir.clone(), self.key.clone());
-        let gone = smol::unblock(move || !dir.join("tokens.bin").exists() || key.is_gone(&dir));
+        let (dir, key, key_kept) = (self.dir.clone(), self.key.clone(), self.key_kept.get());
+        let gone = smol::unblock(move || !dir.join("tokens.bin").exists() || key_kept && key.is_gone(&dir));
         if self.counter.get() == 0 || !gone.await {
             return Ok(());
         }

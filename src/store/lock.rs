@@ -56,6 +56,11 @@ pub fn tell(lock: &impl AsFd, url: &str) {
 /// gateway. On a read-only mount nothing does.
 fn write(lock: &impl AsFd, more: &str) {
     let text = format!("{}\n{more}", process::id());
+    // After a restart in place it says so already, and that costs the card nothing.
+    let mut there = vec![0; text.len() + 1];
+    if rustix::io::pread(lock, &mut there, 0) == Ok(text.len()) && there.starts_with(text.as_bytes()) {
+        return;
+    }
     if rustix::io::pwrite(lock, text.as_bytes(), 0) == Ok(text.len()) {
         let _ = ftruncate(lock, text.len() as u64);
     }

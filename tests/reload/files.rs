@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -81,16 +81,21 @@ fn every_way_to_save_a_file_is_seen_once() {
     assert_eq!(reloads, ways.len(), "each once:\n{}", w.server.log());
 }
 
-#[test]
-fn links_and_the_folders_they_lead_to_are_followed() {
+/// As a config map is mounted: the name is a link into a folder that is itself a link, and can be turned to v2.
+fn linked() -> (Home, u16, PathBuf) {
     let home = Home::empty();
     let (port, dir) = (home.port, home.config_path().parent().unwrap().to_owned());
     fs::create_dir_all(dir.join("v1")).unwrap();
     fs::create_dir_all(dir.join("v2")).unwrap();
     fs::write(dir.join("v1/c.json"), with_token(port, "T1")).unwrap();
     fs::write(dir.join("v2/c.json"), with_token(port, "T2")).unwrap();
-    // As a config map is mounted: the name is a link into a folder that is itself a link.
     sh(&dir, "ln -s v1 data && ln -s data/c.json openclaw.json");
+    (home, port, dir)
+}
+
+#[test]
+fn links_and_the_folders_they_lead_to_are_followed() {
+    let (home, port, dir) = linked();
     let mut w = Watched::started(home);
     sh(&dir, "ln -s v2 next && mv -T next data");
     w.expect_token("T2", "the folder's link is turned");
@@ -102,13 +107,7 @@ fn links_and_the_folders_they_lead_to_are_followed() {
 
 #[test]
 fn what_is_written_before_a_turned_link_is_watched_counts() {
-    let home = Home::empty();
-    let (port, dir) = (home.port, home.config_path().parent().unwrap().to_owned());
-    fs::create_dir_all(dir.join("v1")).unwrap();
-    fs::create_dir_all(dir.join("v2")).unwrap();
-    fs::write(dir.join("v1/c.json"), with_token(port, "T1")).unwrap();
-    fs::write(dir.join("v2/c.json"), with_token(port, "T2")).unwrap();
-    sh(&dir, "ln -s v1 data && ln -s data/c.json openclaw.json");
+    let (home, port, dir) = linked();
     let mut w = Watched::started(home);
     // The gateway comes to watch late where a link leads.
     let mut strace = Command::new("strace")
