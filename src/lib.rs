@@ -9,12 +9,14 @@
 //! ```text
 //! socket ─ net ──┬─ GET: /health, /healthz, /readyz
 //!                └─ upgrade ─ gateway (handshake, session) ─ methods ─ store
-//!                               └─ auth (who is it, may it)     └─ live ─ events to every session
+//!                               └─ auth (who is it, may it)     └─ hub ─ events to every session
 //! ```
 //!
 //! Everything runs on one thread: no locks, `Rc` and `RefCell` borrowed for a statement and never
 //! across an `await`. What may wait for a disk goes to a worker thread (see [`store`]).
 
+pub mod clock;
+pub mod journal;
 pub mod reactor;
 
 pub mod protocol;
@@ -28,12 +30,16 @@ pub mod config;
 
 pub mod net;
 
-pub mod live;
+pub mod hub;
+pub mod reload;
+
+pub mod handoff;
 pub mod methods;
 
-pub mod service;
+pub mod sd_notify;
 
 pub mod gateway;
+pub mod service;
 
 pub mod client;
 pub mod doctor;

@@ -11,9 +11,11 @@ use async_tungstenite::tungstenite::{
     },
 };
 use barnacle::{
+    clock::Clock,
     config::{Env, Flags, Settings},
     gateway::Gateway,
-    live::{Clock, Hub, Journal, Saved},
+    hub::{Hub, Saved},
+    journal::Journal,
     protocol::{Event, Json},
     reactor::{Async, block_on},
 };

@@ -4,9 +4,9 @@
 mod crash;
 mod home;
 
-use barnacle::config::merge::with;
-use barnacle::config::node::Node;
-use barnacle::config::write::{Terms, Wanted, write};
+use barnacle::config::change::merge::with;
+use barnacle::config::change::write::{Terms, Wanted, write};
+use barnacle::config::text::node::Node;
 use barnacle::config::{Env, KeyPath, Paths, Refused};
 use crash::Step;
 use home::Home;

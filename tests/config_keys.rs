@@ -4,7 +4,7 @@
 mod home;
 
 use barnacle::config::Flags;
-use barnacle::config::complaint::{About, shrunk};
+use barnacle::config::lint::{About, shrunk};
 use home::{Home, lines};
 use std::time::{Duration, Instant};
 

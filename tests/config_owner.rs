@@ -2,9 +2,9 @@
 
 mod home;
 
-use barnacle::config::merge::with;
-use barnacle::config::node::Node;
-use barnacle::config::write::{Terms, Wanted, write};
+use barnacle::config::change::merge::with;
+use barnacle::config::change::write::{Terms, Wanted, write};
+use barnacle::config::text::node::Node;
 use barnacle::config::{KeyPath, Refused, file};
 use home::Home;
 use std::fs;

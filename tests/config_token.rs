@@ -2,7 +2,7 @@
 
 mod home;
 
-use barnacle::config::first_run::NotStored;
+use barnacle::config::settings::first_run::NotStored;
 use barnacle::config::{AuthMode, Flags, Kind, Refused, Secret, Settings, Source};
 use home::{Home, lines, mode};
 use std::fs::{self, Permissions};

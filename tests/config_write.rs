@@ -2,9 +2,9 @@
 
 mod home;
 
-use barnacle::config::merge::{at, with};
-use barnacle::config::node::Node;
-use barnacle::config::write::{Terms, Wanted, Written, write};
+use barnacle::config::change::merge::{at, with};
+use barnacle::config::change::write::{Terms, Wanted, Written, write};
+use barnacle::config::text::node::Node;
 use barnacle::config::{KeyPath, Refused, file, load};
 use home::{Home, mode};
 use std::fs::{self, Permissions};

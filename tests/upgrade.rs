@@ -7,7 +7,7 @@
 mod versions;
 mod wire;
 
-use barnacle::gateway::handover::{DIALECT, Dialect, State};
+use barnacle::handoff::{DIALECT, Dialect, State};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::ExitCode};
 use wire::{ADMIN, Client, Home, Offer, Server, json, number, text};
 

@@ -6,10 +6,9 @@
 //! device was offered and is really dead, those codes only where they are true, and a passing state is
 //! always `UNAVAILABLE`. The README's table of refusals is this file in prose.
 
-use crate::protocol::{Details, PROTOCOL_MAX, PROTOCOL_MIN};
 use crate::protocol::{
-    DeviceId, ErrorCode, ErrorShape, Fingerprints, PairingReason, RequestId, Role, Scopes, approve_command,
-    role_phrase,
+    Details, DeviceId, ErrorCode, ErrorShape, Fingerprints, PROTOCOL_MAX, PROTOCOL_MIN, PairingReason,
+    RequestId, Role, Scopes, approve_command, role_phrase,
 };
 use std::time::Duration;
 

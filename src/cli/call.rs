@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     client::{Client, Fault, Target},
-    live::timestamp,
+    clock::timestamp,
     protocol::{Access, Fields, Scope, Scopes, access, openclaw_scope},
 };
 use miniserde::json::Value;

@@ -6,9 +6,11 @@ use super::{
     gateway_status, restart, service,
 };
 use crate::{
+    clock::Clock,
     config::{AuthMode, Env, Flags, Secret, Settings},
-    gateway::{self, handover::Dialect},
-    live::{Clock, Journal},
+    gateway, handoff,
+    handoff::Dialect,
+    journal::Journal,
     store::lock_holder,
 };
 use lexopt::{Parser, ValueExt};
@@ -59,10 +61,10 @@ pub fn run(mut args: Parser, dialect: &'static Dialect) -> Result<(), Failure> {
     let settings =
         Settings::resolve(&Env::of_process(), &flags).map_err(|e| Failure::new(e.exit_code(), e))?;
     if can_resume {
-        let said = gateway::handover::can_resume(&settings, dialect);
+        let said = handoff::can_resume(&settings, dialect);
         return said.map_err(|e| Failure::new(1, e)).and_then(|said| super::print(&format!("{said}\n")));
     }
-    if flags.force && !gateway::handover::goes_on() {
+    if flags.force && !handoff::goes_on() {
         stop_other(&settings.paths.barnacle_dir)?;
     }
     gateway::run(settings, clock, journal, dialect).map_err(|e| Failure::new(e.exit_code(), e))

@@ -12,7 +12,7 @@ use crate::{
     client::Url,
     config::Env,
     doctor::{Facts, Finding, Service, Weight, drift, token_homes},
-    net::holder,
+    net::port_owner,
     service::Properties,
     tls::Certificate,
 };
@@ -341,8 +341,8 @@ fn runtime(service: &Service, pid: Option<u32>) -> Runtime {
 }
 
 fn port(port: u16) -> Port {
-    let held = holder::is_held(port);
-    let listener = holder::holder(port).map(|holder| holder.to_string());
+    let held = port_owner::is_held(port);
+    let listener = port_owner::holder(port).map(|holder| holder.to_string());
     Port { port, status: if held { "busy" } else { "free" }, listeners: listener.into_iter().collect() }
 }
 

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     client::{Client, Target, open_store},
+    clock::wall_ms,
     import::{self, Fate, Listed, Rejected},
-    live::wall_ms,
     protocol::{Fields, Scope},
     store::{Book, ChangeError, OpenError, codec},
 };

@@ -15,7 +15,7 @@ mod table;
 
 use crate::{
     client::{Fault, Target},
-    gateway::handover::{DIALECT, Dialect},
+    handoff::{DIALECT, Dialect},
 };
 use args::Args;
 use std::{

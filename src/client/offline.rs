@@ -2,7 +2,7 @@
 
 use super::{Fault, Said, Target};
 use crate::{
-    live::wall_ms,
+    clock::wall_ms,
     methods::wire::{self, Live, Paired},
     protocol::{ErrorShape, Json, Params, RequestFrame, Role, Scopes},
     store::{Book, ChangeError, GRACE_MS, OpenError, Store, Unfit},

@@ -7,9 +7,11 @@
 //! was named, then what the config says of this host's own gateway; that last one is shown to loopback
 //! only, since it is no other host's business.
 
-use crate::config::{Env, Flags, Kind, Mode, Paths, Secret, Settings, Source, StartError};
-use crate::store::gateway_at;
-use crate::tls::{Certificate, Trust};
+use crate::{
+    config::{Env, Flags, Kind, Mode, Paths, Secret, Settings, Source, StartError},
+    store::gateway_at,
+    tls::{Certificate, Trust},
+};
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 /// What the command line says of the gateway to call.

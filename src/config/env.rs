@@ -3,7 +3,7 @@
 //! What `.env` in the state directory says comes after what the process was given, never over it; last comes the
 //! `gateway.env` that OpenClaw's installer leaves on Ubuntu.
 
-use super::{dotenv, file, paths::Paths};
+use super::{credentials::dotenv, paths::Paths, text::file};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

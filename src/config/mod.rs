@@ -7,63 +7,36 @@
 //! Three rules: the file is the user's; what is wrong with it is told by line and column and costs one
 //! key, not the start; and what decides who gets in fails closed.
 
-mod again;
-pub mod agents;
-mod bare;
+pub mod change;
 mod cidr;
-pub mod complaint;
-mod decode;
-pub mod diff;
-mod dotenv;
-mod doubled;
-mod durable;
-mod edit;
+pub mod credentials;
 mod env;
-pub mod file;
-pub mod first_run;
-pub mod known;
-mod last;
-mod layout;
-mod load;
-pub mod logging;
-pub mod merge;
+pub mod lint;
 pub mod model;
-mod moved;
-mod near;
-pub mod node;
-mod owner;
-pub mod path;
 mod paths;
-pub mod plan;
-mod reference;
-pub mod refused;
 pub mod schema;
-pub mod secret;
-mod serve;
-mod settings;
-mod shared;
+pub mod settings;
 pub mod show;
-pub mod source;
-mod tls;
-pub mod tree;
-mod trivia;
-mod unit;
-mod variables;
+pub mod text;
 pub mod watch;
-pub mod write;
 
+pub use change::{diff::KeyPath, refused::Refused};
 pub use cidr::Cidr;
-pub use complaint::Complaint;
-pub use decode::{Found, Loaded};
-pub use diff::KeyPath;
+pub use credentials::{
+    secret::{Credential, Kind, Secret, Source},
+    shared::Credentials,
+};
 pub use env::Env;
-pub use last::{last_run, to_keep};
-pub use load::load;
-pub use model::{AuthMode, Bind, GatewayConfig, Mode, ReloadMode, RevokeOnRotate};
+pub use lint::Complaint;
+pub use model::{
+    AuthMode, Bind, GatewayConfig, Mode, ReloadMode, RevokeOnRotate,
+    tls::{CA_UNUSED, NOBODY_LET_IN},
+    tree::Fault,
+};
 pub use paths::Paths;
-pub use refused::Refused;
-pub use secret::{Credential, Kind, Secret, Source};
-pub use settings::{DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT, Flags, Settings, StartError};
-pub use shared::Credentials;
-pub use tls::{CA_UNUSED, NOBODY_LET_IN};
-pub use tree::Fault;
+pub use settings::{
+    DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT, Flags, Settings, StartError,
+    decode::{Found, Loaded},
+    last_good::{last_run, to_keep},
+    load::load,
+};

@@ -117,7 +117,7 @@ fn word<'e>(env: &'e Env, name: &str) -> Option<&'e str> {
 }
 
 /// The profile's name, unless it is the default one.
-pub(super) fn profile(env: &Env) -> Option<&str> {
+pub(crate) fn profile(env: &Env) -> Option<&str> {
     env.process("OPENCLAW_PROFILE").filter(|p| !p.eq_ignore_ascii_case("default"))
 }
 

@@ -4,7 +4,7 @@
 //! Control UI draws it, and `config.schema.lookup` one node of it. It describes, it does not judge: what
 //! is wrong with a file the decoder says. Keys of OpenClaw's that are not used here are let be by it.
 
-use super::{diff::KeyPath, plan};
+use super::change::{diff::KeyPath, plan};
 use nanoserde::SerJson;
 use std::fmt::Write;
 

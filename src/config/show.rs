@@ -4,9 +4,11 @@
 //! like it, everything under `env`, and addresses with a password in them. References (`${VAR}`, SecretRef
 //! objects) are no secrets and stay.
 
-use super::edit::edited;
-use super::file::Document;
-use super::node::{Entry, Node, Value};
+use super::text::{
+    edit::edited,
+    file::Document,
+    node::{Entry, Node, Value},
+};
 use nanoserde::SerJsonState;
 
 /// What stands in a secret's place; OpenClaw's clients know it.

@@ -1,8 +1,7 @@
 //! Checks of `openclaw.json` and of what else decides who gets in.
 
 use super::{Facts, Finding, Weight};
-use crate::config::complaint::About;
-use crate::config::{CA_UNUSED, Complaint, Found, NOBODY_LET_IN, Settings, Source};
+use crate::config::{CA_UNUSED, Complaint, Found, NOBODY_LET_IN, Settings, Source, lint::About};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},

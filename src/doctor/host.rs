@@ -2,8 +2,8 @@
 
 use super::{Facts, Finding};
 use crate::{
-    live::{timestamp, wall_ms},
-    net::{holder, listen::Bind, own},
+    clock::{timestamp, wall_ms},
+    net::{listen::Bind, local_addr, port_owner},
 };
 use std::{fs, time::UNIX_EPOCH};
 
@@ -11,11 +11,11 @@ use std::{fs, time::UNIX_EPOCH};
 pub fn port(facts: &Facts) -> Vec<Finding> {
     let Ok(settings) = &facts.settings else { return Vec::new() };
     let ours = facts.running.as_ref().is_ok_and(|running| running.own().is_some());
-    if ours || !holder::is_held(settings.port) {
+    if ours || !port_owner::is_held(settings.port) {
         return Vec::new();
     }
     let (port, why) = (settings.port, "a gateway cannot listen there, and exits with code 78");
-    let held = match holder::holder(port) {
+    let held = match port_owner::holder(port) {
         Some(holder) if crate::store::lock_holder(&facts.paths.barnacle_dir) == Some(holder.pid) => {
             return Vec::new();
         }
@@ -36,10 +36,10 @@ pub fn port(facts: &Facts) -> Vec<Finding> {
 pub fn address(facts: &Facts) -> Vec<Finding> {
     let Ok(settings) = &facts.settings else { return Vec::new() };
     let what = match settings.where_to_listen() {
-        Bind::Address(ip) if !own::is_own(ip) => {
+        Bind::Address(ip) if !local_addr::is_own(ip) => {
             format!("gateway.bind is {ip}, which this host does not have now")
         }
-        Bind::Tailnet if own::in_tailnet().is_none() => {
+        Bind::Tailnet if local_addr::in_tailnet().is_none() => {
             "gateway.bind is tailnet, and this host has no address in one now".into()
         }
         _ => return Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::{Facts, Finding};
 use crate::{
-    live::timestamp,
+    clock::timestamp,
     store::{Notice, OpenError},
 };
 use std::{

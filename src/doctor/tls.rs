@@ -2,8 +2,8 @@
 
 use super::{Facts, Finding};
 use crate::{
+    clock::{timestamp, wall_ms},
     config::{NOBODY_LET_IN, Paths, Settings},
-    live::{timestamp, wall_ms},
     net::listen::Bind,
     tls::{Certificate, Fault, Files, Tls},
 };

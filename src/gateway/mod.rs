@@ -1,22 +1,17 @@
 //! The gateway: takes connections in, keeps them, and goes on with them.
 //!
-//! `handshake` lets a connection in or turns it away, `session` serves it, `pulse` keeps all of
-//! them alive, [`run()`] wires them to the listening sockets and the signals.
+//! `accept` takes a connection in, `handshake` lets it in or turns it away, `session` serves it, `keepalive` keeps
+//! all of them alive, [`run()`] wires them to the listening sockets and the signals.
 
-mod arrive;
-mod doors;
-mod early;
-mod grants;
-pub mod handover;
+pub mod accept;
+mod admission;
+mod boot_queue;
+mod entropy;
 mod handshake;
-mod hello;
-mod proof;
-mod pulse;
-mod randomness;
-mod run;
-mod session;
-mod supervised;
-mod unattached;
-mod watch;
+mod keepalive;
+pub mod listeners;
+pub mod run;
+pub mod session;
+mod supervisor;
 
 pub use run::{Gateway, StartFailure, run};

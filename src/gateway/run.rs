@@ -1,19 +1,17 @@
 //! Start, serve, stop: the sockets, the signals, and what each new connection is.
 
-use super::{
-    doors::Listening,
-    handover::{self, Dialect, Inherited, Pass, Program, Taken},
-    pulse, randomness, session,
-    supervised::Supervised,
-    watch,
-};
+use super::{entropy, keepalive, listeners::Listening, session, supervisor::Supervised};
 use crate::{
+    clock::Clock,
     config::{Settings, StartError},
-    live::{Boot, Clock, Conn, Hub, Journal, Saved, Why},
-    net::{inherit, listen::ListenError},
+    handoff::{self, Dialect, Inherited, Pass, Program, Taken},
+    hub::{Boot, Conn, Hub, Saved},
+    journal::Journal,
+    net::{fds, listen::ListenError},
     protocol::{Event, Json},
     reactor::{self, Async, Timer},
-    service::notify::{self, Notify},
+    reload::{Why, follow},
+    sd_notify::{self, Notify},
     store::{OpenError, Store},
     tls::Tls,
 };
@@ -168,8 +166,8 @@ impl Gateway {
             inherited.go_on(&self.hub, |socket| Box::new(self.doors.place(socket)));
         }
         self.doors.serve(&self.hub);
-        self.hub.spawn(pulse::beat(self.hub.clone()));
-        self.hub.spawn(watch::follow(self.hub.clone()));
+        self.hub.spawn(keepalive::beat(self.hub.clone()));
+        self.hub.spawn(follow::follow(self.hub.clone()));
         self.hub
     }
 
@@ -190,9 +188,9 @@ pub fn run(
     dialect: &'static Dialect,
 ) -> Result<(), StartFailure> {
     let program = Program::of_process();
-    let handed_over = handover::take(dialect);
+    let handed_over = handoff::take(dialect);
     let went_on = handed_over.is_some();
-    let taken = handed_over.unwrap_or_else(|| Taken::of(notify::passed(), dialect));
+    let taken = handed_over.unwrap_or_else(|| Taken::of(sd_notify::passed(), dialect));
     raise_descriptor_limit();
     let executor = Rc::new(LocalExecutor::new());
     let (doors, inherited) = listen(&settings, taken)?;
@@ -204,7 +202,7 @@ pub fn run(
     let signals = Rc::new(signals);
     signals.hold(false);
     let tls = !matches!(settings.tls, Tls::Off);
-    let ready = async { Some(randomness::ready(&doors, tls, &notify).await) };
+    let ready = async { Some(entropy::ready(&doors, tls, &notify).await) };
     let ended = async {
         signals.end().await;
         None
@@ -223,7 +221,7 @@ pub fn run(
     let hub = gateway.accept();
     doors.let_in(&hub, callers);
     if notify.is_there() {
-        handover::forget(&notify);
+        handoff::forget(&notify);
         doors.keep_with(&notify);
     }
     let supervised = Supervised::new(&hub, &notify);
@@ -320,7 +318,7 @@ impl Signals {
 
     /// Holds them back until this process, or the next image of it, lets them come.
     pub fn hold(&self, hold: bool) {
-        inherit::hold_signals(&Self::ALL, hold);
+        fds::hold_signals(&Self::ALL, hold);
     }
 
     /// Whether one that ends the gateway came and was not yet acted upon. It still will be.

@@ -1,11 +1,12 @@
 //! Serving an attached connection: one request after the other, until it ends.
 //!
 //! At rest the task holds nothing but the connection itself; whatever is known of it is in
-//! [`Session`](crate::live::Session). A request that has to wait (for the disk, for a node) goes on as a
+//! [`Session`](crate::hub::Session). A request that has to wait (for the disk, for a node) goes on as a
 //! task of its own, so the connection is read on meanwhile.
 
 use crate::{
-    live::{Conn, Guest, Hub, Saved, SavedInvocation, Stage, instant_of},
+    clock::instant_of,
+    hub::{Conn, Guest, Hub, Saved, SavedInvocation, Stage},
     methods::{self, Reply},
     net::{scan::Excess, wire::Close, ws},
     protocol::{ErrorShape, MAX_PAYLOAD, RequestFrame, refusal, response},
@@ -37,7 +38,7 @@ enum Turn {
 
 /// Serves `conn`, which has joined the hub, until it ends; `new` if it joined just now.
 pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>, new: bool) {
-    if new && crate::live::is_listed(&conn) {
+    if new && crate::hub::is_listed(&conn) {
         hub.presence_changed();
     }
     let mut socket = ws::open(&conn.wire, MAX_PAYLOAD).await;

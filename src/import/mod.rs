@@ -12,7 +12,7 @@ pub use directory::{BadSource, Listed, read};
 pub use record::{Record, Rejected, devices, surfaces};
 
 use crate::{
-    live::timestamp,
+    clock::timestamp,
     protocol::{DeviceId, Role},
     store::{Book, Device, Surface},
 };

@@ -7,12 +7,14 @@ pub mod write;
 
 use crate::{
     config::{
-        file::{self, Read},
-        node::{Node, Value},
         show,
-        source::{Broken, Include, Source},
+        text::{
+            file::{self, Read},
+            node::{Node, Value},
+            source::{Broken, Include, Source},
+        },
     },
-    live::Hub,
+    hub::Hub,
     protocol::{Issue, Json},
 };
 use nanoserde::SerJson;

@@ -2,8 +2,9 @@
 
 use super::Answer;
 use crate::{
-    live::{Conn, Foreseen, Hub},
+    hub::{Conn, Hub},
     protocol::{ErrorShape, Json, Params},
+    reload::Foreseen,
 };
 use nanoserde::SerJson;
 use std::rc::Rc;

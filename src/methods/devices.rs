@@ -8,7 +8,8 @@ use super::{
     wire::{self, Live, Paired},
 };
 use crate::{
-    live::{Conn, Hub, wall_ms},
+    clock::wall_ms,
+    hub::{Conn, Hub},
     protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope, Scopes},
     store::{Request, Unfit},
 };

@@ -6,7 +6,7 @@
 
 use super::{Answer, nodes};
 use crate::{
-    live::{Asked, Conn, Hub, Invocation, InvokeResult},
+    hub::{Asked, Conn, Hub, Invocation, InvokeResult},
     protocol::{Details, ErrorCode, ErrorShape, Event, Json, Params, RequestId},
     reactor::Timer,
 };

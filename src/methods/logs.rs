@@ -2,7 +2,8 @@
 
 use super::Answer;
 use crate::{
-    live::{Hub, Tail},
+    hub::Hub,
+    journal::Tail,
     protocol::{Json, Params},
 };
 use nanoserde::SerJson;

@@ -17,7 +17,7 @@ mod tokens;
 pub mod wire;
 
 use crate::{
-    live::{Conn, Hub, Invocation},
+    hub::{Conn, Hub, Invocation},
     protocol::{Access, ErrorShape, Json, RequestFrame, Role, Scope, access, openclaw_scope},
 };
 use std::{future::Future, pin::Pin, rc::Rc};

@@ -9,7 +9,8 @@ use super::{
     wire::{self, Node, NodePending},
 };
 use crate::{
-    live::{Conn, Hub, wall_ms},
+    clock::wall_ms,
+    hub::{Conn, Hub},
     protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope},
     store::{Book, Device, NodeRequest},
 };

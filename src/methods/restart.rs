@@ -6,7 +6,7 @@
 
 use super::{Answer, Reply};
 use crate::{
-    live::Hub,
+    hub::Hub,
     protocol::{ErrorShape, Json, Params},
 };
 use nanoserde::SerJson;

@@ -6,7 +6,8 @@
 
 use super::{Answer, Reply};
 use crate::{
-    live::{Hub, wall_ms},
+    clock::wall_ms,
+    hub::Hub,
     protocol::{ErrorShape, Json, Params, RequestId, TokenHash, base64url_encode},
     store::{Access, SETUP_CODE_MS, SetupCode},
 };

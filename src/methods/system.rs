@@ -2,12 +2,7 @@
 //!
 //! Of agents, sessions and channels it tells what the configuration says of them; none run in this version.
 
-use crate::{
-    config::agents::Agents,
-    live::{Hub, wall_ms},
-    protocol::Json,
-    tls::Tls,
-};
+use crate::{clock::wall_ms, config::model::agents::Agents, hub::Hub, protocol::Json, tls::Tls};
 use nanoserde::SerJson;
 use std::{collections::BTreeMap, rc::Rc};
 

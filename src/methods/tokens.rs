@@ -6,7 +6,8 @@
 use super::{Answer, Reply, devices::target, wire};
 use crate::{
     auth::Basis,
-    live::{Conn, Hub, wall_ms},
+    clock::wall_ms,
+    hub::{Conn, Hub},
     protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope, Scopes},
     store::{GRACE_MS, Unfit},
 };

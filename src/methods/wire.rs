@@ -4,7 +4,8 @@
 //! schema leaves an answer open.
 
 use crate::{
-    live::{Hub, wall_ms},
+    clock::wall_ms,
+    hub::Hub,
     protocol::{DeviceId, Json, RequestId, Role, Scopes},
     store::{Book, Device, Display, NodeRequest, Request, SetupCode, Surface},
 };

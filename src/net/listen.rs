@@ -1,7 +1,7 @@
 //! Listening sockets. Loopback is always among them, whatever else is bound, and a bind mode never
 //! widens by itself: where its address is missing, loopback is what is left until it comes.
 
-use super::{holder::holder, own};
+use super::{local_addr, port_owner::holder};
 use crate::reactor::Async;
 use std::{
     fmt, io,
@@ -76,7 +76,7 @@ pub fn addresses(bind: Bind, port: u16) -> Vec<SocketAddr> {
         Bind::Lan => (vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()], None),
         Bind::Loopback => (loopbacks(), None),
         Bind::Address(ip) => (loopbacks(), Some(ip)),
-        Bind::Tailnet => (loopbacks(), own::in_tailnet()),
+        Bind::Tailnet => (loopbacks(), local_addr::in_tailnet()),
     };
     ips.extend(more);
     if ips[..2].contains(ips.last().unwrap_or(&ips[0])) {

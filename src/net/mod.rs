@@ -1,13 +1,13 @@
 //! Bytes: listening sockets, the first HTTP request, and the seam under every WebSocket.
 
 mod budget;
+pub mod fds;
 pub mod frame;
-pub mod holder;
 pub mod http;
-pub mod inherit;
 pub mod listen;
-pub mod own;
+pub mod local_addr;
 pub mod peer;
+pub mod port_owner;
 pub mod scan;
 pub mod seam;
 pub mod wire;

@@ -3,7 +3,7 @@
 //! "Local" is a loopback address or one of this host's own, and no forwarding header that says the
 //! request came through a proxy. With `gateway.trustedProxies` the address in the header counts.
 
-use super::own::is_own;
+use super::local_addr::is_own;
 use nanoserde::{DeBin, SerBin};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -8,7 +8,6 @@
 mod account;
 pub mod init;
 mod install;
-pub mod notify;
 mod plan;
 mod systemd;
 mod unit;

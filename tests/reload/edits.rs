@@ -5,7 +5,7 @@ use crate::{
     text::Config,
     wire::{ADMIN, Client, Device, Home, Offer, READ, Server, flag, items, json, list, number, text},
 };
-use barnacle::config::{diff::KeyPath, plan};
+use barnacle::config::change::{diff::KeyPath, plan};
 use nanoserde::SerJson;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 

@@ -3,7 +3,7 @@
 
 #![allow(dead_code)]
 
-use barnacle::gateway::handover::{DIALECT, Dialect};
+use barnacle::handoff::{DIALECT, Dialect};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,

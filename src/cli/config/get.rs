@@ -1,16 +1,23 @@
 //! `barnacle config get`, `file` and `schema`: what the file says, where it is, what may stand in it.
 
-use super::super::{
-    Failure,
-    args::{Args, Word},
-    print,
-};
 use super::here;
-use crate::config::{
-    KeyPath, load, merge,
-    node::{Node, Value},
-    schema, show,
-    source::Source,
+use crate::{
+    cli::{
+        Failure,
+        args::{Args, Word},
+        print,
+    },
+    config::{
+        KeyPath,
+        change::merge,
+        schema,
+        settings::load::load,
+        show,
+        text::{
+            node::{Node, Value},
+            source::Source,
+        },
+    },
 };
 use nanoserde::SerJson;
 

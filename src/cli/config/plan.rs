@@ -1,15 +1,20 @@
 //! `barnacle config plan`: what an edit would do, before anything is saved.
 
-use super::super::{
-    Failure,
-    args::{Args, OPTIONS, Word},
-    call::ask,
-    print,
-};
 use super::{here, set};
 use crate::{
+    cli::{
+        Failure,
+        args::{Args, OPTIONS, Word},
+        call::ask,
+        print,
+    },
     client::Fault,
-    config::{Found, KeyPath, Refused, diff::diff, load, merge, node::Node, plan, write},
+    config::{
+        Found, KeyPath, Refused,
+        change::{diff::diff, merge, plan, write},
+        settings::load::load,
+        text::node::Node,
+    },
     protocol::Fields,
 };
 use nanoserde::SerJson;

@@ -1,18 +1,22 @@
 //! `barnacle config set` and `unset`: one value, in the file itself, whether a gateway runs or not.
 
-use super::super::{
-    Failure,
-    args::{Args, Word},
-    print,
-};
 use super::here;
-use crate::config::{
-    Env, Fault, KeyPath, Paths, Refused, ReloadMode,
-    diff::diff,
-    file, merge,
-    node::Node,
-    plan::plan,
-    write::{Terms, Wanted, Written, write},
+use crate::{
+    cli::{
+        Failure,
+        args::{Args, Word},
+        print,
+    },
+    config::{
+        Env, Fault, KeyPath, Paths, Refused, ReloadMode,
+        change::{
+            diff::diff,
+            merge,
+            plan::plan,
+            write::{Terms, Wanted, Written, write},
+        },
+        text::{file, node::Node},
+    },
 };
 use miniserde::json::Value;
 

@@ -1,11 +1,15 @@
 //! `barnacle config validate` and `diff`: what a gateway would make of the file, and what of it does not run
 //! yet.
 
-use super::super::{Failure, args::Args, print};
 use super::here;
-use crate::config::{
-    Complaint, Env, Fault, Flags, Found, Settings, diff::diff, last_run, merge, node::Node, show,
-    source::Source,
+use crate::{
+    cli::{Failure, args::Args, print},
+    config::{
+        Complaint, Env, Fault, Flags, Found, Settings,
+        change::{diff::diff, merge},
+        last_run, show,
+        text::{node::Node, source::Source},
+    },
 };
 use nanoserde::SerJson;
 use std::fmt::Write;

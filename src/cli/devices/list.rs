@@ -1,8 +1,11 @@
 //! The answer of `device.pair.list`, to look devices up in and to show.
 
-use super::super::{Failure, table::Table, table::plain};
 use crate::{
-    live::timestamp,
+    cli::{
+        Failure,
+        table::{Table, plain},
+    },
+    clock::timestamp,
     protocol::{Fields, Scopes},
 };
 use miniserde::json::Value;

@@ -1,11 +1,11 @@
 //! `config.schema` and `config.schema.lookup`: what may stand in the configuration.
 
 use crate::{
+    clock::{timestamp, wall_ms},
     config::{
         KeyPath,
         schema::{self, Hint},
     },
-    live::{timestamp, wall_ms},
     methods::Answer,
     protocol::{ErrorShape, Json, Params},
 };

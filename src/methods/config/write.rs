@@ -4,15 +4,20 @@
 //! connection of the one who made it, before that one has an answer.
 
 use crate::{
+    clock::wall_ms,
     config::{
-        Fault, KeyPath, Refused, file, merge,
-        node::Value,
+        Fault, KeyPath, Refused,
+        change::{
+            merge,
+            write::{Present, Terms, Wanted, Written, has_include, write},
+        },
         show,
-        write::{Present, Terms, Wanted, Written, has_include, write},
+        text::{file, node::Value},
     },
-    live::{Conn, Hub, Why, wall_ms},
+    hub::{Conn, Hub},
     methods::{Answer, Reply},
     protocol::{Details, ErrorCode, ErrorShape, Issue, Json, Params},
+    reload::Why,
 };
 use nanoserde::SerJson;
 use std::rc::Rc;

@@ -1,0 +1,114 @@
+//! Why a write of the configuration did not happen.
+
+use super::{merge::Unmade, owner::NotOurs};
+use crate::config::{
+    model::tree::Fault,
+    text::{file::Invalid, source::Broken},
+};
+use std::path::PathBuf;
+use std::{fmt, io};
+
+/// Why nothing was written.
+#[derive(Debug)]
+pub enum Refused {
+    /// Someone declared the file to be none of ours.
+    ManagedElsewhere(PathBuf),
+    /// The file's mode lets nobody write it.
+    ReadOnly {
+        /// Which.
+        path: PathBuf,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// The file is another's.
+    Anothers {
+        /// Which.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Who we are.
+        us: u32,
+    },
+    /// It, or what it includes, cannot be read as it is.
+    Broken(Broken),
+    /// It is not UTF-8, so it could not be written back as it is.
+    NotText(PathBuf),
+    /// It is not what the caller last saw.
+    Changed,
+    /// The caller does not say what it last saw.
+    NoBase,
+    /// What is wanted is no JSON5 object.
+    BadText(Invalid),
+    /// It cannot be worked out.
+    Unmade(Unmade),
+    /// No file is ours to write it to.
+    NotOurs(NotOurs),
+    /// Keys would make no sense.
+    Invalid(Vec<Fault>),
+    /// It looks like an accident.
+    Clobber {
+        /// The file.
+        path: PathBuf,
+        /// What would be lost, in OpenClaw's word.
+        why: &'static str,
+    },
+    /// The text has no place for it.
+    NoPlace(PathBuf),
+    /// Another writer does not let go.
+    Busy(PathBuf),
+    /// Writing failed.
+    Io(PathBuf, io::Error),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ManagedElsewhere(path) => write!(
+                f,
+                "{} is managed elsewhere (OPENCLAW_CONFIG_READONLY or OPENCLAW_NIX_MODE is 1); change it there",
+                path.display()
+            ),
+            Self::ReadOnly { path, mode } => {
+                write!(f, "{0} is read-only (mode {mode:04o}); to allow it: chmod u+w {0}", path.display())
+            }
+            Self::Anothers { path, owner, us } => write!(
+                f,
+                "{0} belongs to uid {owner} and this is uid {us}; to allow it: sudo chown {us} {0}",
+                path.display()
+            ),
+            Self::Broken(broken) => write!(f, "nothing is written to a file that cannot be read: {broken}"),
+            Self::NotText(path) => {
+                write!(f, "{} is not UTF-8, so it is not written; convert it first", path.display())
+            }
+            // The words are OpenClaw's, known to its clients.
+            Self::Changed => f.write_str("config changed since last load; re-run config.get and retry"),
+            Self::NoBase => f.write_str("config base hash required; re-run config.get and retry"),
+            Self::BadText(Invalid { line, column, message, .. }) => {
+                write!(f, "SyntaxError: JSON5: {message} at {line}:{column}")
+            }
+            Self::Unmade(unmade) => unmade.fmt(f),
+            Self::NotOurs(why) => why.fmt(f),
+            Self::Invalid(faults) => {
+                f.write_str("invalid config: ")?;
+                for (n, Fault { path, found, expected, .. }) in faults.iter().enumerate() {
+                    write!(f, "{}{path}: is {found}, must be {expected}", if n > 0 { "; " } else { "" })?;
+                }
+                Ok(())
+            }
+            Self::Clobber { path, why } => {
+                write!(f, "Config write rejected: {} ({why}); nothing was written", path.display())
+            }
+            Self::NoPlace(path) => write!(f, "{} has no place for it; edit it by hand", path.display()),
+            Self::Busy(path) => write!(f, "another writer holds {}; try again", path.display()),
+            Self::Io(path, e) => write!(f, "{} cannot be written ({e}); nothing has changed", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<Unmade> for Refused {
+    fn from(unmade: Unmade) -> Self {
+        Self::Unmade(unmade)
+    }
+}

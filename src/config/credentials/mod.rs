@@ -1,0 +1,8 @@
+//! The shared secret: where one may stand, how a reference to it is resolved, and which of several counts.
+
+pub mod dotenv;
+pub mod reference;
+pub mod secret;
+pub mod shared;
+pub mod systemd_env;
+pub mod variables;

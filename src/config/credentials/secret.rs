@@ -1,0 +1,135 @@
+//! A token or password, and where one may stand.
+
+pub use crate::auth::refusal::SecretKind as Kind;
+use crate::{config::text::file, protocol::TokenHash};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A token or password. It can be compared and told from another, but is shown to no one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    value: String,
+    hash: TokenHash,
+}
+
+impl Secret {
+    /// Its hash.
+    pub fn hash(&self) -> TokenHash {
+        self.hash
+    }
+
+    /// Takes `value`, trimmed. `None` where it is blank, or one of the two words that a script writes
+    /// when it had no value.
+    pub fn new(value: &str) -> Option<Self> {
+        let value = value.trim();
+        let said = !matches!(value, "" | "undefined" | "null");
+        said.then(|| Self { value: value.into(), hash: TokenHash::of(value) })
+    }
+
+    /// The secret that a file holds and nothing else. A pipe is refused: who looks again would find it empty.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn in_file(path: &Path) -> io::Result<Option<Self>> {
+        let text = String::from_utf8(file::bytes(path, 1 << 16)?)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
+        Ok(Self::new(text.trim_start_matches('\u{feff}')))
+    }
+
+    /// Whether `offered` is this secret; takes the same time whatever the answer.
+    pub fn matches(&self, offered: &str) -> bool {
+        self.hash.matches(offered)
+    }
+
+    /// Eight digits to tell it by.
+    pub fn fingerprint(&self) -> String {
+        self.hash.fingerprint()
+    }
+
+    /// The secret itself: for the client that has to send it, and for the file it is stored in.
+    pub fn reveal(&self) -> &str {
+        &self.value
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "‹{}›", self.fingerprint())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.fingerprint())
+    }
+}
+
+/// A credential as the file gives it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Credential {
+    /// Not a word of it.
+    Absent,
+    /// Written there, or resolved.
+    Given(Secret),
+    /// Meant to be there, but not to be had.
+    Unresolved {
+        /// The key, dotted.
+        path: String,
+        /// File, line and column, if it stands in one.
+        place: Option<(PathBuf, usize, usize)>,
+        /// Why not.
+        why: String,
+    },
+}
+
+impl Credential {
+    /// The secret, where there is one.
+    pub fn given(&self) -> Option<&Secret> {
+        match self {
+            Self::Given(secret) => Some(secret),
+            _ => None,
+        }
+    }
+}
+
+/// The environment variable of a kind.
+pub fn variable(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Token => "OPENCLAW_GATEWAY_TOKEN",
+        Kind::Password => "OPENCLAW_GATEWAY_PASSWORD",
+    }
+}
+
+/// Where a shared credential stands. Its `Display` fits after "the value of".
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// `--token` or `--password`.
+    Flag(Kind),
+    /// The file that `--token-file` names.
+    TokenFile(PathBuf),
+    /// The process's environment.
+    Env(Kind),
+    /// `.env` in the state directory.
+    DotEnv(Kind, PathBuf),
+    /// `gateway.auth.*` in the file.
+    ConfigFile(Kind, PathBuf),
+    /// `gateway.remote.token`, which clients send.
+    RemoteKey(PathBuf),
+    /// An `Environment=` line of a systemd unit or drop-in.
+    Unit(Kind, PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(kind) => write!(f, "--{} on the command line", kind.word()),
+            Self::TokenFile(path) => write!(f, "the token file {}", path.display()),
+            Self::Env(kind) => write!(f, "the environment variable {}", variable(*kind)),
+            Self::DotEnv(kind, path) => write!(f, "{} in {}", variable(*kind), path.display()),
+            Self::ConfigFile(kind, path) => write!(f, "gateway.auth.{} in {}", kind.word(), path.display()),
+            Self::RemoteKey(path) => write!(f, "gateway.remote.token in {}", path.display()),
+            Self::Unit(kind, path) => write!(f, "Environment={} in {}", variable(*kind), path.display()),
+        }
+    }
+}

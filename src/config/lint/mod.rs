@@ -1,0 +1,382 @@
+//! What is odd about the configuration's keys, and does no harm: told once, and let be.
+//!
+//! A key that is wrong where it counts is a [`super::Fault`]. This is about the rest: names that nobody knows,
+//! keys that Barnacle has no use for, keys that moved, variables that are set nowhere. No value is ever shown.
+
+pub mod known;
+pub mod moved;
+pub mod near;
+
+use self::known::{Known, pick};
+use super::{
+    change::{
+        diff::KeyPath,
+        plan::{self, Effect},
+    },
+    credentials::variables::{self, Variables},
+    text::{
+        doubled::doubled,
+        node::{At, Node, Value},
+        source::Source,
+    },
+};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::PathBuf;
+
+/// What a complaint is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum About {
+    /// A key that neither OpenClaw nor Barnacle knows.
+    Unknown,
+    /// A key that stands twice in one object.
+    Doubled,
+    /// A key that newer releases of OpenClaw have elsewhere, or not at all.
+    Moved,
+    /// A variable that is set nowhere.
+    Unset,
+    /// What looks like a variable and is none.
+    Unlike,
+    /// A list that let somebody in or kept somebody out, and is empty now.
+    Shrunk,
+    /// Keys of OpenClaw that Barnacle has no use for.
+    Unused,
+}
+
+/// Something odd.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Complaint {
+    /// What about.
+    pub about: About,
+    /// The key, dotted; empty where it is about several.
+    pub path: String,
+    /// Where it stands: file, line and column, the last two from 1.
+    pub place: Option<(PathBuf, usize, usize)>,
+    /// What is odd.
+    pub message: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((file, line, column)) = &self.place {
+            write!(f, "{}:{line}:{column}: ", file.display())?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Most lines of one kind.
+const MOST: usize = 25;
+/// Most names in one line.
+const NAMES: usize = 12;
+/// Where OpenClaw keeps its own notes, which are no settings.
+const NOTES: [&str; 3] = ["$schema", "meta", "wizard"];
+
+/// Everything odd about `source`, kind by kind and from the top down.
+pub fn complaints(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
+    let (path, found) = Default::default();
+    let mut walk = Walk { source, path, found, unknowns: 0, gone: Vec::new(), unused: Vec::new() };
+    walk.object(&source.root, Some(Known::ROOT));
+    let Walk { mut found, gone, unused, .. } = walk;
+    found.extend(doubled(source).into_iter().enumerate().map(|(n, (path, at))| {
+        let path = dotted(&path.iter().map(String::as_str).collect::<Vec<_>>());
+        let message = format!("{path} stands twice in its object: the last of them counts");
+        let place = (n < MOST).then(|| placed(source, at));
+        Complaint { about: About::Doubled, path, place, message }
+    }));
+    found.extend(unset(source, variables));
+    found.extend(unlike_variables(source));
+    let several = |about, message| Complaint { about, path: String::new(), place: None, message };
+    if !gone.is_empty() {
+        let told = "of older releases of OpenClaw, not of 2026.9, and let be";
+        found.push(several(About::Moved, format!("{told}: {}", listed(gone.iter().cloned()))));
+    }
+    if !unused.is_empty() {
+        found.push(several(About::Unused, format!("kept, not used by Barnacle: {}", sections(&unused))));
+    }
+    found.sort_by_key(|c| c.about);
+    let mut short = Vec::new();
+    for kind in found.chunk_by(|a, b| a.about == b.about) {
+        short.extend(kind.iter().take(MOST).cloned());
+        if kind.len() > MOST {
+            let more = kind.len() - MOST;
+            short.push(several(kind[0].about, format!("and {more} more like the line above")));
+        }
+    }
+    short
+}
+
+/// Lists that let in or keep out, and that are empty or gone in `new`: seldom meant, and so told.
+pub fn shrunk(old: &Source, new: &Source) -> Vec<Complaint> {
+    fn lists<'n>(node: &'n Node, path: &mut Vec<&'n str>, found: &mut Vec<(Vec<&'n str>, usize)>) {
+        for entry in node.entries() {
+            path.push(&entry.name);
+            match &entry.node.value {
+                Value::List(items) if guards(&entry.name) && !items.is_empty() => {
+                    found.push((path.clone(), items.len()));
+                }
+                _ => lists(&entry.node, path, found),
+            }
+            path.pop();
+        }
+    }
+    let mut before = Vec::new();
+    lists(&old.root, &mut Vec::new(), &mut before);
+    let gone = before.into_iter().filter_map(|(path, n)| {
+        let now = new.root.find(path.iter().copied());
+        let how = match now.map(|n| &n.value) {
+            None | Some(Value::Null) => "is gone",
+            Some(Value::List(items)) if items.is_empty() => "is empty",
+            _ => return None,
+        };
+        let (path, place) = (dotted(&path), now.map(|node| placed(new, node.at)));
+        let entries = if n == 1 { "1 entry".into() } else { format!("{n} entries") };
+        let message = format!("{path} {how}: it had {entries} before; if that was not meant, put them back");
+        Some(Complaint { about: About::Shrunk, path, place, message })
+    });
+    gone.take(MOST).collect()
+}
+
+/// Whether a list of this name decides who gets in, or what they may do.
+fn guards(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let whole = ["allow", "deny", "allowcommands", "denycommands", "allowlist", "allowusers", "owners"];
+    let more = ["allowedorigins", "trustedproxies", "autoapprovecidrs"];
+    name.ends_with("allowfrom") || whole.contains(&&*name) || more.contains(&&*name)
+}
+
+struct Walk<'s> {
+    source: &'s Source,
+    path: Vec<&'s str>,
+    found: Vec<Complaint>,
+    /// How many of them are about unknown keys.
+    unknowns: usize,
+    /// Keys that OpenClaw no longer has.
+    gone: Vec<String>,
+    /// Keys that nothing here acts on.
+    unused: Vec<String>,
+}
+
+impl<'s> Walk<'s> {
+    /// Looks at what stands in an object whose key is `known`; `None` where only keys that moved are.
+    fn object(&mut self, node: &'s Node, known: Option<Known>) {
+        let siblings = known.map(Known::children).unwrap_or_default();
+        for entry in node.entries() {
+            if self.path.is_empty() && NOTES.contains(&&*entry.name) {
+                continue;
+            }
+            self.path.push(&entry.name);
+            self.key(&entry.name, entry.at, &entry.node, &siblings);
+            self.path.pop();
+        }
+    }
+
+    fn key(&mut self, name: &str, at: At, node: &'s Node, siblings: &[Known]) {
+        let moved = moved::newest(&self.path);
+        if let Some(new) = moved {
+            let path = dotted(&self.path);
+            let there = new.split(' ').next().unwrap_or(new);
+            let both = self.source.root.find(there.split('.')).is_some();
+            let counts = if both { "; that is there too, and counts" } else { "" };
+            self.note(About::Moved, at, format!("{path} is {new} in OpenClaw 2026.9{counts}"));
+        }
+        let near = || near::nearest(name, siblings.iter().map(|k| k.name));
+        match pick(siblings, name) {
+            Some(known) => {
+                // Anything may stand here, but not something that is all but another key's name.
+                let open = known.name == "*" && name.len() > 4;
+                match open.then(near).flatten().filter(|(_, edits)| *edits == 1) {
+                    Some((meant, _)) => self.unknown(at, node, Some(beside(&self.path, meant))),
+                    None => self.below(node, known, moved.is_some()),
+                }
+            }
+            None if moved.is_some() || is_own(&self.path) => {}
+            None if moved::above(&self.path) && matches!(node.value, Value::Object(_)) => {
+                self.object(node, None);
+            }
+            None if self.unknowns >= MOST => self.unknown(at, node, None),
+            None => {
+                let meant = near().map(|(meant, _)| beside(&self.path, meant));
+                let root = &self.source.root;
+                self.unknown(at, node, meant.or_else(|| near::elsewhere(name, &self.path, root)));
+            }
+        }
+    }
+
+    fn below(&mut self, node: &'s Node, known: Known, moved: bool) {
+        let leaf = known.children().is_empty();
+        match &node.value {
+            Value::Object(entries) if !leaf && (moved || !known.gone) => {
+                if !entries.is_empty() {
+                    self.object(node, Some(known));
+                }
+            }
+            Value::List(items) if !leaf && (moved || !known.gone) => {
+                if let Some(entry) = known.child("[]") {
+                    self.path.push("[]");
+                    items.iter().for_each(|item| self.object(item, Some(entry)));
+                    self.path.pop();
+                }
+            }
+            _ if moved => {}
+            _ if is_used(&self.path) => {}
+            _ if known.gone => self.gone.push(dotted(&self.path)),
+            _ => self.unused.push(dotted(&self.path)),
+        }
+    }
+
+    fn unknown(&mut self, at: At, node: &Node, meant: Option<String>) {
+        self.unknowns += 1;
+        let (path, kind) = (dotted(&self.path), node.kind());
+        let meant = meant.map(|m| format!("; did you mean {m}?")).unwrap_or_default();
+        let message = format!("{path} ({kind}) is no key of OpenClaw or Barnacle, and is let be{meant}");
+        self.note(About::Unknown, at, message);
+    }
+
+    fn note(&mut self, about: About, at: At, message: String) {
+        // To find a place is to count lines from the top. Of a flood nobody sees the rest.
+        let shown = self.found.iter().filter(|c| c.about == about).take(MOST).count() < MOST;
+        let place = shown.then(|| placed(self.source, at));
+        self.found.push(Complaint { about, path: dotted(&self.path), place, message });
+    }
+}
+
+/// Variables that are set nowhere, in keys that nothing here acts on: those that count have a fault.
+fn unset(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
+    struct Search<'s, 'v> {
+        variables: Variables<'v>,
+        path: Vec<&'s str>,
+        /// By name: where it is first, where it was looked for, and which keys want it.
+        missing: BTreeMap<String, (At, String, Vec<String>)>,
+    }
+    fn search<'s>(node: &'s Node, all: &mut Search<'s, '_>) {
+        match &node.value {
+            Value::Object(entries) => {
+                for entry in entries {
+                    all.path.push(&entry.name);
+                    if !is_used(&all.path) {
+                        search(&entry.node, all);
+                    }
+                    all.path.pop();
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| search(item, all)),
+            Value::Text(text) => {
+                if let Err(missing) = all.variables.expand(text) {
+                    let new = (node.at, missing.wanting(), Vec::new());
+                    all.missing.entry(missing.name).or_insert(new).2.push(dotted(&all.path));
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut all = Search { variables, path: Vec::new(), missing: BTreeMap::new() };
+    search(&source.root, &mut all);
+    let told = all.missing.into_iter().map(|(name, (at, wanting, paths))| {
+        let path = paths.first().cloned().unwrap_or_default();
+        let message = format!("${{{name}}} {wanting}; without it: {}", listed(paths.into_iter()));
+        Complaint { about: About::Unset, path, place: Some(placed(source, at)), message }
+    });
+    told.collect()
+}
+
+/// Texts with `${name}` or `${NAME:-…}`, as a shell or a compose file has them, where the gateway acts on them.
+fn unlike_variables(source: &Source) -> Vec<Complaint> {
+    fn search<'s>(node: &'s Node, path: &mut Vec<&'s str>, found: &mut Vec<(At, String, String)>) {
+        match &node.value {
+            Value::Object(entries) => {
+                for entry in entries {
+                    path.push(&entry.name);
+                    search(&entry.node, path, found);
+                    path.pop();
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| search(item, path, found)),
+            Value::Text(text) if is_used(path) => {
+                if let Some(meant) = variables::unlike_variable(text) {
+                    found.push((node.at, dotted(path), meant));
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    search(&source.root, &mut Vec::new(), &mut found);
+    let told = found.into_iter().map(|(at, path, meant)| {
+        let message = format!(
+            "{path} holds ${{…}} that is no variable, and stays as it is written: only ${{NAME}} is replaced, in \
+             capitals and without a default; did you mean ${{{meant}}}?"
+        );
+        Complaint { about: About::Unlike, path, place: Some(placed(source, at)), message }
+    });
+    told.collect()
+}
+
+/// Whether the gateway acts on the key at `path`, or says itself that it cannot.
+fn is_used(path: &[&str]) -> bool {
+    plan::effect(&KeyPath(path.iter().copied().map(str::to_owned).collect())) != Effect::Unused
+}
+
+/// Whether Barnacle knows the key at `path`, whatever OpenClaw does.
+fn is_own(path: &[&str]) -> bool {
+    plan::TABLE
+        .iter()
+        .any(|(known, effect)| *effect != Effect::Unused && known.split('.').eq(path.iter().copied()))
+}
+
+/// `paths` by section, each with how many keys of it there are.
+fn sections(paths: &[String]) -> String {
+    let mut counted: Vec<(String, usize, &str)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for path in paths {
+        let deep = if path.starts_with("agents.defaults.") { 3 } else { 2 };
+        let section = path.split('.').take(deep).collect::<Vec<_>>().join(".");
+        match places.get(&section) {
+            Some(&place) => counted[place].1 += 1,
+            None => {
+                places.insert(section.clone(), counted.len());
+                counted.push((section, 1, path));
+            }
+        }
+    }
+    listed(counted.into_iter().map(|(section, n, sole)| match n {
+        1 => sole.to_owned(),
+        n => format!("{section} ({n} keys)"),
+    }))
+}
+
+fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
+    let more = items.len().saturating_sub(NAMES);
+    let mut text = items.take(NAMES).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
+pub(crate) fn placed(source: &Source, at: At) -> (PathBuf, usize, usize) {
+    let (file, line, column) = source.position(at);
+    (file.into(), line, column)
+}
+
+/// The key `name` in the object that `path` stands in.
+fn beside(path: &[&str], name: &str) -> String {
+    let above = &path[..path.len().saturating_sub(1)];
+    dotted(&[above, &[name]].concat())
+}
+
+/// The path as a person writes it, each name cut short: a line must stay one.
+pub(crate) fn dotted(path: &[&str]) -> String {
+    const LONGEST: usize = 80;
+    let mut text = String::new();
+    for name in path {
+        if !text.is_empty() && *name != "[]" {
+            text.push('.');
+        }
+        text.extend(name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST));
+        if name.chars().nth(LONGEST).is_some() {
+            text.push('…');
+        }
+    }
+    text
+}

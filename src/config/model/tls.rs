@@ -1,0 +1,122 @@
+//! `gateway.tls`: whether new connections speak TLS, and with which certificate.
+//!
+//! Where it cannot be had, a start lets nobody in rather than without it, and a reload changes nothing.
+
+use super::tree::Section;
+use crate::{
+    config::{Fault, Paths, Settings},
+    tls::{Files, Tls},
+};
+use std::borrow::Cow;
+
+/// `gateway.tls`, as it is written.
+pub struct TlsKeys {
+    /// Whether TLS is asked for.
+    pub enabled: bool,
+    /// Whether certificate and key are made where neither is there.
+    pub generate: bool,
+    /// Where the certificate is.
+    pub cert: Option<String>,
+    /// Where its key is.
+    pub key: Option<String>,
+    /// Certificates that Node would complete the chain from.
+    pub ca: Option<String>,
+}
+
+impl TlsKeys {
+    pub(crate) fn decode(gateway: &Section<'_>) -> Self {
+        let tls = gateway.section("tls");
+        let path = |name| tls.text(name).map(Cow::into_owned);
+        Self {
+            enabled: tls.flag("enabled", false, !tls.is_broken()),
+            generate: tls.flag("autoGenerate", true, false),
+            cert: path("certPath"),
+            key: path("keyPath"),
+            ca: path("caPath"),
+        }
+    }
+
+    /// The files, where TLS is asked for. Those that are not named are OpenClaw's own, so that who goes back and
+    /// forth shows one certificate.
+    pub fn files(&self, paths: &Paths) -> Option<Files> {
+        let own = paths.state_dir.join("gateway/tls");
+        let file = |named: &Option<String>, name| {
+            named.as_ref().map_or_else(|| own.join(name), |path| paths.expand(path))
+        };
+        self.enabled.then(|| Files {
+            cert: file(&self.cert, "gateway-cert.pem"),
+            key: file(&self.key, "gateway-key.pem"),
+            generate: self.generate,
+        })
+    }
+}
+
+/// What follows from the keys, `faults` being what is wrong with some of them.
+pub(crate) fn found(keys: &TlsKeys, faults: &[Fault], paths: &Paths) -> Tls {
+    // A path that is none may have been meant for a certificate that clients trust: no other is made then.
+    match faults.iter().find(|fault| fault.is_of_tls()) {
+        Some(fault) => Tls::Closed(fault.to_string()),
+        None => Tls::of(keys.files(paths)),
+    }
+}
+
+impl Settings {
+    /// What the person at the terminal should know of TLS.
+    pub(crate) fn tls_notices(&mut self) {
+        let told = match &self.tls {
+            // What is wrong is told by itself.
+            Tls::Closed(_) if self.faults.iter().any(Fault::is_of_tls) => {
+                Some(format!("gateway.tls makes no sense as it is; {NOBODY_LET_IN}"))
+            }
+            Tls::Closed(why) => Some(format!("{why}; {NOBODY_LET_IN}")),
+            Tls::On(_) if self.config.tls.ca.is_some() => Some(CA_UNUSED.into()),
+            _ => None,
+        };
+        self.notices.extend(told);
+    }
+
+    /// Makes certificate and key where neither is there and they may be made; says so.
+    pub fn make_certificate(&mut self) {
+        if !matches!(self.tls, Tls::Unmade(_)) {
+            return;
+        }
+        self.tls = std::mem::replace(&mut self.tls, Tls::Off).made();
+        match self.tls.certificate() {
+            Some(made) => log::info!(
+                "made a self-signed certificate, {}: SHA-256 fingerprint {}",
+                made.files().cert.display(),
+                made.fingerprint()
+            ),
+            None => self.tls_notices(),
+        }
+    }
+
+    /// Where TLS cannot be had as it is asked for now, goes on as `old` does. A certificate that was served and is
+    /// gone is no reason to make another: clients trust that one.
+    /// Says why, if so.
+    pub fn keep_tls(&mut self, old: &Self) -> Option<String> {
+        let gone = match (&self.tls, &old.tls) {
+            (Tls::Unmade(files), Tls::On(_)) => format!("gateway.tls: {} is gone", files.cert.display()),
+            (Tls::Closed(why), Tls::Off | Tls::On(_)) => why.clone(),
+            _ => return None,
+        };
+        let before = match &old.tls {
+            Tls::On(_) => "the certificate from before",
+            _ => "ws:// as before, without TLS",
+        };
+        self.tls = old.tls.clone();
+        self.notices.retain(|line| !line.ends_with(NOBODY_LET_IN));
+        let mut faults = self.faults.iter_mut().filter(|fault| fault.is_of_tls()).peekable();
+        if faults.peek().is_none() {
+            self.notices.push(format!("{gone}; until it is mended: {before}"));
+        }
+        faults.for_each(|fault| fault.instead = before.into());
+        Some(gone)
+    }
+}
+
+/// What a notice of TLS that cannot be had ends with.
+pub const NOBODY_LET_IN: &str = "until it is mended nobody is let in, since it would be without TLS";
+/// What is said of a key that counts for nothing.
+pub const CA_UNUSED: &str = "gateway.tls.caPath counts for nothing in this version: no client is asked for a \
+                             certificate, and those between yours and the authority's belong into the file of gateway.tls.certPath, below yours";

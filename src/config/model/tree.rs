@@ -1,0 +1,335 @@
+//! Reading values out of the source, one key at a time, with faults that say where.
+//!
+//! There are no structs to deserialise into: a key that is wrong costs that key alone, and keys that
+//! nobody asks for are never looked at. Each reader is told two values: the default, for a key that is
+//! not there, and the closed one, for a key that is there and makes no sense.
+
+use crate::config::{
+    credentials::variables::Variables,
+    text::{
+        node::{Node, Value},
+        source::Source,
+    },
+};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+/// A key whose value is not of its kind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// Which file.
+    pub file: PathBuf,
+    /// The key, dotted.
+    pub path: String,
+    /// Of the value, from 1.
+    pub line: usize,
+    /// Of the value, from 1.
+    pub column: usize,
+    /// What stands there; never a secret.
+    pub found: String,
+    /// What may stand there.
+    pub expected: String,
+    /// What holds instead.
+    pub instead: String,
+}
+
+impl Fault {
+    /// What is [expected](Self::expected) where a text may stand and nothing else.
+    pub const TEXT: &str = "a string in quotes";
+    /// The keys of `gateway` that say where to listen.
+    pub(crate) const LISTENING: [&'static str; 3] = ["port", "bind", "customBindHost"];
+
+    /// Whether it is about where to listen.
+    pub(crate) fn is_of_listening(&self) -> bool {
+        self.path.strip_prefix("gateway.").is_some_and(|key| Self::LISTENING.contains(&key))
+    }
+
+    /// Whether it is about TLS.
+    pub(crate) fn is_of_tls(&self) -> bool {
+        self.path.starts_with("gateway.tls")
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, path, line, column, found, expected, instead } = self;
+        let file = file.display();
+        write!(f, "{file}:{line}:{column}: {path} is {found}, must be {expected}; until then: {instead}")
+    }
+}
+
+/// A source, collecting faults while it is read.
+pub struct Tree<'s> {
+    source: &'s Source,
+    variables: Variables<'s>,
+    faults: RefCell<Vec<(usize, Fault)>>,
+}
+
+impl<'s> Tree<'s> {
+    /// Reads values that stand in `source`, with `${VAR}` in texts replaced from `variables`.
+    pub fn new(source: &'s Source, variables: Variables<'s>) -> Self {
+        Self { source, variables, faults: RefCell::default() }
+    }
+
+    /// The root, to read from.
+    pub fn root(&self) -> Section<'_> {
+        Section { tree: self, path: String::new(), place: Place::Object(&self.source.root) }
+    }
+
+    /// The root of a file that could not be read: every key holds its closed value.
+    pub fn broken(&self) -> Section<'_> {
+        Section { tree: self, path: String::new(), place: Place::Broken }
+    }
+
+    /// What was wrong, file by file from the top down.
+    pub fn into_faults(self) -> Vec<Fault> {
+        let mut faults = self.faults.into_inner();
+        faults.sort_by_key(|(file, fault)| (*file, fault.line, fault.column));
+        faults.dedup();
+        faults.into_iter().map(|(_, fault)| fault).collect()
+    }
+
+    fn fault(&self, path: String, at: &Node, found: String, expected: &str, instead: &str) {
+        let (file, line, column) = self.source.position(at.at);
+        let (file, expected, instead) = (file.into(), expected.into(), instead.into());
+        let fault = Fault { file, path, line, column, found, expected, instead };
+        self.faults.borrow_mut().push((at.at.file.into(), fault));
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Place<'t> {
+    Absent,
+    /// It, or what it stands in, is no object: what it would have said is unknown.
+    Broken,
+    Object(&'t Node),
+}
+
+/// An object of the source, or the place where one would be.
+pub struct Section<'t> {
+    tree: &'t Tree<'t>,
+    path: String,
+    place: Place<'t>,
+}
+
+/// A word that is none of the valid ones, or that cannot be known because its section is broken.
+pub struct NoSuchWord;
+
+/// A list of texts.
+#[derive(Default)]
+pub struct List {
+    /// Those that could be read.
+    pub items: Vec<String>,
+    /// Whether all could be.
+    pub whole: bool,
+}
+
+impl<'t> Section<'t> {
+    /// The value of a key. `null` counts as absent.
+    pub fn value(&self, name: &str) -> Option<&'t Node> {
+        let Place::Object(object) = self.place else { return None };
+        object.get(name).filter(|node| !matches!(node.value, Value::Null))
+    }
+
+    /// The names of its keys.
+    pub fn names(&self) -> impl Iterator<Item = &'t str> {
+        let entries = match self.place {
+            Place::Object(object) => object.entries(),
+            _ => &[],
+        };
+        entries.iter().map(|e| &*e.name)
+    }
+
+    /// What `${VAR}` in its texts is replaced from.
+    pub fn variables(&self) -> Variables<'t> {
+        self.tree.variables
+    }
+
+    /// Whether this, or what it stands in, is there and is no object.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.place, Place::Broken)
+    }
+
+    /// Notes that the value `at` of key `name` is `found`, and what holds instead.
+    pub fn fault(&self, name: &str, at: &Node, found: String, expected: &str, instead: &str) {
+        self.tree.fault(self.path_of(name), at, found, expected, instead);
+    }
+
+    /// Where `node`, which stands in it, is: file, line and column.
+    pub fn place(&self, node: &Node) -> (PathBuf, usize, usize) {
+        let (file, line, column) = self.tree.source.position(node.at);
+        (file.into(), line, column)
+    }
+
+    fn path_of(&self, name: &str) -> String {
+        if self.path.is_empty() { name.into() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// The object under a key.
+    pub fn section(&self, name: &str) -> Section<'t> {
+        let place = match (self.place, self.value(name)) {
+            (Place::Broken, _) => Place::Broken,
+            (_, None) => Place::Absent,
+            (_, Some(node)) if matches!(node.value, Value::Object(_)) => Place::Object(node),
+            (_, Some(other)) => {
+                let found = other.kind().into();
+                self.fault(name, other, found, "an object {…}", "its keys hold their safe values");
+                Place::Broken
+            }
+        };
+        Section { tree: self.tree, path: self.path_of(name), place }
+    }
+
+    /// The object under a key that may also hold something else.
+    pub fn object(&self, name: &str) -> Option<Section<'t>> {
+        let node = self.value(name).filter(|node| matches!(node.value, Value::Object(_)))?;
+        Some(Section { tree: self.tree, path: self.path_of(name), place: Place::Object(node) })
+    }
+
+    /// The objects of a list.
+    pub fn sections(&self, name: &str, instead: &str) -> Vec<Section<'t>> {
+        let items = match self.value(name) {
+            None => return Vec::new(),
+            Some(Node { value: Value::List(items), .. }) => items,
+            Some(other) => {
+                self.fault(name, other, other.kind().into(), "a list of objects", instead);
+                return Vec::new();
+            }
+        };
+        let mut sections = Vec::with_capacity(items.len());
+        for (n, item) in items.iter().enumerate() {
+            let name = format!("{name}[{n}]");
+            match item.value {
+                Value::Object(_) => {
+                    let path = self.path_of(&name);
+                    sections.push(Section { tree: self.tree, path, place: Place::Object(item) });
+                }
+                _ => self.fault(&name, item, item.kind().into(), "an object {…}", instead),
+            }
+        }
+        sections
+    }
+
+    /// A switch.
+    pub fn flag(&self, name: &str, default: bool, closed: bool) -> bool {
+        match self.value(name) {
+            Some(Node { value: Value::Bool(on), .. }) => *on,
+            Some(other) => {
+                self.fault(name, other, other.kind().into(), "true or false", &closed.to_string());
+                closed
+            }
+            None if self.is_broken() => closed,
+            None => default,
+        }
+    }
+
+    /// A whole number within `range`.
+    pub fn number(&self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let node = self.value(name)?;
+        let written = match &node.value {
+            Value::Number(written) => Some(&**written),
+            _ => None,
+        };
+        let number = written.and_then(whole).filter(|n| range.contains(n));
+        if number.is_none() {
+            let found = written.unwrap_or_else(|| node.kind()).to_owned();
+            let expected = format!("a whole number from {} to {}", range.start(), range.end());
+            self.fault(name, node, found, &expected, "its default");
+        }
+        number
+    }
+
+    /// A text; blank counts as absent.
+    pub fn text(&self, name: &str) -> Option<Cow<'t, str>> {
+        let text = self.expanded(name, self.value(name)?, "as if it were not there")?;
+        match text {
+            Cow::Borrowed(text) => Some(Cow::Borrowed(text.trim())),
+            Cow::Owned(text) => Some(Cow::Owned(text.trim().to_owned())),
+        }
+        .filter(|text| !text.is_empty())
+    }
+
+    /// The text `node` of key `name`, its variables replaced; `None` is noted.
+    fn expanded(&self, name: &str, node: &'t Node, instead: &str) -> Option<Cow<'t, str>> {
+        let Some(text) = node.text() else {
+            self.fault(name, node, node.kind().into(), Fault::TEXT, instead);
+            return None;
+        };
+        let expanded = self.tree.variables.expand(text);
+        expanded
+            .map_err(|missing| {
+                let found = format!("${{{}}}", missing.name);
+                let expected = format!("set: it {}", missing.wanting());
+                self.fault(name, node, found, &expected, instead);
+            })
+            .ok()
+    }
+
+    /// One word of several.
+    ///
+    /// # Errors
+    /// [`NoSuchWord`] where it is none of them; the fault is noted.
+    pub fn word<T: Copy>(
+        &self,
+        name: &str,
+        words: &[(&str, T)],
+        instead: &str,
+    ) -> Result<Option<T>, NoSuchWord> {
+        let Some(node) = self.value(name) else {
+            return if self.is_broken() { Err(NoSuchWord) } else { Ok(None) };
+        };
+        let said = match node.text() {
+            Some(_) => Some(self.expanded(name, node, instead).ok_or(NoSuchWord)?),
+            None => None,
+        };
+        let said = said.as_ref().map(|s| s.trim());
+        if let Some((_, meant)) = words.iter().find(|(word, _)| Some(*word) == said) {
+            return Ok(Some(*meant));
+        }
+        let valid: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let found = said.map_or_else(|| node.kind().into(), |s| format!("{s:?}"));
+        self.fault(name, node, found, &format!("one of {}", valid.join(", ")), instead);
+        Err(NoSuchWord)
+    }
+
+    /// A list of texts.
+    pub fn list(&self, name: &str, instead: &str) -> List {
+        let mut list = List { items: Vec::new(), whole: !self.is_broken() };
+        match self.value(name) {
+            None => {}
+            Some(Node { value: Value::List(items), .. }) => {
+                for (n, item) in items.iter().enumerate() {
+                    let name = format!("{name}[{n}]");
+                    if item.text().is_none() {
+                        self.fault(&name, item, item.kind().into(), "a string", instead);
+                        list.whole = false;
+                    } else if let Some(text) = self.expanded(&name, item, instead) {
+                        list.items.push(text.trim().to_owned());
+                    } else {
+                        list.whole = false;
+                    }
+                }
+            }
+            Some(other) => {
+                self.fault(name, other, other.kind().into(), "a list of strings", instead);
+                list.whole = false;
+            }
+        }
+        list
+    }
+}
+
+/// A JSON5 number that is whole and not negative: `18789`, `+5`, `1e4`, `0x4965`.
+fn whole(text: &str) -> Option<u64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return u64::from_str_radix(digits, 16).ok();
+    }
+    text.parse().ok().or_else(|| {
+        let n: f64 = text.parse().ok()?;
+        (n.fract() == 0.0 && (0.0..9e15).contains(&n)).then_some(n as u64)
+    })
+}

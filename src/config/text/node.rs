@@ -1,0 +1,264 @@
+//! The configuration as one tree of plain values, each with the file and the place it was read from.
+//!
+//! The parser's own tree borrows one text; this one is what several files come to when `$include` puts
+//! them together, and outlives them: a reload compares it with the next.
+
+use jsonc_parser::ast;
+use jsonc_parser::common::Ranged;
+use nanoserde::{SerJson, SerJsonState};
+use std::collections::HashMap;
+
+/// Where a value stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct At {
+    /// Which of the source's documents.
+    pub file: u16,
+    /// The byte it begins at.
+    pub start: u32,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Where.
+    pub at: At,
+    /// What.
+    pub value: Value,
+}
+
+/// What stands somewhere.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number as it is written.
+    Number(Box<str>),
+    /// A text, without its quotes; `${VAR}` in it is as it was written.
+    Text(Box<str>),
+    /// A list.
+    List(Vec<Node>),
+    /// An object, in the order of the file. A name stands in it once.
+    Object(Vec<Entry>),
+}
+
+/// A key of an object and its value.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The key.
+    pub name: Box<str>,
+    /// Where the key stands.
+    pub at: At,
+    /// Its value.
+    pub node: Node,
+}
+
+impl Node {
+    /// An empty object, as if the file began with it.
+    pub fn empty() -> Self {
+        Self { at: At { file: 0, start: 0 }, value: Value::Object(Vec::new()) }
+    }
+
+    /// A text that stands nowhere yet.
+    pub fn of_text(text: &str) -> Self {
+        Self { value: Value::Text(text.into()), ..Self::empty() }
+    }
+
+    /// The parsed object `root` of document `file`.
+    pub fn of(root: &ast::Object<'_>, file: u16) -> Self {
+        object(root, file)
+    }
+
+    /// The parsed `value` of document `file`.
+    pub fn of_value(value: &ast::Value<'_>, file: u16) -> Self {
+        node(value, file)
+    }
+
+    /// How many keys stand in it, however deep.
+    pub fn keys(&self) -> usize {
+        match &self.value {
+            Value::Object(entries) => entries.iter().map(|e| 1 + e.node.keys()).sum(),
+            Value::List(items) => items.iter().map(Node::keys).sum(),
+            _ => 0,
+        }
+    }
+
+    /// The entries, if it is an object.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Object(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The value of key `name`, if it is an object that has one.
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        self.entries().iter().find(|e| &*e.name == name).map(|e| &e.node)
+    }
+
+    /// The value at `path`, key by key.
+    pub fn find<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> Option<&Node> {
+        path.into_iter().try_fold(self, |node, name| node.get(name))
+    }
+
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What it is, without saying what it says.
+    pub fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Text(_) => "a string",
+            Value::Number(_) => "a number",
+            Value::Bool(_) => "true or false",
+            Value::Object(_) => "an object",
+            Value::List(_) => "a list",
+            Value::Null => "null",
+        }
+    }
+
+    /// Whether both say the same, wherever they stand and in whatever order their keys are.
+    pub fn same(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Null, Value::Null) => true,
+            (Value::Bool(a), Value::Bool(b)) => a == b,
+            (Value::Number(a), Value::Number(b)) => a == b || same_number(a, b),
+            (Value::Text(a), Value::Text(b)) => a == b,
+            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
+            (Value::Object(a), Value::Object(b)) => {
+                let same = |(a, b): (&Entry, &Entry)| a.name == b.name && a.node.same(&b.node);
+                a.len() == b.len() && sorted(a).into_iter().zip(sorted(b)).all(same)
+            }
+            _ => false,
+        }
+    }
+
+    /// The value as JSON.
+    pub fn to_json(&self) -> String {
+        let mut out = SerJsonState::new(String::new());
+        self.write_json(&mut out, &mut |_, _| None);
+        out.out
+    }
+
+    /// Writes the value as JSON. `text` says what stands for a text or a number, given its keys from the
+    /// root; `None` is the value itself.
+    pub fn write_json(&self, out: &mut SerJsonState, text: &mut dyn FnMut(&[&str], &Self) -> Option<String>) {
+        fn write<'n>(
+            node: &'n Node,
+            path: &mut Vec<&'n str>,
+            out: &mut SerJsonState,
+            text: &mut dyn FnMut(&[&str], &Node) -> Option<String>,
+        ) {
+            match &node.value {
+                Value::Null => out.out.push_str("null"),
+                Value::Bool(on) => on.ser_json(0, out),
+                Value::Number(number) => match text(path, node) {
+                    Some(instead) => instead.ser_json(0, out),
+                    None => out.out.push_str(&to_json_number(number)),
+                },
+                Value::Text(own) => match text(path, node) {
+                    Some(instead) => instead.ser_json(0, out),
+                    None => own.to_string().ser_json(0, out),
+                },
+                Value::List(items) => {
+                    out.out.push('[');
+                    for (n, item) in items.iter().enumerate() {
+                        if n > 0 {
+                            out.out.push(',');
+                        }
+                        write(item, path, out, text);
+                    }
+                    out.out.push(']');
+                }
+                Value::Object(entries) => {
+                    out.out.push('{');
+                    for (n, entry) in entries.iter().enumerate() {
+                        if n > 0 {
+                            out.out.push(',');
+                        }
+                        entry.name.to_string().ser_json(0, out);
+                        out.out.push(':');
+                        path.push(&entry.name);
+                        write(&entry.node, path, out, text);
+                        path.pop();
+                    }
+                    out.out.push('}');
+                }
+            }
+        }
+        write(self, &mut Vec::new(), out, text);
+    }
+}
+
+/// The entries in the order of their names.
+fn sorted(entries: &[Entry]) -> Vec<&Entry> {
+    let mut sorted: Vec<_> = entries.iter().collect();
+    sorted.sort_unstable_by_key(|e| &e.name);
+    sorted
+}
+
+fn at(value: &impl Ranged, file: u16) -> At {
+    At { file, start: value.start() as u32 }
+}
+
+fn object(object: &ast::Object<'_>, file: u16) -> Node {
+    let mut entries: Vec<Entry> = Vec::with_capacity(object.properties.len());
+    let mut places = HashMap::new();
+    for property in &object.properties {
+        let name = property.name.as_str();
+        let entry = Entry { name: name.into(), at: at(property, file), node: node(&property.value, file) };
+        // The last of equal keys counts, as JSON5 has it.
+        match places.get(name) {
+            Some(&earlier) => entries[earlier] = entry,
+            None => {
+                places.insert(name, entries.len());
+                entries.push(entry);
+            }
+        }
+    }
+    Node { at: at(object, file), value: Value::Object(entries) }
+}
+
+fn node(value: &ast::Value<'_>, file: u16) -> Node {
+    let plain = match value {
+        ast::Value::Object(inner) => return object(inner, file),
+        ast::Value::NullKeyword(_) => Value::Null,
+        ast::Value::BooleanLit(lit) => Value::Bool(lit.value),
+        ast::Value::NumberLit(lit) => Value::Number(lit.value.into()),
+        ast::Value::StringLit(lit) => Value::Text(lit.value.as_ref().into()),
+        ast::Value::Array(list) => Value::List(list.elements.iter().map(|e| node(e, file)).collect()),
+    };
+    Node { at: at(value, file), value: plain }
+}
+
+/// Whether two numbers are one: `1000` and `1e3` are. Whole ones beyond what a float holds are told apart.
+fn same_number(a: &str, b: &str) -> bool {
+    let (a, b) = (to_json_number(a), to_json_number(b));
+    let whole = |text: &str| text.parse::<i128>().ok();
+    let float = |text: &str| text.parse::<f64>().ok();
+    match (whole(&a), whole(&b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b || float(&a).is_some_and(|n| float(&b) == Some(n)),
+    }
+}
+
+/// JSON5's numbers in JSON: hexadecimal, a plus sign or a bare point are not in it, nor is infinity.
+pub(crate) fn to_json_number(text: &str) -> String {
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |t| ("-", t));
+    let digits = digits.strip_prefix('+').unwrap_or(digits);
+    if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        return format!("{sign}{}", u64::from_str_radix(hex, 16).unwrap_or_default());
+    }
+    if miniserde::json::from_str::<miniserde::json::Number>(text).is_ok() {
+        return text.into();
+    }
+    match text.parse::<f64>().ok().filter(|n| n.is_finite()) {
+        Some(n) => n.to_string(),
+        None => "null".into(),
+    }
+}

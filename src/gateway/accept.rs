@@ -1,0 +1,109 @@
+//! A connection's way in: the head of its request, then plain HTTP or the handshake, and at the end its
+//! last words. Every step can be gone on with by another process image.
+
+use super::{handshake, session};
+use crate::{
+    hub::{Conn, Guest, Hub, Seat, Stage},
+    net::http::{self, Page},
+    reactor::{Async, Timer},
+    tls::Certificate,
+};
+use smol::future;
+use std::{
+    net::{SocketAddr, TcpStream},
+    rc::Rc,
+    time::Duration,
+};
+
+/// How long a plain HTTP connection may last.
+const HTTP: Duration = Duration::from_secs(60);
+/// What `/health` says, as long as there is somebody to ask.
+pub const LIVE: &str = r#"{"ok":true,"status":"live"}"#;
+
+/// Takes a new connection in; `place` is what it counts as until it attaches. It has its seat at once, so
+/// that there is no moment at which a hand-over would miss it.
+pub fn take_in(hub: &Rc<Hub>, socket: Async<TcpStream>, remote: SocketAddr, place: impl Sized + 'static) {
+    let settings = hub.settings();
+    let session = match settings.tls.certificate().map(Certificate::accept) {
+        // Never without TLS where it was asked for.
+        Some(None) => return,
+        session => session.flatten(),
+    };
+    let seat = hub.guests.welcome(socket, remote, session, settings.handshake_timeout);
+    // Those of a later reload are for this connection as well: it keeps none of them alive.
+    drop(settings);
+    hub.spawn(go_on(hub.clone(), seat, place));
+}
+
+/// Goes on with a connection, new or written down.
+pub async fn go_on(hub: Rc<Hub>, seat: Seat, place: impl Sized) {
+    let stage = seat.guest.stage.borrow().clone();
+    match stage {
+        Stage::Head => head(&hub, seat).await,
+        Stage::Challenged(challenged) => {
+            let attached = handshake::go_on(&hub, &seat.guest, challenged).await;
+            serve(&hub, seat, attached);
+        }
+        Stage::Leaving => session::linger(&seat.guest).await,
+    }
+    drop(place);
+}
+
+async fn head(hub: &Rc<Hub>, seat: Seat) {
+    let guest = seat.guest.clone();
+    let Some((head, length)) = in_time(&guest, http::head(&guest.wire)).await.flatten() else {
+        if guest.wire.is_tls() {
+            // It was told what is wrong with its TLS.
+            session::linger(&guest).await;
+        }
+        return;
+    };
+    if let (false, Some(why)) = (guest.wire.is_tls(), hub.settings().tls.closed()) {
+        let body = format!("This gateway lets nobody in without TLS, and has none: {why}\n");
+        let head = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8";
+        guest.wire.forget(length);
+        guest.wire.queue(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        return session::linger(&guest).await;
+    }
+    if head.websocket_key.is_some() {
+        guest.wire.forget(length);
+        let attached = handshake::attach(hub, &guest, &head).await;
+        serve(hub, seat, attached);
+    } else {
+        guest.move_on(Stage::Head, HTTP);
+        let strict = || hub.settings().config.strict_transport_security.clone();
+        in_time(&guest, http::serve(&guest.wire, |path| page(hub, path), strict)).await;
+    }
+}
+
+/// A connection that attached is no guest any more.
+fn serve(hub: &Rc<Hub>, seat: Seat, attached: Option<Rc<Conn>>) {
+    drop(seat);
+    if let Some(conn) = attached {
+        // A task of its own: this one's memory was sized for the handshake.
+        hub.spawn(session::serve(hub.clone(), conn, true));
+    }
+}
+
+async fn in_time<T>(guest: &Guest, what: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        Timer::after(guest.left()).await;
+        None
+    };
+    future::or(async { Some(what.await) }, late).await
+}
+
+/// What plain HTTP is told. Cheap: it is polled.
+fn page(hub: &Hub, path: &str) -> Page {
+    match path {
+        "/health" | "/healthz" => Page::json(200, LIVE),
+        "/readyz" if hub.is_leaving() => Page::json(503, r#"{"ready":false,"reason":"gateway stopping"}"#),
+        "/readyz" => Page::json(200, r#"{"ready":true}"#),
+        "/" => Page {
+            status: 200,
+            kind: "text/plain; charset=utf-8",
+            body: "This is a Barnacle gateway. Attach over WebSocket: openclaw gateway status\n".into(),
+        },
+        _ => Page { status: 404, kind: "text/plain; charset=utf-8", body: "no such page\n".into() },
+    }
+}

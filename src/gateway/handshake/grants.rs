@@ -1,0 +1,234 @@
+//! What a handshake writes down: requests that wait, silent approvals, what a node declares.
+
+use super::proof::Proof;
+use crate::{
+    auth::{Basis, Refusal, refusal::Waiting},
+    clock::{timestamp, wall_ms},
+    hub::{Hub, Session},
+    methods::wire,
+    protocol::{ErrorShape, Event, PairingReason, RequestId, Role, Scopes},
+    store::{Book, NodeRequest, Request, Via},
+};
+use std::rc::Rc;
+
+/// What an approved or admitted connection gets.
+pub struct Outcome {
+    /// Its scopes.
+    pub scopes: Scopes,
+    /// What it rests on.
+    pub basis: Basis,
+    /// Further roles whose tokens it is handed.
+    pub extra: Vec<(Role, Scopes)>,
+}
+
+/// Has the device wait for an operator; durable before it is told the request's id.
+pub async fn wait(
+    hub: &Rc<Hub>,
+    proof: &Proof<'_>,
+    reason: PairingReason,
+    trusted: bool,
+    dead_token: bool,
+) -> Refusal {
+    let id = match note(hub, proof, proof.requested, trusted).await {
+        Ok(id) => id,
+        Err(e) => return e,
+    };
+    let history = match (proof.removed_ms, &proof.record) {
+        (Some(ms), None) => Some(format!("it was removed on {}", timestamp(ms))),
+        (_, Some(record)) => record
+            .grant(proof.role)
+            .and_then(|g| g.revoked_ms)
+            .map(|ms| format!("role {} was revoked on {}", proof.role, timestamp(ms))),
+        _ => None,
+    };
+    let approved = proof.record.iter().flat_map(|d| d.grants.iter());
+    Refusal::Waiting(Box::new(Waiting {
+        reason,
+        request: id,
+        // A request needs a proven key.
+        device: proof.device().unwrap_or(crate::protocol::DeviceId([0; 32])),
+        role: proof.role,
+        requested: proof.requested,
+        approved: approved.filter(|g| g.revoked_ms.is_none()).map(|g| (g.role, g.scopes)).collect(),
+        history,
+        dead_token,
+    }))
+}
+
+/// Notes that a paired device wants more than it has. It is let in either way.
+pub async fn note_wider(hub: &Rc<Hub>, proof: &Proof<'_>, wider: Scopes) {
+    if let Err(refused) = note(hub, proof, wider, true).await {
+        log::warn!("a wider request could not be noted: {}", refused.error().message());
+    }
+}
+
+async fn note(hub: &Rc<Hub>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -> Result<RequestId, Refusal> {
+    let Some(key) = proof.key else {
+        return Err(Refusal::DeviceRequired { control_ui: false, switches: String::new() });
+    };
+    let known = hub.book().request_of(&key, proof.role).is_some();
+    if !trusted && !known && !hub.admit_stranger() {
+        let why = "too many unknown devices ask to be paired".into();
+        return Err(Refusal::Later { why, after_ms: 5000 });
+    }
+    let id = RequestId::random().map_err(|e| later(&e.to_string()))?;
+    let request = Request {
+        id,
+        key,
+        role: proof.role,
+        scopes,
+        display: proof.display.clone(),
+        trusted,
+        created_ms: wall_ms(),
+    };
+    let asked = request.clone();
+    let (id, new) =
+        hub.change(|book: &mut Book| Ok(book.request(request))).await.map_err(|e| later(e.message()))?;
+    hub.contact(&id);
+    if new {
+        log::info!(
+            "device {} asks for role {} [{}]: barnacle devices approve {id}",
+            key.device_id().short(),
+            proof.role,
+            scopes
+        );
+        let known = proof.record.is_some();
+        hub.broadcast(Event::DevicePairRequested, &wire::requested(&asked, &id, known));
+    }
+    Ok(id)
+}
+
+fn later(why: &str) -> Refusal {
+    Refusal::Later { why: why.into(), after_ms: 5000 }
+}
+
+/// Approves on disk what the decision approved.
+pub async fn approve(
+    hub: &Rc<Hub>,
+    proof: &Proof<'_>,
+    grants: Vec<(Role, Scopes)>,
+    via: Via,
+    basis: Basis,
+) -> Result<Outcome, Refusal> {
+    let Some(key) = proof.key else {
+        return Err(Refusal::DeviceRequired { control_ui: false, switches: String::new() });
+    };
+    let device = key.device_id();
+    let bootstrap = proof.good_bootstrap().map(str::to_owned);
+    let waiting = hub.book().request_of(&key, proof.role).map(|r| r.id.clone());
+    let wanted = grants.clone();
+    let display = proof.display.clone();
+    let done = hub.change(|book| {
+        let now = wall_ms();
+        for (role, scopes) in &wanted {
+            // The request may have been answered otherwise while this one was being decided.
+            let revoked = book.device(&device).and_then(|d| d.grant(*role)?.revoked_ms);
+            if revoked.is_some() && *role != proof.role {
+                continue;
+            }
+            if revoked.is_some() {
+                return Err(ErrorShape::later("the role was just revoked", 100));
+            }
+            book.approve(key, *role, *scopes, &display, via, now);
+        }
+        let Some(token) = &bootstrap else { return Ok(None) };
+        let spent = book.setup_codes_mut().iter_mut().find(|c| c.hash.matches(token));
+        let Some(code) = spent.filter(|c| c.spent.is_none_or(|(by, _)| by == device)) else {
+            return Err(ErrorShape::later("the setup code was just used by another device", 100));
+        };
+        let fresh = code.spent.is_none();
+        code.spent = Some((device, now));
+        Ok(fresh.then(|| code.clone()))
+    });
+    let spent = done.await.map_err(|e| later(e.message()))?;
+    log::info!("device {} approved ({}) for {}", device.short(), via.as_str(), describe(&grants));
+    if let Some(code) = spent {
+        hub.broadcast(Event::DevicePairSetupCompleted, &wire::setup_completed(&code, &proof.display));
+    }
+    if let Some(id) = waiting.filter(|_| hub.book().request_of(&key, proof.role).is_none()) {
+        hub.broadcast(Event::DevicePairResolved, &wire::resolved(&id, &device, "approved"));
+    }
+    hub.regrant(&device);
+    let scopes = grants.first().map_or(Scopes::NONE, |(_, granted)| proof.requested.granted(*granted));
+    Ok(Outcome { scopes, basis, extra: grants.into_iter().skip(1).collect() })
+}
+
+fn describe(grants: &[(Role, Scopes)]) -> String {
+    let words: Vec<String> = grants.iter().map(|(role, scopes)| format!("{role} [{scopes}]")).collect();
+    words.join(" and ")
+}
+
+/// A device attached: notes what it says of itself, and lets a replaced token end once the new one is
+/// in use.
+pub fn used(hub: &Rc<Hub>, proof: &Proof<'_>) {
+    let Some((record, device)) = proof.record.as_ref().zip(proof.device()) else { return };
+    hub.saw(device, (record.display != proof.display).then(|| proof.display.clone()));
+    let Some(grant) = record.grant(proof.role) else { return };
+    if grant.grace_ms.is_none() && grant.imported.is_none() {
+        return;
+    }
+    let current = hub.store.key().device_token(&device, proof.role, grant.generation);
+    if !proof.bearer_tokens().any(|t| t == current) {
+        return;
+    }
+    let (role, generation, task) = (proof.role, grant.generation, hub.clone());
+    hub.spawn(async move {
+        let ended = task.change(|book| {
+            if let Some(grant) = book.device_mut(&device).and_then(|d| d.grant_mut(role))
+                && grant.generation == generation
+            {
+                grant.grace_ms = None;
+                grant.imported = None;
+            }
+            Ok(())
+        });
+        if ended.await.is_ok() {
+            log::info!("device {} uses its new token; the old one ended", device.short());
+        }
+    });
+}
+
+/// A node says what it can do: what is not approved yet waits, what is stays in use.
+pub async fn declare(hub: &Rc<Hub>, session: &Session) {
+    let (Some(device), declared) = (session.device, &session.declared) else { return };
+    let Some(record) = hub.book().device(&device).cloned() else { return };
+    let node = &record.node;
+    let settled = node.approved.covers(declared);
+    if settled && node.pending.is_none() {
+        return;
+    }
+    if node.pending.as_ref().is_some_and(|p| p.surface == *declared) {
+        return;
+    }
+    // A setup code was made by an administrator for this very device: its first surface comes with it.
+    let first = session.basis == Basis::SetupCode && node.approved_ms.is_none();
+    let Ok(id) = RequestId::random() else { return };
+    let request = NodeRequest { id, surface: declared.clone(), created_ms: wall_ms() };
+    let noted = hub.change(|book| {
+        if let Some(device) = book.device_mut(&device) {
+            if settled {
+                device.node.pending = None;
+            } else if first {
+                device.node.approved = request.surface.clone();
+                device.node.approved_ms = Some(request.created_ms);
+            } else {
+                device.node.pending = Some(request.clone());
+            }
+        }
+        Ok(())
+    });
+    match noted.await {
+        Err(e) => log::warn!("what node {} declared could not be noted: {}", device.short(), e.message()),
+        Ok(()) if settled || first => {}
+        Ok(()) => {
+            log::info!(
+                "node {} declares more: barnacle call node.pair.approve '{{\"requestId\":\"{}\"}}'",
+                device.short(),
+                request.id
+            );
+            if let Some(record) = hub.book().device(&device) {
+                hub.broadcast(Event::NodePairRequested, &wire::node_request(record, &request));
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `hello-ok`, and the device tokens it hands out.
+//!
+//! What never changes of it is built once. Source: `HelloOk` of `protocol.schema.json`.
+
+use crate::{
+    auth::policy::Bearer,
+    hub::{Conn, Hub},
+    protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scopes, TICK_MS, method_names},
+    store::{Book, Device},
+};
+use nanoserde::{SerJson, SerJsonState};
+use std::{fmt::Write, rc::Rc, sync::OnceLock};
+
+/// Most generations looked back for a token that was once right.
+const LOOK_BACK: u32 = 16;
+
+/// What `token` is to the device `id` in `role`.
+pub fn token_generations(
+    hub: &Hub,
+    book: &Book,
+    id: &DeviceId,
+    record: Option<&Device>,
+    role: Role,
+    token: &str,
+) -> Bearer {
+    let equal = |role, generation| {
+        let right = hub.store.key().device_token(id, role, generation);
+        bool::from(subtle::ConstantTimeEq::ct_eq(right.as_bytes(), token.as_bytes()))
+    };
+    let newest = |role| match record {
+        Some(d) => d.grant(role).map_or(0, |g| g.generation),
+        None => book.tombstone(id).map_or(1, |t| t.generation),
+    };
+    if let Some(grant) = record.and_then(|d| d.grant(role)) {
+        let honoured = grant.grace_ms.is_some_and(|left| hub.boot.clock.uptime_ms() < left);
+        if equal(role, grant.generation)
+            || (honoured && grant.generation > 1 && equal(role, grant.generation - 1))
+            || grant.imported.is_some_and(|hash| hash.matches(token))
+        {
+            return Bearer::Good;
+        }
+    }
+    let top = newest(role);
+    if (top.saturating_sub(LOOK_BACK).max(1)..=top).any(|generation| equal(role, generation)) {
+        return Bearer::Old;
+    }
+    let other = if role == Role::Node { Role::Operator } else { Role::Node };
+    if newest(other) > 0 && equal(other, newest(other)) {
+        return Bearer::OtherRole(other);
+    }
+    Bearer::Unknown { explicit: false }
+}
+
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Auth {
+    role: &'static str,
+    scopes: Scopes,
+    deviceToken: Option<String>,
+    issuedAtMs: Option<u64>,
+    deviceTokens: Option<Vec<Token>>,
+}
+
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Token {
+    deviceToken: String,
+    role: &'static str,
+    scopes: Scopes,
+    issuedAtMs: u64,
+}
+
+fn token(hub: &Hub, device: &Device, role: Role) -> Option<Token> {
+    let grant = device.grant(role).filter(|g| g.revoked_ms.is_none())?;
+    Some(Token {
+        deviceToken: hub.store.key().device_token(&device.id(), role, grant.generation),
+        role: role.as_str(),
+        scopes: grant.scopes,
+        issuedAtMs: grant.rotated_ms.unwrap_or(grant.created_ms),
+    })
+}
+
+/// The response to `connect` that lets `conn` in; `extra` are further roles whose tokens it gets.
+pub fn frame(hub: &Rc<Hub>, conn: &Conn, request_id: &str, extra: &[(Role, Scopes)]) -> String {
+    static FIXED: OnceLock<String> = OnceLock::new();
+    let fixed = FIXED.get_or_init(fixed);
+    let session = conn.session();
+    let book = hub.book();
+    let device = session.device.and_then(|id| book.device(&id).cloned());
+    let own = device.as_ref().and_then(|d| token(hub, d, session.role));
+    let extra: Vec<Token> =
+        device.iter().flat_map(|d| extra.iter().filter_map(|(role, _)| token(hub, d, *role))).collect();
+    let auth = Auth {
+        role: session.role.as_str(),
+        scopes: session.scopes,
+        issuedAtMs: own.as_ref().map(|t| t.issuedAtMs),
+        deviceToken: own.map(|t| t.deviceToken),
+        deviceTokens: (!extra.is_empty()).then_some(extra),
+    };
+    let settings = hub.settings();
+    let presence = hub.presence_list();
+    let mut s = SerJsonState::new(String::with_capacity(fixed.len() + presence.0.len() + 1024));
+    s.out.push_str(r#"{"type":"res","id":"#);
+    request_id.ser_json(0, &mut s);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        s.out,
+        r#","ok":true,"payload":{{"type":"hello-ok","protocol":{},"server":{{"version":"{}","bootId":"{}","connId":"{}"}},{fixed},"snapshot":{{"presence":{},"health":{{}},"stateVersion":{},"uptimeMs":{},"configPath":"#,
+        session.protocol,
+        env!("CARGO_PKG_VERSION"),
+        hub.boot.id,
+        session.id,
+        presence.0,
+        hub.state_version().0,
+        hub.boot.clock.uptime_ms(),
+    );
+    settings.paths.config_file.to_string_lossy().ser_json(0, &mut s);
+    s.out.push_str(r#","stateDir":"#);
+    settings.paths.state_dir.to_string_lossy().ser_json(0, &mut s);
+    let agents = &settings.config.agents;
+    s.out.push_str(r#","sessionDefaults":{"defaultAgentId":"#);
+    agents.default.ser_json(0, &mut s);
+    s.out.push_str(r#","mainKey":"#);
+    agents.main_key.ser_json(0, &mut s);
+    s.out.push_str(r#","mainSessionKey":"#);
+    agents.main_session().ser_json(0, &mut s);
+    let scope = if agents.global { "global" } else { "per-sender" };
+    let _ = write!(s.out, r#","scope":"{scope}"}},"authMode":"{}"}},"auth":"#, settings.auth.as_str());
+    auth.ser_json(0, &mut s);
+    s.out.push_str("}}");
+    s.out
+}
+
+/// `features` and `policy`.
+fn fixed() -> String {
+    let list = |names: Vec<String>| names.serialize_json();
+    format!(
+        r#""features":{{"methods":{},"events":{},"capabilities":[]}},"policy":{{"maxPayload":{MAX_PAYLOAD},"maxBufferedBytes":{MAX_BUFFERED},"tickIntervalMs":{TICK_MS}}}"#,
+        list(method_names().map(String::from).collect()),
+        list(Event::ALL.into_iter().map(|e| e.as_str().into()).collect()),
+    )
+}

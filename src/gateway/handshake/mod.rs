@@ -1,0 +1,273 @@
+//! The handshake: challenge, `connect`, and the answer.
+//!
+//! It is written in the order things happen: read the frame, prove what can be proven
+//! ([`proof`]), decide ([`auth::decide`](crate::auth::decide)), write down what the
+//! decision changes ([`grants`]), and only then say `hello-ok`.
+
+mod grants;
+mod hello;
+mod proof;
+
+use crate::{
+    auth::{Refusal, Verdict, decide},
+    clock::wall_ms,
+    hub::{Challenged, Conn, Guest, Hub, Session, Stage},
+    net::{
+        Peer, Wire,
+        peer::Head,
+        scan::Excess,
+        ws::{self, WebSocket},
+    },
+    protocol::{
+        BadFrame, Connect, MAX_CONNECT_FRAME, PROTOCOL_MAX, PROTOCOL_MIN, RequestFrame, Role,
+        base64url_encode, refusal,
+    },
+    reactor::Timer,
+    reload::still_admitted,
+    store::Surface,
+};
+use async_tungstenite::tungstenite::Message;
+use smol::{future, stream::StreamExt};
+use std::rc::Rc;
+
+/// A refusal with the id of the request it answers, if that could be read.
+type Refused = (Refusal, Option<String>);
+
+/// Takes a connection through the handshake. `None` when it was turned away or left.
+pub async fn attach(hub: &Rc<Hub>, guest: &Guest, head: &Head) -> Option<Rc<Conn>> {
+    let settings = hub.settings();
+    let key = head.websocket_key.as_deref()?;
+    let wire = &guest.wire;
+    let socket = wire.socket().get_ref();
+    let remote = guest.remote.or_else(|| socket.peer_addr().ok())?;
+    let peer = Peer::new(remote, || socket.local_addr().ok(), head, |ip| settings.config.trusts(ip));
+    let nonce = match hub.nonces.next() {
+        Ok(nonce) => base64url_encode(&nonce),
+        Err(e) => {
+            log::error!("no randomness for a nonce: {e}");
+            return None;
+        }
+    };
+    // The challenge rides on the answer to the upgrade: one packet, and the very first frame.
+    wire.queue(ws::accept(key, head.subprotocol.as_deref()).as_bytes());
+    wire.send_text(&format!(
+        r#"{{"type":"event","event":"connect.challenge","payload":{{"nonce":"{nonce}","ts":{}}}}}"#,
+        wall_ms()
+    ));
+    let challenged = Challenged { peer, nonce, said: None };
+    guest.move_on(Stage::Challenged(challenged.clone()), settings.handshake_timeout);
+    go_on(hub, guest, challenged).await
+}
+
+/// Goes on with a connection that was challenged.
+pub async fn go_on(hub: &Rc<Hub>, guest: &Guest, challenged: Challenged) -> Option<Rc<Conn>> {
+    guest.wire.charge(hub.budget.clone());
+    match handshake(hub, guest, &challenged).await {
+        Ok(conn) => Some(conn),
+        Err(None) => {
+            if guest.wire.closing().is_some() {
+                super::session::linger(guest).await;
+            }
+            None
+        }
+        Err(Some((why, id))) => {
+            turn_away(guest, &challenged.peer, &why, id.as_deref()).await;
+            None
+        }
+    }
+}
+
+async fn handshake(
+    hub: &Rc<Hub>,
+    guest: &Guest,
+    challenged: &Challenged,
+) -> Result<Rc<Conn>, Option<Refused>> {
+    let wire = &guest.wire;
+    let Challenged { peer, nonce, said } = challenged;
+    let text = match said {
+        Some(said) => said.clone(),
+        None => {
+            let mut socket = ws::open(wire, MAX_CONNECT_FRAME).await;
+            let read = async { first_frame(&mut socket, wire).await };
+            let late = async {
+                Timer::after(guest.left()).await;
+                Err(Some((Refusal::Timeout(hub.settings().handshake_timeout), None)))
+            };
+            future::or(read, late).await?
+        }
+    };
+    let request = RequestFrame::parse(&text).map_err(|(why, id)| bad_frame(why, id))?;
+    let refuse = |why| Some((why, Some(request.id.clone())));
+    if request.method != "connect" {
+        return Err(refuse(Refusal::NotConnect));
+    }
+    // Some clients erase their token at any refused connect, so a gateway that stops refuses none: it
+    // closes without an answer, and the client knocks at the next one.
+    if hub.is_leaving() {
+        wire.close(1012, "gateway stopping");
+        return Err(None);
+    }
+    let connect = Connect::read(&request.params()).map_err(|f| refuse(Refusal::Params(f.0)))?;
+    // Judging it may have to wait for the disk; if another process image goes on from there, it judges
+    // again.
+    if let Stage::Challenged(challenged) = &mut *guest.stage.borrow_mut() {
+        challenged.said = Some(text);
+    }
+    hub.let_go().await;
+    let conn = admit(hub, wire, peer, nonce, &connect, &request.id).await.map_err(refuse)?;
+    Ok(conn)
+}
+
+/// Waits for the first text, letting control frames pass.
+async fn first_frame(socket: &mut WebSocket, wire: &Wire) -> Result<String, Option<Refused>> {
+    let bad = |text: &str| Err(Some((Refusal::BadFrame(text.into()), None)));
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
+            // OpenClaw does not tell the two apart, and some clients' JSON writers give bytes.
+            Some(Ok(Message::Binary(bytes))) => {
+                return String::from_utf8(bytes.into())
+                    .or_else(|_| bad("invalid request frame: binary, not text"));
+            }
+            Some(Ok(Message::Close(frame))) => {
+                wire.close(frame.map_or(1000, |f| f.code.into()), "");
+                return Err(None);
+            }
+            None => return Err(None),
+            // So that a flood of pings holds up neither the others nor its own time limit.
+            Some(Ok(control)) => {
+                ws::answer(socket, control).await;
+                future::yield_now().await;
+            }
+            Some(Err(e)) => {
+                return match (wire.excess(), e) {
+                    (Some(Excess::Message(most)), _) => Err(Some((Refusal::TooLarge(most), None))),
+                    (Some(Excess::Budget), _) => Err(Some((busy(), None))),
+                    (None, e) if ws::is_gone(&e) => Err(None),
+                    (None, e) => bad(&format!("invalid request frame: {e}")),
+                };
+            }
+        }
+    }
+}
+
+fn busy() -> Refusal {
+    Refusal::Later { why: "too many connects under way".into(), after_ms: 1000 }
+}
+
+fn bad_frame(why: BadFrame, id: Option<String>) -> Option<Refused> {
+    Some((Refusal::BadFrame(why.to_string()), id))
+}
+
+async fn admit(
+    hub: &Rc<Hub>,
+    wire: &Rc<Wire>,
+    peer: &Peer,
+    nonce: &str,
+    connect: &Connect<'_>,
+    request_id: &str,
+) -> Result<Rc<Conn>, Refusal> {
+    let (min, max) = (connect.min_protocol, connect.max_protocol);
+    if min > PROTOCOL_MAX || max < PROTOCOL_MIN || min > max {
+        return Err(Refusal::Protocol { min, max });
+    }
+    let role = Role::parse(connect.role).ok_or_else(|| Refusal::Role(connect.role.into()))?;
+    let settings = hub.settings();
+    let ui = &settings.config.control_ui;
+    if !peer.origin_allowed(&ui.allowed_origins, ui.host_header_origin_fallback) {
+        let received = peer.origin.clone().unwrap_or_default();
+        return Err(Refusal::Origin { allow: received.clone(), received });
+    }
+    let proof = proof::gather(hub, peer, nonce, connect, role)?;
+    let verdict = decide(&proof.facts());
+    let outcome = match verdict {
+        Verdict::Refuse(denied) => return Err(proof.refusal(hub, denied).await),
+        Verdict::Wait { reason, trusted, dead_token } => {
+            return Err(grants::wait(hub, &proof, reason, trusted, dead_token).await);
+        }
+        Verdict::Admit { scopes, basis, wider } => {
+            if let Some(wider) = wider {
+                grants::note_wider(hub, &proof, wider).await;
+            }
+            grants::used(hub, &proof);
+            proof.count_guess(hub);
+            grants::Outcome { scopes, basis, extra: Vec::new() }
+        }
+        Verdict::Approve { grants, via, basis } => {
+            match (grants::approve(hub, &proof, grants, via, basis).await, proof.approved()) {
+                // A disk that takes no more costs a paired device nothing that it has.
+                (Err(refused), Some(approved)) => {
+                    log::warn!("a wider request could not be granted: {}", refused.error().message());
+                    let scopes = proof.requested.granted(approved);
+                    grants::Outcome { scopes, basis, extra: Vec::new() }
+                }
+                (outcome, _) => outcome?,
+            }
+        }
+    };
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let declared = || Surface {
+        caps: owned(&connect.caps),
+        commands: owned(&connect.commands),
+        permissions: connect.permissions.iter().map(|(name, on)| ((*name).to_owned(), *on)).collect(),
+    };
+    let mut session = Session {
+        id: hub.next_id(),
+        protocol: max.min(PROTOCOL_MAX),
+        role,
+        requested: proof.requested,
+        scopes: outcome.scopes,
+        device: proof.device(),
+        basis: outcome.basis,
+        client: proof.display,
+        instance: connect.client.instance_id.map(str::to_owned),
+        declared: if role == Role::Node { declared() } else { Surface::default() },
+        local: peer.local,
+        connected_ms: wall_ms(),
+    };
+    if role == Role::Node {
+        grants::declare(hub, &session).await;
+    }
+    // While the disk was waited for, an operator may have revoked, narrowed or removed. From here to
+    // `join` nothing waits, so whatever comes later finds the connection.
+    if let Some(device) = session.device {
+        let book = hub.book();
+        let grant = book.device(&device).and_then(|d| d.grant(role)).filter(|g| g.revoked_ms.is_none());
+        let Some(grant) = grant else {
+            let why = "the device was changed while it connected; connect again".into();
+            return Err(Refusal::Later { why, after_ms: 100 });
+        };
+        session.scopes = session.requested.granted(grant.scopes);
+    }
+    if !still_admitted(&session, &settings, &hub.settings()) {
+        let why = "the shared credential was changed meanwhile; connect again".into();
+        return Err(Refusal::Later { why, after_ms: 100 });
+    }
+    let conn = Conn::new(wire.clone(), session);
+    conn.send(&hello::frame(hub, &conn, request_id, &outcome.extra));
+    hub.join(&conn);
+    let session = conn.session();
+    log::info!(
+        "attached {} from {} by {} with [{}]",
+        session.name(),
+        peer.ip,
+        session.basis.as_str(),
+        session.scopes
+    );
+    drop(session);
+    Ok(conn)
+}
+
+/// Answers, closes, and stays until the peer has read it.
+async fn turn_away(guest: &Guest, peer: &Peer, why: &Refusal, id: Option<&str>) {
+    let wire = &guest.wire;
+    let error = why.error();
+    let (code, reason) = why.close();
+    let mend = error.details().and_then(|d| d.hint.as_deref()).unwrap_or_default();
+    log::warn!("refused {} (close {code}): {}; {mend}", peer.ip, error.message());
+    if let Some(id) = id {
+        wire.send_text(&refusal(id, &error));
+    }
+    wire.close(code, &reason);
+    super::session::linger(guest).await;
+}

@@ -1,0 +1,321 @@
+//! What a connect frame proves: its device by signature, its secrets by comparison.
+
+use super::hello::token_generations;
+use crate::{
+    auth::{
+        Facts, Refusal,
+        identity::{self, BadProof},
+        limiter::Origin,
+        payload::Payload,
+        policy::{Bearer, Bootstrap, Denied, Shared},
+        refusal::{Mismatch, SecretKind},
+    },
+    clock::wall_ms,
+    config::AuthMode,
+    hub::Hub,
+    net::Peer,
+    protocol::{Connect, DeviceId, DeviceParams, Fingerprints, PublicKey, Role, Scopes},
+    store::{Book, Device, Display},
+};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// Everything that was proven, and what the refusals need to say.
+pub struct Proof<'a> {
+    connect: &'a Connect<'a>,
+    peer: &'a Peer,
+    /// The role asked for.
+    pub role: Role,
+    /// The scopes asked for.
+    pub requested: Scopes,
+    /// The proven key.
+    pub key: Option<PublicKey>,
+    /// Its record.
+    pub record: Option<Rc<Device>>,
+    /// When it was removed, if it was.
+    pub removed_ms: Option<u64>,
+    /// What the client says of itself.
+    pub display: Display,
+    shared: Shared,
+    bearer: Bearer,
+    bootstrap: Bootstrap,
+    locked: Option<Duration>,
+    settings: Rc<crate::config::Settings>,
+}
+
+/// A signature further off than this is worth a word in the journal, milliseconds.
+const CLOCK_FAR_OFF: u64 = 120_000;
+
+/// Proves what can be proven.
+///
+/// # Errors
+/// When the device's proof is no good: then nothing else of the frame counts.
+pub fn gather<'a>(
+    hub: &Rc<Hub>,
+    peer: &'a Peer,
+    nonce: &str,
+    connect: &'a Connect<'a>,
+    role: Role,
+) -> Result<Proof<'a>, Refusal> {
+    let key = connect.device.as_ref().map(|d| prove(connect, d, nonce)).transpose()?;
+    let book = hub.book();
+    let id = key.map(|k| k.device_id());
+    let record = id.and_then(|id| book.device(&id).cloned());
+    let settings = hub.settings();
+    let client = &connect.client;
+    let text = |s: Option<&str>| s.filter(|s| !s.is_empty()).map(str::to_owned);
+    let cut = |s: &str| {
+        let end = s.char_indices().nth(64).map_or(s.len(), |(at, _)| at);
+        Some(s[..end].to_owned()).filter(|s| !s.is_empty())
+    };
+    let display = Display {
+        name: text(client.display_name),
+        platform: client.platform.and_then(cut),
+        family: client.device_family.and_then(cut),
+        model: text(client.model),
+        version: text(client.version),
+        client_id: cut(client.id),
+        client_mode: cut(client.mode),
+        ip: Some(peer.ip.to_string()),
+    };
+    let origin = Origin { ip: peer.ip, loopback: peer.loopback };
+    Ok(Proof {
+        connect,
+        peer,
+        role,
+        requested: match role {
+            Role::Operator => Scopes::from_names(connect.scopes.iter().copied()),
+            Role::Node => Scopes::NONE,
+        },
+        key,
+        removed_ms: id.and_then(|id| book.tombstone(&id).map(|t| t.removed_ms)),
+        display,
+        shared: shared(&settings, connect),
+        bearer: id.map_or(Bearer::None, |id| bearer(hub, &book, &id, record.as_deref(), connect, role)),
+        bootstrap: bootstrap(hub, &book, id, connect),
+        locked: hub.limiter.borrow().locked(origin, Instant::now()),
+        record,
+        settings,
+    })
+}
+
+fn prove(connect: &Connect<'_>, device: &DeviceParams<'_>, nonce: &str) -> Result<PublicKey, Refusal> {
+    let key = PublicKey::parse(device.public_key).ok_or(Refusal::PublicKey)?;
+    let id = key.device_id();
+    if !device.id.eq_ignore_ascii_case(&id.to_string()) {
+        return Err(Refusal::DeviceId { expected: id });
+    }
+    if device.nonce.trim().is_empty() {
+        return Err(Refusal::NonceMissing);
+    }
+    if device.nonce != nonce {
+        return Err(Refusal::NonceMismatch);
+    }
+    let client = &connect.client;
+    let payload = Payload {
+        device_id: device.id,
+        client_id: client.id,
+        client_mode: client.mode,
+        role: connect.role,
+        scopes: &connect.scopes,
+        signed_at: device.signed_at,
+        nonce,
+        platform: client.platform.unwrap_or_default(),
+        device_family: client.device_family.unwrap_or_default(),
+    };
+    let tokens = connect.auth.signed_tokens();
+    identity::verify(&key, device.signature, &payload, &tokens).map_err(|e| match e {
+        BadProof::Key => Refusal::PublicKey,
+        BadProof::Signature => Refusal::Signature,
+    })?;
+    // The nonce proves that it was signed now, whatever the two clocks say.
+    let off = device.signed_at.abs_diff(wall_ms());
+    if off > CLOCK_FAR_OFF {
+        log::info!("the clock of device {} is {} s off ours", id.short(), off / 1000);
+    }
+    Ok(key)
+}
+
+/// The secrets in the frame that may be the shared one. Either field may hold it.
+fn offered<'a>(connect: &Connect<'a>) -> impl Iterator<Item = &'a str> {
+    let auth = &connect.auth;
+    // Trimmed, as the gateway's own is: a secret read from a file brings its line's end along.
+    [auth.token, auth.password].into_iter().flatten().map(str::trim).filter(|s| !s.is_empty())
+}
+
+fn shared(settings: &crate::config::Settings, connect: &Connect<'_>) -> Shared {
+    match (settings.auth, &settings.credentials.active) {
+        (AuthMode::None, _) => Shared::Good,
+        (AuthMode::Token | AuthMode::Password, Some((secret, _))) => {
+            if offered(connect).any(|s| secret.matches(s)) {
+                Shared::Good
+            } else if offered(connect).next().is_some() {
+                Shared::Wrong
+            } else {
+                Shared::Missing
+            }
+        }
+        _ => Shared::NotConfigured,
+    }
+}
+
+fn bearer(
+    hub: &Hub,
+    book: &Book,
+    id: &DeviceId,
+    record: Option<&Device>,
+    connect: &Connect<'_>,
+    role: Role,
+) -> Bearer {
+    let auth = &connect.auth;
+    let offered = [(auth.device_token, true), (auth.token, false)];
+    let offered = offered.into_iter().filter_map(|(token, explicit)| Some((token?, explicit)));
+    let mut best = Bearer::None;
+    for (token, explicit) in offered.filter(|(token, _)| !token.is_empty()) {
+        match token_generations(hub, book, id, record, role, token) {
+            Bearer::Good => return Bearer::Good,
+            Bearer::Unknown { .. } if best == Bearer::None => best = Bearer::Unknown { explicit },
+            Bearer::Unknown { .. } | Bearer::None => {}
+            old => best = old,
+        }
+    }
+    best
+}
+
+fn bootstrap(hub: &Hub, book: &Book, id: Option<DeviceId>, connect: &Connect<'_>) -> Bootstrap {
+    let Some(token) = connect.auth.bootstrap_token.filter(|t| !t.is_empty()) else {
+        return Bootstrap::None;
+    };
+    let uptime = hub.boot.clock.uptime_ms();
+    let found = book.setup_codes().iter().find(|c| c.hash.matches(token));
+    match (found, id) {
+        (Some(code), Some(id)) => match code.spent {
+            Some((by, _)) if by == id => Bootstrap::Good(code.access),
+            None if uptime < code.left_ms => Bootstrap::Good(code.access),
+            _ => Bootstrap::Bad,
+        },
+        _ => Bootstrap::Bad,
+    }
+}
+
+impl Proof<'_> {
+    /// What the role asked for was approved for, if it was.
+    pub fn approved(&self) -> Option<Scopes> {
+        let grant = self.record.as_ref()?.grant(self.role)?;
+        grant.revoked_ms.is_none().then_some(grant.scopes)
+    }
+
+    /// The proven device.
+    pub fn device(&self) -> Option<DeviceId> {
+        self.key.map(|k| k.device_id())
+    }
+
+    /// The bootstrap token, if it is good.
+    pub fn good_bootstrap(&self) -> Option<&str> {
+        match self.bootstrap {
+            Bootstrap::Good(_) => self.connect.auth.bootstrap_token,
+            _ => None,
+        }
+    }
+
+    /// The tokens in the frame that may be the device's own.
+    pub fn bearer_tokens(&self) -> impl Iterator<Item = &str> {
+        let auth = &self.connect.auth;
+        [auth.device_token, auth.token].into_iter().flatten()
+    }
+
+    /// The facts for the decision.
+    pub fn facts(&self) -> Facts<'_> {
+        let ui = &self.settings.config.control_ui;
+        let control_ui =
+            self.connect.client.id == "openclaw-control-ui" || self.connect.client.id == "webchat-ui";
+        Facts {
+            role: self.role,
+            requested: self.requested,
+            device: self.key.is_some(),
+            known: self.record.is_some(),
+            grant: self.record.as_ref().and_then(|d| d.grant(self.role)),
+            removed: self.removed_ms.is_some(),
+            shared: self.shared,
+            bearer: self.bearer,
+            bootstrap: self.bootstrap,
+            local: self.peer.local,
+            auto_approve_local: self.settings.config.nodes.auto_approve_local,
+            key_proof: self.settings.config.auth.device_key_proof,
+            locked: self.locked,
+            control_ui,
+            control_ui_without_device: ui.disable_device_auth || ui.allow_insecure_auth,
+        }
+    }
+
+    /// The words for a decision against it; counts a wrong secret on the way.
+    pub async fn refusal(&self, hub: &Rc<Hub>, denied: Denied) -> Refusal {
+        let kind = match self.settings.auth {
+            AuthMode::Password => SecretKind::Password,
+            _ => SecretKind::Token,
+        };
+        let device = self.device().unwrap_or(DeviceId([0; 32]));
+        match denied {
+            Denied::DeviceRequired => Refusal::DeviceRequired { control_ui: false, switches: String::new() },
+            Denied::ControlUiDeviceRequired => {
+                Refusal::DeviceRequired { control_ui: true, switches: self.switches() }
+            }
+            Denied::SharedMissing => Refusal::SharedMissing(kind),
+            Denied::SharedNotConfigured => Refusal::SharedNotConfigured(kind, self.settings.not_configured()),
+            Denied::DeviceTokenMismatch => Refusal::DeviceToken(device, self.role),
+            Denied::DeviceTokenOtherRole(has) => Refusal::DeviceTokenRole { has, wants: self.role, device },
+            Denied::BootstrapInvalid => Refusal::Bootstrap,
+            Denied::RateLimited(left) => Refusal::RateLimited(left),
+            Denied::SharedMismatch(retry) => self.mismatch(hub, kind, retry).await,
+        }
+    }
+
+    /// Counts a wrong shared secret, and returns it. A paired device that offers one gets in by its own
+    /// proof, but is not let guess for free: the right one would widen what it may.
+    pub fn count_guess(&self, hub: &Hub) -> &str {
+        let wrong = offered(self.connect).next().unwrap_or_default();
+        if self.shared != Shared::Wrong || !matches!(self.bearer, Bearer::None | Bearer::Unknown { .. }) {
+            return wrong;
+        }
+        let origin = Origin { ip: self.peer.ip, loopback: self.peer.loopback };
+        if let Some(lock) = hub.limiter.borrow_mut().fail(origin, wrong, Instant::now()) {
+            log::warn!(
+                "too many different wrong secrets from {}: refused for {} s",
+                self.peer.ip,
+                lock.as_secs()
+            );
+        }
+        wrong
+    }
+
+    async fn mismatch(&self, hub: &Rc<Hub>, kind: SecretKind, retry_with_device_token: bool) -> Refusal {
+        let wrong = self.count_guess(hub);
+        let active = self.settings.credentials.active.as_ref();
+        let matches = self.settings.recognise(wrong).await;
+        Refusal::SharedMismatch(
+            kind,
+            Box::new(Mismatch {
+                retry_with_device_token,
+                matches,
+                fingerprints: active.map(|(secret, _)| Fingerprints {
+                    offered: hub.fingerprint(wrong),
+                    expected: hub.fingerprint(secret.reveal()),
+                }),
+                expected_from: active.map(|(_, source)| source.to_string()),
+                gateway: Some((hub.boot.id.clone(), hub.boot.clock.started_ms)),
+            }),
+        )
+    }
+
+    /// Which switches of the config were looked at, and why none helped.
+    fn switches(&self) -> String {
+        let ui = &self.settings.config.control_ui;
+        format!(
+            "Switches read: gateway.controlUi.allowInsecureAuth = {}, dangerouslyDisableDeviceAuth = {}; \
+             either would let a page in without a device, with the shared secret",
+            ui.allow_insecure_auth, ui.disable_device_auth
+        )
+    }
+}

@@ -1,0 +1,98 @@
+//! What the systemd that runs this gateway is told while it runs, and what it is left to keep at the end.
+//! Where none does, nothing is said.
+
+use crate::{
+    handoff::Pass,
+    hub::Hub,
+    protocol::TICK_MS,
+    reactor::Timer,
+    sd_notify::{self, Next, Notify},
+};
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+/// The gateway and who runs it.
+pub struct Supervised {
+    hub: Rc<Hub>,
+    notify: Rc<Notify>,
+    said: RefCell<String>,
+}
+
+impl Supervised {
+    /// The gateway of `hub`, run by who is at the other end of `notify`.
+    pub fn new(hub: &Rc<Hub>, notify: &Rc<Notify>) -> Rc<Self> {
+        Rc::new(Self { hub: hub.clone(), notify: notify.clone(), said: RefCell::default() })
+    }
+
+    /// It serves: said now, and from now on that the loop goes round, and how many are here if that changed.
+    pub fn begin(self: &Rc<Self>) {
+        if !self.notify.is_there() {
+            return;
+        }
+        self.ready();
+        let tick = Duration::from_millis(TICK_MS);
+        let every = self.notify.watchdog().map_or(tick, |watchdog| watchdog.min(tick));
+        let this = self.clone();
+        self.hub.spawn(async move {
+            loop {
+                this.notify.alive();
+                let status = this.status();
+                if *this.said.borrow() != status {
+                    this.notify.status(&status);
+                    this.said.replace(status);
+                }
+                Timer::after(every).await;
+            }
+        });
+    }
+
+    /// It serves, be it again or still.
+    pub fn ready(&self) {
+        let status = self.status();
+        self.notify.ready(&status);
+        self.said.replace(status);
+    }
+
+    /// It reads its configuration, or restarts; [`ready`](Self::ready) ends that.
+    pub fn reloading(&self) {
+        self.notify.reloading();
+    }
+
+    /// It stops.
+    pub fn stopping(&self) {
+        self.notify.stopping("stopping");
+    }
+
+    fn status(&self) -> String {
+        let resident = resident().map_or_else(String::new, |mib| format!(" · {mib} MiB"));
+        format!(
+            "{} devices · {} connections{resident}",
+            self.hub.book().devices().len(),
+            self.hub.conn_count()
+        )
+    }
+
+    /// Told to end, and about to be started again: leaves everything to systemd, and ends this process
+    /// without a word to anyone. Returns if it is not to be started again, or nothing is kept.
+    pub async fn leave(&self, pass: &Pass) {
+        if !self.notify.is_there() {
+            return;
+        }
+        match smol::unblock(sd_notify::next).await {
+            Next::End => {}
+            Next::Start => {
+                let e = pass.leave(&self.notify).await;
+                log::warn!(
+                    "systemd does not keep the connections over this restart, so they are closed: {e}"
+                );
+            }
+        }
+    }
+}
+
+/// Memory that is not in a file, MiB: so coarse that the same is not said again and again.
+fn resident() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = statm.split(' ').skip(1).map_while(|n| n.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()?, pages.next()?);
+    Some((resident.saturating_sub(shared) * rustix::param::page_size() as u64).div_ceil(1 << 20))
+}

@@ -1,0 +1,175 @@
+//! Taking over: the state that the process image before this one left, and the sockets it speaks of.
+
+use super::{
+    VARIABLE,
+    preflight::read_all,
+    state::{Admits, Dialect, State},
+};
+use crate::{
+    auth::Basis,
+    clock::{monotonic_ns, wall_ms},
+    gateway::{accept, session},
+    hub::{Hub, Session},
+    net::fds,
+    reactor::{self, Async, Place},
+};
+use std::{
+    fs::File,
+    io,
+    net::TcpStream,
+    os::fd::{OwnedFd, RawFd},
+    rc::Rc,
+};
+
+/// The close code of a connection whose credential is no longer the gateway's, as in OpenClaw.
+const AUTH_CHANGED: u16 = 4001;
+
+/// What this process was born with.
+#[derive(Default)]
+pub struct Taken {
+    /// The gateway that it goes on from, if one left a state.
+    pub inherited: Option<Inherited>,
+    /// The listening sockets of that one.
+    pub listening: Vec<OwnedFd>,
+    /// Those of a socket unit.
+    pub given: Vec<OwnedFd>,
+}
+
+/// A gateway that is gone on from.
+pub struct Inherited {
+    /// The state.
+    pub state: State,
+    /// The lock of the store.
+    pub lock: Option<OwnedFd>,
+    /// The version that goes on.
+    pub version: &'static str,
+    /// Whether the `epoll` that they are in was taken over, too.
+    pub epoll: bool,
+    /// The connections, in the order of [`State::conns`]; nothing where one is lost.
+    pub conns: Vec<Option<OwnedFd>>,
+    /// The others, in the order of [`State::guests`].
+    pub guests: Vec<Option<OwnedFd>>,
+}
+
+/// Whether this process image goes on from another one.
+pub fn goes_on() -> bool {
+    std::env::var(VARIABLE).is_ok_and(|said| said.split(':').next() == Some(&std::process::id().to_string()))
+}
+
+/// What the process image before this one left, if it left something. To be called before anything else
+/// opens a descriptor or starts a thread.
+pub fn take(dialect: &Dialect) -> Option<Taken> {
+    let said = fds::take_variable(VARIABLE)?;
+    // A child of the gateway may have it from its parent, and is nobody's successor.
+    let (pid, fd) = said.split_once(':')?;
+    if pid.parse() != Ok(std::process::id()) {
+        return None;
+    }
+    let taken = fd.parse().map_err(io::Error::other).and_then(fds::adopt);
+    let state = taken
+        .and_then(|fd| read_all(File::from(fd)))
+        .and_then(|bytes| dialect.open(&bytes).map_err(|e| io::Error::other(e.to_string())));
+    match state {
+        Ok(state) => {
+            let take = |fd: &RawFd| fds::adopt(*fd).map_err(|e| log::error!("descriptor {fd}: {e}")).ok();
+            let listening = state.listeners.iter().filter_map(take).collect();
+            let given = state.given.iter().filter_map(take).collect();
+            let lock = state.lock.as_ref().and_then(|(_, fd)| take(fd));
+            let conns = state.conns.iter().map(take).collect();
+            let guests = state.guests.iter().map(take).collect();
+            let epoll = state.epoll.as_ref().and_then(take);
+            let epoll = epoll.is_some_and(|epoll| reactor::go_on(epoll, &state.places).is_ok());
+            let inherited = Inherited { state, lock, epoll, version: dialect.version, conns, guests };
+            Some(Taken { inherited: Some(inherited), listening, given })
+        }
+        Err(e) => {
+            log::error!("what was handed over is lost: {e}");
+            fds::close_rest();
+            None
+        }
+    }
+}
+
+impl Inherited {
+    /// Goes on with every connection.
+    pub fn go_on(self, hub: &Rc<Hub>, place: impl Fn(&TcpStream) -> Box<dyn std::any::Any>) {
+        let Self { state, epoll, conns, guests, .. } = self;
+        let State { memory, admits, why, since_ns, version, places, .. } = state;
+        let mut places = places.into_iter().filter(|_| epoll);
+        let all = conns.len() + guests.len();
+        hub.remember(&memory);
+        let now = Admits::of(&hub.settings());
+        let (mut carried, mut closed, mut connecting) = (0u64, 0, 0);
+        for (saved, fd) in memory.conns.read().zip(conns) {
+            let place = places.next();
+            let (Some(saved), Some(socket)) = (saved, fd.and_then(|fd| socket(fd, place))) else { continue };
+            let refused = match saved.session.basis == Basis::Shared && !admits.still(&now) {
+                true => Some((AUTH_CHANGED, "gateway auth changed")),
+                false => lost_access(hub, &saved.session),
+            };
+            let conn = session::resume(hub, saved, socket);
+            if let Some((code, reason)) = refused {
+                conn.wire.close(code, reason);
+                closed += 1;
+            } else {
+                carried += 1;
+            }
+        }
+        for (saved, fd) in memory.guests.into_iter().zip(guests) {
+            let at = places.next();
+            let Some(socket) = fd.and_then(|fd| socket(fd, at)) else { continue };
+            let place = place(socket.get_ref());
+            connecting += 1;
+            hub.spawn(accept::go_on(hub.clone(), hub.guests.resume(saved, socket), place));
+        }
+        for invocation in memory.invocations {
+            session::resume_invocation(hub, invocation);
+        }
+        let lost = all as u64 - carried - closed - connecting;
+        if lost > 0 {
+            log::error!("{lost} of {all} connections were lost on the way; the others go on");
+        }
+        let took = (monotonic_ns() - since_ns) / 1000;
+        let told = hub.restarts.told();
+        log::info!(
+            "restarted ({why}): Barnacle {} goes on from {version} · {carried} connections carried over, \
+             {connecting} on their way in, {closed} closed · nobody was served for {:.1} ms",
+            self.version,
+            took as f64 / 1000.0,
+        );
+        let last_ms = wall_ms();
+        hub.restarts.set_told(crate::hub::Told {
+            count: told.count + 1,
+            last_ms,
+            took_us: took,
+            carried,
+            why,
+        });
+    }
+}
+
+/// Between one process and the next, devices can be changed by who has the store's lock then; the close that
+/// is due for it.
+fn lost_access(hub: &Hub, session: &Session) -> Option<(u16, &'static str)> {
+    let device = session.device?;
+    match (hub.book().device(&device), session.basis) {
+        // It may never have been one.
+        (None, Basis::Shared) => None,
+        (None, _) => Some((1008, "device removed: pair it again with an operator's approval")),
+        (Some(record), _) => {
+            let grant = record.grant(session.role);
+            let revoked = grant.map_or(session.basis != Basis::Shared, |g| g.revoked_ms.is_some());
+            revoked.then_some((1008, "device token revoked: an operator must approve this role again"))
+        }
+    }
+}
+
+/// It has not blocked since it was accepted; that lives on with it.
+fn socket(fd: OwnedFd, place: Option<Place>) -> Option<Async<TcpStream>> {
+    let socket = TcpStream::from(fd);
+    let taken = match place {
+        Some(place) => Async::in_place(socket, place),
+        None => Async::quiet(socket),
+    };
+    taken.map_err(|e| log::error!("a connection: {e}")).ok()
+}

@@ -1,0 +1,161 @@
+//! Who is connected without being attached: not yet, or no longer. Kept here so that a hand-over finds
+//! them; what each waits for is its task's business.
+
+use crate::{
+    net::{Peer, Wire, wire::Close},
+    reactor::Async,
+    tls::Session,
+};
+use nanoserde::{DeBin, SerBin};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    net::{SocketAddr, TcpStream},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// How far a connection has come.
+#[derive(Clone, Debug, SerBin, DeBin)]
+pub enum Stage {
+    /// It is to send the head of a request: its first, or its next.
+    Head,
+    /// It was challenged, and is to send `connect`.
+    Challenged(Challenged),
+    /// It is to read its last words.
+    Leaving,
+}
+
+/// A connection that was challenged.
+#[derive(Clone, Debug, SerBin, DeBin)]
+pub struct Challenged {
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// What it is to sign.
+    pub nonce: String,
+    /// Its `connect`, once it is there and being judged.
+    pub said: Option<String>,
+}
+
+/// A connection that is not attached.
+pub struct Guest {
+    /// The socket and its buffers.
+    pub wire: Rc<Wire>,
+    /// Where it comes from, if that is known without asking the kernel.
+    pub remote: Option<SocketAddr>,
+    /// How far it has come.
+    pub stage: RefCell<Stage>,
+    /// Until when it may stay there.
+    pub until: Cell<Instant>,
+}
+
+/// A guest as plain data.
+#[derive(Clone, Debug, SerBin, DeBin)]
+pub struct SavedGuest {
+    /// How far it has come.
+    pub stage: Stage,
+    /// Until when it may stay there, nanoseconds of the monotonic clock.
+    pub until_ns: u64,
+    /// Bytes read and not yet understood.
+    pub input: Vec<u8>,
+    /// Bytes not yet sent.
+    pub output: Vec<u8>,
+    /// The end that was asked for.
+    pub close: Option<Close>,
+}
+
+impl Guest {
+    /// How long it may stay.
+    pub fn left(&self) -> Duration {
+        self.until.get().saturating_duration_since(Instant::now())
+    }
+
+    /// Another `time` from now on, for `stage`.
+    pub fn move_on(&self, stage: Stage, time: Duration) {
+        *self.stage.borrow_mut() = stage;
+        let now = Instant::now();
+        self.until.set(now.checked_add(time).unwrap_or(now + Duration::from_secs(365 * 86_400)));
+    }
+
+    /// Writes it down, as it is now.
+    pub fn save(&self) -> SavedGuest {
+        let (input, output) = self.wire.copy();
+        SavedGuest {
+            stage: self.stage.borrow().clone(),
+            until_ns: crate::clock::ns_of(self.until.get()),
+            input,
+            output,
+            close: self.wire.closing(),
+        }
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Guests {
+    all: RefCell<BTreeMap<u64, Rc<Guest>>>,
+    next: Cell<u64>,
+}
+
+/// A guest's place; it ends when this is dropped.
+pub struct Seat {
+    guests: Rc<Guests>,
+    number: u64,
+    /// Who has it.
+    pub guest: Rc<Guest>,
+}
+
+impl Guests {
+    /// Most bytes of a message from one of them.
+    const LIMIT: usize = crate::protocol::MAX_CONNECT_FRAME;
+
+    /// Takes in a connection that may send its head for `time`, by TLS if there is a `session`.
+    pub fn welcome(
+        self: &Rc<Self>,
+        socket: Async<TcpStream>,
+        remote: SocketAddr,
+        session: Option<Session>,
+        time: Duration,
+    ) -> Seat {
+        let seat = self.seat(Wire::open(socket, session, Self::LIMIT), Some(remote));
+        seat.guest.move_on(Stage::Head, time);
+        seat
+    }
+
+    /// Goes on with one that was written down.
+    pub fn resume(self: &Rc<Self>, saved: SavedGuest, socket: Async<TcpStream>) -> Seat {
+        let wire = Wire::new(socket, saved.input, saved.output, Self::LIMIT);
+        wire.set_closing(saved.close);
+        let seat = self.seat(wire, None);
+        *seat.guest.stage.borrow_mut() = saved.stage;
+        seat.guest.until.set(crate::clock::instant_of(saved.until_ns));
+        seat
+    }
+
+    /// A seat for a connection that is closed, until it has read why.
+    pub fn leaving(self: &Rc<Self>, wire: &Rc<Wire>, time: Duration) -> Seat {
+        let seat = self.seat(wire.clone(), None);
+        seat.guest.move_on(Stage::Leaving, time);
+        seat
+    }
+
+    fn seat(self: &Rc<Self>, wire: Rc<Wire>, remote: Option<SocketAddr>) -> Seat {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        let (stage, until) = (RefCell::new(Stage::Head), Cell::new(Instant::now()));
+        let guest = Rc::new(Guest { wire, remote, stage, until });
+        self.all.borrow_mut().insert(number, guest.clone());
+        Seat { guests: self.clone(), number, guest }
+    }
+
+    /// Everyone who is here.
+    pub fn all(&self) -> Vec<Rc<Guest>> {
+        self.all.borrow().values().cloned().collect()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.guests.all.borrow_mut().remove(&self.number);
+    }
+}

@@ -1,0 +1,49 @@
+//! What a reload would come to, said before it is made: the same reading and comparing, and nothing applied.
+
+use super::{compare, still_admitted};
+use crate::{
+    config::{Found, ReloadMode, change::plan::Plan},
+    hub::{Conn, Hub},
+    protocol::DeviceId,
+};
+use std::rc::Rc;
+
+/// What a reload would come to.
+pub struct Foreseen {
+    /// What would change, and what would be done about it.
+    pub plan: Plan,
+    /// Who would be closed.
+    pub refused: Vec<Rc<Conn>>,
+    /// Browsers whose role would be revoked.
+    pub browsers: Vec<DeviceId>,
+    /// What the gateway would say of it that it does not say now.
+    pub new_lines: Vec<String>,
+}
+
+impl Hub {
+    /// What a reload would come to if `openclaw.json` held `text`; as it is on disk, without one.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub async fn foresee(&self, text: Option<String>) -> Result<Foreseen, String> {
+        let old = self.settings();
+        let again = old.again();
+        let read = smol::unblock(move || again.resolve_with(text.as_deref()));
+        let mut new = read.await.map_err(|e| e.to_string())?;
+        new.keep_tls(&old);
+        if let Found::Broken(broken) = &new.found {
+            return Err(broken.to_string());
+        }
+        let said: Vec<String> = old.lines().collect();
+        let plan = compare(&old, &new);
+        // It is applied by a restart, over which TLS cannot be carried.
+        let restarts = new.config.reload.mode == ReloadMode::Restart && !plan.effects.is_empty();
+        let closed = |c: &Rc<Conn>| !still_admitted(&c.session(), &old, &new) || restarts && c.wire.is_tls();
+        Ok(Foreseen {
+            plan,
+            refused: self.conns().into_iter().filter(closed).collect(),
+            browsers: self.browsers_to_revoke(&old, &new),
+            new_lines: new.lines().filter(|line| !said.contains(line)).collect(),
+        })
+    }
+}
