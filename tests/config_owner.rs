@@ -5,7 +5,7 @@ mod home;
 use barnacle::config::change::merge::with;
 use barnacle::config::change::write::{Terms, Wanted, write};
 use barnacle::config::text::node::Node;
-use barnacle::config::{KeyPath, Refused, file};
+use barnacle::config::{KeyPath, Refused, text::file};
 use home::Home;
 use std::fs;
 

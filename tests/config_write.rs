@@ -5,7 +5,7 @@ mod home;
 use barnacle::config::change::merge::{at, with};
 use barnacle::config::change::write::{Terms, Wanted, Written, write};
 use barnacle::config::text::node::Node;
-use barnacle::config::{KeyPath, Refused, file, load};
+use barnacle::config::{KeyPath, Refused, settings::load::load, text::file};
 use home::{Home, mode};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
