@@ -7,7 +7,7 @@
 
 use barnacle::{
     protocol::{PublicKey, Role, Scope, Scopes},
-    store::{Book, Display, Store, Via, atomic},
+    store::{Display, Registry, Store, Via, atomic},
 };
 use smol::LocalExecutor;
 use std::{
@@ -58,8 +58,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn measure(dir: &Path, devices: u32, rounds: u32) -> Result<(), Box<dyn Error>> {
     let store = Rc::new(Store::open(dir).map_err(|e| e.to_string())?.0);
-    let pairing = store.change(|book| {
-        (0..devices).for_each(|n| pair(book, n));
+    let pairing = store.change(|registry| {
+        (0..devices).for_each(|n| pair(registry, n));
         Ok::<_, Infallible>(())
     });
     smol::block_on(pairing).map_err(|e| format!("{e:?}"))?;
@@ -91,8 +91,8 @@ fn measure(dir: &Path, devices: u32, rounds: u32) -> Result<(), Box<dyn Error>> 
 async fn rotate(store: &Store, n: u32) -> Duration {
     let began = Instant::now();
     let changed = store
-        .change(|book| {
-            let grant = book.device_mut(&key(n).device_id()).and_then(|d| d.grant_mut(Role::Operator));
+        .change(|registry| {
+            let grant = registry.device_mut(&key(n).device_id()).and_then(|d| d.grant_mut(Role::Operator));
             grant.map(|g| g.generation += 1).ok_or("no such device")
         })
         .await;
@@ -129,7 +129,7 @@ fn key(n: u32) -> PublicKey {
 }
 
 /// Pairs device `n`, with what a client says of itself.
-fn pair(book: &mut Book, n: u32) {
+fn pair(registry: &mut Registry, n: u32) {
     let display = Display {
         name: Some(format!("agent {n}")),
         platform: Some("linux".into()),
@@ -140,7 +140,7 @@ fn pair(book: &mut Book, n: u32) {
         ..Display::default()
     };
     let scopes = Scopes::from_iter([Scope::Read, Scope::Write]);
-    book.approve(key(n), Role::Operator, scopes, &display, Via::Operator, 1_795_512_523_916);
+    registry.approve(key(n), Role::Operator, scopes, &display, Via::Operator, 1_795_512_523_916);
 }
 
 fn ms(time: Duration) -> f64 {

@@ -25,7 +25,7 @@ fn loss(dir: &Path, acks: u32) -> Option<String> {
     if let Some(notice) = notices.iter().find(|n| matches!(n, Notice::Previous(..) | Notice::ReadOnly(_))) {
         return Some(notice.to_string());
     }
-    let held = held(&store.book());
+    let held = held(&store.registry());
     // One more may be on disk whose acknowledgement did not get out.
     if held != (1..=acks).collect::<Vec<_>>() && held != (1..=acks + 1).collect::<Vec<_>>() {
         return Some(format!("{acks} acknowledged, {held:?} held"));

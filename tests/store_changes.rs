@@ -26,7 +26,7 @@ fn two_hundred_at_once_make_few_commits() {
             let store = store.clone();
             executor.spawn(async move {
                 add(&store, n).await.unwrap();
-                assert!(held(&store.book()).contains(&n), "seen as soon as acknowledged");
+                assert!(held(&store.registry()).contains(&n), "seen as soon as acknowledged");
             })
         })
         .collect();
@@ -37,7 +37,7 @@ fn two_hundred_at_once_make_few_commits() {
     }));
     // Whoever comes while one is being written goes with the next; how many that are is the disk's to say.
     assert!(store.commits() <= 20, "{} commits", store.commits());
-    assert_eq!(held(&store.book()), (1..=200).collect::<Vec<_>>());
+    assert_eq!(held(&store.registry()), (1..=200).collect::<Vec<_>>());
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn a_change_that_changes_nothing_writes_nothing() {
         store.change(|_| Ok::<_, Infallible>(())).await.unwrap();
         // A record that is touched and stays as it was.
         store
-            .change(|book| {
-                book.device_mut(&key(1).device_id()).unwrap().label = None;
+            .change(|registry| {
+                registry.device_mut(&key(1).device_id()).unwrap().label = None;
                 Ok::<_, Infallible>(())
             })
             .await
@@ -62,13 +62,13 @@ fn a_change_that_changes_nothing_writes_nothing() {
 fn nothing_of_a_refused_change_remains() {
     let dir = Dir::new();
     let (store, _) = open(&dir.path()).unwrap();
-    let refused = smol::block_on(store.change(|book| {
-        book.insert(Device::new(key(1), Display::default(), Via::Operator, 1));
+    let refused = smol::block_on(store.change(|registry| {
+        registry.insert(Device::new(key(1), Display::default(), Via::Operator, 1));
         Err::<(), _>("no")
     }));
     assert!(matches!(refused, Err(ChangeError::Refused("no"))));
     smol::block_on(add(&store, 2)).unwrap();
-    assert_eq!((held(&store.book()), store.commits()), (vec![2], 1));
+    assert_eq!((held(&store.registry()), store.commits()), (vec![2], 1));
 }
 
 #[test]
@@ -79,13 +79,13 @@ fn a_change_sees_the_staged_one_and_others_only_the_durable() {
         let mut first = pin!(add(&store, 1));
         assert!(smol::future::poll_once(first.as_mut()).await.is_none());
         let seen = RefCell::new(Vec::new());
-        let second = store.change(|book| {
-            *seen.borrow_mut() = held(book);
+        let second = store.change(|registry| {
+            *seen.borrow_mut() = held(registry);
             Ok::<_, Infallible>(())
         });
         // It changes nothing, but what it saw is only true once the first is on disk.
         second.await.unwrap();
-        assert_eq!((seen.into_inner(), held(&store.book()), store.commits()), (vec![1], vec![1], 1));
+        assert_eq!((seen.into_inner(), held(&store.registry()), store.commits()), (vec![1], vec![1], 1));
         first.await.unwrap();
     });
 }
@@ -105,13 +105,13 @@ fn whoever_gives_up_holds_up_nobody() {
             drop((flying, staged));
             waiting.await.unwrap();
         }
-        assert_eq!(held(&store.book()), [1, 2, 3]);
+        assert_eq!(held(&store.registry()), [1, 2, 3]);
         let mut flying = Box::pin(add(&store, 4));
         assert!(smol::future::poll_once(&mut flying).await.is_none());
         drop(flying);
         // Nobody waits for the fourth: the next one does.
         add(&store, 5).await.unwrap();
-        assert_eq!(held(&store.book()), [1, 2, 3, 4, 5]);
+        assert_eq!(held(&store.registry()), [1, 2, 3, 4, 5]);
     });
 }
 
@@ -126,7 +126,7 @@ fn a_store_dropped_in_a_commit_stays_locked_until_that_has_ended() {
         });
         drop(store);
         let (reopened, _) = open(&dir.path()).unwrap();
-        assert_eq!(held(&reopened.book()), [n]);
+        assert_eq!(held(&reopened.registry()), [n]);
     }
 }
 
@@ -144,7 +144,7 @@ fn a_second_owner_is_told_who_the_first_is_and_a_dead_one_owns_nothing() {
     owner.kill().unwrap();
     owner.wait().unwrap();
     let (store, _) = open(&dir.path()).unwrap();
-    assert_eq!(held(&store.book()), [1, 2]);
+    assert_eq!(held(&store.registry()), [1, 2]);
     assert!(matches!(Store::open(&dir.path()), Err(OpenError::Locked(..))), "twice in one process");
 }
 
@@ -152,15 +152,15 @@ fn a_second_owner_is_told_who_the_first_is_and_a_dead_one_owns_nothing() {
 fn what_is_read_is_what_was_written() {
     let dir = Dir::new();
     let (store, _) = open(&dir.path()).unwrap();
-    smol::block_on(store.change(|book| {
-        (1..=300).for_each(|n| approve(book, n));
-        book.remove(&key(300).device_id(), 5);
+    smol::block_on(store.change(|registry| {
+        (1..=300).for_each(|n| approve(registry, n));
+        registry.remove(&key(300).device_id(), 5);
         Ok::<_, Infallible>(())
     }))
     .unwrap();
-    let written = store.book();
+    let written = store.registry();
     drop(store);
-    assert_eq!(*open(&dir.path()).unwrap().0.book(), *written);
+    assert_eq!(*open(&dir.path()).unwrap().0.registry(), *written);
 }
 
 #[test]
@@ -196,24 +196,24 @@ fn nothing_is_seen_or_said_before_the_disk_has_it() {
     smol::block_on(async {
         let mut flying = pin!(add(&store, 2));
         let mut staged = pin!(add(&store, 3));
-        let mut looking = pin!(store.change(|book| Ok::<_, Infallible>(held(book))));
-        let mut refusing = pin!(store.change(|book| Err::<(), _>(held(book))));
+        let mut looking = pin!(store.change(|registry| Ok::<_, Infallible>(held(registry))));
+        let mut refusing = pin!(store.change(|registry| Err::<(), _>(held(registry))));
         assert!(smol::future::poll_once(flying.as_mut()).await.is_none());
         assert!(smol::future::poll_once(staged.as_mut()).await.is_none());
         // These two change nothing, but have seen what is not on disk: they wait for it.
         assert!(smol::future::poll_once(looking.as_mut()).await.is_none());
         assert!(smol::future::poll_once(refusing.as_mut()).await.is_none());
-        assert_eq!(held(&store.book()), [1]);
+        assert_eq!(held(&store.registry()), [1]);
         drop(smol::unblock(move || File::open(pipe)).await.unwrap());
         disk_error(flying.await.unwrap_err());
         // What was staged on it goes with it.
         disk_error(staged.await.unwrap_err());
         disk_error(looking.await.unwrap_err());
         assert!(matches!(refusing.await, Err(ChangeError::Disk(_))));
-        assert_eq!(held(&store.book()), [1]);
+        assert_eq!(held(&store.registry()), [1]);
         assert!(store.read_only().is_some());
         add(&store, 4).await.unwrap();
     });
-    assert_eq!(held(&store.book()), [1, 4]);
+    assert_eq!(held(&store.registry()), [1, 4]);
     assert_eq!(store.read_only(), None);
 }

@@ -50,7 +50,7 @@ fn one_failed_run(dir: &Dir, said: &Said, hint: &str, what: &str) -> usize {
     }
     let (store, notices) = open(&dir.path()).unwrap();
     assert!(!notices.iter().any(|n| matches!(n, Notice::Previous(..))), "{what}: {notices:?}");
-    let mut held = held(&store.book());
+    let mut held = held(&store.registry());
     // A last change whose directory could not be synced may be on disk all the same.
     held.retain(|n| acks.contains(n) || *n != CHANGES);
     assert_eq!(held, acks, "{what}");
@@ -66,7 +66,7 @@ fn without_hard_links_the_file_before_is_a_copy() {
     fs::remove_file(dir.file("tokens.bin")).unwrap();
     let (store, notices) = open(&dir.path()).unwrap();
     assert!(matches!(&notices[..], [.., Notice::Previous(..)]), "{notices:?}");
-    assert_eq!(held(&store.book()), [1, 2]);
+    assert_eq!(held(&store.registry()), [1, 2]);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn every_flipped_bit_and_every_cut_is_seen_and_the_state_before_is_used() {
         fs::write(&path, &damaged).unwrap();
         let (store, notices) = open(&dir.path()).unwrap();
         assert!(matches!(&notices[..], [.., Notice::Previous(..)]), "{notices:?}");
-        assert_eq!(held(&store.book()), [1, 2]);
+        assert_eq!(held(&store.registry()), [1, 2]);
         assert_eq!(fs::read(&path).unwrap(), damaged, "opening changes nothing");
         assert_eq!(fs::read(dir.file("tokens.bin.prev")).unwrap(), previous);
     }
@@ -101,14 +101,14 @@ fn after_a_damage_the_good_file_stays_until_there_is_a_new_one() {
     for _ in 0..2 {
         let (store, notices) = open(&dir.path()).unwrap();
         assert!(matches!(&notices[..], [.., Notice::Previous(..)]), "{notices:?}");
-        assert_eq!(held(&store.book()), [1, 2]);
+        assert_eq!(held(&store.registry()), [1, 2]);
     }
     let (store, _) = open(&dir.path()).unwrap();
     smol::block_on(add(&store, 4)).unwrap();
     assert!(codec::decode(&fs::read(dir.file("tokens.bin.prev")).unwrap()).is_ok());
     assert_eq!(fs::read(dir.file("tokens.bin.damaged")).unwrap(), b"torn", "kept to look at");
     drop(store);
-    assert_eq!(held(&open(&dir.path()).unwrap().0.book()), [1, 2, 4]);
+    assert_eq!(held(&open(&dir.path()).unwrap().0.registry()), [1, 2, 4]);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_damage_that_cannot_be_put_aside_stops_writing_not_serving() {
     fs::create_dir_all(dir.file("tokens.bin.damaged").join("in the way")).unwrap();
     let (store, _) = open(&dir.path()).unwrap();
     assert!(smol::block_on(add(&store, 4)).is_err());
-    assert_eq!(held(&store.book()), [1, 2]);
+    assert_eq!(held(&store.registry()), [1, 2]);
 }
 
 #[test]
@@ -136,14 +136,14 @@ fn with_both_files_damaged_it_says_what_to_do_and_that_helps() {
         let text = error.to_string();
         let (_, command) = text.split_once("begin without devices: ").unwrap();
         assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
-        assert_eq!(held(&open(&dir.path()).unwrap().0.book()), [0; 0]);
+        assert_eq!(held(&open(&dir.path()).unwrap().0.registry()), [0; 0]);
     }
 }
 
 #[test]
 fn a_file_from_a_newer_version_is_refused_and_left_alone() {
     let dir = Dir::holding(1..=1);
-    let mut newer = codec::encode(&open(&dir.path()).unwrap().0.book(), 9);
+    let mut newer = codec::encode(&open(&dir.path()).unwrap().0.registry(), 9);
     newer[8..12].copy_from_slice(&(codec::FORMAT + 1).to_le_bytes());
     let newer = codec::seal(newer);
     fs::write(dir.file("tokens.bin"), &newer).unwrap();
@@ -174,7 +174,7 @@ fn what_a_crash_left_half_written_is_removed() {
     let leftovers = ["tokens.bin.tmp", "tokens.bin.prev.tmp", "key.tmp"];
     leftovers.iter().for_each(|name| fs::write(dir.file(name), "half").unwrap());
     let (store, _) = open(&dir.path()).unwrap();
-    assert_eq!(held(&store.book()), [1, 2]);
+    assert_eq!(held(&store.registry()), [1, 2]);
     assert_eq!(leftovers.map(|name| dir.file(name).exists()), [false; 3]);
 }
 
@@ -268,9 +268,9 @@ fn a_disk_error_is_over_when_the_disk_is_mended() {
     for failed in [one, two] {
         assert!(disk_error(failed.unwrap_err()).to_string().contains(&dir.path().display().to_string()));
     }
-    assert_eq!((held(&store.book()), store.commits()), (vec![1], 0));
+    assert_eq!((held(&store.registry()), store.commits()), (vec![1], 0));
     fs::remove_dir(dir.file("tokens.bin.tmp")).unwrap();
     smol::block_on(add(&store, 4)).unwrap();
     drop(store);
-    assert_eq!(held(&open(&dir.path()).unwrap().0.book()), [1, 4]);
+    assert_eq!(held(&open(&dir.path()).unwrap().0.registry()), [1, 4]);
 }

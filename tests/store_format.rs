@@ -3,8 +3,8 @@
 use barnacle::{
     protocol::{PublicKey, RequestId, Role, Scope, Scopes, TokenHash},
     store::{
-        Access, Book, Device, Display, Grant, Node, NodeRequest, Request, SetupCode, Surface, Tombstone, Via,
-        codec,
+        Access, Device, Display, Grant, Node, NodeRequest, Registry, Request, SetupCode, Surface, Tombstone,
+        Via, codec,
     },
 };
 use std::collections::BTreeMap;
@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 /// change: raise `codec::FORMAT` instead, and keep reading this.
 const FORMAT_1: &[u8] = include_bytes!("store_dir/format-1.bin");
 
-/// A book with something in every field.
-fn full_book() -> Book {
+/// A registry with something in every field.
+fn full_book() -> Registry {
     let text = |text: &str| Some(text.to_owned());
     let display = Display {
         name: text("Küche"),
@@ -72,16 +72,16 @@ fn full_book() -> Book {
     let removed = Tombstone { device: PublicKey([18; 32]).device_id(), removed_ms: 19, generation: 20 };
     let others = [Via::Silent, Via::Operator, Via::SetupCode].iter().enumerate();
     let others = others.map(|(n, via)| Device::new(PublicKey([n as u8; 32]), Display::default(), *via, 21));
-    Book::from_parts(others.chain([device]).collect(), vec![request], vec![code], vec![removed])
+    Registry::from_parts(others.chain([device]).collect(), vec![request], vec![code], vec![removed])
 }
 
 #[test]
 fn format_1_is_read_and_written_as_ever() {
-    let (book, counter) = (full_book(), 22);
-    let file = codec::seal(codec::encode(&book, counter));
+    let (registry, counter) = (full_book(), 22);
+    let file = codec::seal(codec::encode(&registry, counter));
     if std::env::var_os("BARNACLE_BLESS").is_some() {
         return std::fs::write("tests/store_dir/format-1.bin", &file).unwrap();
     }
-    assert_eq!(codec::decode(FORMAT_1), Ok((book, counter)));
+    assert_eq!(codec::decode(FORMAT_1), Ok((registry, counter)));
     assert!(file == FORMAT_1, "what is written changed: raise codec::FORMAT");
 }

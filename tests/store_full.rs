@@ -37,9 +37,9 @@ fn full_and_read_only_disks() {
 
 /// The error of adding device `n`, which must not be added.
 fn fails(store: &Store, n: u32) -> String {
-    let before = held(&store.book());
+    let before = held(&store.registry());
     let error = disk_error(smol::block_on(add(store, n)).unwrap_err()).to_string();
-    assert_eq!(held(&store.book()), before, "{error}");
+    assert_eq!(held(&store.registry()), before, "{error}");
     assert!(store.read_only().is_some());
     error
 }
@@ -91,7 +91,7 @@ fn full_while_running() {
     smol::block_on(add(&store, 7)).unwrap();
     assert_eq!(store.read_only(), None);
     drop(store);
-    assert_eq!(held(&open(&dir.path()).unwrap().0.book()), [1, 2, 3, 7]);
+    assert_eq!(held(&open(&dir.path()).unwrap().0.registry()), [1, 2, 3, 7]);
     unmount(disk);
 }
 
@@ -108,7 +108,7 @@ fn full_from_the_start() {
     let handed_out = token(&store);
     drop(store);
     let (store, _) = open(&dir.path()).unwrap();
-    assert_eq!(held(&store.book()), [2]);
+    assert_eq!(held(&store.registry()), [2]);
     assert_eq!(token(&store), handed_out, "the key that made it was not kept");
     unmount(disk);
 }
@@ -121,14 +121,14 @@ fn read_only_while_running() {
     assert!(error.contains("remount,rw") && error.contains("uid"), "{error}");
     unmount(&dir.path());
     smol::block_on(add(&store, 5)).unwrap();
-    assert_eq!(held(&store.book()), [1, 2, 3, 5]);
+    assert_eq!(held(&store.registry()), [1, 2, 3, 5]);
 }
 
 fn read_only_from_the_start() {
     let dir = Dir::holding(1..=3);
     freeze(&dir.path());
     let (store, notices) = open(&dir.path()).unwrap();
-    assert_eq!(held(&store.book()), [1, 2, 3]);
+    assert_eq!(held(&store.registry()), [1, 2, 3]);
     let [Notice::ReadOnly(why)] = &notices[..] else { panic!("{notices:?}") };
     let uid = format!("uid {}", rustix::process::geteuid().as_raw());
     assert!(why.contains(dir.path().to_str().unwrap()) && why.contains(&uid), "{why}");
@@ -137,13 +137,13 @@ fn read_only_from_the_start() {
     unmount(&dir.path());
     smol::block_on(add(&store, 5)).unwrap();
     drop(store);
-    assert_eq!(held(&open(&dir.path()).unwrap().0.book()), [1, 2, 3, 5]);
+    assert_eq!(held(&open(&dir.path()).unwrap().0.registry()), [1, 2, 3, 5]);
 
     // Not even a lock: served, and never written.
     fs::remove_file(dir.file("lock")).unwrap();
     freeze(&dir.path());
     let (store, _) = open(&dir.path()).unwrap();
-    assert_eq!(held(&store.book()), [1, 2, 3, 5]);
+    assert_eq!(held(&store.registry()), [1, 2, 3, 5]);
     unmount(&dir.path());
     let error = fails(&store, 6);
     assert!(error.contains("start the gateway again"), "{error}");
@@ -152,7 +152,7 @@ fn read_only_from_the_start() {
     let dir = Dir::new();
     freeze(dir.root());
     let (store, notices) = open(&dir.path()).unwrap();
-    assert_eq!(held(&store.book()), []);
+    assert_eq!(held(&store.registry()), []);
     assert!(notices.iter().any(|n| matches!(n, Notice::ReadOnly(_))), "{notices:?}");
     unmount(dir.root());
 }

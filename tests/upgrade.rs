@@ -7,17 +7,17 @@
 mod versions;
 mod wire;
 
-use barnacle::handoff::{DIALECT, Dialect, State};
+use barnacle::handoff::{STATE_FORMAT, State, StateFormat};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::ExitCode};
 use wire::{ADMIN, Client, Home, Offer, Server, json, number, text};
 
 /// Format 3: that of this version, read backwards.
-static NEXT: Dialect = Dialect {
+static NEXT: StateFormat = StateFormat {
     version: "9.9.9",
     format: 3,
-    encode: |state: &State| (DIALECT.encode)(state).into_iter().rev().collect(),
-    decode: |payload| (DIALECT.decode)(&payload.iter().rev().copied().collect::<Vec<_>>()),
-    older: |format, payload| (format == DIALECT.format).then(|| (DIALECT.decode)(payload))?,
+    encode: |state: &State| (STATE_FORMAT.encode)(state).into_iter().rev().collect(),
+    decode: |payload| (STATE_FORMAT.decode)(&payload.iter().rev().copied().collect::<Vec<_>>()),
+    older: |format, payload| (format == STATE_FORMAT.format).then(|| (STATE_FORMAT.decode)(payload))?,
 };
 
 fn main() -> ExitCode {

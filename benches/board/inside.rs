@@ -14,7 +14,7 @@ use barnacle::{
         policy::{Bearer, Bootstrap, Shared},
     },
     protocol::{Connect, PublicKey, RequestFrame, Role, Scopes},
-    store::{Book, Display, Grant, Store, Via, atomic},
+    store::{Display, Grant, Registry, Store, Via, atomic},
 };
 use ed25519_dalek::{Signature, Signer, SigningKey};
 use std::{
@@ -125,10 +125,10 @@ pub fn commit(table: &mut Table, run: &Run, dir: &Path) -> Result<(), Failure> {
 fn commits(dir: &Path, rounds: usize) -> Result<(Vec<Duration>, Vec<Duration>), Failure> {
     let store = Store::open(dir).map_err(|e| e.to_string())?.0;
     let key = |n: u8| PublicKey([n; 32]);
-    let pair = |book: &mut Book| {
+    let pair = |registry: &mut Registry| {
         let scopes = Scopes::from_names(["operator.read", "operator.write"]);
         for n in 1..=100 {
-            book.approve(key(n), Role::Operator, scopes, &Display::default(), Via::Operator, 0);
+            registry.approve(key(n), Role::Operator, scopes, &Display::default(), Via::Operator, 0);
         }
         Ok::<_, Infallible>(())
     };
@@ -140,8 +140,8 @@ fn commits(dir: &Path, rounds: usize) -> Result<(Vec<Duration>, Vec<Duration>), 
         atomic::replace(&dir.join("floor"), &bytes, 0o600)?;
         floor.push(began.elapsed());
         let began = Instant::now();
-        let rotate = |book: &mut Book| {
-            let grant = book.device_mut(&key(1).device_id()).and_then(|d| d.grant_mut(Role::Operator));
+        let rotate = |registry: &mut Registry| {
+            let grant = registry.device_mut(&key(1).device_id()).and_then(|d| d.grant_mut(Role::Operator));
             grant.map(|g| g.generation += 1).ok_or("no such device")
         };
         smol::block_on(store.change(rotate)).map_err(|e| format!("{e:?}"))?;

@@ -1,11 +1,11 @@
-//! The store's file: arbitrary bytes never panic and never allocate by a hostile length; any book that
+//! The store's file: arbitrary bytes never panic and never allocate by a hostile length; any registry that
 //! can be made is read back as it was, and not from a file in which a bit differs.
 
 #![no_main]
 
 use barnacle::{
     protocol::{PublicKey, RequestId, Role, Scopes, TokenHash},
-    store::{Access, Book, Display, GRACE_MS, Request, SETUP_CODE_MS, SetupCode, Via, codec},
+    store::{Access, Registry, Display, GRACE_MS, Request, SETUP_CODE_MS, SetupCode, Via, codec},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -13,11 +13,11 @@ fuzz_target!(|data: &[u8]| {
     let _ = codec::decode(data);
     let _ = codec::decode(&codec::seal(data.to_vec())[..data.len()]);
 
-    let mut book = Book::default();
-    data.chunks(6).for_each(|step| change(&mut book, step));
-    book.settle();
-    let mut file = codec::seal(codec::encode(&book, data.len() as u64));
-    assert_eq!(codec::decode(&file).as_ref(), Ok(&(book, data.len() as u64)));
+    let mut registry = Registry::default();
+    data.chunks(6).for_each(|step| change(&mut registry, step));
+    registry.settle();
+    let mut file = codec::seal(codec::encode(&registry, data.len() as u64));
+    assert_eq!(codec::decode(&file).as_ref(), Ok(&(registry, data.len() as u64)));
     if let [low, high, bit, ..] = *data {
         let at = usize::from(u16::from_le_bytes([low, high])) % file.len();
         file[at] ^= 1 << (bit % 8);
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn change(book: &mut Book, step: &[u8]) {
+fn change(registry: &mut Registry, step: &[u8]) {
     let (kind, rest) = (step[0], &step[1..]);
     let byte = |n: usize| rest.get(n).copied().unwrap_or(0);
     let key = PublicKey([byte(0) % 8; 32]);
@@ -42,11 +42,11 @@ fn change(book: &mut Book, step: &[u8]) {
     };
     let now_ms = u64::from(byte(4)) << (byte(3) % 56);
     match kind % 7 {
-        0 => drop(book.approve(key, role, scopes, &display, Via::Operator, now_ms)),
-        1 => drop(book.remove(&id, now_ms)),
+        0 => drop(registry.approve(key, role, scopes, &display, Via::Operator, now_ms)),
+        1 => drop(registry.remove(&id, now_ms)),
         2 => {
             let id = RequestId(text);
-            book.request(Request {
+            registry.request(Request {
                 id,
                 key,
                 role,
@@ -59,7 +59,7 @@ fn change(book: &mut Book, step: &[u8]) {
         3 => {
             let spent = (byte(3) % 2 == 0).then_some((id, now_ms));
             let (id, hash) = (RequestId(text.clone()), TokenHash::of(&text));
-            book.setup_codes_mut().push(SetupCode {
+            registry.setup_codes_mut().push(SetupCode {
                 id,
                 hash,
                 access: Access::Limited,
@@ -69,19 +69,19 @@ fn change(book: &mut Book, step: &[u8]) {
             });
         }
         4 => {
-            if let Some(device) = book.device_mut(&id) {
+            if let Some(device) = registry.device_mut(&id) {
                 device.label = Some(text.clone());
                 device.node.approved.commands.push(text.clone());
                 device.node.approved.permissions.insert(text, byte(3) % 2 == 0);
             }
         }
         5 => {
-            if let Some(grant) = book.device_mut(&id).and_then(|d| d.grant_mut(role)) {
+            if let Some(grant) = registry.device_mut(&id).and_then(|d| d.grant_mut(role)) {
                 grant.revoked_ms = (byte(3) % 2 == 0).then_some(now_ms);
                 grant.grace_ms = (byte(2) % 2 == 0).then_some(now_ms % (GRACE_MS + 1));
                 grant.imported = Some(TokenHash::of(&text));
             }
         }
-        _ => book.retain_requests(|r| r.key != key),
+        _ => registry.retain_requests(|r| r.key != key),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     config::{AuthMode, Env, Flags, Secret, Settings},
     gateway, handoff,
-    handoff::Dialect,
+    handoff::StateFormat,
     journal::Journal,
     store::lock_holder,
 };
@@ -38,8 +38,8 @@ Usage: barnacle gateway [run] [options]
 With no configuration it listens on loopback with a random token, stores that in openclaw.json, and says so.
 ";
 
-/// Runs `barnacle gateway` with the arguments that are left; `dialect` is how it writes a hand-over down.
-pub fn run(mut args: Parser, dialect: &'static Dialect) -> Result<(), Failure> {
+/// Runs `barnacle gateway` with the arguments that are left; `state_format` is how it writes a hand-over down.
+pub fn run(mut args: Parser, state_format: &'static StateFormat) -> Result<(), Failure> {
     let clock = Clock::start();
     let mut rest = args.clone();
     if let Some(lexopt::Arg::Value(word)) = rest.next()? {
@@ -61,13 +61,13 @@ pub fn run(mut args: Parser, dialect: &'static Dialect) -> Result<(), Failure> {
     let settings =
         Settings::resolve(&Env::of_process(), &flags).map_err(|e| Failure::new(e.exit_code(), e))?;
     if can_resume {
-        let said = handoff::can_resume(&settings, dialect);
+        let said = handoff::can_resume(&settings, state_format);
         return said.map_err(|e| Failure::new(1, e)).and_then(|said| super::print(&format!("{said}\n")));
     }
     if flags.force && !handoff::goes_on() {
         stop_other(&settings.paths.barnacle_dir)?;
     }
-    gateway::run(settings, clock, journal, dialect).map_err(|e| Failure::new(e.exit_code(), e))
+    gateway::run(settings, clock, journal, state_format).map_err(|e| Failure::new(e.exit_code(), e))
 }
 
 /// Reads the flags; `None` when only help is wanted.

@@ -11,7 +11,7 @@ use crate::{
     clock::wall_ms,
     import::{self, Fate, Listed, Rejected},
     protocol::{Fields, Scope},
-    store::{Book, ChangeError, OpenError, codec},
+    store::{ChangeError, OpenError, Registry, codec},
 };
 use miniserde::json::Value;
 use nanoserde::SerJson;
@@ -79,7 +79,7 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
     if let Some(notice) = &listed.notice {
         eprintln!("barnacle: {notice}");
     }
-    let lines = if apply { commit(&target.dir, listed)? } else { bring(&mut book(&target.dir)?, listed) };
+    let lines = if apply { commit(&target.dir, listed)? } else { bring(&mut registry(&target.dir)?, listed) };
     if args.json {
         let devices = lines.into_iter().map(Line::entry).collect();
         return print(&(Report { from, applied: apply, devices }.serialize_json() + "\n"));
@@ -106,19 +106,19 @@ fn ask(target: &Target) -> Result<Listed, Failure> {
 }
 
 /// The book as it is on disk, for a look: without the lock, and without making anything.
-fn book(dir: &Path) -> Result<Book, Failure> {
+fn registry(dir: &Path) -> Result<Registry, Failure> {
     let path = dir.join("tokens.bin");
     match std::fs::read(&path) {
-        Ok(bytes) => codec::decode(&bytes).map(|(book, _)| book).map_err(|e| {
+        Ok(bytes) => codec::decode(&bytes).map(|(registry, _)| registry).map_err(|e| {
             Failure::new(1, format!("{}: {e}; barnacle gateway says how to go on", path.display()))
         }),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Book::default()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Registry::default()),
         Err(e) => Err(Failure::new(1, format!("{}: {e}", path.display()))),
     }
 }
 
-/// Brings everything into `book`.
-fn bring(book: &mut Book, listed: Listed) -> Vec<Line> {
+/// Brings everything into `registry`.
+fn bring(registry: &mut Registry, listed: Listed) -> Vec<Line> {
     let Listed { devices, surfaces, .. } = listed;
     let one = |record| match record {
         Ok(device) => {
@@ -128,7 +128,7 @@ fn bring(book: &mut Book, listed: Listed) -> Vec<Line> {
                 id: device.id().to_string(),
                 name: device.name().or(device.display.client_id.as_deref()).unwrap_or("-").into(),
                 roles: live.collect::<Vec<_>>().join("+"),
-                fate: import::merge(book, device, &surfaces),
+                fate: import::merge(registry, device, &surfaces),
             }
         }
         Err(Rejected { id, name, why }) => Line { id, name, roles: "-".into(), fate: Fate::Rejected(why) },
@@ -145,7 +145,8 @@ fn commit(dir: &Path, listed: Listed) -> Result<Vec<Line>, Failure> {
         }
         e => Failure::new(1, e),
     })?;
-    smol::block_on(store.change(|book| Ok::<_, Infallible>(bring(book, listed)))).map_err(|e| match e {
+    smol::block_on(store.change(|registry| Ok::<_, Infallible>(bring(registry, listed)))).map_err(|e| match e
+    {
         ChangeError::Disk(e) => Failure::new(1, e),
         ChangeError::Refused(never) => match never {},
     })

@@ -15,7 +15,7 @@ mod table;
 
 use crate::{
     client::{Fault, Target},
-    handoff::{DIALECT, Dialect},
+    handoff::{STATE_FORMAT, StateFormat},
 };
 use args::Args;
 use std::{
@@ -104,15 +104,15 @@ const COMMANDS: [&str; 9] =
 
 /// Runs the command line `args`, without the program's name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    main_as(args, &DIALECT)
+    main_as(args, &STATE_FORMAT)
 }
 
 /// Runs it as another version would, which writes a hand-over down in another way.
-pub fn main_as(args: impl Iterator<Item = OsString>, dialect: &'static Dialect) -> ExitCode {
+pub fn main_as(args: impl Iterator<Item = OsString>, state_format: &'static StateFormat) -> ExitCode {
     let args: Vec<_> = args.collect();
     let known = |word: &&OsString| COMMANDS.iter().any(|c| word.as_os_str() == *c);
     let command = args.first().filter(known).map(|c| format!(" {}", c.display())).unwrap_or_default();
-    match dispatch(args.into_iter(), dialect) {
+    match dispatch(args.into_iter(), state_format) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
             eprintln!("barnacle: {message}");
@@ -124,7 +124,7 @@ pub fn main_as(args: impl Iterator<Item = OsString>, dialect: &'static Dialect) 
     }
 }
 
-fn dispatch(args: impl Iterator<Item = OsString>, dialect: &'static Dialect) -> Result<(), Failure> {
+fn dispatch(args: impl Iterator<Item = OsString>, state_format: &'static StateFormat) -> Result<(), Failure> {
     let mut args = lexopt::Parser::from_args(args);
     use lexopt::Arg::{Long, Short, Value};
     match args.next()? {
@@ -137,7 +137,7 @@ fn dispatch(args: impl Iterator<Item = OsString>, dialect: &'static Dialect) -> 
             Ok(())
         }
         Some(Value(command)) => match command.to_str() {
-            Some("gateway") => gateway::run(args, dialect),
+            Some("gateway") => gateway::run(args, state_format),
             Some("status") => call::status(Args::new(args)),
             Some("health") => call::health(Args::new(args)),
             Some("doctor") => doctor::run(Args::new(args)),

@@ -5,7 +5,7 @@ use crate::{
     clock::wall_ms,
     methods::wire::{self, Live, Paired},
     protocol::{ErrorShape, Json, Params, RequestFrame, Role, Scopes},
-    store::{Book, ChangeError, GRACE_MS, OpenError, Store, Unfit},
+    store::{ChangeError, GRACE_MS, OpenError, Registry, Store, Unfit},
 };
 use std::path::{Path, PathBuf};
 
@@ -63,30 +63,32 @@ impl Offline {
     fn answer(&mut self, method: &str, params: &Params<'_>) -> Result<Json, ErrorShape> {
         let now = wall_ms();
         let device =
-            || -> Result<_, ErrorShape> { Ok(self.store.book().find_device(params.str("deviceId")?)?) };
+            || -> Result<_, ErrorShape> { Ok(self.store.registry().find_device(params.str("deviceId")?)?) };
         let role = || -> Result<Role, ErrorShape> {
             let word = params.str("role")?;
             let unknown = || ErrorShape::invalid(format!("role must be operator or node, not {word}"));
             Role::parse(word).ok_or_else(unknown)
         };
         match method {
-            "device.pair.list" => Ok(wire::device_list(&self.store.book(), |_| true, |_| Live::default())),
+            "device.pair.list" => {
+                Ok(wire::device_list(&self.store.registry(), |_| true, |_| Live::default()))
+            }
             "device.pair.approve" => {
                 let wanted = params.str("requestId")?;
-                let request = self.change(|book| {
-                    let request = book.find_request(wanted)?;
-                    book.approve_request(&request, now);
+                let request = self.change(|registry| {
+                    let request = registry.find_request(wanted)?;
+                    registry.approve_request(&request, now);
                     Ok(request)
                 })?;
-                let book = self.store.book();
-                let device = book.device(&request.key.device_id());
+                let registry = self.store.registry();
+                let device = registry.device(&request.key.device_id());
                 Ok(wire::approved(&request, device.map(|d| Paired::new(d, Live::default()))))
             }
             "device.pair.reject" => {
                 let wanted = params.str("requestId")?;
-                let request = self.change(|book| {
-                    let request = book.find_request(wanted)?;
-                    book.take_request(&request.id);
+                let request = self.change(|registry| {
+                    let request = registry.find_request(wanted)?;
+                    registry.take_request(&request.id);
                     Ok(request)
                 })?;
                 Ok(wire::rejected(&request))
@@ -94,12 +96,12 @@ impl Offline {
             "device.pair.remove" => {
                 let id = device()?;
                 let removed =
-                    self.change(|book| book.remove(&id, now).ok_or(Unfit::NoDevice(id.to_string())));
+                    self.change(|registry| registry.remove(&id, now).ok_or(Unfit::NoDevice(id.to_string())));
                 removed.map(|_| wire::removed(&id))
             }
             "device.pair.rename" => {
                 let (id, label) = (device()?, params.str("label")?);
-                let label = self.change(|book| book.rename(&id, label))?;
+                let label = self.change(|registry| registry.rename(&id, label))?;
                 Ok(wire::renamed(&id, &label))
             }
             "device.token.rotate" => {
@@ -107,19 +109,20 @@ impl Offline {
                 let scopes = params.value("scopes").map(|_| params.strs("scopes")).transpose()?;
                 let scopes = scopes.map(Scopes::from_names);
                 // No gateway has loaded the book: its day of grace begins when one does.
-                let (scopes, _) = self.change(|book| book.rotate(&id, role, scopes, now, GRACE_MS))?;
+                let (scopes, _) =
+                    self.change(|registry| registry.rotate(&id, role, scopes, now, GRACE_MS))?;
                 Ok(wire::rotated(&id, role, scopes, None, now))
             }
             "device.token.revoke" => {
                 let (id, role) = (device()?, role()?);
-                let at = self.change(|book| book.revoke(&id, role, now))?;
+                let at = self.change(|registry| registry.revoke(&id, role, now))?;
                 Ok(wire::revoked(&id, role, at))
             }
             other => Err(ErrorShape::invalid(format!("{other} needs a running gateway"))),
         }
     }
 
-    fn change<T>(&mut self, change: impl FnOnce(&mut Book) -> Result<T, Unfit>) -> Result<T, ErrorShape> {
+    fn change<T>(&mut self, change: impl FnOnce(&mut Registry) -> Result<T, Unfit>) -> Result<T, ErrorShape> {
         match smol::block_on(self.store.change(change)) {
             Ok(value) => {
                 self.changed = true;

@@ -5,7 +5,7 @@ use crate::{
     config::{Env, Flags, Paths, Settings, StartError},
     protocol::{Fields, Scope},
     service::{Manager, Name, Properties, Unreachable, as_caller},
-    store::{Book, Notice, OpenError, inspect},
+    store::{Notice, OpenError, Registry, inspect},
 };
 use miniserde::json::Value;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub struct Facts {
     /// What a gateway started now would run with.
     pub settings: Result<Settings, StartError>,
     /// What is in the store, and what is to be said of it.
-    pub store: Result<(Book, Vec<Notice>), OpenError>,
+    pub store: Result<(Registry, Vec<Notice>), OpenError>,
     /// The services that are installed.
     pub services: Vec<Service>,
     /// The gateway that answers, or why none does.

@@ -106,9 +106,9 @@ pub fn disk(facts: &Facts) -> Vec<Finding> {
 
 /// Devices that have not taken up the token that is theirs.
 pub fn stale_tokens(facts: &Facts) -> Vec<Finding> {
-    let Ok((book, _)) = &facts.store else { return Vec::new() };
+    let Ok((registry, _)) = &facts.store else { return Vec::new() };
     let mut found = Vec::new();
-    for device in book.devices() {
+    for device in registry.devices() {
         let id = device.key.device_id();
         for grant in &device.grants {
             let role = grant.role.as_str();

@@ -3,7 +3,7 @@
 
 use super::{handshake, session};
 use crate::{
-    hub::{Conn, Guest, Hub, Seat, Stage},
+    hub::{Conn, Hub, PendingConn, PendingGuard, Stage},
     net::http::{self, Page},
     reactor::{Async, Timer},
     tls::Certificate,
@@ -29,55 +29,55 @@ pub fn take_in(hub: &Rc<Hub>, socket: Async<TcpStream>, remote: SocketAddr, plac
         Some(None) => return,
         session => session.flatten(),
     };
-    let seat = hub.guests.welcome(socket, remote, session, settings.handshake_timeout);
+    let seat = hub.pending_conns.welcome(socket, remote, session, settings.handshake_timeout);
     // Those of a later reload are for this connection as well: it keeps none of them alive.
     drop(settings);
     hub.spawn(go_on(hub.clone(), seat, place));
 }
 
 /// Goes on with a connection, new or written down.
-pub async fn go_on(hub: Rc<Hub>, seat: Seat, place: impl Sized) {
-    let stage = seat.guest.stage.borrow().clone();
+pub async fn go_on(hub: Rc<Hub>, seat: PendingGuard, place: impl Sized) {
+    let stage = seat.pending.stage.borrow().clone();
     match stage {
         Stage::Head => head(&hub, seat).await,
         Stage::Challenged(challenged) => {
-            let attached = handshake::go_on(&hub, &seat.guest, challenged).await;
+            let attached = handshake::go_on(&hub, &seat.pending, challenged).await;
             serve(&hub, seat, attached);
         }
-        Stage::Leaving => session::linger(&seat.guest).await,
+        Stage::Leaving => session::linger(&seat.pending).await,
     }
     drop(place);
 }
 
-async fn head(hub: &Rc<Hub>, seat: Seat) {
-    let guest = seat.guest.clone();
-    let Some((head, length)) = in_time(&guest, http::head(&guest.wire)).await.flatten() else {
-        if guest.wire.is_tls() {
+async fn head(hub: &Rc<Hub>, seat: PendingGuard) {
+    let pending = seat.pending.clone();
+    let Some((head, length)) = in_time(&pending, http::head(&pending.wire)).await.flatten() else {
+        if pending.wire.is_tls() {
             // It was told what is wrong with its TLS.
-            session::linger(&guest).await;
+            session::linger(&pending).await;
         }
         return;
     };
-    if let (false, Some(why)) = (guest.wire.is_tls(), hub.settings().tls.closed()) {
+    if let (false, Some(why)) = (pending.wire.is_tls(), hub.settings().tls.closed()) {
         let body = format!("This gateway lets nobody in without TLS, and has none: {why}\n");
         let head = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8";
-        guest.wire.forget(length);
-        guest.wire.queue(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
-        return session::linger(&guest).await;
+        pending.wire.forget(length);
+        pending.wire.queue(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        return session::linger(&pending).await;
     }
     if head.websocket_key.is_some() {
-        guest.wire.forget(length);
-        let attached = handshake::attach(hub, &guest, &head).await;
+        pending.wire.forget(length);
+        let attached = handshake::attach(hub, &pending, &head).await;
         serve(hub, seat, attached);
     } else {
-        guest.move_on(Stage::Head, HTTP);
+        pending.move_on(Stage::Head, HTTP);
         let strict = || hub.settings().config.strict_transport_security.clone();
-        in_time(&guest, http::serve(&guest.wire, |path| page(hub, path), strict)).await;
+        in_time(&pending, http::serve(&pending.wire, |path| page(hub, path), strict)).await;
     }
 }
 
 /// A connection that attached is no guest any more.
-fn serve(hub: &Rc<Hub>, seat: Seat, attached: Option<Rc<Conn>>) {
+fn serve(hub: &Rc<Hub>, seat: PendingGuard, attached: Option<Rc<Conn>>) {
     drop(seat);
     if let Some(conn) = attached {
         // A task of its own: this one's memory was sized for the handshake.
@@ -85,9 +85,9 @@ fn serve(hub: &Rc<Hub>, seat: Seat, attached: Option<Rc<Conn>>) {
     }
 }
 
-async fn in_time<T>(guest: &Guest, what: impl Future<Output = T>) -> Option<T> {
+async fn in_time<T>(pending: &PendingConn, what: impl Future<Output = T>) -> Option<T> {
     let late = async {
-        Timer::after(guest.left()).await;
+        Timer::after(pending.left()).await;
         None
     };
     future::or(async { Some(what.await) }, late).await

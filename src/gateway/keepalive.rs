@@ -33,7 +33,7 @@ pub async fn beat(hub: Rc<Hub>) {
         Timer::after(due.saturating_duration_since(Instant::now())).await;
         let late = due.elapsed();
         if late > tick / 2 {
-            hub.late_pulses.set(hub.late_pulses.get() + 1);
+            hub.late_ticks.set(hub.late_ticks.get() + 1);
             log::warn!("a tick came {} ms late", late.as_millis());
         }
         hub.next_tick.set(Instant::now() + tick);
@@ -55,9 +55,10 @@ pub async fn beat(hub: Rc<Hub>) {
 /// Drops requests of unpaired devices that have not come back; a paired device's request stays.
 async fn forget_requests(hub: &Rc<Hub>) {
     hub.forget_contacts();
-    let book = hub.book();
-    let stale = |r: &Request| book.device(&r.key.device_id()).is_none() && hub.since_contact(&r.id) > REQUEST;
-    if !book.requests().iter().any(|r| stale(r)) {
+    let registry = hub.registry();
+    let stale =
+        |r: &Request| registry.device(&r.key.device_id()).is_none() && hub.since_contact(&r.id) > REQUEST;
+    if !registry.requests().iter().any(|r| stale(r)) {
         return;
     }
     let done = hub.change(|next| {

@@ -4,13 +4,13 @@ use super::{entropy, keepalive, listeners::Listening, session, supervisor::Super
 use crate::{
     clock::Clock,
     config::{Settings, StartError},
-    handoff::{self, Dialect, Inherited, Pass, Program, Taken},
+    handoff::{self, Inherited, Pass, Program, StateFormat, Taken},
     hub::{Boot, Conn, Hub, Saved},
     journal::Journal,
     net::{fds, listen::ListenError},
     protocol::{Event, Json},
     reactor::{self, Async, Timer},
-    reload::{Why, follow},
+    reload::{Trigger, follow},
     sd_notify::{self, Notify},
     store::{OpenError, Store},
     tls::Tls,
@@ -156,7 +156,7 @@ impl Gateway {
             settings.auth.as_str(),
             settings.credential_source(),
             settings.paths.barnacle_dir.display(),
-            hub.book().devices().len(),
+            hub.registry().devices().len(),
         );
     }
 
@@ -185,12 +185,12 @@ pub fn run(
     settings: Settings,
     clock: Clock,
     journal: &'static Journal,
-    dialect: &'static Dialect,
+    state_format: &'static StateFormat,
 ) -> Result<(), StartFailure> {
     let program = Program::of_process();
-    let handed_over = handoff::take(dialect);
+    let handed_over = handoff::take(state_format);
     let went_on = handed_over.is_some();
-    let taken = handed_over.unwrap_or_else(|| Taken::of(sd_notify::passed(), dialect));
+    let taken = handed_over.unwrap_or_else(|| Taken::of(sd_notify::passed(), state_format));
     raise_descriptor_limit();
     let executor = Rc::new(LocalExecutor::new());
     let (doors, inherited) = listen(&settings, taken)?;
@@ -227,7 +227,8 @@ pub fn run(
     let supervised = Supervised::new(&hub, &notify);
     supervised.begin();
     let proven = Rc::default();
-    let pass = |program| Pass { hub: hub.clone(), doors, program, dialect, signals: signals.clone(), proven };
+    let pass =
+        |program| Pass { hub: hub.clone(), doors, program, state_format, signals: signals.clone(), proven };
     let pass = program.map(pass).map_err(|e| log::warn!("this gateway cannot restart itself: {e}")).ok();
     if let Some(pass) = &pass {
         hub.restarts.set(Rc::new(pass.clone()));
@@ -239,7 +240,7 @@ pub fn run(
                 SIGHUP => {
                     log::info!("SIGHUP: reading the configuration");
                     supervised.reloading();
-                    hub.reload(Why::Asked).await.conclude(&hub);
+                    hub.reload(Trigger::Asked).await.conclude(&hub);
                     supervised.ready();
                 }
                 SIGUSR1 => restart(&hub, "SIGUSR1", &supervised),
@@ -361,7 +362,7 @@ async fn stop(hub: &Rc<Hub>) {
     };
     future::or(finished(), answer).await;
     hub.broadcast(Event::Shutdown, &Json(r#"{"reason":"gateway stopping","restartExpectedMs":1000}"#.into()));
-    hub.tell_the_rest();
+    hub.flush_events();
     for conn in hub.conns() {
         conn.wire.close(1012, "gateway stopping");
     }

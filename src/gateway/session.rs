@@ -6,7 +6,7 @@
 
 use crate::{
     clock::instant_of,
-    hub::{Conn, Guest, Hub, Saved, SavedInvocation, Stage},
+    hub::{Conn, Hub, PendingConn, Saved, SavedInvocation, Stage},
     methods::{self, Reply},
     net::{scan::Excess, wire::Close, ws},
     protocol::{ErrorShape, MAX_PAYLOAD, RequestFrame, refusal, response},
@@ -95,8 +95,8 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>, new: bool) {
         None => log::info!("left {}", conn.session().name()),
     }
     if end.is_some() {
-        let seat = hub.guests.leaving(&conn.wire, LAST_WORDS);
-        linger(&seat.guest).await;
+        let seat = hub.pending_conns.leaving(&conn.wire, LAST_WORDS);
+        linger(&seat.pending).await;
     }
 }
 
@@ -135,14 +135,14 @@ pub fn resume_invocation(hub: &Rc<Hub>, saved: SavedInvocation) {
 
 /// Sends what is left to say, then waits for the other side to close: a socket dropped with unread
 /// input would be reset, and the last words lost with it.
-pub async fn linger(guest: &Guest) {
-    let wire = &guest.wire;
-    if !matches!(*guest.stage.borrow(), Stage::Leaving) {
-        guest.move_on(Stage::Leaving, LAST_WORDS);
+pub async fn linger(pending: &PendingConn) {
+    let wire = &pending.wire;
+    if !matches!(*pending.stage.borrow(), Stage::Leaving) {
+        pending.move_on(Stage::Leaving, LAST_WORDS);
     }
     let said = poll_fn(|cx| wire.poll_drain(cx).map(|r| r.is_ok()));
     let late = async {
-        Timer::after(guest.left()).await;
+        Timer::after(pending.left()).await;
         false
     };
     if future::or(said, late).await {

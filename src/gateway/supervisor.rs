@@ -66,7 +66,7 @@ impl Supervised {
         let resident = resident().map_or_else(String::new, |mib| format!(" · {mib} MiB"));
         format!(
             "{} devices · {} connections{resident}",
-            self.hub.book().devices().len(),
+            self.hub.registry().devices().len(),
             self.hub.conn_count()
         )
     }

@@ -4,7 +4,7 @@
 use super::{
     VARIABLE,
     preflight::{Program, Which},
-    state::{Dialect, State},
+    state::{State, StateFormat},
 };
 use crate::{
     clock::monotonic_ns,
@@ -50,7 +50,7 @@ pub struct Pass {
     /// The program.
     pub program: Program,
     /// How the state is written.
-    pub dialect: &'static Dialect,
+    pub state_format: &'static StateFormat,
     /// The signals that were heard and not yet acted upon.
     pub signals: Rc<Signals>,
     /// Which file said that it can go on.
@@ -65,9 +65,9 @@ impl Restart for Pass {
             // Whoever goes on reads it from there.
             this.hub.store.renew().await.map_err(|e| format!("the devices' file is gone: {e}"))?;
             let (mut state, sockets) =
-                State::of(&this.hub, &this.doors, this.dialect.version, "", |_| Vec::new());
+                State::of(&this.hub, &this.doors, this.state_format.version, "", |_| Vec::new());
             state.keep_places(&sockets);
-            let state = this.dialect.seal(&state);
+            let state = this.state_format.seal(&state);
             let program = this.program.clone();
             let (version, which) = smol::unblock(move || program.prove(&state)).await?;
             this.proven.set(Some(which));
@@ -151,8 +151,12 @@ impl Pass {
             conn.send_event(Event::Shutdown, RESTARTING, "");
             conn.wire.close(1012, "gateway restarting");
         }
-        let left =
-            || hub.guests.all().iter().all(|guest| !guest.wire.is_tls() || guest.wire.closing().is_none());
+        let left = || {
+            hub.pending_conns
+                .all()
+                .iter()
+                .all(|pending| !pending.wire.is_tls() || pending.wire.closing().is_none())
+        };
         let gone = async {
             while !(hub.not_carried().is_empty() && left()) {
                 Timer::after(Duration::from_millis(1)).await;
@@ -170,14 +174,14 @@ impl Pass {
         }
         // A signal that nobody listens for ends the process; one that is held is there for the next.
         self.signals.hold(true);
-        self.hub.tell_the_rest();
+        self.hub.flush_events();
         let (mut state, sockets) =
-            State::of(&self.hub, &self.doors, self.dialect.version, why, self.last_words());
+            State::of(&self.hub, &self.doors, self.state_format.version, why, self.last_words());
         state.since_ns = since;
         state.keep_places(&sockets);
         let lock = self.hub.store.lock();
         let passed = || -> std::io::Result<()> {
-            let file = self.dialect.seal(&state).memory_file()?;
+            let file = self.state_format.seal(&state).memory_file()?;
             sockets.fds().try_for_each(fds::bequeath)?;
             lock.as_ref().map_or(Ok(()), fds::bequeath)?;
             reactor::with_epoll(|epoll| fds::bequeath(epoll))??;

@@ -8,7 +8,7 @@ use super::{
     execute::Pass,
     preflight::read_all,
     restore::{Inherited, Taken},
-    state::{Dialect, State},
+    state::{State, StateFormat},
 };
 use crate::sd_notify::{Notify, Passed};
 use rustix::net::sockopt::socket_cookie;
@@ -40,14 +40,14 @@ impl Pass {
     /// Nothing else runs from the moment at which the state is written down. Returns if systemd keeps less
     /// than all.
     fn end(&self, notify: &Notify, since: u64) -> io::Result<()> {
-        self.hub.tell_the_rest();
+        self.hub.flush_events();
         let (mut state, sockets) =
-            State::of(&self.hub, &self.doors, self.dialect.version, "systemd", self.last_words());
+            State::of(&self.hub, &self.doors, self.state_format.version, "systemd", self.last_words());
         state.since_ns = since;
         // The lock is let go of with this process: whoever is next has to take it.
         state.lock = None;
         state.cookies = sockets.connections().map(socket_cookie).collect::<Result<_, _>>()?;
-        let file = self.dialect.seal(&state).memory_file()?;
+        let file = self.state_format.seal(&state).memory_file()?;
         notify.stopping("restarting: systemd keeps the connections");
         notify.store(STATE, &file)?;
         sockets.connections().try_for_each(|socket| notify.store(CONNECTION, socket))?;
@@ -61,7 +61,7 @@ impl Pass {
 
 impl Taken {
     /// What systemd passed.
-    pub fn of(passed: Vec<Passed>, dialect: &Dialect) -> Self {
+    pub fn of(passed: Vec<Passed>, state_format: &StateFormat) -> Self {
         let mut taken = Self::default();
         let (mut state, mut connections) = (None, HashMap::new());
         for Passed { name, fd } in passed {
@@ -76,19 +76,20 @@ impl Taken {
                 _ => taken.given.push(fd),
             }
         }
-        let read = |fd| dialect.open(&read_all(File::from(fd))?).map_err(|e| io::Error::other(e.to_string()));
+        let read =
+            |fd| state_format.open(&read_all(File::from(fd))?).map_err(|e| io::Error::other(e.to_string()));
         match state.map(read) {
             Some(Ok(state)) => {
                 let mut take = state.cookies.iter().map(|cookie| connections.remove(cookie));
                 let conns: Vec<_> = take.by_ref().take(state.conns.len()).collect();
-                let guests = take.collect();
+                let pending_conns = take.collect();
                 taken.inherited = Some(Inherited {
                     state,
                     lock: None,
-                    version: dialect.version,
+                    version: state_format.version,
                     epoll: false,
                     conns,
-                    guests,
+                    pending_conns,
                 });
             }
             Some(Err(e)) => {

@@ -15,7 +15,7 @@ pub use execute::Pass;
 pub use fdstore::{forget, keep_listening};
 pub use preflight::{Program, can_resume};
 pub use restore::{Inherited, Taken, goes_on, take};
-pub use state::{Admits, DIALECT, Damage, Dialect, State};
+pub use state::{Admits, Damage, STATE_FORMAT, State, StateFormat};
 
 /// The variable that tells the new process image where the state is: `<process id>:<descriptor>`.
 const VARIABLE: &str = "BARNACLE_HANDOVER";

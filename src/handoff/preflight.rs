@@ -5,7 +5,7 @@
 //! lock nor the port, and says which state it was. One that says no, or nothing, or nothing in time, is
 //! not what this process gives its place to.
 
-use super::state::{Dialect, Sealed, mark};
+use super::state::{Sealed, StateFormat, mark};
 use crate::{config::Settings, store::Store};
 use std::{
     ffi::OsString,
@@ -153,9 +153,9 @@ fn text(pipe: Option<impl Read + std::os::fd::AsFd>) -> String {
 ///
 /// # Errors
 /// Why not.
-pub fn can_resume(settings: &Settings, dialect: &Dialect) -> Result<String, String> {
+pub fn can_resume(settings: &Settings, state_format: &StateFormat) -> Result<String, String> {
     let bytes = read_all(io::stdin()).map_err(|e| format!("the state cannot be read: {e}"))?;
-    let state = dialect.open(&bytes).map_err(|e| e.to_string())?;
+    let state = state_format.open(&bytes).map_err(|e| e.to_string())?;
     if let Some((dir, _)) = &state.lock
         && Path::new(dir) != settings.paths.barnacle_dir
     {
@@ -168,7 +168,7 @@ pub fn can_resume(settings: &Settings, dialect: &Dialect) -> Result<String, Stri
         return Err("a connection in the state makes no sense".into());
     }
     Store::check(&settings.paths.barnacle_dir).map_err(|e| e.to_string())?;
-    Ok(format!("barnacle {} {SAYS} {}", dialect.version, mark(&bytes)))
+    Ok(format!("barnacle {} {SAYS} {}", state_format.version, mark(&bytes)))
 }
 
 /// A whole file from its beginning, wherever it was read to: the offset is shared with whoever gave it.

@@ -3,7 +3,7 @@
 use super::{
     VARIABLE,
     preflight::read_all,
-    state::{Admits, Dialect, State},
+    state::{Admits, State, StateFormat},
 };
 use crate::{
     auth::Basis,
@@ -47,8 +47,8 @@ pub struct Inherited {
     pub epoll: bool,
     /// The connections, in the order of [`State::conns`]; nothing where one is lost.
     pub conns: Vec<Option<OwnedFd>>,
-    /// The others, in the order of [`State::guests`].
-    pub guests: Vec<Option<OwnedFd>>,
+    /// The others, in the order of [`State::pending_conns`].
+    pub pending_conns: Vec<Option<OwnedFd>>,
 }
 
 /// Whether this process image goes on from another one.
@@ -58,7 +58,7 @@ pub fn goes_on() -> bool {
 
 /// What the process image before this one left, if it left something. To be called before anything else
 /// opens a descriptor or starts a thread.
-pub fn take(dialect: &Dialect) -> Option<Taken> {
+pub fn take(state_format: &StateFormat) -> Option<Taken> {
     let said = fds::take_variable(VARIABLE)?;
     // A child of the gateway may have it from its parent, and is nobody's successor.
     let (pid, fd) = said.split_once(':')?;
@@ -68,7 +68,7 @@ pub fn take(dialect: &Dialect) -> Option<Taken> {
     let taken = fd.parse().map_err(io::Error::other).and_then(fds::adopt);
     let state = taken
         .and_then(|fd| read_all(File::from(fd)))
-        .and_then(|bytes| dialect.open(&bytes).map_err(|e| io::Error::other(e.to_string())));
+        .and_then(|bytes| state_format.open(&bytes).map_err(|e| io::Error::other(e.to_string())));
     match state {
         Ok(state) => {
             let take = |fd: &RawFd| fds::adopt(*fd).map_err(|e| log::error!("descriptor {fd}: {e}")).ok();
@@ -76,10 +76,11 @@ pub fn take(dialect: &Dialect) -> Option<Taken> {
             let given = state.given.iter().filter_map(take).collect();
             let lock = state.lock.as_ref().and_then(|(_, fd)| take(fd));
             let conns = state.conns.iter().map(take).collect();
-            let guests = state.guests.iter().map(take).collect();
+            let pending_conns = state.pending_conns.iter().map(take).collect();
             let epoll = state.epoll.as_ref().and_then(take);
             let epoll = epoll.is_some_and(|epoll| reactor::go_on(epoll, &state.places).is_ok());
-            let inherited = Inherited { state, lock, epoll, version: dialect.version, conns, guests };
+            let inherited =
+                Inherited { state, lock, epoll, version: state_format.version, conns, pending_conns };
             Some(Taken { inherited: Some(inherited), listening, given })
         }
         Err(e) => {
@@ -93,10 +94,10 @@ pub fn take(dialect: &Dialect) -> Option<Taken> {
 impl Inherited {
     /// Goes on with every connection.
     pub fn go_on(self, hub: &Rc<Hub>, place: impl Fn(&TcpStream) -> Box<dyn std::any::Any>) {
-        let Self { state, epoll, conns, guests, .. } = self;
+        let Self { state, epoll, conns, pending_conns, .. } = self;
         let State { memory, admits, why, since_ns, version, places, .. } = state;
         let mut places = places.into_iter().filter(|_| epoll);
-        let all = conns.len() + guests.len();
+        let all = conns.len() + pending_conns.len();
         hub.remember(&memory);
         let now = Admits::of(&hub.settings());
         let (mut carried, mut closed, mut connecting) = (0u64, 0, 0);
@@ -115,12 +116,12 @@ impl Inherited {
                 carried += 1;
             }
         }
-        for (saved, fd) in memory.guests.into_iter().zip(guests) {
+        for (saved, fd) in memory.pending_conns.into_iter().zip(pending_conns) {
             let at = places.next();
             let Some(socket) = fd.and_then(|fd| socket(fd, at)) else { continue };
             let place = place(socket.get_ref());
             connecting += 1;
-            hub.spawn(accept::go_on(hub.clone(), hub.guests.resume(saved, socket), place));
+            hub.spawn(accept::go_on(hub.clone(), hub.pending_conns.resume(saved, socket), place));
         }
         for invocation in memory.invocations {
             session::resume_invocation(hub, invocation);
@@ -152,7 +153,7 @@ impl Inherited {
 /// is due for it.
 fn lost_access(hub: &Hub, session: &Session) -> Option<(u16, &'static str)> {
     let device = session.device?;
-    match (hub.book().device(&device), session.basis) {
+    match (hub.registry().device(&device), session.basis) {
         // It may never have been one.
         (None, Basis::Shared) => None,
         (None, _) => Some((1008, "device removed: pair it again with an operator's approval")),

@@ -7,7 +7,7 @@
 use crate::{
     config::{AuthMode, Settings},
     gateway::listeners::Listening,
-    hub::{Conn, Guest, Hub, Memory},
+    hub::{Conn, Hub, Memory, PendingConn},
     protocol::TokenHash,
     reactor::{self, Async, Place},
 };
@@ -45,14 +45,14 @@ pub struct State {
     pub given: Vec<RawFd>,
     /// The sockets of the attached connections, in the order of [`Memory::conns`].
     pub conns: Vec<RawFd>,
-    /// Those of the others, in the order of [`Memory::guests`].
-    pub guests: Vec<RawFd>,
+    /// Those of the others, in the order of [`Memory::pending_conns`].
+    pub pending_conns: Vec<RawFd>,
     /// The cookies of the sockets of all these connections, if systemd keeps them: a number is good only
     /// within this process.
     pub cookies: Vec<u64>,
     /// The `epoll` that all these sockets are in, and where each connection's stands in it: that lives on, too.
     pub epoll: Option<RawFd>,
-    /// In the order of `conns`, then `guests`.
+    /// In the order of `conns`, then `pending_conns`.
     pub places: Vec<Place>,
     /// What it knows.
     pub memory: Memory,
@@ -90,7 +90,7 @@ impl Admits {
 pub struct Sockets {
     listeners: [Vec<Rc<Async<TcpListener>>>; 2],
     conns: Vec<Rc<Conn>>,
-    guests: Vec<Rc<Guest>>,
+    pending_conns: Vec<Rc<PendingConn>>,
 }
 
 impl Sockets {
@@ -103,7 +103,7 @@ impl Sockets {
     /// Those of connections.
     pub fn connections(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let conns = self.conns.iter().map(|c| c.wire.socket().get_ref().as_fd());
-        conns.chain(self.guests.iter().map(|g| g.wire.socket().get_ref().as_fd()))
+        conns.chain(self.pending_conns.iter().map(|g| g.wire.socket().get_ref().as_fd()))
     }
 }
 
@@ -119,7 +119,7 @@ impl State {
     ) -> (Self, Sockets) {
         let listeners = [doors.sockets(), doors.given()];
         let [own, given] = listeners.each_ref().map(|l| l.iter().map(|l| l.get_ref().as_raw_fd()).collect());
-        let (conns, guests) = hub.carried();
+        let (conns, pending_conns) = hub.carried();
         let state = Self {
             version: version.into(),
             why: why.into(),
@@ -129,27 +129,27 @@ impl State {
             listeners: own,
             given,
             conns: conns.iter().map(|c| c.wire.socket().get_ref().as_raw_fd()).collect(),
-            guests: guests.iter().map(|g| g.wire.socket().get_ref().as_raw_fd()).collect(),
+            pending_conns: pending_conns.iter().map(|g| g.wire.socket().get_ref().as_raw_fd()).collect(),
             cookies: Vec::new(),
             epoll: None,
             places: Vec::new(),
-            memory: hub.memory(&conns, &guests, more),
+            memory: hub.memory(&conns, &pending_conns, more),
         };
-        (state, Sockets { listeners, conns, guests })
+        (state, Sockets { listeners, conns, pending_conns })
     }
 
     /// Has the next process image go on with this one's `epoll`, in which its `sockets` stand.
     pub fn keep_places(&mut self, sockets: &Sockets) {
         self.epoll = reactor::with_epoll(|epoll| epoll.as_raw_fd()).ok();
-        let (conns, guests) = (sockets.conns.iter(), sockets.guests.iter());
-        let wires = conns.map(|c| &c.wire).chain(guests.map(|g| &g.wire));
+        let (conns, pending_conns) = (sockets.conns.iter(), sockets.pending_conns.iter());
+        let wires = conns.map(|c| &c.wire).chain(pending_conns.map(|g| &g.wire));
         self.places = wires.map(|wire| wire.socket().place()).collect();
     }
 }
 
 /// A way to write a state down. Each version of Barnacle has one, and may read more than that.
 #[derive(Clone, Copy)]
-pub struct Dialect {
+pub struct StateFormat {
     /// The version whose way it is.
     pub version: &'static str,
     /// The number of the format that is written.
@@ -163,7 +163,7 @@ pub struct Dialect {
 }
 
 /// This version's.
-pub const DIALECT: Dialect = Dialect {
+pub const STATE_FORMAT: StateFormat = StateFormat {
     version: env!("CARGO_PKG_VERSION"),
     format: 2,
     encode: |state| state.serialize_bin(),
@@ -195,7 +195,7 @@ impl fmt::Display for Damage {
     }
 }
 
-impl Dialect {
+impl StateFormat {
     /// The bytes of `state`.
     pub fn seal(&self, state: &State) -> Sealed {
         let payload = (self.encode)(state);
@@ -227,9 +227,9 @@ impl Dialect {
             f if f == self.format => (self.decode)(payload).ok_or(Damage::Broken("makes no sense"))?,
             f => (self.older)(f, payload).ok_or(Damage::Format(f, self.version))?,
         };
-        let connections = state.conns.len() + state.guests.len();
+        let connections = state.conns.len() + state.pending_conns.len();
         let whole = state.conns.len() == state.memory.conns.len()
-            && state.guests.len() == state.memory.guests.len()
+            && state.pending_conns.len() == state.memory.pending_conns.len()
             && (state.cookies.is_empty() || state.cookies.len() == connections)
             && (state.places.is_empty() || state.places.len() == connections);
         if whole { Ok(state) } else { Err(Damage::Broken("has a socket too many or too few")) }

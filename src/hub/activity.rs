@@ -5,7 +5,7 @@ use super::Hub;
 use crate::{
     clock::wall_ms,
     protocol::{DeviceId, RequestId},
-    store::{Book, ChangeError, Display},
+    store::{ChangeError, Display, Registry},
 };
 use std::time::{Duration, Instant};
 
@@ -34,14 +34,14 @@ impl Hub {
         self.seen.borrow().get(device).map(|s| s.ms)
     }
 
-    pub(crate) fn write_seen(&self, book: &mut Book) {
+    pub(crate) fn write_seen(&self, registry: &mut Registry) {
         for (device, seen) in self.seen.borrow().iter() {
-            let Some(known) = book.device(device) else { continue };
+            let Some(known) = registry.device(device) else { continue };
             let hour = 3_600_000;
             let later = known.seen_ms.is_none_or(|at| seen.ms.abs_diff(at) > hour);
             let other = seen.display.as_ref().is_some_and(|d| *d != known.display);
             if (later || other)
-                && let Some(device) = book.device_mut(device)
+                && let Some(device) = registry.device_mut(device)
             {
                 device.seen_ms = Some(seen.ms);
                 if let Some(display) = &seen.display {
@@ -52,8 +52,8 @@ impl Hub {
     }
 
     /// Whether one more unknown device may leave a request: each costs a write, so they are metered.
-    pub fn admit_stranger(&self) -> bool {
-        let (mut spent, since) = self.strangers.get();
+    pub fn admit_unknown_device(&self) -> bool {
+        let (mut spent, since) = self.unknown_requests.get();
         let since = since.unwrap_or_else(Instant::now);
         let earned = since.elapsed().as_secs() as u32 / 2;
         let mut from = since;
@@ -62,7 +62,7 @@ impl Hub {
             from = Instant::now();
         }
         let admit = spent < STRANGERS;
-        self.strangers.set((spent + u32::from(admit), Some(from)));
+        self.unknown_requests.set((spent + u32::from(admit), Some(from)));
         admit
     }
 
@@ -71,8 +71,8 @@ impl Hub {
         if let Err(e) = self.store.renew().await {
             log::error!("the devices' file is gone, and cannot be written again: {e}");
         }
-        let done = self.store.change(|book| {
-            self.write_seen(book);
+        let done = self.store.change(|registry| {
+            self.write_seen(registry);
             Ok::<_, std::convert::Infallible>(())
         });
         if let Err(ChangeError::Disk(e)) = done.await {
@@ -87,8 +87,8 @@ impl Hub {
 
     /// Forgets when requests that are no more were last come for.
     pub fn forget_contacts(&self) {
-        let book = self.book();
-        self.contacts.borrow_mut().retain(|id, _| book.requests().iter().any(|r| r.id == *id));
+        let registry = self.registry();
+        self.contacts.borrow_mut().retain(|id, _| registry.requests().iter().any(|r| r.id == *id));
     }
 
     /// Since a request's device last came for it; since the start, if it did not since then.

@@ -23,29 +23,29 @@ const AT_ONCE: usize = 16;
 /// What is not yet told to all who may hear it, the oldest first: nobody hears of two things the other way
 /// round.
 #[derive(Default)]
-pub struct News {
-    untold: RefCell<VecDeque<Piece>>,
+pub struct EventQueue {
+    queued: RefCell<VecDeque<QueuedEvent>>,
     telling: Cell<bool>,
 }
 
 /// An event, and who has yet to hear it, the next one last.
-struct Piece {
+struct QueuedEvent {
     event: Event,
     head: String,
     tail: String,
     left: Vec<Rc<Conn>>,
 }
 
-impl News {
+impl EventQueue {
     /// Whether everyone knows everything.
-    pub fn is_told(&self) -> bool {
-        self.untold.borrow().is_empty()
+    pub fn is_drained(&self) -> bool {
+        self.queued.borrow().is_empty()
     }
 
     /// Tells until `end`, or all.
     fn tell(&self, end: Option<Instant>) {
-        let mut untold = self.untold.borrow_mut();
-        while let Some(piece) = untold.front_mut() {
+        let mut queued = self.queued.borrow_mut();
+        while let Some(piece) = queued.front_mut() {
             let few = piece.left.len().saturating_sub(AT_ONCE);
             for conn in piece.left.drain(few..).rev() {
                 if piece.event.scope().is_none_or(|scope| conn.allows(scope)) {
@@ -53,7 +53,7 @@ impl News {
                 }
             }
             if piece.left.is_empty() {
-                untold.pop_front();
+                queued.pop_front();
             }
             if end.is_some_and(|end| Instant::now() >= end) {
                 return;
@@ -72,26 +72,26 @@ impl Hub {
         };
         let mut left = self.conns();
         left.reverse();
-        self.news.untold.borrow_mut().push_back(Piece { event, head, tail, left });
-        if self.news.telling.get() {
+        self.event_queue.queued.borrow_mut().push_back(QueuedEvent { event, head, tail, left });
+        if self.event_queue.telling.get() {
             return;
         }
-        self.news.tell(Some(Instant::now() + SLICE));
-        if !self.news.is_told() {
-            self.news.telling.set(true);
+        self.event_queue.tell(Some(Instant::now() + SLICE));
+        if !self.event_queue.is_drained() {
+            self.event_queue.telling.set(true);
             let hub = self.clone();
             self.spawn(async move {
-                while !hub.news.is_told() {
+                while !hub.event_queue.is_drained() {
                     Timer::after(BREAK).await;
-                    hub.news.tell(Some(Instant::now() + SLICE));
+                    hub.event_queue.tell(Some(Instant::now() + SLICE));
                 }
-                hub.news.telling.set(false);
+                hub.event_queue.telling.set(false);
             });
         }
     }
 
     /// Tells everyone at once what not all have heard yet.
-    pub fn tell_the_rest(&self) {
-        self.news.tell(None);
+    pub fn flush_events(&self) {
+        self.event_queue.tell(None);
     }
 }

@@ -1,6 +1,8 @@
 //! What the hub knows and no file holds, as plain data, so that another process image goes on with it.
 
-use super::{Boot, Conn, ConnId, Hub, Row, SavedGuest, SavedInvocation, restarts::Told, session::Saved};
+use super::{
+    Boot, Conn, ConnId, Hub, PackedList, SavedInvocation, SavedPending, restarts::Told, session::Saved,
+};
 use crate::{
     auth::limiter::SavedRecord,
     clock::{Clock, instant_of, ns_of},
@@ -25,11 +27,11 @@ pub struct Memory {
     /// The version of who is present.
     pub presence: u64,
     /// Whether it is still to be told.
-    pub presence_due: bool,
+    pub presence_pending: bool,
     /// When the next tick is due, nanoseconds of the monotonic clock.
     pub tick_ns: u64,
     /// Ticks that came late.
-    pub late_pulses: u64,
+    pub late_ticks: u64,
     /// How often the configuration was applied.
     pub reloads: u64,
     /// When pending requests were last come for.
@@ -37,7 +39,7 @@ pub struct Memory {
     /// When devices were last seen, and what they say of themselves.
     pub seen: Vec<(DeviceId, u64, Option<Display>)>,
     /// Requests of unknown devices: how many, since when.
-    pub strangers: (u32, Option<u64>),
+    pub unknown_requests: (u32, Option<u64>),
     /// Guesses at the shared secret.
     pub guesses: Vec<SavedRecord>,
     /// The restarts so far.
@@ -45,9 +47,9 @@ pub struct Memory {
     /// The journal.
     pub journal: journal::Kept,
     /// The attached connections.
-    pub conns: Row<Saved>,
+    pub conns: PackedList<Saved>,
     /// The others.
-    pub guests: Vec<SavedGuest>,
+    pub pending_conns: Vec<SavedPending>,
     /// Invocations that wait for a node.
     pub invocations: Vec<SavedInvocation>,
 }
@@ -65,17 +67,17 @@ impl Memory {
 }
 
 impl Hub {
-    /// Writes down what is known, the connections `conns` and the guests `guests` with it; `more` is what a
+    /// Writes down what is known, the connections `conns` and the guests `pending_conns` with it; `more` is what a
     /// connection is sent besides.
     pub fn memory(
         &self,
         conns: &[Rc<Conn>],
-        guests: &[Rc<super::Guest>],
+        pending_conns: &[Rc<super::PendingConn>],
         more: impl Fn(&Conn) -> Vec<u8>,
     ) -> Memory {
-        let mut row = Row::for_some(conns.len());
+        let mut row = PackedList::for_some(conns.len());
         conns.iter().for_each(|conn| row.add(|out| conn.write(&more(conn), out)));
-        let (strangers, since) = self.strangers.get();
+        let (unknown_requests, since) = self.unknown_requests.get();
         let contacts = self.contacts.borrow();
         let seen = self.seen.borrow();
         Memory {
@@ -84,18 +86,18 @@ impl Hub {
             started_ms: self.boot.clock.started_ms,
             next: self.next.get(),
             presence: self.presence_version.get(),
-            presence_due: self.presence_due.get(),
+            presence_pending: self.presence_pending.get(),
             tick_ns: ns_of(self.next_tick.get()),
-            late_pulses: self.late_pulses.get(),
+            late_ticks: self.late_ticks.get(),
             reloads: self.reloads.count(),
             contacts: contacts.iter().map(|(id, at)| (id.clone(), ns_of(*at))).collect(),
             seen: seen.iter().map(|(id, s)| (*id, s.ms, s.display.clone())).collect(),
-            strangers: (strangers, since.map(ns_of)),
+            unknown_requests: (unknown_requests, since.map(ns_of)),
             guesses: self.limiter.borrow().save(ns_of),
             restarts: self.restarts.told(),
             journal: self.journal.save(),
             conns: row,
-            guests: guests.iter().map(|g| g.save()).collect(),
+            pending_conns: pending_conns.iter().map(|g| g.save()).collect(),
             invocations: self.invocations.save(),
         }
     }
@@ -105,7 +107,7 @@ impl Hub {
         self.next.set(memory.next);
         self.presence_version.set(memory.presence);
         self.next_tick.set(instant_of(memory.tick_ns));
-        self.late_pulses.set(memory.late_pulses);
+        self.late_ticks.set(memory.late_ticks);
         self.reloads.set_count(memory.reloads);
         let contacts = memory.contacts.iter().map(|(id, at)| (id.clone(), instant_of(*at)));
         self.contacts.borrow_mut().extend(contacts);
@@ -113,10 +115,10 @@ impl Hub {
         let seen =
             seen.map(|(id, ms, display)| (*id, super::activity::Seen { ms: *ms, display: display.clone() }));
         self.seen.borrow_mut().extend(seen);
-        self.strangers.set((memory.strangers.0, memory.strangers.1.map(instant_of)));
+        self.unknown_requests.set((memory.unknown_requests.0, memory.unknown_requests.1.map(instant_of)));
         self.limiter.borrow_mut().restore(&memory.guesses, instant_of);
         self.restarts.set_told(memory.restarts.clone());
-        if memory.presence_due {
+        if memory.presence_pending {
             self.tell_presence();
         }
     }

@@ -16,11 +16,11 @@ pub mod restarts;
 pub mod session;
 
 pub use conn::{Conn, ConnId};
-pub use events::News;
+pub use events::EventQueue;
 pub use invocations::{Asked, Invocation, Invocations, InvokeResult, SavedInvocation};
 pub use memory::Memory;
-pub use packed::Row;
-pub use pending::{Challenged, Guest, Guests, SavedGuest, Seat, Stage};
+pub use packed::PackedList;
+pub use pending::{Challenged, PendingConn, PendingConns, PendingGuard, SavedPending, Stage};
 pub use presence::listed as is_listed;
 pub use restarts::{Proof, Proven, Restart, Restarts, Told};
 pub use session::{Saved, Session};
@@ -37,7 +37,7 @@ use crate::{
     },
     protocol::{DeviceId, ErrorShape, Event, Json, RequestId, Role, TICK_MS, hex},
     reload::Reloads,
-    store::{Book, ChangeError, Store},
+    store::{ChangeError, Registry, Store},
 };
 use smol::{LocalExecutor, Task};
 use std::{
@@ -95,7 +95,7 @@ pub struct Hub {
     /// What reloading the configuration knows.
     pub reloads: Reloads,
     /// Who is connected without being attached.
-    pub guests: Rc<Guests>,
+    pub pending_conns: Rc<PendingConns>,
     /// The restarts that were handed over.
     pub restarts: Rc<Restarts>,
     /// When the next tick is due.
@@ -103,19 +103,19 @@ pub struct Hub {
     /// What the store has to tell.
     store_notices: Vec<String>,
     /// Pulses that came late: something held the thread.
-    pub late_pulses: Cell<u64>,
+    pub late_ticks: Cell<u64>,
     executor: Rc<LocalExecutor<'static>>,
     settings: RefCell<Rc<Settings>>,
     doors: RefCell<Option<Rc<dyn Doors>>>,
     pub(crate) conns: RefCell<BTreeMap<ConnId, Rc<Conn>>>,
     pub(crate) next: Cell<u64>,
     pub(crate) presence_version: Cell<u64>,
-    pub(crate) presence_due: Cell<bool>,
+    pub(crate) presence_pending: Cell<bool>,
     pub(crate) presence: RefCell<(u64, Rc<Json>)>,
     pub(crate) contacts: RefCell<HashMap<RequestId, Instant>>,
     pub(crate) seen: RefCell<HashMap<DeviceId, Seen>>,
-    pub(crate) strangers: Cell<(u32, Option<Instant>)>,
-    pub(crate) news: News,
+    pub(crate) unknown_requests: Cell<(u32, Option<Instant>)>,
+    pub(crate) event_queue: EventQueue,
     leaving: Cell<bool>,
     holding: Cell<bool>,
     held: RefCell<Vec<Waker>>,
@@ -144,23 +144,23 @@ impl Hub {
             nonces: Nonces::default(),
             budget: Budget::new(Self::BUDGET),
             reloads: Reloads::following(&settings),
-            guests: Rc::default(),
+            pending_conns: Rc::default(),
             restarts: Rc::default(),
             next_tick: Cell::new(Instant::now() + Duration::from_millis(TICK_MS)),
             store_notices,
-            late_pulses: Cell::new(0),
+            late_ticks: Cell::new(0),
             executor,
             settings: RefCell::new(Rc::new(settings)),
             doors: RefCell::default(),
             conns: RefCell::default(),
             next: Cell::new(1),
             presence_version: Cell::new(1),
-            presence_due: Cell::new(false),
+            presence_pending: Cell::new(false),
             presence: RefCell::new((0, Rc::new(Json::null()))),
             contacts: RefCell::default(),
             seen: RefCell::default(),
-            strangers: Cell::new((0, None)),
-            news: News::default(),
+            unknown_requests: Cell::new((0, None)),
+            event_queue: EventQueue::default(),
             leaving: Cell::new(false),
             holding: Cell::new(false),
             held: RefCell::default(),
@@ -211,8 +211,8 @@ impl Hub {
     }
 
     /// The devices, as they stand on disk.
-    pub fn book(&self) -> Rc<Book> {
-        self.store.book()
+    pub fn registry(&self) -> Rc<Registry> {
+        self.store.registry()
     }
 
     /// Changes the devices; done when it is on disk.
@@ -221,12 +221,12 @@ impl Hub {
     /// `change`'s own, or `UNAVAILABLE` when the disk refuses. Nothing has changed then.
     pub async fn change<T>(
         &self,
-        change: impl FnOnce(&mut Book) -> Result<T, ErrorShape>,
+        change: impl FnOnce(&mut Registry) -> Result<T, ErrorShape>,
     ) -> Result<T, ErrorShape> {
-        let done = self.store.change(|book| {
-            let done = change(book)?;
-            if book.is_dirty() {
-                self.write_seen(book);
+        let done = self.store.change(|registry| {
+            let done = change(registry)?;
+            if registry.is_dirty() {
+                self.write_seen(registry);
             }
             Ok(done)
         });
@@ -241,7 +241,7 @@ impl Hub {
 
     /// Lets the live connections of a device have what is approved for it now.
     pub fn regrant(&self, device: &DeviceId) {
-        let Some(record) = self.book().device(device).cloned() else { return };
+        let Some(record) = self.registry().device(device).cloned() else { return };
         for conn in self.conns_of(device) {
             if let Some(grant) = record.grant(conn.role()).filter(|g| g.revoked_ms.is_none()) {
                 conn.regrant(grant.scopes);
@@ -279,11 +279,11 @@ impl Hub {
     }
 
     /// Those that another process image can go on with, and who is not attached.
-    pub fn carried(&self) -> (Vec<Rc<Conn>>, Vec<Rc<Guest>>) {
-        let (mut conns, mut guests) = (self.conns(), self.guests.all());
+    pub fn carried(&self) -> (Vec<Rc<Conn>>, Vec<Rc<PendingConn>>) {
+        let (mut conns, mut pending_conns) = (self.conns(), self.pending_conns.all());
         conns.retain(|conn| !conn.wire.is_tls());
-        guests.retain(|guest| !guest.wire.is_tls());
-        (conns, guests)
+        pending_conns.retain(|pending| !pending.wire.is_tls());
+        (conns, pending_conns)
     }
 
     /// Those that it cannot go on with: the kernel knows nothing of their TLS.
@@ -337,7 +337,7 @@ impl Hub {
     /// Whether nothing is under way that another process image could not go on with.
     pub fn at_rest(&self) -> bool {
         let under_way: usize = self.conns.borrow().values().map(|c| c.in_flight() as usize).sum();
-        under_way == self.invocations.waiting() && self.store.is_settled() && self.news.is_told()
+        under_way == self.invocations.waiting() && self.store.is_settled() && self.event_queue.is_drained()
     }
 
     /// From now on nothing new is begun; or goes on.

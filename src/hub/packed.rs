@@ -6,13 +6,13 @@ use std::marker::PhantomData;
 
 /// Things of a kind, written down.
 #[derive(Clone, Debug)]
-pub struct Row<T> {
+pub struct PackedList<T> {
     count: usize,
     bytes: Vec<u8>,
     kind: PhantomData<fn() -> T>,
 }
 
-impl<T: DeBin> Row<T> {
+impl<T: DeBin> PackedList<T> {
     /// None yet, with room for `count` ordinary ones.
     pub fn for_some(count: usize) -> Self {
         Self { count: 0, bytes: Vec::with_capacity(count * 256), kind: PhantomData }
@@ -48,7 +48,7 @@ impl<T: DeBin> Row<T> {
     }
 }
 
-impl<T> SerBin for Row<T> {
+impl<T> SerBin for PackedList<T> {
     fn ser_bin(&self, out: &mut Vec<u8>) {
         self.count.ser_bin(out);
         self.bytes.len().ser_bin(out);
@@ -56,7 +56,7 @@ impl<T> SerBin for Row<T> {
     }
 }
 
-impl<T> DeBin for Row<T> {
+impl<T> DeBin for PackedList<T> {
     fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
         let (count, length) = (usize::de_bin(at, bytes)?, usize::de_bin(at, bytes)?);
         let end = at.checked_add(length).filter(|end| *end <= bytes.len());

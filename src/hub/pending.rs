@@ -38,7 +38,7 @@ pub struct Challenged {
 }
 
 /// A connection that is not attached.
-pub struct Guest {
+pub struct PendingConn {
     /// The socket and its buffers.
     pub wire: Rc<Wire>,
     /// Where it comes from, if that is known without asking the kernel.
@@ -51,7 +51,7 @@ pub struct Guest {
 
 /// A guest as plain data.
 #[derive(Clone, Debug, SerBin, DeBin)]
-pub struct SavedGuest {
+pub struct SavedPending {
     /// How far it has come.
     pub stage: Stage,
     /// Until when it may stay there, nanoseconds of the monotonic clock.
@@ -64,7 +64,7 @@ pub struct SavedGuest {
     pub close: Option<Close>,
 }
 
-impl Guest {
+impl PendingConn {
     /// How long it may stay.
     pub fn left(&self) -> Duration {
         self.until.get().saturating_duration_since(Instant::now())
@@ -78,9 +78,9 @@ impl Guest {
     }
 
     /// Writes it down, as it is now.
-    pub fn save(&self) -> SavedGuest {
+    pub fn save(&self) -> SavedPending {
         let (input, output) = self.wire.copy();
-        SavedGuest {
+        SavedPending {
             stage: self.stage.borrow().clone(),
             until_ns: crate::clock::ns_of(self.until.get()),
             input,
@@ -92,20 +92,20 @@ impl Guest {
 
 /// All of them.
 #[derive(Default)]
-pub struct Guests {
-    all: RefCell<BTreeMap<u64, Rc<Guest>>>,
+pub struct PendingConns {
+    all: RefCell<BTreeMap<u64, Rc<PendingConn>>>,
     next: Cell<u64>,
 }
 
 /// A guest's place; it ends when this is dropped.
-pub struct Seat {
-    guests: Rc<Guests>,
+pub struct PendingGuard {
+    pending_conns: Rc<PendingConns>,
     number: u64,
     /// Who has it.
-    pub guest: Rc<Guest>,
+    pub pending: Rc<PendingConn>,
 }
 
-impl Guests {
+impl PendingConns {
     /// Most bytes of a message from one of them.
     const LIMIT: usize = crate::protocol::MAX_CONNECT_FRAME;
 
@@ -116,46 +116,46 @@ impl Guests {
         remote: SocketAddr,
         session: Option<Session>,
         time: Duration,
-    ) -> Seat {
+    ) -> PendingGuard {
         let seat = self.seat(Wire::open(socket, session, Self::LIMIT), Some(remote));
-        seat.guest.move_on(Stage::Head, time);
+        seat.pending.move_on(Stage::Head, time);
         seat
     }
 
     /// Goes on with one that was written down.
-    pub fn resume(self: &Rc<Self>, saved: SavedGuest, socket: Async<TcpStream>) -> Seat {
+    pub fn resume(self: &Rc<Self>, saved: SavedPending, socket: Async<TcpStream>) -> PendingGuard {
         let wire = Wire::new(socket, saved.input, saved.output, Self::LIMIT);
         wire.set_closing(saved.close);
         let seat = self.seat(wire, None);
-        *seat.guest.stage.borrow_mut() = saved.stage;
-        seat.guest.until.set(crate::clock::instant_of(saved.until_ns));
+        *seat.pending.stage.borrow_mut() = saved.stage;
+        seat.pending.until.set(crate::clock::instant_of(saved.until_ns));
         seat
     }
 
     /// A seat for a connection that is closed, until it has read why.
-    pub fn leaving(self: &Rc<Self>, wire: &Rc<Wire>, time: Duration) -> Seat {
+    pub fn leaving(self: &Rc<Self>, wire: &Rc<Wire>, time: Duration) -> PendingGuard {
         let seat = self.seat(wire.clone(), None);
-        seat.guest.move_on(Stage::Leaving, time);
+        seat.pending.move_on(Stage::Leaving, time);
         seat
     }
 
-    fn seat(self: &Rc<Self>, wire: Rc<Wire>, remote: Option<SocketAddr>) -> Seat {
+    fn seat(self: &Rc<Self>, wire: Rc<Wire>, remote: Option<SocketAddr>) -> PendingGuard {
         let number = self.next.get();
         self.next.set(number + 1);
         let (stage, until) = (RefCell::new(Stage::Head), Cell::new(Instant::now()));
-        let guest = Rc::new(Guest { wire, remote, stage, until });
-        self.all.borrow_mut().insert(number, guest.clone());
-        Seat { guests: self.clone(), number, guest }
+        let pending = Rc::new(PendingConn { wire, remote, stage, until });
+        self.all.borrow_mut().insert(number, pending.clone());
+        PendingGuard { pending_conns: self.clone(), number, pending }
     }
 
     /// Everyone who is here.
-    pub fn all(&self) -> Vec<Rc<Guest>> {
+    pub fn all(&self) -> Vec<Rc<PendingConn>> {
         self.all.borrow().values().cloned().collect()
     }
 }
 
-impl Drop for Seat {
+impl Drop for PendingGuard {
     fn drop(&mut self) {
-        self.guests.all.borrow_mut().remove(&self.number);
+        self.pending_conns.all.borrow_mut().remove(&self.number);
     }
 }

@@ -95,18 +95,18 @@ impl Hub {
     /// Who is here changed: tells it soon, once for all that changes meanwhile.
     pub fn presence_changed(self: &Rc<Self>) {
         self.presence_version.set(self.presence_version.get() + 1);
-        if !self.presence_due.get() {
+        if !self.presence_pending.get() {
             self.tell_presence();
         }
     }
 
     /// Tells soon who is here.
     pub(crate) fn tell_presence(self: &Rc<Self>) {
-        self.presence_due.set(true);
+        self.presence_pending.set(true);
         let hub = self.clone();
         self.spawn(async move {
             Timer::after(Duration::from_millis(100)).await;
-            hub.presence_due.set(false);
+            hub.presence_pending.set(false);
             let payload = Json(format!(r#"{{"presence":{}}}"#, hub.presence_list().0));
             hub.broadcast(Event::Presence, &payload);
         });

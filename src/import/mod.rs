@@ -14,7 +14,7 @@ pub use record::{Record, Rejected, devices, surfaces};
 use crate::{
     clock::timestamp,
     protocol::{DeviceId, Role},
-    store::{Book, Device, Surface},
+    store::{Device, Registry, Surface},
 };
 
 /// What becomes of a device that is brought over.
@@ -33,10 +33,10 @@ pub enum Fate {
 /// The approved surface of a node, and when it was approved.
 pub type NodeSurface = (DeviceId, Surface, Option<u64>);
 
-/// Brings `device` into `book`, with the surface it was approved for as a node.
-pub fn merge(book: &mut Book, mut device: Device, surfaces: &[NodeSurface]) -> Fate {
+/// Brings `device` into `registry`, with the surface it was approved for as a node.
+pub fn merge(registry: &mut Registry, mut device: Device, surfaces: &[NodeSurface]) -> Fate {
     let id = device.id();
-    if let Some(stone) = book.tombstone(&id) {
+    if let Some(stone) = registry.tombstone(&id) {
         return Fate::Rejected(format!(
             "it was removed here on {}; pair it again",
             timestamp(stone.removed_ms)
@@ -46,8 +46,8 @@ pub fn merge(book: &mut Book, mut device: Device, surfaces: &[NodeSurface]) -> F
         device.node.approved = surface.clone();
         device.node.approved_ms = Some(at.unwrap_or(device.approved_ms));
     }
-    let Some(here) = book.device(&id) else {
-        book.insert(device);
+    let Some(here) = registry.device(&id) else {
+        registry.insert(device);
         return Fate::Added;
     };
     let mut merged = Device::clone(here);
@@ -87,8 +87,8 @@ pub fn merge(book: &mut Book, mut device: Device, surfaces: &[NodeSurface]) -> F
         let grant = merged.grant(role);
         grant.is_some_and(|g| g.revoked_ms.is_none() && g.scopes.covers(scopes))
     };
-    book.retain_requests(|r| r.key != merged.key || !covered(r.role, r.scopes));
-    if let Some(here) = book.device_mut(&id) {
+    registry.retain_requests(|r| r.key != merged.key || !covered(r.role, r.scopes));
+    if let Some(here) = registry.device_mut(&id) {
         *here = merged;
     }
     Fate::Updated(gains.join(", "))

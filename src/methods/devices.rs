@@ -22,7 +22,7 @@ pub fn reaches(conn: &Conn, device: &DeviceId) -> bool {
 
 /// `device.pair.list`.
 pub fn list(hub: &Rc<Hub>, conn: &Conn) -> Json {
-    wire::device_list(&hub.book(), |id| reaches(conn, id), |device| Live::of(hub, device))
+    wire::device_list(&hub.registry(), |id| reaches(conn, id), |device| Live::of(hub, device))
 }
 
 /// The request meant by `requestId`, or by `deviceId`: a device that retries may have another id by now.
@@ -37,12 +37,12 @@ pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Ans
     let caller = conn.session().scopes;
     let own = conn.device();
     let admin = conn.allows(Scope::Admin);
-    let approved = hub.change(|book| {
-        let request = book.find_request(&wanted)?;
+    let approved = hub.change(|registry| {
+        let request = registry.find_request(&wanted)?;
         if let Some(why) = forbidden(&request, caller, own, admin) {
             return Err(ErrorShape::invalid(format!("device pairing approval denied: {why}")));
         }
-        book.approve_request(&request, wall_ms());
+        registry.approve_request(&request, wall_ms());
         Ok(request)
     });
     let request = approved.await?;
@@ -55,8 +55,8 @@ pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Ans
         conn.session().name()
     );
     hub.regrant(&id);
-    let book = hub.book();
-    let payload = wire::approved(&request, book.device(&id).map(|d| Paired::new(d, Live::of(hub, d))));
+    let registry = hub.registry();
+    let payload = wire::approved(&request, registry.device(&id).map(|d| Paired::new(d, Live::of(hub, d))));
     Ok(Reply::then(payload, move |hub| {
         hub.broadcast(Event::DevicePairResolved, &wire::resolved(&request.id, &id, "approved"));
     }))
@@ -81,12 +81,12 @@ fn forbidden(request: &Request, caller: Scopes, own: Option<DeviceId>, admin: bo
 pub async fn reject(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let wanted = wanted(params)?;
     let conn = conn.clone();
-    let rejected = hub.change(|book| {
-        let request = book.find_request(&wanted)?;
+    let rejected = hub.change(|registry| {
+        let request = registry.find_request(&wanted)?;
         if !reaches(&conn, &request.key.device_id()) {
             return Err(ErrorShape::invalid("device pairing rejection denied: not the caller's own"));
         }
-        book.take_request(&request.id);
+        registry.take_request(&request.id);
         Ok(request)
     });
     let request = rejected.await?;
@@ -98,7 +98,7 @@ pub async fn reject(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
 
 /// Reads `deviceId`, and checks that it is paired and within the caller's reach.
 pub fn target(hub: &Hub, conn: &Conn, params: &Params<'_>) -> Result<DeviceId, ErrorShape> {
-    let id = hub.book().find_device(params.str("deviceId")?)?;
+    let id = hub.registry().find_device(params.str("deviceId")?)?;
     if reaches(conn, &id) {
         return Ok(id);
     }
@@ -113,7 +113,7 @@ pub fn unknown_device(id: DeviceId) -> ErrorShape {
 /// `device.pair.remove`.
 pub async fn remove(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let id = target(hub, conn, params)?;
-    hub.change(|book| book.remove(&id, wall_ms()).ok_or_else(|| unknown_device(id))).await?;
+    hub.change(|registry| registry.remove(&id, wall_ms()).ok_or_else(|| unknown_device(id))).await?;
     log::info!("device {} removed by {}", id.short(), conn.session().name());
     Ok(Reply::then(wire::removed(&id), move |hub| {
         hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));
@@ -125,7 +125,7 @@ pub async fn remove(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
 pub async fn rename(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let id = target(hub, conn, params)?;
     let label = params.str("label")?.to_owned();
-    let label = hub.change(|book| Ok(book.rename(&id, &label)?)).await?;
+    let label = hub.change(|registry| Ok(registry.rename(&id, &label)?)).await?;
     let payload = wire::renamed(&id, &label);
     Ok(Reply::then(payload, |hub| hub.broadcast(Event::DevicePairChanged, &Json("{}".into()))))
 }

@@ -12,7 +12,7 @@ use crate::{
     clock::wall_ms,
     hub::{Conn, Hub},
     protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope},
-    store::{Book, Device, NodeRequest},
+    store::{Device, NodeRequest, Registry},
 };
 use nanoserde::SerJson;
 use std::rc::Rc;
@@ -29,22 +29,22 @@ fn is_node(device: &Device) -> bool {
 
 /// `node.list`.
 pub fn list(hub: &Rc<Hub>) -> Json {
-    let book = hub.book();
-    let nodes: Vec<Node> = book.devices().filter(|d| is_node(d)).map(|d| Node::new(hub, d)).collect();
+    let registry = hub.registry();
+    let nodes: Vec<Node> = registry.devices().filter(|d| is_node(d)).map(|d| Node::new(hub, d)).collect();
     Json(format!(r#"{{"ts":{},"nodes":{}}}"#, wall_ms(), nodes.serialize_json()))
 }
 
 /// Finds a node by its id, its name or its address. A name is the node's own word: one that several have
 /// finds none of them.
 pub fn find(hub: &Hub, wanted: &str) -> Result<Rc<Device>, ErrorShape> {
-    let book = hub.book();
-    let by_id = DeviceId::parse(wanted).and_then(|id| book.device(&id).cloned());
+    let registry = hub.registry();
+    let by_id = DeviceId::parse(wanted).and_then(|id| registry.device(&id).cloned());
     let named =
         |d: &&Rc<Device>| is_node(d) && (d.name() == Some(wanted) || d.display.ip.as_deref() == Some(wanted));
     if let Some(device) = by_id.filter(|d| is_node(d)) {
         return Ok(device);
     }
-    let found: Vec<&Rc<Device>> = book.devices().filter(named).collect();
+    let found: Vec<&Rc<Device>> = registry.devices().filter(named).collect();
     match found[..] {
         [device] => Ok(device.clone()),
         [] => Err(ErrorShape::invalid(format!("unknown nodeId: {wanted}; see barnacle call node.list"))),
@@ -68,7 +68,7 @@ pub fn describe(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
 pub async fn rename(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
     let id = find(hub, params.str("nodeId")?)?.id();
     let name = params.str("displayName")?.to_owned();
-    let name = hub.change(|book| Ok(book.rename(&id, &name)?)).await?;
+    let name = hub.change(|registry| Ok(registry.rename(&id, &name)?)).await?;
     let payload = format!(r#"{{"nodeId":"{id}","displayName":{}}}"#, name.serialize_json());
     Ok(Reply::then(Json(payload), |hub| {
         hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));
@@ -83,21 +83,21 @@ struct PairList {
 
 /// `node.pair.list`.
 pub fn pair_list(hub: &Rc<Hub>) -> Json {
-    let book = hub.book();
-    let pending = book.devices().filter(|d| is_node(d));
+    let registry = hub.registry();
+    let pending = registry.devices().filter(|d| is_node(d));
     let pending = pending.filter_map(|d| d.node.pending.as_ref().map(|p| NodePending::new(d, p)));
-    let paired = book.devices().filter(|d| is_node(d) && d.node.approved_ms.is_some());
+    let paired = registry.devices().filter(|d| is_node(d) && d.node.approved_ms.is_some());
     Json::of(&PairList { pending: pending.collect(), paired: paired.map(|d| Node::new(hub, d)).collect() })
 }
 
 /// Finds the node whose request has the id, or whose own id it is.
-fn pending(book: &Book, wanted: &str) -> Result<(DeviceId, NodeRequest), ErrorShape> {
+fn pending(registry: &Registry, wanted: &str) -> Result<(DeviceId, NodeRequest), ErrorShape> {
     let asked = |d: &Rc<Device>| {
         let request = d.node.pending.as_ref()?;
         let id = d.id();
         (request.id.0 == wanted || DeviceId::parse(wanted) == Some(id)).then(|| (id, request.clone()))
     };
-    book.devices().find_map(asked).ok_or_else(|| {
+    registry.devices().find_map(asked).ok_or_else(|| {
         ErrorShape::invalid(format!("unknown requestId: {wanted}; see barnacle call node.pair.list"))
     })
 }
@@ -106,14 +106,14 @@ fn pending(book: &Book, wanted: &str) -> Result<(DeviceId, NodeRequest), ErrorSh
 pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let wanted = params.str("requestId")?.to_owned();
     let caller = conn.clone();
-    let approved = hub.change(|book| {
-        let (id, request) = pending(book, &wanted)?;
+    let approved = hub.change(|registry| {
+        let (id, request) = pending(registry, &wanted)?;
         let needed = request.surface.scopes_to_approve();
         if let Some(scope) = needed.iter().find(|s| !caller.allows(*s)) {
             let what = format!("the request exposes {}", request.surface.commands.join(", "));
             return Err(ErrorShape::missing_scope(scope, Some(what)));
         }
-        if let Some(device) = book.device_mut(&id) {
+        if let Some(device) = registry.device_mut(&id) {
             device.node.approved = request.surface.clone();
             device.node.approved_ms = Some(wall_ms());
             device.node.pending = None;
@@ -122,8 +122,8 @@ pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Ans
     });
     let (id, request) = approved.await?;
     log::info!("node {} may now: {}", id.short(), request.surface.commands.join(", "));
-    let book = hub.book();
-    let node = book.device(&id).map_or_else(Json::null, |d| Json::of(&Node::new(hub, d)));
+    let registry = hub.registry();
+    let node = registry.device(&id).map_or_else(Json::null, |d| Json::of(&Node::new(hub, d)));
     let payload = format!(r#"{{"requestId":"{}","nodeId":"{id}","node":{}}}"#, request.id, node.0);
     Ok(Reply::then(Json(payload), move |hub| {
         hub.broadcast(Event::NodePairResolved, &wire::node_resolved(&request.id, &id, "approved"));
@@ -133,9 +133,9 @@ pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Ans
 /// `node.pair.reject`.
 pub async fn reject(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
     let wanted = params.str("requestId")?.to_owned();
-    let rejected = hub.change(|book| {
-        let (id, request) = pending(book, &wanted)?;
-        if let Some(device) = book.device_mut(&id) {
+    let rejected = hub.change(|registry| {
+        let (id, request) = pending(registry, &wanted)?;
+        if let Some(device) = registry.device_mut(&id) {
             device.node.pending = None;
         }
         Ok((id, request.id))
@@ -156,11 +156,14 @@ pub async fn remove(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
         let why = "a device's own node role is an administrator's to remove";
         return Err(ErrorShape::missing_scope(Scope::Admin, Some(why.into())));
     }
-    hub.change(|book| {
+    hub.change(|registry| {
         if !mixed {
-            return book.remove(&id, wall_ms()).map(|_| ()).ok_or_else(|| super::devices::unknown_device(id));
+            return registry
+                .remove(&id, wall_ms())
+                .map(|_| ())
+                .ok_or_else(|| super::devices::unknown_device(id));
         }
-        let device = book.device_mut(&id).ok_or_else(|| super::devices::unknown_device(id))?;
+        let device = registry.device_mut(&id).ok_or_else(|| super::devices::unknown_device(id))?;
         if let Some(grant) = device.grant_mut(Role::Node) {
             grant.revoked_ms = Some(wall_ms());
             grant.grace_ms = None;

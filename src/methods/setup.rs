@@ -69,8 +69,8 @@ pub async fn code(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
     };
     let uptime = hub.boot.clock.uptime_ms();
     let kept = made.clone();
-    hub.change(|book| {
-        let codes = book.setup_codes_mut();
+    hub.change(|registry| {
+        let codes = registry.setup_codes_mut();
         codes.retain(|c| c.spent.is_some() || uptime < c.left_ms);
         codes.push(kept);
         let over = codes.len().saturating_sub(MOST);
@@ -94,12 +94,12 @@ pub async fn code(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
 /// `device.pair.setupStatus`.
 pub fn status(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
     let id = params.str("setupId")?;
-    let book = hub.book();
-    let spent = book.setup_codes().iter().find(|c| c.id.0 == id).filter(|c| c.spent.is_some());
+    let registry = hub.registry();
+    let spent = registry.setup_codes().iter().find(|c| c.id.0 == id).filter(|c| c.spent.is_some());
     let payload = spent.map_or_else(
         || Json("{}".into()),
         |code| {
-            let device = code.spent.and_then(|(id, _)| book.device(&id));
+            let device = code.spent.and_then(|(id, _)| registry.device(&id));
             let display = device.map(|d| d.display.clone()).unwrap_or_default();
             Json(format!(r#"{{"completion":{}}}"#, super::wire::setup_completed(code, &display).0))
         },

@@ -203,7 +203,7 @@ struct Status {
 pub fn status(hub: &Rc<Hub>) -> Json {
     let settings = hub.settings();
     let agents = &settings.config.agents;
-    let book = hub.book();
+    let registry = hub.registry();
     let restarts = hub.restarts.told();
     let path = |p: &std::path::Path| p.to_string_lossy().into_owned();
     Json::of(&Status {
@@ -248,12 +248,12 @@ pub fn status(hub: &Rc<Hub>) -> Json {
             tls: TlsState::of(&settings.tls),
             configPath: path(&settings.paths.config_file),
             stateDir: path(&settings.paths.barnacle_dir),
-            devices: book.devices().len() as u64,
-            pending: book.requests().len() as u64,
+            devices: registry.devices().len() as u64,
+            pending: registry.requests().len() as u64,
             connections: hub.conn_count() as u64,
             storeCommits: hub.store.commits(),
             readOnly: hub.store.read_only(),
-            latePulses: hub.late_pulses.get(),
+            latePulses: hub.late_ticks.get(),
             restarts: restarts.count,
             lastRestart: (restarts.count > 0).then(|| LastRestart {
                 atMs: restarts.last_ms,

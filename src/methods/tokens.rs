@@ -22,8 +22,8 @@ fn subject(hub: &Hub, conn: &Conn, params: &Params<'_>, verb: &str) -> Result<(D
             "invalid device.token.{verb} params: at /role: must be operator or node, not {word}"
         ))
     })?;
-    let book = hub.book();
-    let grant = book.device(&id).and_then(|d| d.grant(role)).ok_or(Unfit::NoRole(id, role))?;
+    let registry = hub.registry();
+    let grant = registry.device(&id).and_then(|d| d.grant(role)).ok_or(Unfit::NoRole(id, role))?;
     if !conn.allows(Scope::Admin) {
         if role != Role::Operator {
             return Err(ErrorShape::missing_scope(
@@ -48,7 +48,7 @@ pub async fn rotate(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
     let wanted = wanted.map(Scopes::from_names);
     let now = wall_ms();
     let until = hub.boot.clock.uptime_ms() + GRACE_MS;
-    let changed = hub.change(|book| Ok(book.rotate(&id, role, wanted, now, until)?));
+    let changed = hub.change(|registry| Ok(registry.rotate(&id, role, wanted, now, until)?));
     let (scopes, generation) = changed.await?;
     log::info!("token of device {} for {role} rotated by {}", id.short(), conn.session().name());
     // Its own token, and only to a connection that rests on it: others have no use for the bearer.
@@ -66,7 +66,7 @@ pub async fn rotate(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
 /// `device.token.revoke`.
 pub async fn revoke(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let (id, role) = subject(hub, conn, params, "revoke")?;
-    let at = hub.change(|book| Ok(book.revoke(&id, role, wall_ms())?)).await?;
+    let at = hub.change(|registry| Ok(registry.revoke(&id, role, wall_ms())?)).await?;
     log::info!("role {role} of device {} revoked by {}", id.short(), conn.session().name());
     Ok(Reply::then(wire::revoked(&id, role, at), move |hub| {
         hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));

@@ -7,7 +7,7 @@ use crate::{
     clock::wall_ms,
     hub::Hub,
     protocol::{DeviceId, Json, RequestId, Role, Scopes},
-    store::{Book, Device, Display, NodeRequest, Request, SetupCode, Surface},
+    store::{Device, Display, NodeRequest, Registry, Request, SetupCode, Surface},
 };
 use nanoserde::SerJson;
 use std::collections::BTreeMap;
@@ -262,11 +262,15 @@ struct DeviceList {
     paired: Vec<Paired>,
 }
 
-/// The answer of `device.pair.list`: what of `book` the caller reaches, and what `live` knows of it.
-pub fn device_list(book: &Book, reaches: impl Fn(&DeviceId) -> bool, live: impl Fn(&Device) -> Live) -> Json {
-    let asked = book.requests().iter().map(|r| (r, r.key.device_id())).filter(|(_, id)| reaches(id));
-    let pending = asked.map(|(r, id)| Requested::new(r, &r.id, book.device(&id).is_some())).collect();
-    let mut paired: Vec<_> = book.devices().filter(|d| reaches(&d.id())).collect();
+/// The answer of `device.pair.list`: what of `registry` the caller reaches, and what `live` knows of it.
+pub fn device_list(
+    registry: &Registry,
+    reaches: impl Fn(&DeviceId) -> bool,
+    live: impl Fn(&Device) -> Live,
+) -> Json {
+    let asked = registry.requests().iter().map(|r| (r, r.key.device_id())).filter(|(_, id)| reaches(id));
+    let pending = asked.map(|(r, id)| Requested::new(r, &r.id, registry.device(&id).is_some())).collect();
+    let mut paired: Vec<_> = registry.devices().filter(|d| reaches(&d.id())).collect();
     paired.sort_by_key(|d| std::cmp::Reverse(d.approved_ms));
     Json::of(&DeviceList { pending, paired: paired.into_iter().map(|d| Paired::new(d, live(d))).collect() })
 }

@@ -1,6 +1,6 @@
 //! Follows the files of the configuration while the gateway runs.
 
-use super::Why;
+use super::Trigger;
 use crate::{config::watch::Watch, hub::Hub, reactor::Timer};
 use smol::future;
 use std::{rc::Rc, time::Duration};
@@ -44,7 +44,7 @@ pub async fn follow(hub: Rc<Hub>) {
 /// Applies what changed; whether it is worth another try though nothing changes.
 async fn reload(hub: &Rc<Hub>, watch: &mut Watch) -> bool {
     watch.note().await;
-    let outcome = hub.reload(Why::File).await;
+    let outcome = hub.reload(Trigger::File).await;
     outcome.conclude(hub);
     outcome.again
 }

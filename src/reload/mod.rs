@@ -8,7 +8,7 @@
 pub mod follow;
 pub mod preview;
 
-pub use preview::Foreseen;
+pub use preview::Preview;
 
 use crate::{
     clock::wall_ms,
@@ -63,7 +63,7 @@ pub struct Reloads {
 
 /// Who asks for a reload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Why {
+pub enum Trigger {
     /// A file changed. Someone may still be writing it.
     File,
     /// Somebody who waits for it, be it by a signal or by a call.
@@ -139,13 +139,13 @@ impl Reloads {
 impl Hub {
     /// Reads the configuration and applies what changed, but for closing who is then refused: that is
     /// [`Outcome::close`].
-    pub async fn reload(self: &Rc<Self>, why: Why) -> Outcome {
+    pub async fn reload(self: &Rc<Self>, why: Trigger) -> Outcome {
         let turn = self.reloads.turn().await;
         self.reload_in(&turn, why).await
     }
 
     /// The same, by who has the turn already.
-    pub async fn reload_in(self: &Rc<Self>, _turn: &Turn, why: Why) -> Outcome {
+    pub async fn reload_in(self: &Rc<Self>, _turn: &Turn, why: Trigger) -> Outcome {
         let began = Instant::now();
         let mut new = match self.read_settings(why).await {
             Ok(new) => new,
@@ -225,8 +225,8 @@ impl Hub {
     }
 
     /// The settings as the files have them now; a file that seems half written gets another chance.
-    async fn read_settings(&self, why: Why) -> Result<Settings, StartError> {
-        let mut patience = if why == Why::File { PATIENCE } else { 0 };
+    async fn read_settings(&self, why: Trigger) -> Result<Settings, StartError> {
+        let mut patience = if why == Trigger::File { PATIENCE } else { 0 };
         loop {
             let old = self.settings();
             let read = smol::unblock({
@@ -312,17 +312,17 @@ impl Hub {
         if !rotated || new.config.auth.revoke_on_rotate != RevokeOnRotate::Browsers {
             return Vec::new();
         }
-        let book = self.book();
+        let registry = self.registry();
         let live = |d: &&Rc<Device>| {
             d.display.is_browser() && d.grant(Role::Operator).is_some_and(|g| g.revoked_ms.is_none())
         };
-        book.devices().filter(live).map(|d| d.id()).collect()
+        registry.devices().filter(live).map(|d| d.id()).collect()
     }
 
     async fn revoke_browsers(self: &Rc<Self>, browsers: Vec<DeviceId>, outcome: &mut Outcome) {
-        let done = self.change(|book| {
+        let done = self.change(|registry| {
             for id in &browsers {
-                book.revoke(id, Role::Operator, wall_ms())?;
+                registry.revoke(id, Role::Operator, wall_ms())?;
             }
             Ok(())
         });
@@ -349,7 +349,7 @@ impl Hub {
         self.broadcast(Event::ConfigReloaded, &Json::of(&payload));
         if !outcome.refused.is_empty() {
             // Before they are closed.
-            self.tell_the_rest();
+            self.flush_events();
         }
     }
 }

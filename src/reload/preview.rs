@@ -9,7 +9,7 @@ use crate::{
 use std::rc::Rc;
 
 /// What a reload would come to.
-pub struct Foreseen {
+pub struct Preview {
     /// What would change, and what would be done about it.
     pub plan: Plan,
     /// Who would be closed.
@@ -25,7 +25,7 @@ impl Hub {
     ///
     /// # Errors
     /// What is wrong with the text.
-    pub async fn foresee(&self, text: Option<String>) -> Result<Foreseen, String> {
+    pub async fn preview(&self, text: Option<String>) -> Result<Preview, String> {
         let old = self.settings();
         let again = old.again();
         let read = smol::unblock(move || again.resolve_with(text.as_deref()));
@@ -39,7 +39,7 @@ impl Hub {
         // It is applied by a restart, over which TLS cannot be carried.
         let restarts = new.config.reload.mode == ReloadMode::Restart && !plan.effects.is_empty();
         let closed = |c: &Rc<Conn>| !still_admitted(&c.session(), &old, &new) || restarts && c.wire.is_tls();
-        Ok(Foreseen {
+        Ok(Preview {
             plan,
             refused: self.conns().into_iter().filter(closed).collect(),
             browsers: self.browsers_to_revoke(&old, &new),

@@ -8,8 +8,8 @@
 //! gigabytes: it only ever sees a payload whose digest was right.
 
 use super::{
-    book::Book,
     record::{Device, Request, SetupCode, Tombstone},
+    registry::Registry,
 };
 use nanoserde::{DeBin, SerBin};
 use sha2::{Digest, Sha256};
@@ -59,17 +59,17 @@ struct Payload {
     removed: Vec<Tombstone>,
 }
 
-/// The file of `book`, but for its digest, which [`seal`] adds.
-pub fn encode(book: &Book, counter: u64) -> Vec<u8> {
-    let mut file = Vec::with_capacity(HEAD + DIGEST + 512 * book.devices().len());
+/// The file of `registry`, but for its digest, which [`seal`] adds.
+pub fn encode(registry: &Registry, counter: u64) -> Vec<u8> {
+    let mut file = Vec::with_capacity(HEAD + DIGEST + 512 * registry.devices().len());
     file.extend_from_slice(MAGIC);
     FORMAT.ser_bin(&mut file);
     counter.ser_bin(&mut file);
     0u64.ser_bin(&mut file);
-    list(&mut file, book.devices().map(|d| &**d));
-    list(&mut file, book.requests().iter().map(|r| &**r));
-    list(&mut file, book.setup_codes().iter());
-    list(&mut file, book.removed().iter());
+    list(&mut file, registry.devices().map(|d| &**d));
+    list(&mut file, registry.requests().iter().map(|r| &**r));
+    list(&mut file, registry.setup_codes().iter());
+    list(&mut file, registry.removed().iter());
     let length = (file.len() - HEAD) as u64;
     file[HEAD - 8..HEAD].copy_from_slice(&length.to_le_bytes());
     file
@@ -92,7 +92,7 @@ pub fn seal(mut file: Vec<u8>) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Damage`].
-pub fn decode(file: &[u8]) -> Result<(Book, u64), Damage> {
+pub fn decode(file: &[u8]) -> Result<(Registry, u64), Damage> {
     let (head, rest) = file.split_at_checked(HEAD).ok_or(Damage::Length)?;
     if &head[..8] != MAGIC {
         return Err(Damage::Magic);
@@ -121,7 +121,7 @@ pub fn decode(file: &[u8]) -> Result<(Book, u64), Damage> {
         return Err(Damage::Content);
     }
     let Payload { devices, requests, setup_codes, removed } = payload;
-    Ok((Book::from_parts(devices, requests, setup_codes, removed), counter))
+    Ok((Registry::from_parts(devices, requests, setup_codes, removed), counter))
 }
 
 fn sealed(file: &[u8]) -> bool {

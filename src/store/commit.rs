@@ -4,10 +4,9 @@
 //! in its result and starts the following one. So a caller that gives up midway holds up nobody.
 
 use super::{
-    Key, Notice, OpenError, atomic,
-    book::Book,
-    codec, lock,
+    Key, Notice, OpenError, atomic, codec, lock,
     open::{self, Opened},
+    registry::Registry,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -60,7 +59,7 @@ struct Done {
 }
 
 struct Flight {
-    book: Rc<Book>,
+    registry: Rc<Registry>,
     batch: Rc<Batch>,
     done: Arc<Mutex<Done>>,
 }
@@ -72,8 +71,8 @@ pub struct Store {
     key_kept: Cell<bool>,
     intact: Cell<bool>,
     read_only: RefCell<Option<String>>,
-    live: RefCell<Rc<Book>>,
-    staged: RefCell<Option<(Book, Rc<Batch>)>>,
+    live: RefCell<Rc<Registry>>,
+    staged: RefCell<Option<(Registry, Rc<Batch>)>>,
     flight: RefCell<Option<Flight>>,
     counter: Cell<u64>,
     commits: Cell<u64>,
@@ -97,7 +96,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; nothing has been changed then.
     pub fn open_with(dir: &Path, lock: Option<OwnedFd>) -> Result<(Self, Vec<Notice>), OpenError> {
-        let Opened { lock, key, key_kept, book, counter, intact, read_only, notices } =
+        let Opened { lock, key, key_kept, registry, counter, intact, read_only, notices } =
             open::open(dir, lock)?;
         let store = Self {
             dir: dir.into(),
@@ -105,7 +104,7 @@ impl Store {
             key_kept: Cell::new(key_kept),
             intact: Cell::new(intact),
             read_only: RefCell::new(read_only),
-            live: RefCell::new(Rc::new(book)),
+            live: RefCell::new(Rc::new(registry)),
             staged: RefCell::new(None),
             flight: RefCell::new(None),
             counter: Cell::new(counter),
@@ -142,7 +141,7 @@ impl Store {
     }
 
     /// The devices, as they stand on disk.
-    pub fn book(&self) -> Rc<Book> {
+    pub fn registry(&self) -> Rc<Registry> {
         self.advance();
         self.live.borrow().clone()
     }
@@ -174,13 +173,13 @@ impl Store {
     /// [`ChangeError`]; nothing has changed then.
     pub async fn change<T, E>(
         &self,
-        change: impl FnOnce(&mut Book) -> Result<T, E>,
+        change: impl FnOnce(&mut Registry) -> Result<T, E>,
     ) -> Result<T, ChangeError<E>> {
         self.advance();
-        let mut book = self.newest(Book::clone);
-        let value = change(&mut book);
-        let changed = value.is_ok() && book.settle() && self.newest(|before| book != *before);
-        let batch = if changed { Some(self.stage(book)?) } else { self.newest_batch() };
+        let mut registry = self.newest(Registry::clone);
+        let value = change(&mut registry);
+        let changed = value.is_ok() && registry.settle() && self.newest(|before| registry != *before);
+        let batch = if changed { Some(self.stage(registry)?) } else { self.newest_batch() };
         if let Some(batch) = batch {
             self.outcome(&batch).await.map_err(ChangeError::Disk)?;
         }
@@ -199,8 +198,8 @@ impl Store {
             return Ok(());
         }
         self.key_kept.set(false);
-        let book = self.newest(Book::clone);
-        match self.stage::<()>(book) {
+        let registry = self.newest(Registry::clone);
+        match self.stage::<()>(registry) {
             Ok(batch) => self.outcome(&batch).await,
             Err(ChangeError::Disk(e)) => Err(e),
             Err(ChangeError::Refused(())) => Ok(()),
@@ -208,12 +207,12 @@ impl Store {
     }
 
     /// What `look` makes of the book with every change that is under way.
-    fn newest<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
-        if let Some((book, _)) = &*self.staged.borrow() {
-            return look(book);
+    fn newest<T>(&self, look: impl FnOnce(&Registry) -> T) -> T {
+        if let Some((registry, _)) = &*self.staged.borrow() {
+            return look(registry);
         }
         if let Some(flight) = &*self.flight.borrow() {
-            return look(&flight.book);
+            return look(&flight.registry);
         }
         look(&self.live.borrow())
     }
@@ -224,14 +223,14 @@ impl Store {
         staged.or_else(|| self.flight.borrow().as_ref().map(|f| f.batch.clone()))
     }
 
-    fn stage<E>(&self, book: Book) -> Result<Rc<Batch>, ChangeError<E>> {
+    fn stage<E>(&self, registry: Registry) -> Result<Rc<Batch>, ChangeError<E>> {
         if self.lock.borrow().is_none() {
             let why = self.read_only().unwrap_or_default();
             return Err(ChangeError::Disk(DiskError(format!("{why}. Then start the gateway again"))));
         }
         let mut staged = self.staged.borrow_mut();
         let batch = staged.take().map_or_else(Rc::default, |(_, batch)| batch);
-        *staged = Some((book, batch.clone()));
+        *staged = Some((registry, batch.clone()));
         Ok(batch)
     }
 
@@ -271,16 +270,16 @@ impl Store {
             self.land(flight, result);
         }
         if self.flight.borrow().is_none()
-            && let Some((book, batch)) = self.staged.take()
+            && let Some((registry, batch)) = self.staged.take()
         {
-            self.start(book, batch);
+            self.start(registry, batch);
         }
     }
 
     fn land(&self, flight: Flight, result: io::Result<()>) {
         match result {
             Ok(()) => {
-                *self.live.borrow_mut() = flight.book;
+                *self.live.borrow_mut() = flight.registry;
                 self.key_kept.set(true);
                 self.intact.set(true);
                 *self.read_only.borrow_mut() = None;
@@ -301,15 +300,15 @@ impl Store {
         }
     }
 
-    fn start(&self, book: Book, batch: Rc<Batch>) {
+    fn start(&self, registry: Registry, batch: Rc<Batch>) {
         let counter = self.counter.get() + 1;
         self.counter.set(counter);
-        let file = codec::encode(&book, counter);
+        let file = codec::encode(&registry, counter);
         let (dir, intact) = (self.dir.clone(), self.intact.get());
         let (key, key_kept) = (self.key.clone(), self.key_kept.get());
         let done = Arc::<Mutex<Done>>::default();
         let (report, lock) = (done.clone(), self.lock());
-        *self.flight.borrow_mut() = Some(Flight { book: Rc::new(book), batch, done });
+        *self.flight.borrow_mut() = Some(Flight { registry: Rc::new(registry), batch, done });
         let write = smol::unblock(move || {
             let (path, file) = (dir.join("tokens.bin"), codec::seal(file));
             let put = |keep_key| {

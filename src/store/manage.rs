@@ -2,8 +2,8 @@
 //! where no gateway runs. Who may do it is asked elsewhere.
 
 use super::{
-    book::Book,
     record::{Request, Via},
+    registry::Registry,
 };
 use crate::protocol::{DeviceId, ErrorShape, Role, Scopes};
 use std::{fmt, rc::Rc};
@@ -57,7 +57,7 @@ impl From<Unfit> for ErrorShape {
     }
 }
 
-impl Book {
+impl Registry {
     /// Finds a request by its own id, or by the device that made it.
     ///
     /// # Errors

@@ -1,11 +1,10 @@
 //! The token store: every device that was ever let in, in one struct and one file.
 //!
-//! [`Book`] is the whole truth in memory; [`Store`] keeps it equal to `tokens.bin` on disk. A change is
+//! [`Registry`] is the whole truth in memory; [`Store`] keeps it equal to `tokens.bin` on disk. A change is
 //! made on a copy, written, synced and renamed, and only then seen by others and acknowledged, so an
 //! answer is never truer than the disk. Device tokens are not stored at all: [`Key`] derives them.
 
 pub mod atomic;
-mod book;
 pub mod codec;
 mod commit;
 mod key;
@@ -13,8 +12,8 @@ mod lock;
 mod manage;
 mod open;
 mod record;
+mod registry;
 
-pub use book::Book;
 pub use commit::{ChangeError, DiskError, Store};
 pub use key::Key;
 pub use lock::{gateway_at, lock_holder};
@@ -24,3 +23,4 @@ pub use record::{
     Access, Device, Display, GRACE_MS, Grant, Node, NodeRequest, Request, SETUP_CODE_MS, SetupCode, Surface,
     Tombstone, Via,
 };
+pub use registry::Registry;

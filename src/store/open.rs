@@ -5,9 +5,9 @@
 
 use super::{
     Key, atomic,
-    book::Book,
     codec::{self, Damage},
     lock::{self, Held},
+    registry::Registry,
 };
 use rustix::fs::Access;
 use std::{
@@ -137,9 +137,9 @@ pub(super) struct Opened {
     pub key: Key,
     /// Whether the key is on disk.
     pub key_kept: bool,
-    pub book: Book,
+    pub registry: Registry,
     pub counter: u64,
-    /// Whether the newest file is the one that `book` is from.
+    /// Whether the newest file is the one that `registry` is from.
     pub intact: bool,
     pub read_only: Option<String>,
     pub notices: Vec<Notice>,
@@ -176,16 +176,16 @@ pub(super) fn open(dir: &Path, lock: Option<OwnedFd>) -> Result<Opened, OpenErro
         notices.push(Notice::Volatile(dir.into(), kind));
     }
     let path = dir.join("tokens.bin");
-    let (book, counter, notice) = load(&path)?;
+    let (registry, counter, notice) = load(&path)?;
     let intact = notice.is_none();
     if intact && counter == 0 && !went_on {
         sync_ancestors(dir);
     }
     notices.extend(notice);
     notices.extend(read_only.clone().map(Notice::ReadOnly));
-    let has_devices = book.devices().len() > 0;
+    let has_devices = registry.devices().len() > 0;
     let (key, key_kept) = Key::load_or_create(dir, lock.is_some(), has_devices, &mut notices)?;
-    Ok(Opened { lock, key, key_kept, book, counter, intact, read_only, notices })
+    Ok(Opened { lock, key, key_kept, registry, counter, intact, read_only, notices })
 }
 
 /// Makes the directory anew, which was taken away, and has it locked.
@@ -255,20 +255,20 @@ fn remove_leftovers(dir: &Path) {
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn inspect(dir: &Path) -> Result<(Book, Vec<Notice>), OpenError> {
-    let (book, _, damaged) = load(&dir.join("tokens.bin"))?;
+pub fn inspect(dir: &Path) -> Result<(Registry, Vec<Notice>), OpenError> {
+    let (registry, _, damaged) = load(&dir.join("tokens.bin"))?;
     let mut notices: Vec<_> = damaged.into_iter().collect();
     if dir.is_dir() {
         let writable = rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK);
         notices.extend(writable.err().map(|e| Notice::ReadOnly(cannot_write(dir, &e.into()))));
-        if Key::is_missing(dir)? && book.devices().len() > 0 {
+        if Key::is_missing(dir)? && registry.devices().len() > 0 {
             notices.push(Notice::KeyLost(dir.join("key")));
         }
     }
     // Where the directory is yet to be made, it is what it will be made in that tells.
     let there = dir.ancestors().find(|d| d.exists()).unwrap_or(dir);
     notices.extend(volatile(there).map(|kind| Notice::Volatile(dir.into(), kind)));
-    Ok((book, notices))
+    Ok((registry, notices))
 }
 
 /// File systems that forget: statfs(2).
@@ -284,27 +284,27 @@ fn volatile(dir: &Path) -> Option<&'static str> {
     }
 }
 
-fn load(path: &Path) -> Result<(Book, u64, Option<Notice>), OpenError> {
+fn load(path: &Path) -> Result<(Registry, u64, Option<Notice>), OpenError> {
     let previous = atomic::beside(path, ".prev");
     let damage = match read(path)? {
-        Some(Ok((book, counter))) => return Ok((book, counter, None)),
+        Some(Ok((registry, counter))) => return Ok((registry, counter, None)),
         Some(Err(damage @ Damage::Newer(_))) => return Err(OpenError::Newer(path.into(), damage)),
         Some(Err(damage)) => Some(damage),
         None => None,
     };
     match (read(&previous)?, damage) {
-        (Some(Ok((book, counter))), damage) => {
+        (Some(Ok((registry, counter))), damage) => {
             let why = damage.map_or_else(|| "it is gone".into(), |d| d.to_string());
-            Ok((book, counter, Some(Notice::Previous(path.into(), why))))
+            Ok((registry, counter, Some(Notice::Previous(path.into(), why))))
         }
         (Some(Err(damage @ Damage::Newer(_))), _) => Err(OpenError::Newer(previous, damage)),
-        (None, None) => Ok((Book::default(), 0, None)),
+        (None, None) => Ok((Registry::default(), 0, None)),
         (_, Some(damage)) => Err(OpenError::Damaged(path.into(), damage)),
         (Some(Err(damage)), None) => Err(OpenError::Damaged(previous, damage)),
     }
 }
 
-type Read = Option<Result<(Book, u64), Damage>>;
+type Read = Option<Result<(Registry, u64), Damage>>;
 
 fn read(path: &Path) -> Result<Read, OpenError> {
     match std::fs::read(path) {

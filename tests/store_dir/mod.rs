@@ -4,7 +4,7 @@
 
 use barnacle::{
     protocol::{PublicKey, Role, Scope, Scopes},
-    store::{Book, ChangeError, DiskError, Display, Notice, OpenError, Store, Via},
+    store::{ChangeError, DiskError, Display, Notice, OpenError, Registry, Store, Via},
 };
 use std::{
     convert::Infallible,
@@ -80,24 +80,24 @@ pub fn key(n: u32) -> PublicKey {
     PublicKey(key)
 }
 
-pub fn approve(book: &mut Book, n: u32) {
+pub fn approve(registry: &mut Registry, n: u32) {
     let scopes = Scopes::from_iter([Scope::Read]);
-    book.approve(key(n), Role::Operator, scopes, &Display::default(), Via::Operator, n.into());
+    registry.approve(key(n), Role::Operator, scopes, &Display::default(), Via::Operator, n.into());
 }
 
 pub async fn add(store: &Store, n: u32) -> Result<(), ChangeError<Infallible>> {
     store
-        .change(|book| {
-            approve(book, n);
+        .change(|registry| {
+            approve(registry, n);
             Ok(())
         })
         .await
 }
 
-/// The numbers of the devices in the book.
-pub fn held(book: &Book) -> Vec<u32> {
+/// The numbers of the devices in the registry.
+pub fn held(registry: &Registry) -> Vec<u32> {
     let number = |key: &PublicKey| u32::from_le_bytes([key.0[0], key.0[1], key.0[2], key.0[3]]);
-    let mut held: Vec<_> = book.devices().map(|d| number(&d.key)).collect();
+    let mut held: Vec<_> = registry.devices().map(|d| number(&d.key)).collect();
     held.sort_unstable();
     held
 }
@@ -154,14 +154,14 @@ fn the_writer() {
         Err(e) => return say(format!("refused {e}")),
     };
     notices.iter().for_each(|n| say(format!("notice {n}")));
-    say(format!("holds {:?}", held(&store.book())));
+    say(format!("holds {:?}", held(&store.registry())));
     for n in 1..=changes {
         say(match smol::block_on(add(&store, n)) {
             Ok(()) => format!("ack {n}"),
             Err(e) => format!("fail {n} {}", disk_error(e)),
         });
     }
-    say(format!("holds {:?}", held(&store.book())));
+    say(format!("holds {:?}", held(&store.registry())));
     if env::var("BARNACLE_TEST_HOLD").is_ok_and(|h| !h.is_empty()) {
         let _ = std::io::stdin().read(&mut [0]);
     }

@@ -3,19 +3,19 @@
 
 #![allow(dead_code)]
 
-use barnacle::handoff::{DIALECT, Dialect};
+use barnacle::handoff::{STATE_FORMAT, StateFormat};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 /// The next version, which writes a hand-over down as this one does.
-pub static NEXT: Dialect = Dialect {
+pub static NEXT: StateFormat = StateFormat {
     version: "9.9.9",
-    format: DIALECT.format,
-    encode: DIALECT.encode,
-    decode: DIALECT.decode,
-    older: DIALECT.older,
+    format: STATE_FORMAT.format,
+    encode: STATE_FORMAT.encode,
+    decode: STATE_FORMAT.decode,
+    older: STATE_FORMAT.older,
 };
 
 /// The program of this version.
@@ -33,9 +33,9 @@ pub fn is_called(commands: &[&str]) -> bool {
     std::env::args_os().nth(1).is_some_and(|word| commands.iter().any(|command| word == *command))
 }
 
-/// Is the version `dialect` for the words that this program was called with.
-pub fn be(dialect: &'static Dialect) -> ExitCode {
-    barnacle::cli::main_as(std::env::args_os().skip(1), dialect)
+/// Is the version `state_format` for the words that this program was called with.
+pub fn be(state_format: &'static StateFormat) -> ExitCode {
+    barnacle::cli::main_as(std::env::args_os().skip(1), state_format)
 }
 
 /// Passes the tests whose names hold one of those words, or all; `at_once` or one after the other.

@@ -5,12 +5,12 @@ use crate::config::{Env, Flags, Settings, StartError};
 
 /// What settings are resolved from, to resolve them again when a file has changed.
 #[derive(Clone)]
-pub struct Again {
+pub struct SettingsInput {
     pub(crate) process: Env,
     pub(crate) flags: Flags,
 }
 
-impl Again {
+impl SettingsInput {
     /// The settings as the files have them now. They are for a gateway that runs: no token is made up for
     /// it, and `gateway.mode: "remote"` does not stop it.
     ///

@@ -13,7 +13,7 @@ pub mod serve;
 use self::{
     decode::{Found, Loaded},
     first_run::NotStored,
-    input::Again,
+    input::SettingsInput,
     load::load,
 };
 use super::{
@@ -155,7 +155,7 @@ pub struct Settings {
     /// `--verbose`.
     pub verbose: bool,
     env: Env,
-    pub(crate) again: Again,
+    pub(crate) again: SettingsInput,
 }
 
 impl Settings {
@@ -210,7 +210,7 @@ impl Settings {
             notices.extend(unresolved(config.auth.credential(kind)));
         }
         // A token is absent only from a file that is not there or was read whole.
-        let untold = config.auth.token == Credential::Absent && credentials.active.is_none();
+        let queued = config.auth.token == Credential::Absent && credentials.active.is_none();
         let mut settings = Self {
             port: port(flags, &env, &config, &mut notices),
             bind: match &flags.bind {
@@ -220,7 +220,7 @@ impl Settings {
             },
             limits: config.auth.rate_limit,
             handshake_timeout: handshake_timeout(&env, &config, &mut notices),
-            wants_token: untold && auth == AuthMode::Token,
+            wants_token: queued && auth == AuthMode::Token,
             force: flags.force,
             verbose: flags.verbose,
             paths,
@@ -237,7 +237,7 @@ impl Settings {
             notices,
             unread,
             env,
-            again: Again { process: process.clone(), flags: flags.clone() },
+            again: SettingsInput { process: process.clone(), flags: flags.clone() },
         };
         let told = settings.config.auth.credential(kind) != &Credential::Absent
             || matches!(settings.found, Found::Broken(_));
@@ -279,7 +279,7 @@ impl Settings {
     }
 
     /// What they were resolved from.
-    pub fn again(&self) -> Again {
+    pub fn again(&self) -> SettingsInput {
         self.again.clone()
     }
 

@@ -15,10 +15,10 @@ pub(crate) fn readable(text: &str) -> Option<String> {
         let part = &text[range.clone()];
         let name = || text[range.end + trivia(&text[range.end..])..].starts_with(':');
         let other = match piece {
-            Piece::Comment if behind_word => {
+            QueuedEvent::Comment if behind_word => {
                 Some(part.bytes().map(|b| if b == b'\n' { '\n' } else { ' ' }).collect())
             }
-            Piece::Word if part.contains('\\') && name() => {
+            QueuedEvent::Word if part.contains('\\') && name() => {
                 unescaped(part).map(|name| format!("{name}{}", " ".repeat(part.len() - name.len())))
             }
             _ => None,
@@ -27,32 +27,32 @@ pub(crate) fn readable(text: &str) -> Option<String> {
             let at = range.start..range.end;
             readable.get_or_insert_with(|| text.to_owned()).replace_range(at, &other);
         }
-        behind_word = matches!(piece, Piece::Word);
+        behind_word = matches!(piece, QueuedEvent::Word);
     }
     readable
 }
 
 /// The comments of `text`, with their marks.
 pub(crate) fn comments(text: &str) -> impl Iterator<Item = &str> {
-    pieces(text).filter_map(|(piece, range)| matches!(piece, Piece::Comment).then(|| &text[range]))
+    pieces(text).filter_map(|(piece, range)| matches!(piece, QueuedEvent::Comment).then(|| &text[range]))
 }
 
-enum Piece {
+enum QueuedEvent {
     Comment,
     /// A bare name, a number, `true`.
     Word,
     Other,
 }
 
-fn pieces(text: &str) -> impl Iterator<Item = (Piece, Range<usize>)> {
+fn pieces(text: &str) -> impl Iterator<Item = (QueuedEvent, Range<usize>)> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let rest = &text[at..];
         let (piece, length) = match rest.chars().next()? {
-            '/' if comment(rest) > 0 => (Piece::Comment, comment(rest)),
-            quote @ ('"' | '\'') => (Piece::Other, literal(rest, quote)),
-            c if of_word(c) => (Piece::Word, rest.find(|c| !of_word(c)).unwrap_or(rest.len())),
-            c => (Piece::Other, c.len_utf8()),
+            '/' if comment(rest) > 0 => (QueuedEvent::Comment, comment(rest)),
+            quote @ ('"' | '\'') => (QueuedEvent::Other, literal(rest, quote)),
+            c if of_word(c) => (QueuedEvent::Word, rest.find(|c| !of_word(c)).unwrap_or(rest.len())),
+            c => (QueuedEvent::Other, c.len_utf8()),
         };
         at += length;
         Some((piece, at - length..at))

@@ -7,7 +7,7 @@ use crate::{
     hub::{Hub, Session},
     methods::wire,
     protocol::{ErrorShape, Event, PairingReason, RequestId, Role, Scopes},
-    store::{Book, NodeRequest, Request, Via},
+    store::{NodeRequest, Registry, Request, Via},
 };
 use std::rc::Rc;
 
@@ -66,8 +66,8 @@ async fn note(hub: &Rc<Hub>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -
     let Some(key) = proof.key else {
         return Err(Refusal::DeviceRequired { control_ui: false, switches: String::new() });
     };
-    let known = hub.book().request_of(&key, proof.role).is_some();
-    if !trusted && !known && !hub.admit_stranger() {
+    let known = hub.registry().request_of(&key, proof.role).is_some();
+    if !trusted && !known && !hub.admit_unknown_device() {
         let why = "too many unknown devices ask to be paired".into();
         return Err(Refusal::Later { why, after_ms: 5000 });
     }
@@ -82,8 +82,10 @@ async fn note(hub: &Rc<Hub>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -
         created_ms: wall_ms(),
     };
     let asked = request.clone();
-    let (id, new) =
-        hub.change(|book: &mut Book| Ok(book.request(request))).await.map_err(|e| later(e.message()))?;
+    let (id, new) = hub
+        .change(|registry: &mut Registry| Ok(registry.request(request)))
+        .await
+        .map_err(|e| later(e.message()))?;
     hub.contact(&id);
     if new {
         log::info!(
@@ -115,24 +117,24 @@ pub async fn approve(
     };
     let device = key.device_id();
     let bootstrap = proof.good_bootstrap().map(str::to_owned);
-    let waiting = hub.book().request_of(&key, proof.role).map(|r| r.id.clone());
+    let waiting = hub.registry().request_of(&key, proof.role).map(|r| r.id.clone());
     let wanted = grants.clone();
     let display = proof.display.clone();
-    let done = hub.change(|book| {
+    let done = hub.change(|registry| {
         let now = wall_ms();
         for (role, scopes) in &wanted {
             // The request may have been answered otherwise while this one was being decided.
-            let revoked = book.device(&device).and_then(|d| d.grant(*role)?.revoked_ms);
+            let revoked = registry.device(&device).and_then(|d| d.grant(*role)?.revoked_ms);
             if revoked.is_some() && *role != proof.role {
                 continue;
             }
             if revoked.is_some() {
                 return Err(ErrorShape::later("the role was just revoked", 100));
             }
-            book.approve(key, *role, *scopes, &display, via, now);
+            registry.approve(key, *role, *scopes, &display, via, now);
         }
         let Some(token) = &bootstrap else { return Ok(None) };
-        let spent = book.setup_codes_mut().iter_mut().find(|c| c.hash.matches(token));
+        let spent = registry.setup_codes_mut().iter_mut().find(|c| c.hash.matches(token));
         let Some(code) = spent.filter(|c| c.spent.is_none_or(|(by, _)| by == device)) else {
             return Err(ErrorShape::later("the setup code was just used by another device", 100));
         };
@@ -145,7 +147,7 @@ pub async fn approve(
     if let Some(code) = spent {
         hub.broadcast(Event::DevicePairSetupCompleted, &wire::setup_completed(&code, &proof.display));
     }
-    if let Some(id) = waiting.filter(|_| hub.book().request_of(&key, proof.role).is_none()) {
+    if let Some(id) = waiting.filter(|_| hub.registry().request_of(&key, proof.role).is_none()) {
         hub.broadcast(Event::DevicePairResolved, &wire::resolved(&id, &device, "approved"));
     }
     hub.regrant(&device);
@@ -173,8 +175,8 @@ pub fn used(hub: &Rc<Hub>, proof: &Proof<'_>) {
     }
     let (role, generation, task) = (proof.role, grant.generation, hub.clone());
     hub.spawn(async move {
-        let ended = task.change(|book| {
-            if let Some(grant) = book.device_mut(&device).and_then(|d| d.grant_mut(role))
+        let ended = task.change(|registry| {
+            if let Some(grant) = registry.device_mut(&device).and_then(|d| d.grant_mut(role))
                 && grant.generation == generation
             {
                 grant.grace_ms = None;
@@ -191,7 +193,7 @@ pub fn used(hub: &Rc<Hub>, proof: &Proof<'_>) {
 /// A node says what it can do: what is not approved yet waits, what is stays in use.
 pub async fn declare(hub: &Rc<Hub>, session: &Session) {
     let (Some(device), declared) = (session.device, &session.declared) else { return };
-    let Some(record) = hub.book().device(&device).cloned() else { return };
+    let Some(record) = hub.registry().device(&device).cloned() else { return };
     let node = &record.node;
     let settled = node.approved.covers(declared);
     if settled && node.pending.is_none() {
@@ -204,8 +206,8 @@ pub async fn declare(hub: &Rc<Hub>, session: &Session) {
     let first = session.basis == Basis::SetupCode && node.approved_ms.is_none();
     let Ok(id) = RequestId::random() else { return };
     let request = NodeRequest { id, surface: declared.clone(), created_ms: wall_ms() };
-    let noted = hub.change(|book| {
-        if let Some(device) = book.device_mut(&device) {
+    let noted = hub.change(|registry| {
+        if let Some(device) = registry.device_mut(&device) {
             if settled {
                 device.node.pending = None;
             } else if first {
@@ -226,7 +228,7 @@ pub async fn declare(hub: &Rc<Hub>, session: &Session) {
                 device.short(),
                 request.id
             );
-            if let Some(record) = hub.book().device(&device) {
+            if let Some(record) = hub.registry().device(&device) {
                 hub.broadcast(Event::NodePairRequested, &wire::node_request(record, &request));
             }
         }

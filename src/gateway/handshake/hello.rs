@@ -6,7 +6,7 @@ use crate::{
     auth::policy::Bearer,
     hub::{Conn, Hub},
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scopes, TICK_MS, method_names},
-    store::{Book, Device},
+    store::{Device, Registry},
 };
 use nanoserde::{SerJson, SerJsonState};
 use std::{fmt::Write, rc::Rc, sync::OnceLock};
@@ -17,7 +17,7 @@ const LOOK_BACK: u32 = 16;
 /// What `token` is to the device `id` in `role`.
 pub fn token_generations(
     hub: &Hub,
-    book: &Book,
+    registry: &Registry,
     id: &DeviceId,
     record: Option<&Device>,
     role: Role,
@@ -29,7 +29,7 @@ pub fn token_generations(
     };
     let newest = |role| match record {
         Some(d) => d.grant(role).map_or(0, |g| g.generation),
-        None => book.tombstone(id).map_or(1, |t| t.generation),
+        None => registry.tombstone(id).map_or(1, |t| t.generation),
     };
     if let Some(grant) = record.and_then(|d| d.grant(role)) {
         let honoured = grant.grace_ms.is_some_and(|left| hub.boot.clock.uptime_ms() < left);
@@ -85,8 +85,8 @@ pub fn frame(hub: &Rc<Hub>, conn: &Conn, request_id: &str, extra: &[(Role, Scope
     static FIXED: OnceLock<String> = OnceLock::new();
     let fixed = FIXED.get_or_init(fixed);
     let session = conn.session();
-    let book = hub.book();
-    let device = session.device.and_then(|id| book.device(&id).cloned());
+    let registry = hub.registry();
+    let device = session.device.and_then(|id| registry.device(&id).cloned());
     let own = device.as_ref().and_then(|d| token(hub, d, session.role));
     let extra: Vec<Token> =
         device.iter().flat_map(|d| extra.iter().filter_map(|(role, _)| token(hub, d, *role))).collect();

@@ -11,7 +11,7 @@ mod proof;
 use crate::{
     auth::{Refusal, Verdict, decide},
     clock::wall_ms,
-    hub::{Challenged, Conn, Guest, Hub, Session, Stage},
+    hub::{Challenged, Conn, Hub, PendingConn, Session, Stage},
     net::{
         Peer, Wire,
         peer::Head,
@@ -34,12 +34,12 @@ use std::rc::Rc;
 type Refused = (Refusal, Option<String>);
 
 /// Takes a connection through the handshake. `None` when it was turned away or left.
-pub async fn attach(hub: &Rc<Hub>, guest: &Guest, head: &Head) -> Option<Rc<Conn>> {
+pub async fn attach(hub: &Rc<Hub>, pending: &PendingConn, head: &Head) -> Option<Rc<Conn>> {
     let settings = hub.settings();
     let key = head.websocket_key.as_deref()?;
-    let wire = &guest.wire;
+    let wire = &pending.wire;
     let socket = wire.socket().get_ref();
-    let remote = guest.remote.or_else(|| socket.peer_addr().ok())?;
+    let remote = pending.remote.or_else(|| socket.peer_addr().ok())?;
     let peer = Peer::new(remote, || socket.local_addr().ok(), head, |ip| settings.config.trusts(ip));
     let nonce = match hub.nonces.next() {
         Ok(nonce) => base64url_encode(&nonce),
@@ -55,23 +55,23 @@ pub async fn attach(hub: &Rc<Hub>, guest: &Guest, head: &Head) -> Option<Rc<Conn
         wall_ms()
     ));
     let challenged = Challenged { peer, nonce, said: None };
-    guest.move_on(Stage::Challenged(challenged.clone()), settings.handshake_timeout);
-    go_on(hub, guest, challenged).await
+    pending.move_on(Stage::Challenged(challenged.clone()), settings.handshake_timeout);
+    go_on(hub, pending, challenged).await
 }
 
 /// Goes on with a connection that was challenged.
-pub async fn go_on(hub: &Rc<Hub>, guest: &Guest, challenged: Challenged) -> Option<Rc<Conn>> {
-    guest.wire.charge(hub.budget.clone());
-    match handshake(hub, guest, &challenged).await {
+pub async fn go_on(hub: &Rc<Hub>, pending: &PendingConn, challenged: Challenged) -> Option<Rc<Conn>> {
+    pending.wire.charge(hub.budget.clone());
+    match handshake(hub, pending, &challenged).await {
         Ok(conn) => Some(conn),
         Err(None) => {
-            if guest.wire.closing().is_some() {
-                super::session::linger(guest).await;
+            if pending.wire.closing().is_some() {
+                super::session::linger(pending).await;
             }
             None
         }
         Err(Some((why, id))) => {
-            turn_away(guest, &challenged.peer, &why, id.as_deref()).await;
+            turn_away(pending, &challenged.peer, &why, id.as_deref()).await;
             None
         }
     }
@@ -79,10 +79,10 @@ pub async fn go_on(hub: &Rc<Hub>, guest: &Guest, challenged: Challenged) -> Opti
 
 async fn handshake(
     hub: &Rc<Hub>,
-    guest: &Guest,
+    pending: &PendingConn,
     challenged: &Challenged,
 ) -> Result<Rc<Conn>, Option<Refused>> {
-    let wire = &guest.wire;
+    let wire = &pending.wire;
     let Challenged { peer, nonce, said } = challenged;
     let text = match said {
         Some(said) => said.clone(),
@@ -90,7 +90,7 @@ async fn handshake(
             let mut socket = ws::open(wire, MAX_CONNECT_FRAME).await;
             let read = async { first_frame(&mut socket, wire).await };
             let late = async {
-                Timer::after(guest.left()).await;
+                Timer::after(pending.left()).await;
                 Err(Some((Refusal::Timeout(hub.settings().handshake_timeout), None)))
             };
             future::or(read, late).await?
@@ -110,7 +110,7 @@ async fn handshake(
     let connect = Connect::read(&request.params()).map_err(|f| refuse(Refusal::Params(f.0)))?;
     // Judging it may have to wait for the disk; if another process image goes on from there, it judges
     // again.
-    if let Stage::Challenged(challenged) = &mut *guest.stage.borrow_mut() {
+    if let Stage::Challenged(challenged) = &mut *pending.stage.borrow_mut() {
         challenged.said = Some(text);
     }
     hub.let_go().await;
@@ -231,8 +231,8 @@ async fn admit(
     // While the disk was waited for, an operator may have revoked, narrowed or removed. From here to
     // `join` nothing waits, so whatever comes later finds the connection.
     if let Some(device) = session.device {
-        let book = hub.book();
-        let grant = book.device(&device).and_then(|d| d.grant(role)).filter(|g| g.revoked_ms.is_none());
+        let registry = hub.registry();
+        let grant = registry.device(&device).and_then(|d| d.grant(role)).filter(|g| g.revoked_ms.is_none());
         let Some(grant) = grant else {
             let why = "the device was changed while it connected; connect again".into();
             return Err(Refusal::Later { why, after_ms: 100 });
@@ -259,8 +259,8 @@ async fn admit(
 }
 
 /// Answers, closes, and stays until the peer has read it.
-async fn turn_away(guest: &Guest, peer: &Peer, why: &Refusal, id: Option<&str>) {
-    let wire = &guest.wire;
+async fn turn_away(pending: &PendingConn, peer: &Peer, why: &Refusal, id: Option<&str>) {
+    let wire = &pending.wire;
     let error = why.error();
     let (code, reason) = why.close();
     let mend = error.details().and_then(|d| d.hint.as_deref()).unwrap_or_default();
@@ -269,5 +269,5 @@ async fn turn_away(guest: &Guest, peer: &Peer, why: &Refusal, id: Option<&str>) 
         wire.send_text(&refusal(id, &error));
     }
     wire.close(code, &reason);
-    super::session::linger(guest).await;
+    super::session::linger(pending).await;
 }

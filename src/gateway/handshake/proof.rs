@@ -15,7 +15,7 @@ use crate::{
     hub::Hub,
     net::Peer,
     protocol::{Connect, DeviceId, DeviceParams, Fingerprints, PublicKey, Role, Scopes},
-    store::{Book, Device, Display},
+    store::{Device, Display, Registry},
 };
 use std::{
     rc::Rc,
@@ -60,9 +60,9 @@ pub fn gather<'a>(
     role: Role,
 ) -> Result<Proof<'a>, Refusal> {
     let key = connect.device.as_ref().map(|d| prove(connect, d, nonce)).transpose()?;
-    let book = hub.book();
+    let registry = hub.registry();
     let id = key.map(|k| k.device_id());
-    let record = id.and_then(|id| book.device(&id).cloned());
+    let record = id.and_then(|id| registry.device(&id).cloned());
     let settings = hub.settings();
     let client = &connect.client;
     let text = |s: Option<&str>| s.filter(|s| !s.is_empty()).map(str::to_owned);
@@ -90,11 +90,11 @@ pub fn gather<'a>(
             Role::Node => Scopes::NONE,
         },
         key,
-        removed_ms: id.and_then(|id| book.tombstone(&id).map(|t| t.removed_ms)),
+        removed_ms: id.and_then(|id| registry.tombstone(&id).map(|t| t.removed_ms)),
         display,
         shared: shared(&settings, connect),
-        bearer: id.map_or(Bearer::None, |id| bearer(hub, &book, &id, record.as_deref(), connect, role)),
-        bootstrap: bootstrap(hub, &book, id, connect),
+        bearer: id.map_or(Bearer::None, |id| bearer(hub, &registry, &id, record.as_deref(), connect, role)),
+        bootstrap: bootstrap(hub, &registry, id, connect),
         locked: hub.limiter.borrow().locked(origin, Instant::now()),
         record,
         settings,
@@ -163,7 +163,7 @@ fn shared(settings: &crate::config::Settings, connect: &Connect<'_>) -> Shared {
 
 fn bearer(
     hub: &Hub,
-    book: &Book,
+    registry: &Registry,
     id: &DeviceId,
     record: Option<&Device>,
     connect: &Connect<'_>,
@@ -174,7 +174,7 @@ fn bearer(
     let offered = offered.into_iter().filter_map(|(token, explicit)| Some((token?, explicit)));
     let mut best = Bearer::None;
     for (token, explicit) in offered.filter(|(token, _)| !token.is_empty()) {
-        match token_generations(hub, book, id, record, role, token) {
+        match token_generations(hub, registry, id, record, role, token) {
             Bearer::Good => return Bearer::Good,
             Bearer::Unknown { .. } if best == Bearer::None => best = Bearer::Unknown { explicit },
             Bearer::Unknown { .. } | Bearer::None => {}
@@ -184,12 +184,12 @@ fn bearer(
     best
 }
 
-fn bootstrap(hub: &Hub, book: &Book, id: Option<DeviceId>, connect: &Connect<'_>) -> Bootstrap {
+fn bootstrap(hub: &Hub, registry: &Registry, id: Option<DeviceId>, connect: &Connect<'_>) -> Bootstrap {
     let Some(token) = connect.auth.bootstrap_token.filter(|t| !t.is_empty()) else {
         return Bootstrap::None;
     };
     let uptime = hub.boot.clock.uptime_ms();
-    let found = book.setup_codes().iter().find(|c| c.hash.matches(token));
+    let found = registry.setup_codes().iter().find(|c| c.hash.matches(token));
     match (found, id) {
         (Some(code), Some(id)) => match code.spent {
             Some((by, _)) if by == id => Bootstrap::Good(code.access),

@@ -17,7 +17,7 @@ use crate::{
     hub::{Conn, Hub},
     methods::{Answer, Reply},
     protocol::{Details, ErrorCode, ErrorShape, Issue, Json, Params},
-    reload::Why,
+    reload::Trigger,
 };
 use nanoserde::SerJson;
 use std::rc::Rc;
@@ -146,7 +146,7 @@ async fn change(
         return Ok(Json::of(&done).into());
     }
     log::info!("{method} by {}: {}", conn.session().name(), names.join(", "));
-    let outcome = hub.reload_in(&turn, Why::Asked).await;
+    let outcome = hub.reload_in(&turn, Trigger::Asked).await;
     if let Some(broken) = &outcome.broken {
         let message = format!("written, but not applied: {broken}; re-run config.get and see its issues");
         return Err(ErrorShape::new(ErrorCode::Unavailable, message));

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 /// Everything that is kept. Cloning and comparing are cheap: devices are shared until changed.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Book {
+pub struct Registry {
     devices: BTreeMap<DeviceId, Rc<Device>>,
     requests: Vec<Rc<Request>>,
     setup_codes: Vec<SetupCode>,
@@ -14,7 +14,7 @@ pub struct Book {
     dirty: bool,
 }
 
-impl Book {
+impl Registry {
     /// Most pending requests of all, and of strangers among them.
     pub const REQUESTS: usize = 256;
     /// Most pending requests of strangers.
@@ -45,7 +45,7 @@ impl Book {
         }
     }
 
-    /// Whether it was changed since [`Book::settle`].
+    /// Whether it was changed since [`Registry::settle`].
     pub fn is_dirty(&self) -> bool {
         self.dirty
     }
@@ -159,8 +159,8 @@ impl Book {
         let id = new.id.clone();
         self.requests.push(Rc::new(new));
         self.dirty = true;
-        let strangers = self.requests.iter().filter(|r| !r.trusted).count();
-        if strangers > Self::STRANGERS {
+        let unknown_requests = self.requests.iter().filter(|r| !r.trusted).count();
+        if unknown_requests > Self::STRANGERS {
             if let Some(at) = self.requests.iter().position(|r| !r.trusted) {
                 self.requests.remove(at);
             }
@@ -217,9 +217,9 @@ mod tests {
             spent: None,
             left_ms: month + SETUP_CODE_MS,
         };
-        let book = Book::from_parts(vec![device], Vec::new(), vec![code], Vec::new());
-        assert_eq!(book.setup_codes()[0].left_ms, SETUP_CODE_MS);
-        let grace = book.devices().next().and_then(|d| d.grants[0].grace_ms);
+        let registry = Registry::from_parts(vec![device], Vec::new(), vec![code], Vec::new());
+        assert_eq!(registry.setup_codes()[0].left_ms, SETUP_CODE_MS);
+        let grace = registry.devices().next().and_then(|d| d.grants[0].grace_ms);
         assert_eq!(grace, Some(GRACE_MS));
     }
 }
