@@ -4,11 +4,11 @@
 //! This file is a program of its own (no test harness), because it is the other version, too: called as
 //! `… gateway …` and the like it is Barnacle 9.9.9.
 
-#[path = "../host/mod.rs"]
+#[path = "../support/host/mod.rs"]
 mod host;
-#[path = "../versions/mod.rs"]
+#[path = "../support/versions.rs"]
 mod versions;
-#[path = "../wire/mod.rs"]
+#[path = "../support/wire/mod.rs"]
 mod wire;
 
 mod board;

@@ -22,7 +22,7 @@ import { connect, newDevice } from './wire.mjs';
 const RESTARTS = Number(process.env.RESTARTS ?? 100);
 const FLEET = { bare: 80, operators: 60, nodes: 19, slow: 20, fragments: 20, page: 1 };
 const COMMAND = 'board.echo';
-/** Barnacle 9.9.9, which writes a hand-over down in another way: see tests/upgrade.rs. `run` builds it. */
+/** Barnacle 9.9.9, which writes a hand-over down in another way: see tests/upgrade. `run` builds it. */
 const NEXT = process.env.BARNACLE_NEXT;
 /** What is no successor, and what is said of it. */
 const UNFIT = [

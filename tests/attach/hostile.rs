@@ -1,0 +1,195 @@
+//! Those who mean harm: a device that was put out and comes back by another door, connections that hold
+//! memory or descriptors they have no right to, and one that shuts the door on everybody else.
+
+use crate::wire::{ADMIN, Client, Device, Home, LONG, Offer, READ, Server, number, text};
+use async_tungstenite::tungstenite::{Error, Message};
+use miniserde::json::Value;
+use std::{
+    io::{ErrorKind, Write},
+    process::Command,
+    time::Instant,
+};
+
+/// The bootstrap token of a new setup code.
+fn setup_code(server: &Server, params: &str) -> String {
+    let made = server.admin().ok("device.pair.setupCode", params);
+    let code = barnacle::protocol::base64url_decode(&text(&made, "setupCode")).unwrap();
+    let code: Value = miniserde::json::from_str(&String::from_utf8(code).unwrap()).unwrap();
+    text(&code, "bootstrapToken")
+}
+
+fn device_params(device: &Device) -> String {
+    format!(r#"{{"deviceId":"{}"}}"#, device.id())
+}
+
+#[test]
+fn a_removed_device_does_not_come_back_by_its_spent_code() {
+    let home = Home::fix();
+    let server = home.start();
+    let bootstrap = setup_code(&server, "{}");
+    let phone = Device::new();
+    let offer = || Offer::device(&phone).scopes(ADMIN).bootstrap(&bootstrap).remote();
+    assert!(server.connect(&offer()).scopes().contains("operator.admin"));
+    server.admin().ok("device.pair.remove", &device_params(&phone));
+    let refused = server.refuse(&offer());
+    refused.expect("AUTH_BOOTSTRAP_TOKEN_INVALID");
+}
+
+#[test]
+fn a_code_does_not_wait_for_a_role_that_was_revoked() {
+    let home = Home::fix();
+    let server = home.start();
+    let phone = Device::pair(&server, READ);
+    let operator = format!(r#"{{"deviceId":"{}","role":"operator"}}"#, phone.id());
+    server.admin().ok("device.token.revoke", &operator);
+    let bootstrap = setup_code(&server, "{}");
+    let node = server.connect(&Offer::node(&phone, &[]).bootstrap(&bootstrap).remote());
+    assert_eq!(text(&node.hello, "auth.role"), "node");
+    server.refuse(&Offer::device(&phone).bootstrap(&bootstrap).remote());
+}
+
+/// Every fsync takes so long, microseconds, as on a worn SD card.
+fn on_a_slow_disk(home: &Home, delay: &str) -> Server {
+    let mut command = Command::new("strace");
+    let inject = format!("inject=fsync:delay_enter={delay}");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", &inject]);
+    command.args([env!("CARGO_BIN_EXE_barnacle"), "gateway", "--port", &home.port.to_string()]);
+    command.env_clear().env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
+    Server::spawn(command, home.port)
+}
+
+#[test]
+fn a_device_revoked_while_it_connects_is_not_let_in() {
+    let home = Home::fix();
+    let server = home.start();
+    let device = Device::pair(&server, READ);
+    server.stop();
+    let server = on_a_slow_disk(&home, "300000");
+    let mut admin = server.admin();
+    let pid = number(&admin.ok("status", "{}"), "barnacle.pid") as u32;
+    let revoke =
+        admin.ask("device.token.revoke", &format!(r#"{{"deviceId":"{}","role":"operator"}}"#, device.id()));
+    // The gateway has read it, and waits for the disk: the device is still good, and asks for more, which
+    // is to be written down after the revocation.
+    admin.ok("health", "{}");
+    let connected = server.try_connect(&Offer::device(&device).scopes(ADMIN).remote());
+    admin.answer(&revoke).unwrap();
+    let ended = connected.is_err_and(|refused| refused.get("code") == "UNAVAILABLE");
+    crate::wire::signal(pid, "TERM");
+    assert!(ended, "it was let in: {}", server.log());
+}
+
+/// A connection that has sent `size` bytes of a masked text frame which claims 200 KiB; refused by the budget of
+/// those that have not attached, or held.
+fn half_frame(server: &Server, admin: &mut Client, size: usize) -> Result<Client, String> {
+    let mut socket = server.socket();
+    let mut bytes = vec![0x81, 0xff];
+    bytes.extend((200u64 << 10).to_be_bytes());
+    bytes.resize(size, 0);
+    let written = socket.raw().write_all(&bytes);
+    // The gateway has read some of it at least once it has answered somebody else.
+    admin.ok("health", "{}");
+    socket.raw().set_nonblocking(true).unwrap();
+    match socket.message() {
+        Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => {
+            socket.raw().set_nonblocking(false).unwrap();
+            written.unwrap();
+            Ok(socket)
+        }
+        Ok(Message::Text(refusal)) => Err(refusal.to_string()),
+        other => panic!("neither held nor refused: {other:?}"),
+    }
+}
+
+#[test]
+fn half_frames_before_attaching_keep_nobody_out() {
+    let home = Home::fix();
+    let server = home.start();
+    let device = Device::pair(&server, READ);
+    let mut admin = server.admin();
+    let mut held = Vec::new();
+    // Until no more of that size is taken: what they may hold together is spent, but for less than the smallest.
+    for size in [128 << 10, 32 << 10, 16 << 10, 9 << 10] {
+        let refused =
+            (0..200).find_map(|_| half_frame(&server, &mut admin, size).map(|s| held.push(s)).err());
+        let refused = refused.unwrap_or_else(|| panic!("{} connections hold all they like", held.len()));
+        assert!(refused.contains("UNAVAILABLE"), "{refused}");
+    }
+    assert!(held.len() > 32, "{} connections spend the budget", held.len());
+    // An ordinary `connect` is not charged, so nobody is refused one: neither these nor the device.
+    for size in [4 << 10, 1 << 10, 256] {
+        held.extend((0..32).map(|_| half_frame(&server, &mut admin, size).unwrap()));
+    }
+    server.connect(&Offer::device(&device));
+}
+
+/// Sends pings of 125 bytes, so many megabytes of them or until the gateway closes, and reads no pong.
+fn flood(raw: &mut std::net::TcpStream, megabytes: usize) {
+    raw.set_write_timeout(Some(LONG)).unwrap();
+    let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
+    ping.extend([7; 125]);
+    let chunk = ping.repeat(8000);
+    let sent = (0..megabytes).take_while(|_| raw.write_all(&chunk).is_ok()).count();
+    assert!(sent > 0, "not a megabyte was taken");
+}
+
+#[test]
+fn unread_pongs_are_not_kept() {
+    let home = Home::fix();
+    let server = home.start();
+    let mut admin = server.admin();
+    let mut stranger = server.socket();
+    flood(stranger.raw(), 48);
+    let mut paired = server.connect(&Offer::new().token("T1"));
+    flood(paired.raw(), 48);
+    let resident = number(&admin.ok("status", "{}"), "barnacle.residentKb");
+    assert!(resident < 24 << 10, "{resident} KiB resident");
+}
+
+#[test]
+fn who_left_does_not_wait_for_a_node() {
+    let home = Home::fix();
+    let server = home.start();
+    let device = Device::new();
+    let node = Offer::node(&device, &["camera.snap"]).token("T1");
+    let mut node = server.connect(&node);
+    let mut admin = server.admin();
+    let pending = admin.ok("node.pair.list", "{}");
+    let request = text(&pending, "pending.0.requestId");
+    admin.ok("node.pair.approve", &format!(r#"{{"requestId":"{request}"}}"#));
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    let before = descriptors();
+    let mut caller = server.admin();
+    caller.ask(
+        "node.invoke",
+        &format!(
+            r#"{{"nodeId":"{}","command":"camera.snap","idempotencyKey":"k","timeoutMs":600000}}"#,
+            device.id()
+        ),
+    );
+    node.event("node.invoke.request");
+    caller.raw().shutdown(std::net::Shutdown::Both).unwrap();
+    drop(caller);
+    let begin = Instant::now();
+    while descriptors() > before {
+        assert!(begin.elapsed() < LONG / 2, "the caller's socket is still held");
+        admin.ok("health", "{}");
+    }
+}
+
+#[test]
+fn two_nodes_of_one_name_are_not_mistaken_for_each_other() {
+    let home = Home::fix();
+    let server = home.start();
+    let (one, two) = (Device::new(), Device::new());
+    let mut admin = server.admin();
+    for device in [&one, &two] {
+        server.connect(&Offer::node(device, &["camera.snap"]).token("T1"));
+        let rename = format!(r#"{{"nodeId":"{}","displayName":"kitchen"}}"#, device.id());
+        admin.ok("node.rename", &rename);
+    }
+    let error = admin.err("node.pair.remove", r#"{"nodeId":"kitchen"}"#);
+    assert!(text(&error, "message").contains(&one.id()), "{}", text(&error, "message"));
+    let long = format!(r#"{{"nodeId":"{}","displayName":"{}"}}"#, one.id(), "x".repeat(100_000));
+    admin.err("node.rename", &long);
+}

@@ -1,0 +1,15 @@
+//! Attaching and staying attached: who is let in, what a refusal says, and how long a session lives.
+
+#[path = "../support/wire/mod.rs"]
+mod wire;
+
+mod clock;
+mod concurrency;
+mod field_cases;
+mod first_boot;
+mod first_report;
+mod hostile;
+mod listeners;
+mod refusals;
+mod session;
+mod tls;

@@ -1,0 +1,12 @@
+//! The service: its units, its installer, and what systemd and the gateway say to each other.
+
+#[path = "../support/host/mod.rs"]
+mod host;
+#[path = "../support/wire/mod.rs"]
+mod wire;
+
+mod installer;
+mod sd_notify;
+mod systemd;
+mod systemd_restart;
+mod units;
