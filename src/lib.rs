@@ -16,6 +16,7 @@
 //! across an `await`. What may wait for a disk goes to a worker thread (see [`store`]).
 
 pub mod clock;
+mod code_pages;
 pub mod journal;
 pub mod reactor;
 

@@ -226,6 +226,7 @@ pub fn run(
     }
     let supervised = Supervised::new(&hub, &notify);
     supervised.begin();
+    crate::code_pages::unmap();
     let proven = Rc::default();
     let pass =
         |program| Pass { hub: hub.clone(), doors, program, state_format, signals: signals.clone(), proven };
