@@ -4,14 +4,14 @@ use crate::wire::{ADMIN, Device, Home, Offer};
 use std::fs;
 
 #[test]
-fn the_readme_holds_the_table() {
+fn the_reference_page_holds_the_table() {
     let home = Home::empty();
     let (code, table, err) = home.run(&["config", "plan", "--table"]);
     assert_eq!((code, &*err), (0, ""));
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md")).unwrap();
     assert!(
-        readme.contains(&table),
-        "README.md does not hold what `barnacle config plan --table` prints:\n{table}"
+        page.contains(&table),
+        "docs/configuration.md does not hold what `barnacle config plan --table` prints:\n{table}"
     );
 }
 

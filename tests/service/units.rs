@@ -154,9 +154,9 @@ fn the_figure_of_the_sandbox_is_that_of_the_readme() {
     let figure = figure.unwrap().split(' ').next().unwrap();
     println!("systemd-analyze security: {figure}");
     assert!(figure.parse::<f32>().unwrap() < 2.0, "{said}");
-    let readme = include_str!("../../README.md");
+    let page = include_str!("../../docs/service.md");
     assert!(
-        readme.contains(&format!("`systemd-analyze security`: {figure}")),
-        "the readme does not say {figure}"
+        page.contains(&format!("`systemd-analyze security`: {figure}")),
+        "docs/service.md does not say {figure}"
     );
 }
