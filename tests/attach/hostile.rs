@@ -115,7 +115,6 @@ fn half_frames_before_attaching_keep_nobody_out() {
         let refused = refused.unwrap_or_else(|| panic!("{} connections hold all they like", held.len()));
         assert_eq!(refused, "too many connects under way");
     }
-    assert!(held.len() > 32, "{} connections spend the budget", held.len());
     // An ordinary `connect` is not charged, so nobody is refused one: neither these nor the device.
     for size in [4 << 10, 1 << 10, 256] {
         held.extend((0..32).map(|_| half_frame(&server, &mut admin, size).unwrap()));
