@@ -1,21 +1,17 @@
 //! Those who mean harm: a device that was put out and comes back by another door, connections that hold
 //! memory or descriptors they have no right to, and one that shuts the door on everybody else.
 
-use crate::wire::{ADMIN, Client, Device, Home, LONG, Offer, READ, Server, number, text};
+use crate::wire::{ADMIN, Client, Device, Home, LONG, Offer, READ, Server, bootstrap_token, number, text};
 use async_tungstenite::tungstenite::{Error, Message};
-use miniserde::json::Value;
 use std::{
     io::{ErrorKind, Write},
-    process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// The bootstrap token of a new setup code.
 fn setup_code(server: &Server, params: &str) -> String {
     let made = server.admin().ok("device.pair.setupCode", params);
-    let code = barnacle::protocol::base64url_decode(&text(&made, "setupCode")).unwrap();
-    let code: Value = miniserde::json::from_str(&String::from_utf8(code).unwrap()).unwrap();
-    text(&code, "bootstrapToken")
+    bootstrap_token(&made)
 }
 
 fn device_params(device: &Device) -> String {
@@ -48,23 +44,13 @@ fn a_code_does_not_wait_for_a_role_that_was_revoked() {
     server.refuse(&Offer::device(&phone).bootstrap(&bootstrap).remote());
 }
 
-/// Every fsync takes so long, microseconds, as on a worn SD card.
-fn on_a_slow_disk(home: &Home, delay: &str) -> Server {
-    let mut command = Command::new("strace");
-    let inject = format!("inject=fsync:delay_enter={delay}");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", &inject]);
-    command.args([env!("CARGO_BIN_EXE_barnacle"), "gateway", "--port", &home.port.to_string()]);
-    command.env_clear().env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
-    Server::spawn(command, home.port)
-}
-
 #[test]
 fn a_device_revoked_while_it_connects_is_not_let_in() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, READ);
     server.stop();
-    let server = on_a_slow_disk(&home, "300000");
+    let server = home.start_on_slow_disk(Duration::from_millis(300));
     let mut admin = server.admin();
     let pid = number(&admin.ok("status", "{}"), "barnacle.pid") as u32;
     let revoke =
