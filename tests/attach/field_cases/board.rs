@@ -1,7 +1,12 @@
 //! What went wrong on boards, around files, and between restarts.
 
 use crate::wire::{ADMIN, Device, Home, Offer, READ, flag, json, list, number, signal, text};
-use std::{fs, process::Command, time::Instant};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Instant,
+};
 
 /// Ready means served, while fifty connect.
 #[test]
@@ -252,4 +257,21 @@ fn b115_an_invented_key() {
     );
     assert_eq!(server.log().matches("inventedKey is no key").count().max(1), 1, "{}", server.log());
     assert_eq!(server.log().matches("listening on").count(), 1);
+}
+
+/// A command of the command line needs little beside the agents of a small board.
+#[test]
+fn b131_memory_of_a_command() {
+    let home = Home::fix();
+    let _server = home.start();
+    let mut following = home.command(&["logs", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(following.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", following.id())).unwrap();
+    following.kill().unwrap();
+    following.wait().unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+    let peak: u64 = peak.strip_suffix(" kB").unwrap().parse().unwrap();
+    assert!(!line.is_empty() && peak < 10_000, "{peak} kB");
+    println!("`barnacle logs --follow` needs {peak} kB at most");
 }

@@ -134,23 +134,7 @@ fn a70_a108_connecting_over_a_restart() {
 #[test]
 fn a80_b65_b147_no_network() {
     let home = Home::fix();
-    let mut command = std::process::Command::new("unshare");
-    let port = home.port.to_string();
-    let script = "ip link set lo up";
-    command.args([
-        "-n",
-        "sh",
-        "-c",
-        script,
-        "sh",
-        env!("CARGO_BIN_EXE_barnacle"),
-        "gateway",
-        "--port",
-        &port,
-    ]);
-    command.args(["--bind", "lan"]);
-    command.env_clear().env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
-    let server = Server::spawn(command, home.port);
+    let server = home.start_unshared(&["-n"], "ip link set lo up", &["--bind", "lan"]);
     server.wait_log(&["0.0.0.0:"]);
 }
 
