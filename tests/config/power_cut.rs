@@ -127,10 +127,7 @@ fn whatever_a_power_cut_leaves_is_whole() {
     assert_eq!(first, None);
     assert!(trees > 60, "only {trees} trees from {} steps", run.steps.len());
     // The same run without its syncs does lose something: the model can tell.
-    let without = |lost: fn(&Step) -> bool| {
-        let steps = run.steps.iter().filter(|(step, _)| !lost(step)).cloned().collect();
-        crate::crash::first_loss(&crate::crash::Run { steps }, check).1
-    };
+    let without = |lost| crate::crash::first_loss(&run.without(lost), check).1;
     assert!(without(|step| matches!(step, Step::Sync { directory: false, .. })).is_some());
     assert!(without(|step| matches!(step, Step::Sync { directory: true, .. })).is_some());
 }

@@ -2,6 +2,7 @@
 //! keeps what it is given to keep, passes that at the next start, and loses some of it where a test says so.
 //! The real one is in `systemd.rs`.
 
+use crate::host::shared;
 use crate::wire::{
     Client, Device, Home, LONG, Offer, READ, Server, free_port, list, number, own_address, signal,
 };
@@ -298,9 +299,7 @@ fn the_port_that_is_kept_follows_the_configuration() {
     let before = systemd.wait("READY=1", 1);
     assert!(before.iter().all(|told| !told.contains("READY")), "{before:?}");
     let port = free_port();
-    systemd
-        .home
-        .config(&format!("{{gateway:{{mode:\"local\",port:{port},auth:{{mode:\"token\",token:\"T1\"}}}}}}"));
+    systemd.home.config(&shared(port));
     signal(server.pid(), "HUP");
     systemd.wait("RELOADING=1", 1);
     systemd.wait("READY=1", 2);

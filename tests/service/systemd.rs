@@ -1,7 +1,7 @@
 //! The service under the real systemd: its own manager in namespaces, started here (`host`).
 
-use crate::host::{ACCOUNT, Host, PROGRAM, UNIT};
-use crate::wire::{ADMIN, Client, Offer, free_port, number, signal};
+use crate::host::{ACCOUNT, Host, PROGRAM, UNIT, shared};
+use crate::wire::{Client, free_port, number, signal};
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -40,7 +40,7 @@ fn nothing_of_the_machine_is_within_reach_of_its_systemd() {
 /// A host with a configuration; its port.
 fn configured(host: Host) -> (Host, u16) {
     let port = free_port();
-    host.config(&format!("{{gateway:{{mode:\"local\",port:{port},auth:{{mode:\"token\",token:\"T1\"}}}}}}"));
+    host.config(&shared(port));
     (host, port)
 }
 
@@ -181,14 +181,13 @@ fn a_socket_unit_has_the_port_before_the_gateway_and_after_it() {
     host.wait_log("listening on", 1);
     assert_eq!(host.property("barnacle-gateway.socket", "ActiveState"), "active");
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let offer = Offer::new().token("T1").scopes(ADMIN);
-    let mut client = Client::connect(at, &offer).ok().unwrap();
+    let mut client = host.attach(at);
     assert_eq!(host.systemctl(&["restart", UNIT]).0, 0, "{}", host.log());
     client.ok("health", "{}");
     // Whoever comes while it is stopped has it started.
     assert_eq!(host.systemctl(&["stop", UNIT]).0, 0, "{}", host.log());
     assert_eq!(client.closed().0, 1012);
-    Client::connect(at, &offer).ok().unwrap().ok("health", "{}");
+    host.attach(at).ok("health", "{}");
     assert_eq!(host.property(UNIT, "ActiveState"), "active");
     host.ok(&["gateway", "uninstall"]);
     assert!(!host.units().join("barnacle-gateway.socket").exists());
@@ -205,7 +204,7 @@ fn status_names_what_has_drifted_and_what_mends_it_does() {
     let drifted = |word: &str| host.ok(&["gateway", "status", "--timeout", "2000"]).contains(word);
     assert!(!drifted("To mend, or to know"), "{}", host.ok(&["gateway", "status"]));
     let other = free_port();
-    host.config(&format!("{{gateway:{{mode:\"local\",port:{other},auth:{{mode:\"token\",token:\"T1\"}}}}}}"));
+    host.config(&shared(other));
     assert!(drifted(&format!("--port={port}; the configuration says {other}")), "the port in the unit");
     assert!(
         drifted(&format!("holds 127.0.0.1:{port}; the configuration says port {other}")),
@@ -282,9 +281,7 @@ fn a_reload_is_not_seen_by_who_is_attached() {
         host.ok(&["gateway", "install"]);
         host.wait_log("listening on", 1);
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let Ok(mut client) = Client::connect(at, &Offer::new().token("T1").scopes(ADMIN)) else {
-            panic!("refused; log:\n{}", host.log())
-        };
+        let mut client = host.attach(at);
         let pid = host.property(UNIT, "MainPID");
         assert_eq!(host.systemctl(&["reload", UNIT]).0, 0, "{}", host.log());
         host.until("not restarted", || {
@@ -302,9 +299,7 @@ fn a_stop_really_stops_and_tells_everyone() {
     host.ok(&["gateway", "install"]);
     host.wait_log("listening on", 1);
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let Ok(mut client) = Client::connect(at, &Offer::new().token("T1").scopes(ADMIN)) else {
-        panic!("refused; log:\n{}", host.log())
-    };
+    let mut client = host.attach(at);
     // Under `Restart=always` too: B111, it takes less than the unit allows.
     host.ok(&["gateway", "stop"]);
     client.event("shutdown");
@@ -322,9 +317,7 @@ fn a_restart_by_systemd_and_a_loop_that_hangs() {
     host.ok(&["gateway", "install"]);
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     // READY came after the sockets were open, or `install` would not have waited for it: B142.
-    let Ok(mut client) = Client::connect(at, &Offer::new().token("T1").scopes(ADMIN)) else {
-        panic!("refused; log:\n{}", host.log())
-    };
+    let mut client = host.attach(at);
     let before = host.property(UNIT, "MainPID");
     assert_eq!(host.systemctl(&["restart", UNIT]).0, 0, "{}", host.log());
     assert_ne!(host.property(UNIT, "MainPID"), before, "it was not restarted");

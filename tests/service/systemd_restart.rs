@@ -1,7 +1,7 @@
 //! Restarts under the real systemd, with clients that call all the time: it stops the gateway, keeps what
 //! the gateway leaves with it, and starts it again, and none of them sees anything of it.
 
-use crate::host::{Host, UNIT};
+use crate::host::{Host, UNIT, shared};
 use crate::wire::{Client, Offer, free_port, number};
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -16,7 +16,7 @@ use std::{
 fn systemd_restarts_it_and_nobody_sees() {
     let host = Host::user();
     let port = free_port();
-    host.config(&format!("{{gateway:{{mode:\"local\",port:{port},auth:{{mode:\"token\",token:\"T1\"}}}}}}"));
+    host.config(&shared(port));
     host.ok(&["gateway", "install"]);
     host.until_property(UNIT, "ActiveState", "active");
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -2,7 +2,7 @@
 //! hold here.
 //!
 //! A case is a test whose name begins with its id; several that one test shows are all in its name. To run
-//! the one of A21: `cargo test --test attach _a21_ a21_`. The others are listed here.
+//! the one of A21: `cargo test --test attach a21_`. The others are listed here.
 
 mod board;
 mod broken_files;
@@ -206,7 +206,6 @@ const ELSEWHERE: &[(&str, &[(&str, &str)])] = &[
     ),
     ("B129", &[("tests/service/systemd.rs", "without_a_bus_it_is_installed_for_the_next_login")]),
     ("B130", &[("tests/deploy/main.rs", "fetched_by_the_board")]),
-    ("B131", &[("benches/footprint.rs", "idle, resident")]),
     (
         "B132",
         &[

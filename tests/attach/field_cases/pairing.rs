@@ -1,6 +1,6 @@
 //! Asking to be paired, or for more: who waits, who does not, and under which id.
 
-use crate::wire::{ADMIN, Device, Home, Offer, READ, items, list, text};
+use crate::wire::{ADMIN, Device, Home, Offer, READ, bootstrap_token, items, list, text};
 
 #[test]
 fn a15_restart_then_silent_upgrade() {
@@ -200,9 +200,7 @@ fn a81_setup_codes() {
     let home = Home::fix();
     let server = home.start();
     let made = server.admin().ok("device.pair.setupCode", r#"{"bootstrapProfile":"limited"}"#);
-    let code = barnacle::protocol::base64url_decode(&text(&made, "setupCode")).unwrap();
-    let code: miniserde::json::Value = miniserde::json::from_str(&String::from_utf8(code).unwrap()).unwrap();
-    let bootstrap = text(&code, "bootstrapToken");
+    let bootstrap = bootstrap_token(&made);
     let phone = Device::new();
     let offer = || Offer::node(&phone, &["camera.snap"]).bootstrap(&bootstrap).remote();
     let first = server.connect(&offer());

@@ -1,13 +1,12 @@
 //! How files change: editors, tools, links, includes, and files that cannot be read.
 
 use super::json5::Config;
-use crate::wire::{ADMIN, Client, Device, Home, Offer, READ, Server, flag, items, json, list, text};
+use crate::wire::{ADMIN, Client, Device, Home, Offer, READ, Server, Strace, flag, items, json, list, text};
 use std::{
     fs,
-    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 /// A gateway, and an administrator who sees its reloads.
@@ -108,20 +107,13 @@ fn what_is_written_before_a_turned_link_is_watched_counts() {
     let (home, port, dir) = linked();
     let mut w = Watched::started(home);
     // The gateway comes to watch late where a link leads.
-    let mut strace = Command::new("strace")
-        .args(["-f", "-o", "/dev/null", "-p", &w.server.pid().to_string()])
-        .args(["-e", "trace=inotify_add_watch", "-e", "inject=inotify_add_watch:delay_enter=100000"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(strace.stderr.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().contains("attached")));
+    let pid = w.server.pid();
+    let late = "inject=inotify_add_watch:delay_enter=100000";
+    let _late = Strace::attach(pid, &["-e", "trace=inotify_add_watch", "-e", late]);
     sh(&dir, "ln -s v2 next && mv -T next data");
     assert_eq!(w.reloaded().1, ["gateway.auth.token"]);
     fs::write(dir.join("v2/c.json"), with_token(port, "T3")).unwrap();
     w.expect_token("T3", "the file is written where the link leads, before that is watched");
-    strace.kill().unwrap();
-    strace.wait().unwrap();
 }
 
 #[test]
@@ -296,15 +288,8 @@ fn where_there_is_no_watch_left_the_files_are_looked_at() {
     let mut config = Config::new(home.port);
     home.config(&config.text());
     // A user namespace of its own, so that nobody else is left without a watch.
-    let gateway = home.command(&["gateway"]);
-    let script = format!(
-        "echo 0 > /proc/sys/user/max_inotify_instances && exec {} gateway",
-        gateway.get_program().to_str().unwrap()
-    );
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "sh", "-c", &script]).env_clear().env("HOME", &home.dir);
-    command.env("PATH", std::env::var_os("PATH").unwrap());
-    let server = Server::spawn(command, home.port);
+    let none = "echo 0 > /proc/sys/user/max_inotify_instances";
+    let server = home.start_unshared(&["--user", "--map-root-user"], none, &[]);
     server.wait_log(&["cannot be watched", "max_user_instances"]);
     home.config(&config.set("gateway.auth.token", "'T2'").text());
     server.wait_log(&["configuration reloaded: gateway.auth.token"]);
