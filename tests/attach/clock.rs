@@ -33,7 +33,7 @@ fn start(home: &Home, clock: &Path) -> Server {
 const YEAR_MS: u64 = 365 * 86_400_000;
 
 #[test]
-fn jumps_cost_nobody_anything() {
+fn clock_jumps_close_no_connection() {
     let home = Home::empty();
     home.auth(r#"{mode:"token",token:"T1",rateLimit:{maxAttempts:3,windowMs:60000,lockoutMs:600000}}"#);
     let clock = home.dir.join("clock");

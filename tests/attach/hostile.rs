@@ -132,7 +132,7 @@ fn unread_pongs_are_not_kept() {
 }
 
 #[test]
-fn who_left_does_not_wait_for_a_node() {
+fn a_caller_that_left_is_released() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::new();

@@ -176,7 +176,7 @@ fn refusals_of_connect() {
 }
 
 #[test]
-fn dead_tokens_are_called_so_only_where_they_are() {
+fn stale_device_tokens_are_named_as_such() {
     let home = Home::empty();
     home.auth(r#"{mode:"token",token:"T1",deviceKeyProof:false}"#);
     let server = home.start();
@@ -250,7 +250,7 @@ fn dead_tokens_are_called_so_only_where_they_are() {
 }
 
 #[test]
-fn passwords_have_their_own_words() {
+fn refusals_of_passwords() {
     let home = Home::empty();
     home.auth(r#"{mode:"password",password:"P1"}"#);
     let server = home.start();
@@ -312,7 +312,7 @@ fn first(server: &Server, message: Message) -> (String, (u16, String)) {
 }
 
 #[test]
-fn first_messages_that_are_no_connect() {
+fn first_messages_other_than_connect() {
     let home = Home::fix();
     let server = home.start();
     let deep = format!(
@@ -361,7 +361,7 @@ fn first_messages_that_are_no_connect() {
 }
 
 #[test]
-fn a_silent_client_is_told_why() {
+fn a_silent_client_is_closed_with_a_reason() {
     let home = Home::fix();
     let server = home.start_with(&[], &[("OPENCLAW_HANDSHAKE_TIMEOUT_MS", "200")]);
     let mut silent = server.socket();

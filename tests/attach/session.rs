@@ -187,7 +187,7 @@ fn an_answer_counts_only_from_the_connection_that_was_asked() {
 }
 
 #[test]
-fn what_it_says_of_itself() {
+fn methods_identity_logs_and_http() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, ADMIN);

@@ -16,7 +16,7 @@ fn the_reference_page_holds_the_table() {
 }
 
 #[test]
-fn a_plan_says_whom_it_closes_and_saves_nothing() {
+fn a_plan_names_whom_it_closes_and_writes_nothing() {
     let home = Home::fix();
     let before = fs::read_to_string(home.config_path()).unwrap();
     let server = home.start();

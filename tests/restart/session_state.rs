@@ -54,7 +54,7 @@ fn first(home: &Home, ready: mpsc::Sender<()>, enough: smol::channel::Receiver<(
 }
 
 #[test]
-fn a_live_session_goes_on_elsewhere() {
+fn a_live_session_continues_in_another_gateway() {
     let home = Home::fix();
     let (ready, is_ready) = mpsc::channel();
     let (stop, enough) = smol::channel::bounded(1);

@@ -13,7 +13,7 @@ use std::{
 };
 
 #[test]
-fn systemd_restarts_it_and_nobody_sees() {
+fn a_restart_by_systemd_is_not_noticed() {
     let host = Host::user();
     let port = free_port();
     host.config(&shared(port));

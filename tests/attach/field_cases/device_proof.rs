@@ -88,7 +88,7 @@ fn a29_control_ui_without_device() {
 }
 
 #[test]
-fn a38_switches_are_named() {
+fn a38_unsafe_switches_are_named() {
     let home = Home::fix();
     let server = home.start();
     let offer = || {
