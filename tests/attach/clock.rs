@@ -1,5 +1,5 @@
-//! Clocks: a board has none worth the name. The gateway's wall clock jumps while clients are attached;
-//! `libfaketime` moves it (Debian's package `faketime`), the monotonic clock stays as it is.
+//! Jumps of the wall clock while clients are attached, as on a board without a clock of its own. `libfaketime`
+//! (Debian's package `faketime`) moves it; the monotonic clock stays as it is.
 
 use crate::wire::{Device, Home, Offer, READ, Server, number, text};
 use std::{fs, path::Path};

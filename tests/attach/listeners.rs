@@ -1,5 +1,5 @@
-//! Listening elsewhere: where the configuration moves the port or the address, the new sockets open first,
-//! the old ones close, and no connection ends. Where it cannot be, all stays as it was.
+//! Moving the listeners: where the configuration changes the port or the address, the new sockets open first, the
+//! old ones close, and no connection ends. Where that fails, all stays as it was.
 
 use crate::wire::{
     Client, Device, Home, LONG, Offer, READ, Server, free_port, list, number, own_address, text,

@@ -1,5 +1,5 @@
-//! Every way to be turned away, one row each: the error's code, the detail's code, the close code and
-//! reason as OpenClaw 2026.9.6 gives them where it knows the case, and a hint that can be followed.
+//! Every refusal, one row each: the error's code, the detail's code, the close code and reason as OpenClaw 2026.9.6
+//! gives them where it knows the case, and a hint that can be followed.
 
 use crate::wire::{Device, Home, LONG, Offer, READ, Refused, Server, json, text};
 use async_tungstenite::tungstenite::{Message, protocol::Role};

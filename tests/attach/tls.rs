@@ -1,5 +1,5 @@
-//! `gateway.tls`: the port speaks TLS while it is asked for, with the certificate that is on disk, and never
-//! anything else; who is connected stays, whatever becomes of it. What it costs is in `benches/`.
+//! `gateway.tls`: the port speaks TLS and nothing else while the configuration asks for it, with the certificate that
+//! is on disk; a change closes no connection. What it costs is in `benches/`.
 
 #![cfg(feature = "tls")]
 

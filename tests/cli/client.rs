@@ -1,4 +1,4 @@
-//! The command line as a client: the real binary against a real gateway, and against none.
+//! The command line as a client: the real binary against a running gateway, and without one.
 
 use crate::wire::{Device, Home, Offer, READ, Server, free_port};
 use barnacle::{

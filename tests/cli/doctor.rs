@@ -1,4 +1,4 @@
-//! `barnacle doctor` and `barnacle gateway status`: each finding on a home that has it, and its mending.
+//! `barnacle doctor` and `barnacle gateway status`: each finding on a home that has it, and its fix.
 
 use crate::wire::{Device, Home, READ};
 use std::{

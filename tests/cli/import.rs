@@ -1,5 +1,4 @@
-//! Devices that were paired with OpenClaw come over and attach: from its files, and from a gateway that
-//! runs.
+//! Import of devices that were paired with OpenClaw, from its files and from a running gateway.
 
 use crate::wire::{Device, Home, Offer, READ, get, items, list, text};
 use barnacle::protocol::hex;

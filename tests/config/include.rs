@@ -1,4 +1,4 @@
-//! `$include` and `${VAR}`: what several files come to, and what is said where they cannot be put together.
+//! `$include` and `${VAR}`: how several files are merged, and which errors name which file and line.
 
 use crate::home::{Home, lines};
 use barnacle::config::{AuthMode, Flags};

@@ -1,5 +1,5 @@
-//! What is known of the config's keys: typos, keys in the wrong place, keys that moved, keys of no use here,
-//! variables that are set nowhere. None of it keeps the gateway from starting.
+//! Warnings about the configuration's keys: typos, misplaced, moved and unused keys, unset variables. None of them
+//! prevents a start.
 
 use crate::home::{Home, lines};
 use crate::wire;

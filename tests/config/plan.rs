@@ -1,4 +1,4 @@
-//! `barnacle config plan`: what an edit would do is told before it is made, and nothing is saved.
+//! `barnacle config plan`: the effects of an edit, without making it.
 
 use crate::wire::{ADMIN, Device, Home, Offer};
 use std::fs;

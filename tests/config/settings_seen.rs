@@ -1,5 +1,5 @@
-//! What clients are told of agents, sessions, channels and models, how much is logged, and the header of
-//! plain HTTP: each as the file says, from the next answer on.
+//! Settings as clients see them: agents, sessions, channels and models, the log level, and a header of plain HTTP.
+//! Each follows the file from the next answer on.
 
 use crate::wire::{Home, Server, json, signal};
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! The shared credential: where it comes from, what disagrees with it, and how the first is made.
+//! The shared secret: its sources, conflicts between them, and how the first is made.
 
 use crate::home::{Home, lines, mode};
 use barnacle::config::settings::first_run::NotStored;

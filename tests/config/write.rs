@@ -1,4 +1,4 @@
-//! Writing the configuration: everything outside of a changed value stays as it was, byte for byte.
+//! Writes of the configuration: everything outside of a changed value stays as it was, byte for byte.
 
 use crate::home::{Home, mode};
 use barnacle::config::change::merge::{at, with};

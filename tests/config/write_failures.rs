@@ -1,4 +1,4 @@
-//! Files that are mounted, closed, somebody else's, or on a full disk; and other writers.
+//! Configuration files that are mounted, read-only, owned by others or on a full disk, and concurrent writers.
 
 use crate::wire::{Home, Server, json, text};
 use nanoserde::SerJson;

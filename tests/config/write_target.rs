@@ -1,4 +1,4 @@
-//! Which of several files a change goes to, and which it must not go to.
+//! The choice of the file that a change is written to, where the configuration has several.
 
 use crate::home::Home;
 use barnacle::config::change::merge::with;

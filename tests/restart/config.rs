@@ -1,4 +1,4 @@
-//! A restart reads the configuration anew, writes none, and is done once.
+//! Restarts and the configuration: it is read anew, never written, and a restart happens once.
 
 use crate::wire::{ADMIN, Device, Home, LONG, Offer, READ, Server, flag, json, number, signal, text};
 use std::{fs, time::Instant};

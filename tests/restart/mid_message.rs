@@ -1,5 +1,5 @@
-//! Whatever a connection is in the middle of, it goes on there after a restart: half a frame, a message in
-//! pieces, megabytes unsent, a handshake, a plain HTTP request, an invocation, its last words.
+//! Restarts in the middle of something: a frame, a fragmented message, megabytes unsent, a handshake, a plain HTTP
+//! request, an invocation, a close.
 
 use crate::wire::{ADMIN, Client, Device, Home, LONG, Offer, READ, Server, flag, json, number, text};
 use async_tungstenite::tungstenite::{

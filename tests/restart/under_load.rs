@@ -1,4 +1,4 @@
-//! A restart that no one sees: under load, in the middle of frames, with bytes unsent.
+//! Restarts under load, in the middle of frames and with bytes unsent.
 
 use crate::wire::{ADMIN, Client, Device, Home, Offer, READ, Server, free_port, json, number, text};
 use std::{

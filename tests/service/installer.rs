@@ -1,5 +1,5 @@
-//! The installer where a board makes it hard: another processor, no room, what came over broken; and that a
-//! release set which is not whole is none. Over ssh and with systemd: `deploy/`.
+//! The installer on difficult boards: another processor, a full disk, a damaged download, an incomplete release. Over
+//! ssh and with systemd: `tests/deploy`.
 
 use std::{
     fs,

@@ -1,6 +1,5 @@
-//! What systemd and the gateway say to each other, with a stand-in for systemd: it hears what it is told,
-//! keeps what it is given to keep, passes that at the next start, and loses some of it where a test says so.
-//! The real one is in `systemd.rs`.
+//! The notify protocol and the descriptor store, with a stand-in for systemd that records, stores, passes at the next
+//! start, and loses some of it where a test says so. With the real one: `systemd.rs`.
 
 use crate::host::shared;
 use crate::wire::{

@@ -1,4 +1,4 @@
-//! The service under the real systemd: its own manager in namespaces, started here (`host`).
+//! The service under a real systemd, its own manager in namespaces (`support/host`).
 
 use crate::host::{ACCOUNT, Host, PROGRAM, UNIT, shared};
 use crate::wire::{Client, free_port, number, signal};

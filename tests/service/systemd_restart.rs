@@ -1,5 +1,5 @@
-//! Restarts under the real systemd, with clients that call all the time: it stops the gateway, keeps what
-//! the gateway leaves with it, and starts it again, and none of them sees anything of it.
+//! Restarts by a real systemd with clients that call all the time: it stops the gateway, keeps its descriptors, and
+//! starts it again, and no client notices.
 
 use crate::host::{Host, UNIT, shared};
 use crate::wire::{Client, Offer, free_port, number};

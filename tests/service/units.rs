@@ -1,4 +1,4 @@
-//! The service where no systemd answers, and the text of the units; with a real one: `systemd.rs`.
+//! The text of the units, and the service where there is no systemd; with a real one: `systemd.rs`.
 
 use crate::wire::{Home, Server};
 use std::{

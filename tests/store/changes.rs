@@ -1,5 +1,4 @@
-//! Changes in use: whose the store is, how many become one commit, and what a caller that gives up
-//! leaves behind.
+//! Changes of the registry in use: its owner, how many become one commit, and cancelled callers.
 
 use crate::store_dir::{Dir, add, approve, as_writer, disk_error, held, key, open};
 use barnacle::store::{ChangeError, Device, Display, OpenError, Store, Via};

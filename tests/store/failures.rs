@@ -1,5 +1,5 @@
-//! The disk fails or lies, the file is damaged, the directory is someone else's: the request fails with
-//! the way out of it, nothing is lost, and what can be read is served.
+//! Failing disks, damaged files, foreign directories: a request fails with a way out, nothing is lost, and what can
+//! be read is served.
 
 use crate::store_dir::{CALLS, Dir, Said, add, as_writer, disk_error, held, open, with_fault};
 use barnacle::store::{Notice, OpenError, codec};

@@ -1,4 +1,4 @@
-//! What went wrong on boards, around files, and between restarts.
+//! Boards: what went wrong around files, memory and restarts.
 
 use crate::wire::{ADMIN, Device, Home, Offer, READ, flag, json, list, number, signal, text};
 use std::{

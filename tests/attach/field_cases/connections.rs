@@ -1,4 +1,4 @@
-//! Starting, stopping, waiting, being slow.
+//! Starts, stops, the network, and slow clients.
 
 use crate::wire::{Client, Device, Home, LONG, Offer, READ, Server, json, number, own_address, text};
 use std::{

@@ -1,4 +1,4 @@
-//! The proof in a connect frame: signature, nonce, clock, ids, versions, origins.
+//! The device's proof in a connect frame: signature, nonce, clock, ids, versions, origins.
 
 use crate::wire::{Client, Device, Home, Offer, READ, json, text};
 use barnacle::auth::payload::Version;

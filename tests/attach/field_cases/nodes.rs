@@ -1,4 +1,4 @@
-//! Nodes: paired, approved command by command, and never put out by their own past.
+//! Nodes: pairing, the approval of their commands, and requests that outlive restarts.
 
 use crate::wire::{Client, Device, Home, Offer, Server, list, text};
 

@@ -1,4 +1,4 @@
-//! Asking to be paired, or for more: who waits, who does not, and under which id.
+//! Pairing and wider scopes: which device waits for approval, and under which request id.
 
 use crate::wire::{ADMIN, Device, Home, Offer, READ, bootstrap_token, items, list, text};
 

@@ -1,4 +1,4 @@
-//! How files change: editors, tools, links, includes, and files that cannot be read.
+//! Ways in which files change: editors, tools, symlinks, includes, and files that cannot be read.
 
 use super::json5::Config;
 use crate::wire::{ADMIN, Client, Device, Home, Offer, READ, Server, Strace, flag, items, json, list, text};
