@@ -4,7 +4,7 @@ use crate::wire::{ADMIN, Device, Home, Offer};
 use std::fs;
 
 #[test]
-fn the_reference_page_holds_the_table() {
+fn the_reference_page_has_the_table_of_keys() {
     let home = Home::empty();
     let (code, table, err) = home.run(&["config", "plan", "--table"]);
     assert_eq!((code, &*err), (0, ""));
