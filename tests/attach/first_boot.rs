@@ -1,5 +1,5 @@
-//! A kernel that has no random numbers yet, as on a board's first boot: the port is open, HTTP is
-//! answered, it is said what is waited for, nobody is let in and nothing secret is made before there are some.
+//! Start before the kernel has random numbers, as on a board's first boot: the port is open and HTTP is answered,
+//! the log names the cause, nobody is let in, and no secret is made.
 
 use crate::wire::{Device, Home, LONG, Offer, READ, Server, signal};
 use std::{

@@ -1,5 +1,5 @@
-//! Those who mean harm: a device that was put out and comes back by another door, connections that hold
-//! memory or descriptors they have no right to, and one that shuts the door on everybody else.
+//! Hostile clients: a removed device that tries other credentials, connections that hold memory or descriptors,
+//! and ones that try to keep everybody else out.
 
 use crate::wire::{ADMIN, Client, Device, Home, LONG, Offer, READ, Server, bootstrap_token, number, text};
 use async_tungstenite::tungstenite::{Error, Message};
@@ -132,7 +132,7 @@ fn unread_pongs_are_not_kept() {
 }
 
 #[test]
-fn who_left_does_not_wait_for_a_node() {
+fn a_caller_that_left_is_released() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::new();

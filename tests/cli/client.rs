@@ -1,4 +1,4 @@
-//! The command line as a client: the real binary against a real gateway, and against none.
+//! The command line as a client: the real binary against a running gateway, and without one.
 
 use crate::wire::{Device, Home, Offer, READ, Server, free_port};
 use barnacle::{
@@ -157,7 +157,7 @@ fn every_command_finds_the_gateway_that_moved() {
 
 /// As a proxy or a container's published port: what is loopback here is not the gateway's.
 #[test]
-fn through_a_port_that_leads_elsewhere_it_comes_as_a_device() {
+fn a_forwarded_port_needs_a_device() {
     let (home, away) = (strict(), Home::empty());
     let server = home.start();
     let port = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -320,7 +320,7 @@ fn a_paired_command_line_needs_no_secret() {
 }
 
 #[test]
-fn what_was_sent_in_vain_is_named() {
+fn a_rejected_credential_is_named_with_its_source() {
     let home = Home::fix();
     let server = home.start();
     let output = home.command(&["status"]).env("OPENCLAW_GATEWAY_TOKEN", "stale").output().unwrap();

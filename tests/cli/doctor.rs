@@ -1,4 +1,4 @@
-//! `barnacle doctor` and `barnacle gateway status`: each finding on a home that has it, and its mending.
+//! `barnacle doctor` and `barnacle gateway status`: each finding on a home that has it, and its fix.
 
 use crate::wire::{Device, Home, READ};
 use std::{
@@ -47,7 +47,7 @@ fn well() -> Home {
 }
 
 #[test]
-fn a_home_that_is_well_and_one_that_is_empty() {
+fn a_healthy_home_and_an_empty_one() {
     let home = well();
     let before = tree(&home);
     assert_eq!(doctor(&home, &["--fix"]).0, 0);
@@ -72,7 +72,7 @@ fn tree(home: &Home) -> Vec<(String, u32, Vec<u8>)> {
 }
 
 #[test]
-fn permissions_are_told_and_mended() {
+fn permissions_are_reported_and_fixed() {
     let home = well();
     let key = home.store().join("key");
     chmod(&key, 0o644);
@@ -96,7 +96,7 @@ fn permissions_are_told_and_mended() {
 }
 
 #[test]
-fn configurations_that_are_odd() {
+fn odd_configurations() {
     let home = well();
     let port = home.port;
     let text = "{\n  gateway: { mode: \"local\", port: \"x\", hotCocoa: 1,\n    auth: { mode: \"token\", token: \"T1\" } }\n}\n";
@@ -120,7 +120,7 @@ fn configurations_that_are_odd() {
 }
 
 #[test]
-fn tokens_that_differ_and_names_that_nobody_reads() {
+fn conflicting_tokens_and_unused_variables() {
     let home = well();
     let units = home.dir.join(".config/systemd/user");
     fs::create_dir_all(&units).unwrap();
@@ -148,7 +148,7 @@ fn tokens_that_differ_and_names_that_nobody_reads() {
 }
 
 #[test]
-fn stores_that_are_damaged_are_told_and_let_be() {
+fn damaged_stores_are_reported_and_left_alone() {
     let home = well();
     fs::write(home.tokens(), b"BARNACLE").unwrap();
     let before = tree(&home);
@@ -168,7 +168,7 @@ fn stores_that_are_damaged_are_told_and_let_be() {
 }
 
 #[test]
-fn a_rotated_token_that_its_device_has_not_taken_up() {
+fn a_rotated_token_that_its_device_has_not_used() {
     let home = Home::fix();
     chmod(&home.config_path(), 0o600);
     let server = home.start();
@@ -195,7 +195,7 @@ fn a_port_that_is_held_names_who_holds_it() {
 }
 
 #[test]
-fn disks_that_forget_are_full_or_closed() {
+fn volatile_full_and_read_only_disks() {
     // B153, B63: a state directory on tmpfs, then nearly full, then read-only, each in a mount namespace.
     let home = well();
     let script = r#"

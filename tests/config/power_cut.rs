@@ -1,5 +1,5 @@
-//! The power goes while the configuration is written: the file is what it was or what it was to be,
-//! whole, and what it was before is beside it.
+//! A power cut while the configuration is written: the file is the one before or the one after, whole, and its
+//! backup is beside it.
 
 use crate::crash::Step;
 use crate::home::Home;

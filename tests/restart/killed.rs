@@ -1,5 +1,4 @@
-//! The process is killed at every system call of a hand-over: whatever is left, the store opens, the port
-//! can be had again, and a paired device is let in.
+//! A kill at every system call of a handoff: the store opens, the port is free, and a paired device is let in.
 
 use crate::wire::{ADMIN, Device, Home, Offer, READ, Strace, number, signal, text};
 

@@ -1,5 +1,5 @@
-//! A live session is plain data: written down in the middle of a frame, with bytes still unsent, read
-//! back by another gateway, and gone on with over the same socket, while the client notices nothing.
+//! A live session as plain data: serialised in the middle of a frame and with bytes unsent, restored by another
+//! gateway over the same socket, while the client notices nothing.
 
 use crate::wire::{Device, Home, Offer, READ, flag, number, text};
 use async_tungstenite::tungstenite::{
@@ -54,7 +54,7 @@ fn first(home: &Home, ready: mpsc::Sender<()>, enough: smol::channel::Receiver<(
 }
 
 #[test]
-fn a_live_session_goes_on_elsewhere() {
+fn a_live_session_continues_in_another_gateway() {
     let home = Home::fix();
     let (ready, is_ready) = mpsc::channel();
     let (stop, enough) = smol::channel::bounded(1);

@@ -1,4 +1,4 @@
-//! The service under the real systemd: its own manager in namespaces, started here (`host`).
+//! The service under a real systemd, its own manager in namespaces (`support/host`).
 
 use crate::host::{ACCOUNT, Host, PROGRAM, UNIT, shared};
 use crate::wire::{Client, free_port, number, signal};
@@ -112,7 +112,7 @@ fn root_installs_a_system_unit_that_runs_as_the_account() {
 }
 
 #[test]
-fn what_starting_again_does_not_mend_is_not_tried_again() {
+fn a_permanent_failure_is_not_restarted() {
     let (host, port) = configured(Host::user());
     let holder = TcpListener::bind(("127.0.0.1", port)).unwrap();
     host.run(&["gateway", "install"]);
@@ -129,7 +129,7 @@ fn what_starting_again_does_not_mend_is_not_tried_again() {
 }
 
 #[test]
-fn openclaws_unit_is_replaced_when_told_and_given_back() {
+fn openclaws_unit_is_replaced_on_request_and_restored() {
     let (host, _) = configured(Host::user());
     let theirs = "[Service]\nEnvironment=OPENCLAW_GATEWAY_TOKEN=T0\nExecStart=/bin/sleep 1000\n\
                   [Install]\nWantedBy=default.target\n";
@@ -151,7 +151,7 @@ fn openclaws_unit_is_replaced_when_told_and_given_back() {
 }
 
 #[test]
-fn what_is_not_ours_is_not_written_over_and_what_is_put_aside_holds_no_secret() {
+fn foreign_units_are_kept_and_backups_hold_no_secret() {
     let (host, _) = configured(Host::user());
     let unit = host.write(&format!(".config/systemd/user/{UNIT}"), "[Service]\nExecStart=/bin/true\n");
     let (code, _, err) = host.run(&["gateway", "install"]);
@@ -194,7 +194,7 @@ fn a_socket_unit_has_the_port_before_the_gateway_and_after_it() {
 }
 
 #[test]
-fn status_names_what_has_drifted_and_what_mends_it_does() {
+fn status_names_drift_and_its_fix() {
     let (host, port) = configured(Host::user());
     host.ok(&["gateway", "install", "--port", &port.to_string()]);
     let socket =
@@ -274,7 +274,7 @@ fn a_user_does_not_install_for_the_host_nor_root_for_a_user() {
 }
 
 #[test]
-fn a_reload_is_not_seen_by_who_is_attached() {
+fn a_reload_keeps_every_connection() {
     // Within each sandbox: the hand-over needs a memory file, a child that proves, and exec.
     for host in [Host::user(), Host::system()] {
         let (host, port) = configured(host);
@@ -294,7 +294,7 @@ fn a_reload_is_not_seen_by_who_is_attached() {
 }
 
 #[test]
-fn a_stop_really_stops_and_tells_everyone() {
+fn a_stop_tells_every_client() {
     let (host, port) = configured(Host::user());
     host.ok(&["gateway", "install"]);
     host.wait_log("listening on", 1);
@@ -312,7 +312,7 @@ fn a_stop_really_stops_and_tells_everyone() {
 }
 
 #[test]
-fn a_restart_by_systemd_and_a_loop_that_hangs() {
+fn a_restart_by_systemd_and_the_watchdog() {
     let (host, port) = configured(Host::user());
     host.ok(&["gateway", "install"]);
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -1,5 +1,5 @@
-//! The disk fails or lies, the file is damaged, the directory is someone else's: the request fails with
-//! the way out of it, nothing is lost, and what can be read is served.
+//! Failing disks, damaged files, foreign directories: a request fails with a way out, nothing is lost, and what can
+//! be read is served.
 
 use crate::store_dir::{CALLS, Dir, Said, add, as_writer, disk_error, held, open, with_fault};
 use barnacle::store::{Notice, OpenError, codec};
@@ -154,7 +154,7 @@ fn a_file_from_a_newer_version_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_lost_key_is_made_anew_and_a_damaged_one_is_not() {
+fn a_missing_key_is_made_and_a_damaged_one_is_not() {
     let dir = Dir::holding(1..=1);
     fs::remove_file(dir.file("key")).unwrap();
     let (store, notices) = open(&dir.path()).unwrap();
@@ -257,7 +257,7 @@ fn an_unreadable_file_is_not_an_empty_one() {
 }
 
 #[test]
-fn a_disk_error_is_over_when_the_disk_is_mended() {
+fn a_disk_error_ends_when_the_disk_works_again() {
     let dir = Dir::holding(1..=1);
     let (store, _) = open(&dir.path()).unwrap();
     // A directory where the new file is to be written.

@@ -1,4 +1,4 @@
-//! What went wrong on boards, around files, and between restarts.
+//! Boards: what went wrong around files, memory and restarts.
 
 use crate::wire::{ADMIN, Device, Home, Offer, READ, flag, json, list, number, signal, text};
 use std::{
@@ -154,7 +154,7 @@ fn b70_no_ipv6() {
 
 /// Names that nobody knows, in files that others share.
 #[test]
-fn b77_strange_names_in_shared_files() {
+fn b77_unknown_names_in_shared_files() {
     let home = Home::fix();
     let state = home.dir.join(".openclaw");
     for (name, text) in [
@@ -228,7 +228,7 @@ fn b146_a_proxy_without_a_device() {
 
 /// A newer client that knocks and knocks does not fill the journal.
 #[test]
-fn b155_knocking_with_another_protocol() {
+fn b155_refusals_of_another_protocol_do_not_fill_the_log() {
     let home = Home::fix();
     let server = home.start();
     for _ in 0..600 {
@@ -242,7 +242,7 @@ fn b155_knocking_with_another_protocol() {
 
 /// A key that nobody knows, live: no restart, nothing closed, told once.
 #[test]
-fn b115_an_invented_key() {
+fn b115_an_unknown_key_closes_nothing() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, ADMIN);

@@ -20,7 +20,7 @@ fn paired() -> (Home, Device) {
 }
 
 #[test]
-fn a30_store_cut_short() {
+fn a30_a_truncated_store_is_recovered() {
     let (home, device) = paired();
     for broken in [&b""[..], b"{}", b"BARNACLE"] {
         fs::write(home.tokens(), broken).unwrap();

@@ -1,4 +1,4 @@
-//! Starting, stopping, waiting, being slow.
+//! Starts, stops, the network, and slow clients.
 
 use crate::wire::{Client, Device, Home, LONG, Offer, READ, Server, json, number, own_address, text};
 use std::{
@@ -40,7 +40,7 @@ fn a51_killed_and_started() {
 }
 
 #[test]
-fn a33_reconnects_write_nothing() {
+fn a33_reconnects_write_nothing_to_disk() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, READ);
@@ -58,7 +58,7 @@ fn a33_reconnects_write_nothing() {
 }
 
 #[test]
-fn a56_a109_refusals_end_nothing() {
+fn a56_a109_refusals_close_no_other_connection() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, READ);

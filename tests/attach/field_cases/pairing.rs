@@ -1,4 +1,4 @@
-//! Asking to be paired, or for more: who waits, who does not, and under which id.
+//! Pairing and wider scopes: which device waits for approval, and under which request id.
 
 use crate::wire::{ADMIN, Device, Home, Offer, READ, bootstrap_token, items, list, text};
 
@@ -60,7 +60,7 @@ fn a19_a101_a101b_a111_wider_keeps_what_it_has() {
 }
 
 #[test]
-fn a20_own_upgrade() {
+fn a20_a_device_cannot_approve_its_own_upgrade() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, &["operator.pairing"]);
@@ -196,7 +196,7 @@ fn a53_a99_approve_on_the_host() {
 }
 
 #[test]
-fn a81_setup_codes() {
+fn a81_setup_codes_survive_a_restart() {
     let home = Home::fix();
     let server = home.start();
     let made = server.admin().ok("device.pair.setupCode", r#"{"bootstrapProfile":"limited"}"#);

@@ -1,4 +1,4 @@
-//! How files change: editors, tools, links, includes, and files that cannot be read.
+//! Ways in which files change: editors, tools, symlinks, includes, and files that cannot be read.
 
 use super::json5::Config;
 use crate::wire::{ADMIN, Client, Device, Home, Offer, READ, Server, Strace, flag, items, json, list, text};
@@ -91,7 +91,7 @@ fn linked() -> (Home, u16, PathBuf) {
 }
 
 #[test]
-fn links_and_the_folders_they_lead_to_are_followed() {
+fn symlinks_and_their_targets_are_watched() {
     let (home, port, dir) = linked();
     let mut w = Watched::started(home);
     sh(&dir, "ln -s v2 next && mv -T next data");
@@ -103,7 +103,7 @@ fn links_and_the_folders_they_lead_to_are_followed() {
 }
 
 #[test]
-fn what_is_written_before_a_turned_link_is_watched_counts() {
+fn a_write_before_a_new_symlink_target_is_watched_counts() {
     let (home, port, dir) = linked();
     let mut w = Watched::started(home);
     // The gateway comes to watch late where a link leads.
@@ -117,7 +117,7 @@ fn what_is_written_before_a_turned_link_is_watched_counts() {
 }
 
 #[test]
-fn included_files_are_followed_as_they_come_and_go() {
+fn included_files_are_watched_as_they_come_and_go() {
     let home = Home::empty();
     let (port, dir) = (home.port, home.config_path().parent().unwrap().to_owned());
     let root = |auth: &str| {
@@ -155,7 +155,7 @@ fn included_files_are_followed_as_they_come_and_go() {
 }
 
 #[test]
-fn the_file_of_a_reference_is_followed() {
+fn a_file_reference_is_watched() {
     let home = Home::empty();
     let (port, dir) = (home.port, home.config_path().parent().unwrap().to_owned());
     home.config(&format!(
@@ -177,7 +177,7 @@ fn the_file_of_a_reference_is_followed() {
 }
 
 #[test]
-fn what_cannot_be_read_changes_nothing_and_is_told_in_its_own_words() {
+fn an_unreadable_file_changes_nothing_and_is_reported() {
     let home = Home::empty();
     let mut w = Watched::new(&Config::new(home.port), home);
     let whole = fs::read_to_string(w.home.config_path()).unwrap();
@@ -283,7 +283,7 @@ fn hup_reads_at_once() {
 }
 
 #[test]
-fn where_there_is_no_watch_left_the_files_are_looked_at() {
+fn without_inotify_the_files_are_polled() {
     let home = Home::empty();
     let mut config = Config::new(home.port);
     home.config(&config.text());
@@ -298,7 +298,7 @@ fn where_there_is_no_watch_left_the_files_are_looked_at() {
 }
 
 #[test]
-fn a_folder_full_of_other_things_costs_nothing() {
+fn a_directory_full_of_other_files_costs_nothing() {
     let home = Home::empty();
     let mut w = Watched::new(&Config::new(home.port), home);
     let dir = w.home.config_path().parent().unwrap().to_owned();

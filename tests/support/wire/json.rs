@@ -1,4 +1,4 @@
-//! Looking into answers.
+//! Access to fields of answers.
 
 use miniserde::json::{Number, Value};
 

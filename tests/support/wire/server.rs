@@ -7,7 +7,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -279,7 +279,11 @@ impl Drop for Server {
 }
 
 /// strace, attached to a running process until this is dropped.
-pub struct Strace(Child);
+pub struct Strace {
+    child: Child,
+    /// What it writes to, which must stay open.
+    _stderr: BufReader<ChildStderr>,
+}
 
 impl Strace {
     /// Attaches strace with these arguments to `pid` and all its threads.
@@ -287,16 +291,17 @@ impl Strace {
         let mut command = Command::new("strace");
         command.args(["-f", "-o", "/dev/null", "-p", &pid.to_string()]).args(args);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("attached")), "strace does not attach");
-        Self(child)
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let attached = stderr.by_ref().lines().any(|line| line.unwrap().contains("attached"));
+        assert!(attached, "strace does not attach");
+        Self { child, _stderr: stderr }
     }
 }
 
 impl Drop for Strace {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
