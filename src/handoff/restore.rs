@@ -3,15 +3,16 @@
 use super::{
     VARIABLE,
     preflight::read_all,
-    state::{Admits, State, StateFormat},
+    state::{State, StateFormat},
 };
 use crate::{
-    auth::Basis,
+    auth::Lost,
     clock::{monotonic_ns, wall_ms},
     gateway::{accept, session},
-    hub::{Hub, Session},
+    hub::Hub,
     net::fds,
     reactor::{self, Async, Place},
+    reload,
 };
 use std::{
     fs::File,
@@ -20,9 +21,6 @@ use std::{
     os::fd::{OwnedFd, RawFd},
     rc::Rc,
 };
-
-/// The close code of a connection whose credential is no longer the gateway's, as in OpenClaw.
-const AUTH_CHANGED: u16 = 4001;
 
 /// What this process was born with.
 #[derive(Default)]
@@ -99,17 +97,15 @@ impl Inherited {
         let mut places = places.into_iter().filter(|_| epoll);
         let all = conns.len() + pending_conns.len();
         hub.remember(&memory);
-        let now = Admits::of(&hub.settings());
+        let (admitted, now) = (admits.shared_auth(), reload::shared_auth(&hub.settings()));
         let (mut carried, mut closed, mut connecting) = (0u64, 0, 0);
         for (saved, fd) in memory.conns.read().zip(conns) {
             let place = places.next();
             let (Some(saved), Some(socket)) = (saved, fd.and_then(|fd| socket(fd, place))) else { continue };
-            let refused = match saved.session.basis == Basis::Shared && !admits.still(&now) {
-                true => Some((AUTH_CHANGED, "gateway auth changed")),
-                false => lost_access(hub, &saved.session),
-            };
+            // Between two processes the registry can be changed by whoever has the store's lock then.
+            let lost = reload::lost(hub, &saved.session, &admitted, &now);
             let conn = session::resume(hub, saved, socket);
-            if let Some((code, reason)) = refused {
+            if let Some((code, reason)) = lost.map(Lost::close) {
                 conn.wire.close(code, reason);
                 closed += 1;
             } else {
@@ -146,22 +142,6 @@ impl Inherited {
             carried,
             why,
         });
-    }
-}
-
-/// Between one process and the next, devices can be changed by who has the store's lock then; the close that
-/// is due for it.
-fn lost_access(hub: &Hub, session: &Session) -> Option<(u16, &'static str)> {
-    let device = session.device?;
-    match (hub.registry().device(&device), session.basis) {
-        // It may never have been one.
-        (None, Basis::Shared) => None,
-        (None, _) => Some((1008, "device removed: pair it again with an operator's approval")),
-        (Some(record), _) => {
-            let grant = record.grant(session.role);
-            let revoked = grant.map_or(session.basis != Basis::Shared, |g| g.revoked_ms.is_some());
-            revoked.then_some((1008, "device token revoked: an operator must approve this role again"))
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! ```
 
 use crate::{
+    auth::SharedAuth,
     config::{AuthMode, Settings},
     gateway::listeners::Listening,
     hub::{Conn, Hub, Memory, PendingConn},
@@ -74,15 +75,10 @@ impl Admits {
         Self { mode: settings.auth.as_str().into(), secret: secret.map(|(secret, _)| secret.hash()) }
     }
 
-    /// Whether what rests on the shared secret, and was let in by these, is let in by `new`; the rule of
-    /// [`still_admitted`](crate::reload::still_admitted).
-    pub fn still(&self, new: &Self) -> bool {
-        match (AuthMode::parse(&self.mode), AuthMode::parse(&new.mode)) {
-            (_, Some(AuthMode::None)) => true,
-            // It need not have shown any.
-            (Some(AuthMode::None), _) => false,
-            _ => self.secret.is_some() && self.secret == new.secret,
-        }
+    /// What they asked of a connection that has no device.
+    pub fn shared_auth(&self) -> SharedAuth {
+        let open = AuthMode::parse(&self.mode) == Some(AuthMode::None);
+        SharedAuth { open, secret: self.secret }
     }
 }
 

@@ -27,7 +27,7 @@ pub use session::{Saved, Session};
 
 use self::activity::Seen;
 use crate::{
-    auth::{Limiter, Nonces, identity::Identity},
+    auth::{Limiter, Lost, Nonces, identity::Identity},
     clock::Clock,
     config::Settings,
     journal::Journal,
@@ -306,11 +306,12 @@ impl Hub {
         self.conns_of(device).into_iter().rfind(|c| c.role() == Role::Node && c.wire.closing().is_none())
     }
 
-    /// Ends the connections of a device, or those of one of its roles.
-    pub fn close_device(&self, device: &DeviceId, role: Option<Role>, reason: &str) -> usize {
+    /// Closes the connections of a device, or those of one of its roles, and says why.
+    pub fn close_device(&self, device: &DeviceId, role: Option<Role>, why: Lost) -> usize {
+        let (code, reason) = why.close();
         let conns = self.conns_of(device);
         let conns = conns.iter().filter(|c| role.is_none_or(|role| c.role() == role));
-        conns.map(|c| c.wire.close(1008, reason)).count()
+        conns.map(|c| c.wire.close(code, reason)).count()
     }
 
     /// Sends an event to one connection, without a place in its sequence, as OpenClaw does for nodes.

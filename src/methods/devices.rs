@@ -8,6 +8,7 @@ use super::{
     wire::{self, Live, Paired},
 };
 use crate::{
+    auth::Lost,
     clock::wall_ms,
     hub::{Conn, Hub},
     protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope, Scopes},
@@ -117,7 +118,7 @@ pub async fn remove(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
     log::info!("device {} removed by {}", id.short(), conn.session().name());
     Ok(Reply::then(wire::removed(&id), move |hub| {
         hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));
-        hub.close_device(&id, None, "device removed: pair it again with an operator's approval");
+        hub.close_device(&id, None, Lost::DeviceRemoved);
     }))
 }
 

@@ -9,6 +9,7 @@ use super::{
     wire::{self, Node, NodePending},
 };
 use crate::{
+    auth::Lost,
     clock::wall_ms,
     hub::{Conn, Hub},
     protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope},
@@ -175,6 +176,6 @@ pub async fn remove(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
     .await?;
     Ok(Reply::then(Json(format!(r#"{{"nodeId":"{id}"}}"#)), move |hub| {
         hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));
-        hub.close_device(&id, Some(Role::Node), "node removed: an operator must approve it again");
+        hub.close_device(&id, Some(Role::Node), Lost::NodeRemoved);
     }))
 }

@@ -5,7 +5,7 @@
 
 use super::{Answer, Reply, devices::target, wire};
 use crate::{
-    auth::Basis,
+    auth::{Basis, Lost},
     clock::wall_ms,
     hub::{Conn, Hub},
     protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope, Scopes},
@@ -70,6 +70,6 @@ pub async fn revoke(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
     log::info!("role {role} of device {} revoked by {}", id.short(), conn.session().name());
     Ok(Reply::then(wire::revoked(&id, role, at), move |hub| {
         hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));
-        hub.close_device(&id, Some(role), "device token revoked: an operator must approve this role again");
+        hub.close_device(&id, Some(role), Lost::RoleRevoked);
     }))
 }

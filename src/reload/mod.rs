@@ -11,6 +11,7 @@ pub mod preview;
 pub use preview::Preview;
 
 use crate::{
+    auth::{Approval, Lost, SharedAuth, StandingFacts, standing},
     clock::wall_ms,
     config::{
         AuthMode, Found, KeyPath, ReloadMode, RevokeOnRotate, Settings, StartError,
@@ -37,8 +38,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The close code of a connection whose credential is no longer the gateway's, as in OpenClaw.
-const AUTH_CHANGED: u16 = 4001;
 /// How long a file that cannot be read may be somebody's who is writing it.
 const WRITER: Duration = Duration::from_millis(250);
 /// How often it is read again before it is called broken.
@@ -76,7 +75,7 @@ pub struct Outcome {
     /// What changed, and what was done about it.
     pub plan: Plan,
     /// Who is refused by the new configuration.
-    pub refused: Vec<Rc<Conn>>,
+    pub refused: Vec<(Rc<Conn>, Lost)>,
     /// Why nothing was changed, if the file cannot be read.
     pub broken: Option<String>,
     /// Whether it is worth another try though no file changes.
@@ -277,8 +276,12 @@ impl Hub {
         let browsers = self.browsers_to_revoke(old, &new);
         new.lines_new_since(old).for_each(|line| log::warn!("{line}"));
         self.limiter.borrow_mut().set_limits(new.limits);
-        outcome.refused =
-            self.conns().into_iter().filter(|conn| !still_admitted(&conn.session(), old, &new)).collect();
+        let (was, now) = (shared_auth(old), shared_auth(&new));
+        let lost = |conn: Rc<Conn>| {
+            let why = lost(self, &conn.session(), &was, &now)?;
+            Some((conn, why))
+        };
+        outcome.refused = self.conns().into_iter().filter_map(lost).collect();
         self.set_settings(new);
         if !browsers.is_empty() {
             self.revoke_browsers(browsers, outcome).await;
@@ -333,7 +336,8 @@ impl Hub {
         let of_browser = |conn: &Rc<Conn>| {
             conn.role() == Role::Operator && conn.device().is_some_and(|id| browsers.contains(&id))
         };
-        outcome.refused.extend(self.conns().into_iter().filter(of_browser));
+        let of_browser = self.conns().into_iter().filter(of_browser);
+        outcome.refused.extend(of_browser.map(|conn| (conn, Lost::AuthChanged)));
     }
 
     fn tell_reload(self: &Rc<Self>, outcome: &Outcome) {
@@ -372,25 +376,27 @@ pub(crate) fn compare(old: &Settings, new: &Settings) -> Plan {
     plan
 }
 
-/// Whether the new settings let `session` in, which the old ones let in. A device that proved itself is
-/// let in by that, whatever else it showed.
-pub fn still_admitted(session: &Session, old: &Settings, new: &Settings) -> bool {
-    if session.device.is_some() {
-        return true;
-    }
-    let secret = |s: &Settings| s.credentials.active.as_ref().map(|(secret, _)| secret.clone());
-    match (old.auth, new.auth) {
-        (_, AuthMode::None) => true,
-        // It need not have shown any.
-        (AuthMode::None, _) => false,
-        _ => secret(old).is_some() && secret(old) == secret(new),
-    }
+/// What `settings` ask of a connection that has no device.
+pub(crate) fn shared_auth(settings: &Settings) -> SharedAuth {
+    let secret = settings.credentials.active.as_ref();
+    SharedAuth { open: settings.auth == AuthMode::None, secret: secret.map(|(secret, _)| secret.hash()) }
+}
+
+/// Decides whether the connection of `session`, which was admitted under `old`, may stay under `new`; `Some` is
+/// why not. See [`standing`].
+pub(crate) fn lost(hub: &Hub, session: &Session, old: &SharedAuth, new: &SharedAuth) -> Option<Lost> {
+    let registry = hub.registry();
+    let approval = session.device.map(|id| Approval::of(registry.device(&id).map(|d| &**d), session.role));
+    standing(&StandingFacts { approval, old, new })
 }
 
 impl Outcome {
     /// Closes who is refused now, and makes the restart that `gateway.reload.mode: "restart"` asks for.
     pub fn conclude(&self, hub: &Rc<Hub>) {
-        self.refused.iter().for_each(|conn| conn.wire.close(AUTH_CHANGED, "gateway auth changed"));
+        for (conn, why) in &self.refused {
+            let (code, reason) = why.close();
+            conn.wire.close(code, reason);
+        }
         if self.restart {
             let restarts = hub.restarts.clone();
             hub.spawn(async move { restarts.run("gateway.reload.mode is \"restart\"").await });

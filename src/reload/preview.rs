@@ -1,6 +1,6 @@
 //! What a reload would come to, said before it is made: the same reading and comparing, and nothing applied.
 
-use super::{compare, still_admitted};
+use super::{compare, lost, shared_auth};
 use crate::{
     config::{Found, ReloadMode, change::plan::Plan},
     hub::{Conn, Hub},
@@ -38,7 +38,9 @@ impl Hub {
         let plan = compare(&old, &new);
         // It is applied by a restart, over which TLS cannot be carried.
         let restarts = new.config.reload.mode == ReloadMode::Restart && !plan.effects.is_empty();
-        let closed = |c: &Rc<Conn>| !still_admitted(&c.session(), &old, &new) || restarts && c.wire.is_tls();
+        let (was, now) = (shared_auth(&old), shared_auth(&new));
+        let closed =
+            |c: &Rc<Conn>| lost(self, &c.session(), &was, &now).is_some() || restarts && c.wire.is_tls();
         Ok(Preview {
             plan,
             refused: self.conns().into_iter().filter(closed).collect(),

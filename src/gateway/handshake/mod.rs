@@ -9,7 +9,7 @@ mod hello;
 mod proof;
 
 use crate::{
-    auth::{Refusal, Verdict, decide},
+    auth::{Lost, Refusal, Verdict, decide},
     clock::wall_ms,
     hub::{Challenged, Conn, Hub, PendingConn, Session, Stage},
     net::{
@@ -23,7 +23,7 @@ use crate::{
         base64url_encode, refusal,
     },
     reactor::Timer,
-    reload::still_admitted,
+    reload::{lost, shared_auth},
     store::Surface,
 };
 use async_tungstenite::tungstenite::Message;
@@ -230,18 +230,17 @@ async fn admit(
     }
     // While the disk was waited for, an operator may have revoked, narrowed or removed. From here to
     // `join` nothing waits, so whatever comes later finds the connection.
-    if let Some(device) = session.device {
-        let registry = hub.registry();
-        let grant = registry.device(&device).and_then(|d| d.grant(role)).filter(|g| g.revoked_ms.is_none());
-        let Some(grant) = grant else {
-            let why = "the device was changed while it connected; connect again".into();
-            return Err(Refusal::Later { why, after_ms: 100 });
+    if let Some(lost) = lost(hub, &session, &shared_auth(&settings), &shared_auth(&hub.settings())) {
+        let why = match lost {
+            Lost::AuthChanged => "the shared credential was changed meanwhile; connect again",
+            _ => "the device was changed while it connected; connect again",
         };
-        session.scopes = session.requested.granted(grant.scopes);
+        return Err(Refusal::Later { why: why.into(), after_ms: 100 });
     }
-    if !still_admitted(&session, &settings, &hub.settings()) {
-        let why = "the shared credential was changed meanwhile; connect again".into();
-        return Err(Refusal::Later { why, after_ms: 100 });
+    if let Some(device) = session.device
+        && let Some(grant) = hub.registry().device(&device).and_then(|d| d.grant(role))
+    {
+        session.scopes = session.requested.granted(grant.scopes);
     }
     let conn = Conn::new(wire.clone(), session);
     conn.send(&hello::frame(hub, &conn, request_id, &outcome.extra));
