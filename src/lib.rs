@@ -31,8 +31,11 @@ pub mod config;
 
 pub mod net;
 
+pub mod devices;
 pub mod hub;
 pub mod reload;
+
+pub mod app;
 
 pub mod handoff;
 pub mod methods;

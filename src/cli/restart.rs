@@ -6,6 +6,7 @@ use super::{
     print,
 };
 use crate::{
+    auth::Lost,
     client::{Client, Fault, Target},
     config::{Env, Paths},
     protocol::{Fields, Scope, Scopes},
@@ -64,7 +65,8 @@ fn ask<'t>(mut client: Client<'t>, target: &'t Target, json: bool) -> Result<(),
     let asked = client.call("gateway.restart.request", r#"{"reason":"barnacle gateway restart"}"#);
     let asked = asked.map_err(|e| Failure::of(e, target))?;
     let asked = miniserde::json::from_str(&asked).unwrap_or_default();
-    let closes = Fields::of(&asked).and_then(|f| f.u64("closes")).unwrap_or(0);
+    let field = |name| Fields::of(&asked).and_then(|f| f.u64(name)).unwrap_or(0);
+    let closes = field("closes");
     let began = Instant::now();
     let now = loop {
         client.renew_deadline();
@@ -77,6 +79,15 @@ fn ask<'t>(mut client: Client<'t>, target: &'t Target, json: bool) -> Result<(),
                     Err(_) => return Err(Failure::of(e, target)),
                 }
                 continue;
+            }
+            // The restart read a configuration with another secret than this command was given.
+            Err(Fault::Closed(_, code, reason)) if (code, &*reason) == Lost::AuthChanged.close() => {
+                wait_for_image(before.pid, before.image)?;
+                let text = format!(
+                    "{} restarted; this command's credential is no longer the gateway's\n",
+                    target.url
+                );
+                return print(if json { "null\n" } else { &text });
             }
             answer => told(answer.map_err(|e| Failure::of(e, target))?, target)?,
         };
@@ -104,6 +115,9 @@ fn ask<'t>(mut client: Client<'t>, target: &'t Target, json: bool) -> Result<(),
 /// What `status` says of restarts.
 struct Told {
     version: String,
+    pid: u64,
+    /// Its process image, where that can be seen from here.
+    image: Option<Vec<u8>>,
     count: u64,
     last: String,
     words: String,
@@ -121,8 +135,11 @@ fn told(text: String, target: &Target) -> Result<Told, Failure> {
         Failure::new(1, format!("{} is no Barnacle gateway: openclaw gateway restart", target.url))
     })?;
     let last = own.object("lastRestart");
+    let pid = own.u64("pid").unwrap_or(0);
     Ok(Told {
         version: own.text("version").into(),
+        pid,
+        image: image(pid),
         count: own.u64("restarts").unwrap_or(0),
         last: own.0.get("lastRestart").map_or_else(|| "null".into(), miniserde::json::to_string),
         words: last.map(words).unwrap_or_default(),
@@ -144,21 +161,32 @@ fn by_signal() -> Option<Result<(), Failure>> {
     let paths = Paths::resolve(&Env::of_process()).ok()?;
     let pid = lock_holder(&paths.barnacle_dir)?;
     let process = Pid::from_raw(pid.try_into().ok()?)?;
-    // Every process image has its own: random addresses are in it.
-    let image = || std::fs::read(format!("/proc/{pid}/auxv")).ok();
-    let before = image();
+    let before = image(pid.into());
     if let Err(e) = kill_process(process, Signal::USR1) {
         return Some(Err(Failure::new(1, format!("process {pid}: {e}"))));
     }
+    Some(
+        wait_for_image(pid.into(), before)
+            .and_then(|()| print(&format!("restarted process {pid} by a signal\n"))),
+    )
+}
+
+/// What tells one image of process `pid` from the next: random addresses are in it. `None` where it cannot be
+/// seen, as on another host.
+fn image(pid: u64) -> Option<Vec<u8>> {
+    std::fs::read(format!("/proc/{pid}/auxv")).ok().filter(|auxv| !auxv.is_empty())
+}
+
+/// Waits until process `pid` has another image than `before`.
+fn wait_for_image(pid: u64, before: Option<Vec<u8>>) -> Result<(), Failure> {
     let began = Instant::now();
-    while image() == before {
+    while before.is_some() && image(pid) == before {
         if began.elapsed() > UNTIL_RESTARTED {
-            let why = format!("process {pid} does not restart; its journal says why");
-            return Some(Err(Failure::new(1, why)));
+            return Err(Failure::new(1, format!("process {pid} does not restart; its journal says why")));
         }
         sleep(Duration::from_millis(5));
     }
-    Some(print(&format!("restarted process {pid} by a signal\n")))
+    Ok(())
 }
 
 /// Runs `barnacle gateway stop`.

@@ -14,6 +14,7 @@ mod env;
 pub mod lint;
 pub mod model;
 mod paths;
+mod running;
 pub mod schema;
 pub mod settings;
 pub mod show;
@@ -34,6 +35,7 @@ pub use model::{
     tree::Fault,
 };
 pub use paths::Paths;
+pub use running::Running;
 pub use settings::{
     DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT, Flags, Settings, StartError,
     decode::{Found, Loaded},

@@ -2,8 +2,8 @@
 //! Where none does, nothing is said.
 
 use crate::{
+    app::App,
     handoff::Pass,
-    hub::Hub,
     protocol::TICK_MS,
     reactor::Timer,
     sd_notify::{self, Next, Notify},
@@ -12,15 +12,15 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 /// The gateway and who runs it.
 pub struct Supervised {
-    hub: Rc<Hub>,
+    app: Rc<App>,
     notify: Rc<Notify>,
     said: RefCell<String>,
 }
 
 impl Supervised {
-    /// The gateway of `hub`, run by who is at the other end of `notify`.
-    pub fn new(hub: &Rc<Hub>, notify: &Rc<Notify>) -> Rc<Self> {
-        Rc::new(Self { hub: hub.clone(), notify: notify.clone(), said: RefCell::default() })
+    /// The gateway of `app`, run by who is at the other end of `notify`.
+    pub fn new(app: &Rc<App>, notify: &Rc<Notify>) -> Rc<Self> {
+        Rc::new(Self { app: app.clone(), notify: notify.clone(), said: RefCell::default() })
     }
 
     /// It serves: said now, and from now on that the loop goes round, and how many are here if that changed.
@@ -32,7 +32,7 @@ impl Supervised {
         let tick = Duration::from_millis(TICK_MS);
         let every = self.notify.watchdog().map_or(tick, |watchdog| watchdog.min(tick));
         let this = self.clone();
-        self.hub.spawn(async move {
+        self.app.spawn(async move {
             loop {
                 this.notify.alive();
                 let status = this.status();
@@ -66,8 +66,8 @@ impl Supervised {
         let resident = resident().map_or_else(String::new, |mib| format!(" · {mib} MiB"));
         format!(
             "{} devices · {} connections{resident}",
-            self.hub.registry().devices().len(),
-            self.hub.conn_count()
+            self.app.devices.registry().devices().len(),
+            self.app.hub.conns.count()
         )
     }
 

@@ -6,6 +6,7 @@ pub mod schema;
 pub mod write;
 
 use crate::{
+    app::App,
     config::{
         show,
         text::{
@@ -14,7 +15,6 @@ use crate::{
             source::{Broken, Include, Source},
         },
     },
-    hub::Hub,
     protocol::{Issue, Json},
 };
 use nanoserde::SerJson;
@@ -63,8 +63,8 @@ struct Snapshot {
 }
 
 /// `config.get`.
-pub async fn get(hub: &Rc<Hub>) -> Json {
-    let settings = hub.settings();
+pub async fn get(app: &Rc<App>) -> Json {
+    let settings = app.settings();
     let (paths, env) = (settings.paths.clone(), settings.env().clone());
     let read = smol::unblock(move || {
         let source = Source::read(&paths, &env).source;
@@ -96,12 +96,12 @@ pub async fn get(hub: &Rc<Hub>) -> Json {
         valid: source.is_ok(),
         runtimeConfig: Json(running.clone()),
         config: Json(running),
-        hash: hub.revision(&digest),
+        hash: app.devices.key().revision(&digest),
         issues: Vec::new(),
         warnings: settings.warnings().map(|(path, message)| issue(path, message)).collect(),
         legacyIssues: Vec::new(),
-        configRevisionHash: hub.revision(&digest),
-        appliedConfigHash: hub.revision(&settings.source.digest()),
+        configRevisionHash: app.devices.key().revision(&digest),
+        appliedConfigHash: app.devices.key().revision(&settings.source.digest()),
     };
     match &source {
         Ok(None) => {}

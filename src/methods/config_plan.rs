@@ -2,7 +2,8 @@
 
 use super::Answer;
 use crate::{
-    hub::{Conn, Hub},
+    app::App,
+    hub::Conn,
     protocol::{ErrorShape, Json, Params},
     reload::Preview,
 };
@@ -44,10 +45,13 @@ fn closed(conn: &Rc<Conn>) -> Closed {
 }
 
 /// `config.plan`, of the text `raw`, or of the file as it is. Who only asks is not counted among the closed.
-pub async fn plan(hub: &Rc<Hub>, asks: &Rc<Conn>, params: &Params<'_>) -> Answer {
+pub async fn plan(app: &Rc<App>, asks: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.opt_str("raw")?.map(str::to_owned);
-    let Preview { plan, refused, browsers, new_lines } =
-        hub.preview(raw).await.map_err(|why| ErrorShape::invalid(format!("invalid config: {why}")))?;
+    let Preview { plan, refused, browsers, new_lines } = app
+        .reloads
+        .preview(raw)
+        .await
+        .map_err(|why| ErrorShape::invalid(format!("invalid config: {why}")))?;
     let changes = plan.changes.iter().map(|(change, effect)| Change {
         path: change.path.to_string(),
         added: !change.was,

@@ -2,7 +2,7 @@
 //!
 //! Of agents, sessions and channels it tells what the configuration says of them; none run in this version.
 
-use crate::{clock::wall_ms, config::model::agents::Agents, hub::Hub, protocol::Json, tls::Tls};
+use crate::{app::App, clock::wall_ms, config::model::agents::Agents, protocol::Json, tls::Tls};
 use nanoserde::SerJson;
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -63,8 +63,8 @@ impl Beat {
 }
 
 /// `health`.
-pub fn health(hub: &Rc<Hub>) -> Json {
-    let settings = hub.settings();
+pub fn health(app: &Rc<App>) -> Json {
+    let settings = app.settings();
     let agents = &settings.config.agents;
     let sessions = || Sessions {
         path: settings.paths.barnacle_dir.to_string_lossy().into_owned(),
@@ -200,11 +200,11 @@ struct Status {
 }
 
 /// `status`.
-pub fn status(hub: &Rc<Hub>) -> Json {
-    let settings = hub.settings();
+pub fn status(app: &Rc<App>) -> Json {
+    let settings = app.settings();
     let agents = &settings.config.agents;
-    let registry = hub.registry();
-    let restarts = hub.restarts.told();
+    let registry = app.devices.registry();
+    let restarts = app.restarts.told();
     let path = |p: &std::path::Path| p.to_string_lossy().into_owned();
     Json::of(&Status {
         runtimeVersion: env!("CARGO_PKG_VERSION"),
@@ -238,9 +238,9 @@ pub fn status(hub: &Rc<Hub>) -> Json {
         barnacle: Own {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
-            bootId: hub.boot.id.clone(),
-            startedAtMs: hub.boot.clock.started_ms,
-            uptimeMs: hub.boot.clock.uptime_ms(),
+            bootId: app.boot.id.clone(),
+            startedAtMs: app.boot.clock.started_ms,
+            uptimeMs: app.boot.clock.uptime_ms(),
             port: settings.port,
             bind: settings.bind.to_string(),
             authMode: settings.auth.as_str(),
@@ -250,10 +250,10 @@ pub fn status(hub: &Rc<Hub>) -> Json {
             stateDir: path(&settings.paths.barnacle_dir),
             devices: registry.devices().len() as u64,
             pending: registry.requests().len() as u64,
-            connections: hub.conn_count() as u64,
-            storeCommits: hub.store.commits(),
-            readOnly: hub.store.read_only(),
-            latePulses: hub.late_ticks.get(),
+            connections: app.hub.conns.count() as u64,
+            storeCommits: app.devices.store.commits(),
+            readOnly: app.devices.store.read_only(),
+            latePulses: app.ticks.late.get(),
             restarts: restarts.count,
             lastRestart: (restarts.count > 0).then(|| LastRestart {
                 atMs: restarts.last_ms,
@@ -261,9 +261,9 @@ pub fn status(hub: &Rc<Hub>) -> Json {
                 unservedUs: restarts.took_us,
                 carried: restarts.carried,
             }),
-            notRestarted: hub.restarts.stayed(),
+            notRestarted: app.restarts.stayed(),
             residentKb: resident_kb(),
-            notices: hub.notices(),
+            notices: app.notices(),
         },
     })
 }
@@ -275,7 +275,7 @@ fn resident_kb() -> Option<u64> {
 }
 
 /// `gateway.identity.get`.
-pub fn identity(hub: &Rc<Hub>) -> Json {
-    let key = hub.identity.public_key();
+pub fn identity(app: &Rc<App>) -> Json {
+    let key = app.identity.public_key();
     Json(format!(r#"{{"deviceId":"{}","publicKey":"{key}"}}"#, key.device_id()))
 }
