@@ -17,6 +17,7 @@
 
 pub mod clock;
 mod code_pages;
+pub mod host;
 pub mod journal;
 pub mod reactor;
 

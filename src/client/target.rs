@@ -1,4 +1,4 @@
-//! Where the gateway is, and what to show it.
+//! The gateway to call, and the credential to send it.
 //!
 //! The URL: `--url`, else `OPENCLAW_GATEWAY_URL`, else `gateway.remote.url` where `gateway.mode` is `remote`,
 //! else this host and the port where the gateway of this state directory says that it listens, be it another
@@ -14,7 +14,7 @@ use crate::{
 };
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
-/// What the command line says of the gateway to call.
+/// The options of a call.
 #[derive(Default)]
 pub struct Options {
     /// `--url`.
@@ -34,11 +34,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A gateway to call.
 pub struct Target {
-    /// Where.
+    /// Its address.
     pub url: Url,
     /// Whether nobody named it: it is the gateway of this host and this state directory.
     pub own: bool,
-    /// Whom to trust, where the URL asks for TLS.
+    /// The certificates to trust, where the URL asks for TLS.
     pub trust: Trust,
     /// The shared or device token to show.
     pub token: Option<Secret>,
@@ -52,7 +52,7 @@ pub struct Target {
     pub dir: PathBuf,
     /// Where everything else is.
     pub paths: Paths,
-    /// What is odd about the configuration, a line each.
+    /// Warnings about the configuration, a line each.
     pub notices: Vec<String>,
 }
 
@@ -224,16 +224,21 @@ impl Url {
     /// The gateway of this host and state directory: where the one that runs says, unless the environment
     /// names a port; else where one started with `settings` would be.
     pub fn own(settings: &Settings) -> Self {
-        let told = || {
+        let running = || {
             let url = Self::parse(&gateway_at(&settings.paths.barnacle_dir)?).ok();
             url.filter(Self::is_loopback).filter(|_| settings.env().get("OPENCLAW_GATEWAY_PORT").is_none())
         };
-        told().unwrap_or_else(|| Self::local(settings.port, settings.config.tls.enabled))
+        running().unwrap_or_else(|| Self::local(settings.port, settings.config.tls.enabled))
     }
 
     /// The gateway of this host at `port`, be it by TLS.
     fn local(port: u16, tls: bool) -> Self {
         Self { tls, host: "127.0.0.1".into(), port, path: "/".into() }
+    }
+
+    /// The same with TLS, or without.
+    pub fn other_scheme(&self) -> Self {
+        Self { tls: !self.tls, ..self.clone() }
     }
 
     /// The host's name or address.

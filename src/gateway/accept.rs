@@ -5,6 +5,7 @@ use super::{handshake, session};
 use crate::{
     app::App,
     hub::{Conn, PendingConn, PendingGuard, Stage},
+    methods,
     net::http::{self, Page},
     reactor::{Async, Timer},
     tls::Certificate,
@@ -101,7 +102,7 @@ fn page(app: &App, path: &str) -> Page {
         "/readyz" if app.hub.is_stopping() => {
             Page::json(503, r#"{"ready":false,"reason":"gateway stopping"}"#)
         }
-        "/readyz" => Page::json(200, r#"{"ready":true}"#),
+        "/readyz" => Page::json(200, &methods::ready(app)),
         "/" => Page {
             status: 200,
             kind: "text/plain; charset=utf-8",

@@ -4,6 +4,7 @@
 use crate::{
     app::App,
     handoff::Pass,
+    host::Memory,
     protocol::TICK_MS,
     reactor::Timer,
     sd_notify::{self, Next, Notify},
@@ -91,8 +92,6 @@ impl Supervised {
 
 /// Memory that is not in a file, MiB: so coarse that the same is not said again and again.
 fn resident() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let mut pages = statm.split(' ').skip(1).map_while(|n| n.parse::<u64>().ok());
-    let (resident, shared) = (pages.next()?, pages.next()?);
-    Some((resident.saturating_sub(shared) * rustix::param::page_size() as u64).div_ceil(1 << 20))
+    let Memory { resident, shared } = Memory::now()?;
+    Some(resident.saturating_sub(shared).div_ceil(1 << 20))
 }

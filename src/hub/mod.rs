@@ -50,7 +50,7 @@ impl Boot {
     /// When the kernel has no randomness to give.
     pub fn now(clock: Clock) -> Result<Self, getrandom::Error> {
         let number = getrandom::u32()?;
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let host = crate::host::name();
         Ok(Self { number, id: format!("{number:08x}"), host, clock })
     }
 }

@@ -16,6 +16,8 @@ mod system;
 mod tokens;
 pub mod wire;
 
+pub(crate) use system::ready;
+
 use crate::{
     app::App,
     hub::{Conn, Invocation},

@@ -2,7 +2,9 @@
 //!
 //! Of agents, sessions and channels it tells what the configuration says of them; none run in this version.
 
-use crate::{app::App, clock::wall_ms, config::model::agents::Agents, protocol::Json, tls::Tls};
+use crate::{
+    app::App, clock::wall_ms, config::model::agents::Agents, host::Memory, protocol::Json, tls::Tls,
+};
 use nanoserde::SerJson;
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -18,6 +20,7 @@ struct Sessions {
 #[allow(non_snake_case)]
 struct Health {
     ok: bool,
+    degraded: Option<String>,
     ts: u64,
     durationMs: u64,
     channels: BTreeMap<String, String>,
@@ -73,6 +76,7 @@ pub fn health(app: &Rc<App>) -> Json {
     };
     Json::of(&Health {
         ok: true,
+        degraded: app.devices.store.degraded(),
         ts: wall_ms(),
         durationMs: 0,
         channels: BTreeMap::new(),
@@ -262,16 +266,16 @@ pub fn status(app: &Rc<App>) -> Json {
                 carried: restarts.carried,
             }),
             notRestarted: app.restarts.stayed(),
-            residentKb: resident_kb(),
+            residentKb: Memory::now().map(|memory| memory.resident / 1024),
             notices: app.notices(),
         },
     })
 }
 
-/// Resident memory, KiB.
-fn resident_kb() -> Option<u64> {
-    let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64 / 1024)
+/// Returns the body of `/readyz`: degraded where changes could not be stored, and how often it was restarted in place.
+pub fn ready(app: &App) -> String {
+    let degraded = app.devices.store.degraded().map(|why| format!(r#""degraded":{},"#, why.serialize_json()));
+    format!(r#"{{"ready":true,{}"restarts":{}}}"#, degraded.unwrap_or_default(), app.restarts.told().count)
 }
 
 /// `gateway.identity.get`.

@@ -6,6 +6,7 @@
 use super::{Account, Manager, unit};
 use crate::{
     config::{Env, Flags, Paths, Settings, StartError},
+    host,
     net::listen,
 };
 use std::{
@@ -294,7 +295,7 @@ fn with_home(env: &Env, home: &Path) -> Env {
 
 /// The program as it was called, so that a link that an upgrade moves is followed; else where it lies.
 fn program(env: &Env) -> std::io::Result<PathBuf> {
-    let exact = std::env::current_exe()?;
+    let exact = host::program()?;
     let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
     let named = match called.components().count() {
         0 | 1 => std::env::split_paths(env.process("PATH").unwrap_or_default())
