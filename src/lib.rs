@@ -17,7 +17,7 @@
 
 pub mod clock;
 mod code_pages;
-pub mod host;
+pub(crate) mod host;
 pub mod journal;
 pub mod reactor;
 
@@ -44,10 +44,10 @@ pub mod methods;
 pub mod sd_notify;
 
 pub mod gateway;
-pub mod service;
+pub(crate) mod service;
 
-pub mod client;
-pub mod doctor;
-pub mod import;
+pub(crate) mod client;
+pub(crate) mod doctor;
+pub(crate) mod import;
 
 pub mod cli;

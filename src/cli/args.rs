@@ -18,11 +18,9 @@ use std::{ffi::OsString, time::Duration};
 pub enum Word {
     /// `--name` or `-n`, without its dashes.
     Flag(String),
-    /// Anything else.
     Text(String),
 }
 
-/// What was typed.
 pub struct Args {
     parser: Parser,
     command: &'static Command,

@@ -73,7 +73,6 @@ const EXIT_CODES: &str =
 
 /// A command, or a group of them.
 pub(crate) struct Command {
-    /// The word for it.
     pub name: &'static str,
     /// Its arguments as the usage line shows them, one word each; one in brackets may be left out.
     pub arguments: &'static [&'static str],
@@ -91,7 +90,6 @@ pub(crate) struct Command {
     pub commands: &'static [&'static Command],
     /// Whether `run` reads the words that follow itself.
     pub raw: bool,
-    /// What it does.
     pub run: fn(Args) -> Result<(), Failure>,
 }
 
@@ -123,7 +121,7 @@ impl Command {
 
     /// The help text; `path` is how the command is called.
     pub(super) fn help(&self, path: &str) -> String {
-        let mut text = format!("{}\n\nUsage: {path}", self.about);
+        let mut text = format!("{}\n\nUsage: {path}", wrap(self.about, 0, 0));
         if !self.commands.is_empty() {
             text.push_str(" <command>");
         }
@@ -144,7 +142,7 @@ impl Command {
         }
         for notes in [self.notes, if self.calls { EXIT_CODES } else { "" }] {
             if !notes.is_empty() {
-                text.push_str(&format!("\n{notes}\n"));
+                text.push_str(&format!("\n{}\n", wrap(notes, 0, 0)));
             }
         }
         text
@@ -175,7 +173,6 @@ pub(super) fn call_options() -> String {
 /// Two columns, the second wrapped.
 fn columns(rows: Vec<(String, &str)>) -> String {
     const WIDEST: usize = 28;
-    const LINE: usize = 100;
     let width = rows.iter().map(|(left, _)| left.len()).filter(|n| *n <= WIDEST).max().unwrap_or(0);
     let mut text = String::new();
     for (left, right) in rows {
@@ -189,20 +186,28 @@ fn columns(rows: Vec<(String, &str)>) -> String {
             text.push_str("  ");
             at += 2;
         }
-        for (n, word) in right.split(' ').enumerate() {
-            if at + word.len() > LINE {
-                text.push_str(&format!("\n{:indent$}", ""));
-                at = indent;
-            } else if n > 0 {
-                text.push(' ');
-                at += 1;
-            }
-            text.push_str(word);
-            at += word.len();
-        }
+        text.push_str(&wrap(right, at, indent));
         text.push('\n');
     }
     text
+}
+
+/// `text` in lines, of which the first begins at column `at` and the others at `indent`.
+fn wrap(text: &str, mut at: usize, indent: usize) -> String {
+    const LINE: usize = 100;
+    let mut lines = String::new();
+    for (n, word) in text.split(' ').enumerate() {
+        if n > 0 && at + 1 + word.len() > LINE {
+            lines.push_str(&format!("\n{:indent$}", ""));
+            at = indent;
+        } else if n > 0 {
+            lines.push(' ');
+            at += 1;
+        }
+        lines.push_str(word);
+        at += word.len();
+    }
+    lines
 }
 
 #[cfg(test)]

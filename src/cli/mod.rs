@@ -95,7 +95,7 @@ static ROOT: Command = Command {
     ],
     run: |args| match (args.has("version"), args.has("markdown")) {
         (true, _) => print(&format!("barnacle {}\n", env!("CARGO_PKG_VERSION"))),
-        // For the README, which a test holds against it.
+        // For docs/commands.md, which a test compares with it.
         (_, true) => print(&ROOT.table(ROOT.name)),
         _ => print(&ROOT.help(ROOT.name)),
     },
@@ -105,7 +105,7 @@ static ROOT: Command = Command {
 /// `config` reads its words itself.
 static CONFIG: Command = Command {
     name: "config",
-    summary: "read and change openclaw.json",
+    summary: "read and change openclaw.json: get, set, unset, plan, validate, diff, file, schema",
     raw: true,
     run: config::run,
     ..Command::NONE

@@ -15,7 +15,6 @@ pub struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// Reads an error shape.
     pub fn of(error: Option<Fields<'_>>) -> Self {
         let Some(error) = error else { return Self::default() };
         let details = error.object("details");

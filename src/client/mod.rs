@@ -30,7 +30,6 @@ use socket::Socket;
 /// Client id and mode of OpenClaw's CLI.
 const NAME: &str = "cli";
 
-/// An attached connection.
 pub struct Client<'t> {
     target: &'t Target,
     socket: Socket,
@@ -42,9 +41,6 @@ pub struct Client<'t> {
 
 impl<'t> Client<'t> {
     /// Attaches as an operator with `scopes`.
-    ///
-    /// # Errors
-    /// [`CallError`].
     pub fn connect(target: &'t Target, scopes: Scopes) -> Result<Self, CallError> {
         if !target.url.is_loopback() {
             let own = identity::load_or_create(&target.dir)?;
@@ -119,14 +115,13 @@ pub fn own_device(target: &Target) -> Option<DeviceId> {
 }
 
 /// How often the gateway at `target` was restarted in place, as it tells whoever asks `/readyz`.
-///
-/// # Errors
-/// [`CallError`].
 pub fn restarts_of(target: &Target) -> Result<u64, CallError> {
     let body = socket::get(&target.url, &target.trust, target.timeout, "/readyz")?;
     let value: Value = miniserde::json::from_str(&body).unwrap_or_default();
-    let none = || CallError::NotGateway(target.url.to_string(), "it does not count restarts".into());
-    Fields::of(&value).and_then(|f| f.u64("restarts")).ok_or_else(none)
+    match Fields::of(&value).filter(|f| f.is("ready")) {
+        Some(ready) => Ok(ready.u64("restarts").unwrap_or(0)),
+        None => Err(CallError::NotGateway(target.url.to_string(), "it is not ready".into())),
+    }
 }
 
 /// A frame: as text, and parsed.

@@ -143,7 +143,6 @@ impl Socket {
         self.socket.get_mut().timed().deadline = Instant::now() + timeout;
     }
 
-    /// Sends a text.
     pub fn send(&mut self, text: String) -> Result<(), CallError> {
         self.socket.send(Message::text(text)).map_err(|e| self.error(e))
     }

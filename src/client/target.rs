@@ -32,9 +32,7 @@ pub struct Options {
 /// How long everything may take, unless `--timeout` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A gateway to call.
 pub struct Target {
-    /// Its address.
     pub url: Url,
     /// Whether nobody named it: it is the gateway of this host and this state directory.
     pub own: bool,
@@ -42,15 +40,12 @@ pub struct Target {
     pub trust: Trust,
     /// The shared or device token to show.
     pub token: Option<Secret>,
-    /// The password to show.
     pub password: Option<Secret>,
     /// Where the token or password was found; `None` if it was given, or there is none.
     pub sent: Option<Source>,
     /// How long everything may take.
     pub timeout: Duration,
-    /// Barnacle's state directory.
     pub dir: PathBuf,
-    /// Where everything else is.
     pub paths: Paths,
     /// Warnings about the configuration, a line each.
     pub notices: Vec<String>,
@@ -99,9 +94,6 @@ impl std::error::Error for BadTarget {}
 
 impl Target {
     /// Finds the gateway that `options` and the configuration mean.
-    ///
-    /// # Errors
-    /// [`BadTarget`].
     pub fn find(env: &Env, options: Options) -> Result<Self, BadTarget> {
         let flags = Flags { allow_unconfigured: true, ..Flags::default() };
         let settings = Settings::resolve(env, &flags).map_err(BadTarget::Settings)?;
@@ -189,9 +181,6 @@ impl fmt::Display for BadUrl {
 
 impl Url {
     /// Reads `ws://…`, `wss://…`, `http://…` or `https://…`.
-    ///
-    /// # Errors
-    /// [`BadUrl`].
     pub fn parse(text: &str) -> Result<Self, BadUrl> {
         let bad = || BadUrl(text.into());
         let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
@@ -251,7 +240,6 @@ impl Url {
         self.tls
     }
 
-    /// The port.
     pub fn port(&self) -> u16 {
         self.port
     }

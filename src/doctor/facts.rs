@@ -31,29 +31,22 @@ pub struct Facts {
     pub running: Result<Running, NoAnswer>,
 }
 
-/// Why no gateway answers.
 pub struct NoAnswer {
-    /// The error.
     pub why: String,
     /// Whether it was no answer within the time limit.
     pub timed_out: bool,
-    /// Its exit code.
     pub code: u8,
 }
 
 /// A service of ours that is installed.
 pub struct Service {
-    /// Its name.
     pub name: Name,
-    /// Its file's text.
     pub text: String,
     /// Its properties in systemd, or why systemd cannot be asked.
     pub shown: Result<Properties, Unreachable>,
 }
 
-/// A gateway that answers.
 pub struct Running {
-    /// Where.
     pub url: String,
     /// How long the answer took, milliseconds.
     pub ms: u128,
@@ -74,7 +67,6 @@ impl Running {
         version.unwrap_or_else(|| "of unknown version".into())
     }
 
-    /// Its process.
     pub fn pid(&self) -> Option<u32> {
         self.own()?.u64("pid").and_then(|pid| pid.try_into().ok())
     }

@@ -20,7 +20,6 @@ use std::io;
 /// The severity of a finding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Severity {
-    /// Something to know.
     Warning,
     /// A problem: someone is locked out or exposed, or will be.
     Error,
@@ -28,11 +27,8 @@ pub enum Severity {
 
 /// A result of a check.
 pub struct Finding {
-    /// Its severity.
     pub severity: Severity,
-    /// What is there.
     pub what: String,
-    /// Why it matters.
     pub why: String,
     /// The command, or the edit, that fixes it.
     pub fix: String,
@@ -60,7 +56,7 @@ impl Finding {
 type Check = fn(&Facts) -> Vec<Finding>;
 
 /// Every check, what locks people out first.
-const CHECKS: [Check; 25] = [
+const CHECKS: [Check; 26] = [
     host::unresponsive,
     config::cannot_start,
     config::broken,
@@ -78,6 +74,7 @@ const CHECKS: [Check; 25] = [
     tls::unencrypted,
     state::store,
     state::permissions,
+    state::directories,
     state::disk,
     state::stale_tokens,
     host::port,
@@ -88,7 +85,6 @@ const CHECKS: [Check; 25] = [
     host::memory_controller,
 ];
 
-/// Runs every check.
 pub fn examine(facts: &Facts) -> Vec<Finding> {
     CHECKS.iter().flat_map(|check| check(facts)).collect()
 }

@@ -23,6 +23,13 @@ pub fn store(facts: &Facts) -> Vec<Finding> {
             let dir = path.parent().unwrap_or(path).display();
             vec![Finding::error(e.to_string(), locked_out, format!("sudo chown -R $(id -u):$(id -g) {dir}"))]
         }
+        Err(e @ OpenError::KeyDamaged(path)) => {
+            let fix = format!(
+                "restore it from a backup; or have a new one made, devices are admitted by their own keys: mv {0} {0}.bad",
+                path.display()
+            );
+            vec![Finding::error(e.to_string(), locked_out, fix)]
+        }
         Err(e) => {
             let dir = facts.paths.barnacle_dir.display();
             let fix = format!(
@@ -85,6 +92,42 @@ pub fn permissions(facts: &Facts) -> Vec<Finding> {
             found.push(finding.repaired_by(move || {
                 fs::set_permissions(&path, fs::Permissions::from_mode(wanted))?;
                 Ok(format!("{} is mode {wanted:04o} now", path.display()))
+            }));
+        }
+    }
+    found
+}
+
+/// Reports directories in which another account could replace what the gateway reads, or that belong to one: H14.
+pub fn directories(facts: &Facts) -> Vec<Finding> {
+    let paths = &facts.paths;
+    let own = match rustix::process::geteuid() {
+        // Of who called sudo, or whose home it is.
+        root if root.is_root() => fs::metadata(&paths.os_home).map_or(0, |home| home.uid()),
+        uid => uid.as_raw(),
+    };
+    let mut dirs = vec![paths.state_dir.clone(), paths.barnacle_dir.clone()];
+    dirs.extend(paths.config_file.parent().map(Path::to_path_buf));
+    dirs.sort();
+    dirs.dedup();
+    let mut found = Vec::new();
+    for dir in dirs {
+        let Ok(meta) = fs::metadata(&dir) else { continue };
+        let (mode, shown) = (meta.permissions().mode() & 0o7777, dir.display().to_string());
+        if meta.uid() != own && meta.uid() != 0 {
+            let what =
+                format!("{shown} belongs to uid {}, and the gateway's account is uid {own}", meta.uid());
+            let why = "that account can replace what the gateway reads there, and take it over";
+            found.push(Finding::error(what, why, format!("sudo chown -R {own} {shown}")));
+        }
+        // The modes of the gateway's own directory are checked with its files.
+        if mode & 0o022 != 0 && dir != paths.barnacle_dir {
+            let what = format!("{shown} can be written by other accounts (mode {mode:04o})");
+            let why = "they can replace openclaw.json, and take the gateway over";
+            let finding = Finding::error(what, why, format!("chmod go-w {shown}"));
+            found.push(finding.repaired_by(move || {
+                fs::set_permissions(&dir, fs::Permissions::from_mode(mode & !0o022))?;
+                Ok(format!("{} is mode {:04o} now", dir.display(), mode & !0o022))
             }));
         }
     }

@@ -272,10 +272,12 @@ pub fn status(app: &Rc<App>) -> Json {
     })
 }
 
-/// Returns the body of `/readyz`: degraded where changes could not be stored, and how often it was restarted in place.
+/// Returns the body of `/readyz`: why it is degraded, if it is, and how often it was restarted in place, if it was.
 pub fn ready(app: &App) -> String {
-    let degraded = app.devices.store.degraded().map(|why| format!(r#""degraded":{},"#, why.serialize_json()));
-    format!(r#"{{"ready":true,{}"restarts":{}}}"#, degraded.unwrap_or_default(), app.restarts.told().count)
+    let degraded = app.devices.store.degraded().map(|why| format!(r#","degraded":{}"#, why.serialize_json()));
+    let restarts = Some(app.restarts.told().count).filter(|count| *count > 0);
+    let restarts = restarts.map(|count| format!(r#","restarts":{count}"#));
+    format!(r#"{{"ready":true{}{}}}"#, degraded.unwrap_or_default(), restarts.unwrap_or_default())
 }
 
 /// `gateway.identity.get`.

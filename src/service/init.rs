@@ -8,13 +8,10 @@ use std::{fmt, path::Path};
 pub enum Init {
     /// OpenRC, as on Alpine and Gentoo.
     OpenRc,
-    /// runit, as on Void.
     Runit,
     /// s6.
     S6,
-    /// System V init.
     Sysv,
-    /// BusyBox init.
     BusyBox,
     /// None that supervises, as in a container.
     None,

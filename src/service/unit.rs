@@ -21,7 +21,6 @@ const SOCKET: &str = include_str!("templates/gateway.socket");
 enum Slot {
     /// The line itself, where this holds.
     If(bool),
-    /// These lines.
     Lines(Vec<String>),
 }
 
@@ -44,7 +43,6 @@ fn render(template: &str, slots: &[(&str, Slot)]) -> String {
     text
 }
 
-/// Returns the service unit.
 pub fn service(plan: &Plan, systemd: u32) -> String {
     let system = plan.name.scope == Scope::System;
     let low = plan.port < 1024;

@@ -150,7 +150,7 @@ fn an_old_token_is_proof_where_a_key_alone_is_not() {
 fn decisions_made_here_outlive_an_import() {
     let source = Source::new();
     source.import(&["--apply"]);
-    assert!(source.import(&["--apply"]).contains("Nothing to do"));
+    assert!(source.import(&["--apply"]).contains("nothing to do"));
     let (phone, node) = (source.phone.id(), source.node.id());
     ok(&source.home, &["devices", "rotate", &phone, "--role", "operator", "--scope", "operator.read"]);
     ok(&source.home, &["devices", "revoke", &node, "--role", "node"]);
@@ -186,7 +186,7 @@ fn import_from_a_running_gateway() {
     let (code, _, err) = here.run(&["import", "--from", &url, "--token", "wrong"]);
     assert!(code == 4 && err.contains("token mismatch"), "{err}");
     let import = ["import", "--from", &url, "--token", "T1", "--apply"];
-    assert!(ok(&here, &import).contains("2 devices came over"));
+    assert!(ok(&here, &import).contains("2 devices imported"));
     openclaw.stop();
     let server = here.start();
     server.connect(&Offer::device(&phone).token(phone.token()).remote());

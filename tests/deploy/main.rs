@@ -169,7 +169,7 @@ fn over_ssh_in_openclaws_place() {
     openclaw("active");
     board.set.of(this());
     let text = board.deploy(&["--import-openclaw", "--replace-openclaw"]);
-    assert!(text.contains("1 devices came over"), "{text}");
+    assert!(text.contains("1 devices imported"), "{text}");
     openclaw("inactive");
     assert!(Client::connect(board.at, &Offer::device(&device).scopes(&["operator.read"])).is_ok());
     board.set.of(next());
@@ -228,7 +228,7 @@ fn over_ssh_while_openclaw_runs() {
 
     board.set.of(this());
     let text = board.deploy(&["--import-openclaw", "--replace-openclaw"]);
-    assert!(text.contains("1 devices came over"), "{text}");
+    assert!(text.contains("1 devices imported"), "{text}");
     assert_eq!(board.host.property(OPENCLAW, "ActiveState"), "inactive");
     // By what OpenClaw gave it, and nobody has to approve it again.
     let client = Client::connect(board.at, &Offer::device(&phone).token(phone.token()));

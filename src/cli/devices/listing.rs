@@ -57,7 +57,6 @@ pub(super) struct Paired {
 }
 
 impl Listing {
-    /// Reads the answer.
     pub fn read(answer: String) -> Self {
         let value: Value = miniserde::json::from_str(&answer).unwrap_or_default();
         let read = Fields::of(&value);
@@ -90,7 +89,6 @@ impl Listing {
         }
     }
 
-    /// Everything, as tables.
     pub fn text(&self) -> String {
         let pending = if self.pending.is_empty() { String::new() } else { self.pending_text() + "\n" };
         if self.paired.is_empty() {
@@ -155,7 +153,6 @@ impl Pending {
         }
     }
 
-    /// The request in words.
     pub fn phrase(&self) -> String {
         plain(&format!("{} {} for {}", self.name, short(&self.device), role(&self.role, self.scopes)))
     }
@@ -180,7 +177,6 @@ impl Paired {
         }
     }
 
-    /// The device in words.
     pub fn phrase(&self) -> String {
         plain(&format!("{} {}", self.name, short(&self.id)))
     }

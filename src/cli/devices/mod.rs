@@ -51,7 +51,6 @@ fn named(args: &Args) -> Result<&str, Failure> {
     args.text("device").map_or_else(|| args.need(0), Ok)
 }
 
-/// Who answers.
 enum Backend<'t> {
     Gateway(Box<Client<'t>>),
     Store(Box<Offline>),
@@ -126,7 +125,6 @@ impl<'t> Registry<'t> {
     }
 }
 
-/// An object of texts.
 fn params(fields: &[(&str, &str)]) -> String {
     let field = |(name, text): &(&str, &str)| format!(r#""{name}":{}"#, text.to_string().serialize_json());
     format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(","))

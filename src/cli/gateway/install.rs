@@ -15,7 +15,7 @@ pub(super) static COMMAND: Command = Command {
     about: "Install the gateway as a service of systemd: it runs now, and from every boot on. For another init it \
             prints an example.",
     notes: "The variables that say which gateway is meant go into the unit: OPENCLAW_PROFILE, OPENCLAW_HOME, \
-            OPENCLAW_STATE_DIR,\nOPENCLAW_CONFIG_PATH. A secret never does.",
+            OPENCLAW_STATE_DIR, OPENCLAW_CONFIG_PATH. A secret never does.",
     options: &[
         Opt::flag(&["system"], "a unit of the host: starts with the board [the default for root]"),
         Opt::flag(&["user"], "a unit of your own: needs no root, but lingering [the default for others]"),

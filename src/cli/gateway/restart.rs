@@ -120,7 +120,6 @@ fn status(text: &str, target: &Target) -> Result<Restarts, Failure> {
     })
 }
 
-/// A restart in words.
 pub(in crate::cli) fn report(last: Fields<'_>) -> String {
     format!(
         "{} connections kept, paused {:.1} ms",
@@ -143,7 +142,7 @@ fn signalled(target: &Target, pid: u32, process: Pid) -> Result<(), Failure> {
     let count = || restarts_of(target).ok();
     let before = (count(), image());
     let is_new = || {
-        count().is_some_and(|now| Some(now) != before.0)
+        count().is_some_and(|now| before.0.is_some_and(|before| now > before))
             || image().is_some_and(|now| Some(&now) != before.1.as_ref())
     };
     kill_process(process, Signal::USR1).map_err(|e| Failure::new(1, format!("process {pid}: {e}")))?;
