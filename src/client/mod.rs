@@ -13,7 +13,7 @@ mod target;
 
 pub use error::{CallError, ErrorResponse};
 pub use offline::{Offline, open as open_store};
-pub use target::{BadTarget, Options, Target, Url};
+pub use target::{Options, Target, Url};
 
 use crate::{
     auth::{

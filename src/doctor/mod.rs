@@ -12,7 +12,7 @@ mod state;
 mod tls;
 
 pub use config::token_homes;
-pub use facts::{Facts, Running, Service};
+pub use facts::{Facts, Service};
 pub use service::drift;
 
 use std::io;

@@ -8,7 +8,7 @@
 mod directory;
 mod record;
 
-pub use directory::{BadSource, Listed, read};
+pub use directory::{Listed, read};
 pub use record::{Record, Rejected, devices, surfaces};
 
 use crate::{
