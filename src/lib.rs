@@ -32,6 +32,9 @@ pub mod config;
 
 pub mod net;
 
+#[doc(hidden)]
+pub mod outbound;
+
 pub mod devices;
 pub mod hub;
 pub mod reload;

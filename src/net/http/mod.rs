@@ -4,6 +4,10 @@
 //! An upgrade is told from its head alone, before `hyper` sees it, so that an attached connection never
 //! carries an HTTP server's state along.
 
+mod body;
+
+pub use body::{Body, Chunks};
+
 use super::{Wire, peer::Head, seam::Plain};
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Bytes, service::service_fn};
