@@ -25,13 +25,19 @@ impl fmt::Display for DialError {
                 write!(f, "{host}: no address found ({why}); check the name in the URL, and this host's DNS")
             }
             Self::Refused(peer) => {
-                write!(f, "{peer}: connection refused; nothing listens there. Start it, or correct host and port")
+                write!(
+                    f,
+                    "{peer}: connection refused; nothing listens there. Start it, or correct host and port"
+                )
             }
             Self::Unreachable(peer, e) => {
                 write!(f, "{peer} cannot be reached: {e}; check this host's network and the peer's firewall")
             }
             Self::Slow(peer, limit) => {
-                write!(f, "{peer}: no connection within {limit:?}; check network and firewall, or allow more time")
+                write!(
+                    f,
+                    "{peer}: no connection within {limit:?}; check network and firewall, or allow more time"
+                )
             }
             Self::Tls(peer, why) => write!(f, "{peer}: {why}"),
         }
@@ -69,14 +75,19 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dial(e) => e.fmt(f),
-            Self::BadRequest(why) => write!(f, "the request cannot be sent: {why}; correct the URL or the header"),
+            Self::BadRequest(why) => {
+                write!(f, "the request cannot be sent: {why}; correct the URL or the header")
+            }
             Self::Idle(time) => {
                 write!(f, "nothing came for {time:?}; the peer hangs or the network is down. Try again later")
             }
             Self::Deadline(time) => write!(f, "not done within {time:?}; try again, or allow more time"),
             Self::HeadTooLarge(limit) => {
-                write!(f, "the head of the answer is larger than {limit} bytes or has more than 100 headers; is the \
-                           URL right?")
+                write!(
+                    f,
+                    "the head of the answer is larger than {limit} bytes or has more than 100 headers; is the \
+                           URL right?"
+                )
             }
             Self::BodyTooLarge(limit) => {
                 write!(f, "the answer is larger than {limit} bytes; ask for less, or allow more")
@@ -172,9 +183,14 @@ impl fmt::Display for WebSocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dial(e) => e.fmt(f),
-            Self::BadRequest(why) => write!(f, "the upgrade cannot be sent: {why}; correct the URL or the header"),
+            Self::BadRequest(why) => {
+                write!(f, "the upgrade cannot be sent: {why}; correct the URL or the header")
+            }
             Self::Refused(status, said) if said.is_empty() => {
-                write!(f, "the peer answered the upgrade with HTTP {status}; check the URL's path and the credentials")
+                write!(
+                    f,
+                    "the peer answered the upgrade with HTTP {status}; check the URL's path and the credentials"
+                )
             }
             Self::Refused(status, said) => {
                 write!(f, "the peer answered the upgrade with HTTP {status}: {said}")
@@ -183,7 +199,10 @@ impl fmt::Display for WebSocketError {
                 write!(f, "the peer speaks no WebSocket there ({why}); check scheme, port and path")
             }
             Self::Idle(time) => {
-                write!(f, "the peer sent nothing for {time:?}; it hangs or the network is down. Connect again")
+                write!(
+                    f,
+                    "the peer sent nothing for {time:?}; it hangs or the network is down. Connect again"
+                )
             }
             Self::Deadline(time) => write!(f, "it was open for {time:?}, which was the limit"),
             Self::TooLarge(limit) => {

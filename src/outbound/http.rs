@@ -1,6 +1,6 @@
 //! HTTP/1.1 to a peer: one request after the other on a connection, bodies streamed both ways.
 
-use super::{Body, Limits, RequestError, Stream, Trust, Url, dial, stream::Clock};
+use super::{Body, Limits, RequestError, Stream, Trust, Url, dial, stream::Timeouts};
 use http_body_util::BodyExt;
 use hyper::{
     Request, StatusCode, Uri,
@@ -24,13 +24,15 @@ const MAX_HEAD: usize = 64 << 10;
 pub struct Connection {
     sender: http1::SendRequest<Body>,
     driver: Driver,
-    clock: Rc<Clock>,
+    timeouts: Rc<Timeouts>,
     authority: HeaderValue,
     deadline: Option<Duration>,
 }
 
 /// The library's half of a connection, polled by whoever waits for an answer.
-struct Driver(Option<Pin<Box<http1::Connection<FuturesIo<Stream>, Body>>>>);
+struct Driver(Option<Pin<Box<Link>>>);
+
+type Link = http1::Connection<FuturesIo<Stream>, Body>;
 
 impl Driver {
     /// Moves bytes; the error that ended the connection, if one did.
@@ -69,13 +71,18 @@ impl Connection {
     /// [`RequestError::Dial`].
     pub async fn open(url: &Url, trust: &Trust, limits: &Limits) -> Result<Self, RequestError> {
         let authority = url.authority().try_into();
-        let authority = authority.map_err(|_| RequestError::BadRequest("the host is no header value".into()))?;
+        let authority =
+            authority.map_err(|_| RequestError::BadRequest("the host is no header value".into()))?;
         let stream = dial(url, trust, limits).await?;
-        let clock = stream.clock().clone();
-        let shaken = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(FuturesIo::new(stream)).await;
+        let timeouts = stream.timeouts().clone();
+        let shaken = http1::Builder::new()
+            .max_buf_size(MAX_HEAD)
+            .max_header_size(MAX_HEAD)
+            .handshake(FuturesIo::new(stream))
+            .await;
         let (sender, connection) = shaken.map_err(|e| RequestError::of(e, MAX_HEAD))?;
         let driver = Driver(Some(Box::pin(connection)));
-        Ok(Self { sender, driver, clock, authority, deadline: limits.deadline })
+        Ok(Self { sender, driver, timeouts, authority, deadline: limits.deadline })
     }
 
     /// Sends a request and waits for the head of the answer. The request's URI is path and query; `Host` is added
@@ -85,7 +92,7 @@ impl Connection {
     /// [`RequestError`].
     pub async fn send(mut self, mut request: Request<Body>) -> Result<Answer, RequestError> {
         request.headers_mut().entry(HOST).or_insert_with(|| self.authority.clone());
-        self.clock.start(self.deadline);
+        self.timeouts.start(self.deadline);
         let answer = self.driver.wait(self.sender.send_request(request)).await?;
         let (head, body) = answer.into_parts();
         Ok(Answer { status: head.status, headers: head.headers, body, connection: self })

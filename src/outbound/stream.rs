@@ -1,9 +1,9 @@
-//! An open connection to a peer, with or without TLS, and the clock over it.
+//! An open connection to a peer, with or without TLS, and its time-outs.
 
 use super::Limits;
 use crate::{
     reactor::{Async, Timer},
-    tls::Outgoing,
+    tls::ClientSession,
 };
 use smol::io::{AsyncRead, AsyncWrite};
 use std::{
@@ -38,8 +38,8 @@ impl fmt::Display for Expired {
 
 impl std::error::Error for Expired {}
 
-/// The clock over a connection.
-pub(super) struct Clock {
+/// The time-outs of a connection.
+pub(super) struct Timeouts {
     idle: Option<Duration>,
     /// Only what the peer sends counts as a sign of life.
     reads_only: Cell<bool>,
@@ -48,7 +48,7 @@ pub(super) struct Clock {
     timer: RefCell<Option<(Instant, Timer)>>,
 }
 
-impl Clock {
+impl Timeouts {
     fn new(limits: &Limits) -> Rc<Self> {
         Rc::new(Self {
             idle: limits.idle,
@@ -72,10 +72,21 @@ impl Clock {
         self.reads_only.set(true);
     }
 
+    /// An error once the deadline is over, however busy the peer is.
+    fn check(&self) -> io::Result<()> {
+        match self.deadline.get() {
+            Some((at, limit)) if Instant::now() >= at => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, Expired::Deadline(limit)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Ready, with an error, once a time is over.
     pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
-            let idle = self.idle.and_then(|idle| Some((self.moved.get().checked_add(idle)?, Expired::Idle(idle))));
+            let idle =
+                self.idle.and_then(|idle| Some((self.moved.get().checked_add(idle)?, Expired::Idle(idle))));
             let deadline = self.deadline.get().map(|(at, limit)| (at, Expired::Deadline(limit)));
             let next = idle.into_iter().chain(deadline).min_by_key(|(at, _)| *at);
             let Some((at, expired)) = next else { return Poll::Pending };
@@ -100,17 +111,17 @@ impl Clock {
 /// An open connection to a peer.
 pub struct Stream {
     socket: Async<TcpStream>,
-    tls: Option<Box<Outgoing>>,
-    clock: Rc<Clock>,
+    tls: Option<Box<ClientSession>>,
+    timeouts: Rc<Timeouts>,
 }
 
 impl Stream {
-    pub(super) fn new(socket: Async<TcpStream>, tls: Option<Outgoing>, limits: &Limits) -> Self {
-        Self { socket, tls: tls.map(Box::new), clock: Clock::new(limits) }
+    pub(super) fn new(socket: Async<TcpStream>, tls: Option<ClientSession>, limits: &Limits) -> Self {
+        Self { socket, tls: tls.map(Box::new), timeouts: Timeouts::new(limits) }
     }
 
-    pub(super) fn clock(&self) -> &Rc<Clock> {
-        &self.clock
+    pub(super) fn timeouts(&self) -> &Rc<Timeouts> {
+        &self.timeouts
     }
 
     /// Ready once the TLS handshake is done, or at once without TLS.
@@ -125,7 +136,7 @@ impl Stream {
 
     /// Waits, unless a time is over.
     fn wait<T>(&self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        self.clock.poll_expired(cx).map(Err)
+        self.timeouts.poll_expired(cx).map(Err)
     }
 
     fn flush_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -137,8 +148,8 @@ impl Stream {
                 self.wait(cx)
             }
             done => {
-                if before && !self.clock.reads_only.get() {
-                    self.clock.moved.set(Instant::now());
+                if before && !self.timeouts.reads_only.get() {
+                    self.timeouts.moved.set(Instant::now());
                 }
                 Poll::Ready(done)
             }
@@ -149,13 +160,14 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.timeouts.check()?;
         let read = match &mut this.tls {
             None => this.socket.poll_with(cx, |mut socket| io::Read::read(&mut socket, out)),
             Some(tls) => this.socket.poll_with(cx, |socket| tls.read(socket, out)),
         };
         match read {
             Poll::Ready(done) => {
-                this.clock.moved.set(Instant::now());
+                this.timeouts.moved.set(Instant::now());
                 Poll::Ready(done)
             }
             Poll::Pending => {
@@ -171,6 +183,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.timeouts.check()?;
         let written = loop {
             let written = match &mut this.tls {
                 None => io::Write::write(&mut this.socket.get_ref(), bytes),
@@ -187,8 +200,8 @@ impl AsyncWrite for Stream {
                 this.wait(cx)
             }
             done => {
-                if !this.clock.reads_only.get() {
-                    this.clock.moved.set(Instant::now());
+                if !this.timeouts.reads_only.get() {
+                    this.timeouts.moved.set(Instant::now());
                 }
                 Poll::Ready(done)
             }

@@ -36,13 +36,14 @@ impl WebSocket {
         let mut request = url.to_string().into_client_request().map_err(|e| bad(&e))?;
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| bad(&e))?;
-            let value = HeaderValue::from_str(value).map_err(|_| bad(&format!("{name} is no header value")))?;
+            let value =
+                HeaderValue::from_str(value).map_err(|_| bad(&format!("{name} is no header value")))?;
             request.headers_mut().append(name, value);
         }
         let stream = dial(url, trust, limits).await?;
-        let clock = stream.clock().clone();
-        clock.count_reads_only();
-        clock.start(limits.deadline);
+        let timeouts = stream.timeouts().clone();
+        timeouts.count_reads_only();
+        timeouts.start(limits.deadline);
         let config = WebSocketConfig::default()
             .read_buffer_size(1024)
             .write_buffer_size(0)

@@ -99,9 +99,9 @@ impl Session {
 }
 
 /// There is none.
-pub enum Outgoing {}
+pub enum ClientSession {}
 
-impl Outgoing {
+impl ClientSession {
     /// Says that there is none.
     ///
     /// # Errors

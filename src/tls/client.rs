@@ -2,8 +2,8 @@
 
 use super::{TlsError, Trust, certificate::provider, roots, x509};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, OtherError, SignatureScheme,
-    StreamOwned,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, OtherError,
+    SignatureScheme, StreamOwned,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls13_signature_with_raw_key},
     pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, path::PathBuf};
 
 /// Why a TLS connection to a peer could not be made. Each text is a clause about the peer, and says what to do.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum TlsError {
     /// This build has no TLS.
     NotBuilt,
@@ -75,6 +75,13 @@ impl fmt::Display for TlsError {
     }
 }
 
+/// The TLS library shows the errors of a verifier this way in its own.
+impl fmt::Debug for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Error for TlsError {}
 
 #[cfg(feature = "tls")]
@@ -82,7 +89,10 @@ impl TlsError {
     /// The reason in `e`, if TLS is the reason.
     pub fn of(e: &std::io::Error) -> Option<Self> {
         let inner = e.get_ref()?;
-        inner.downcast_ref::<Self>().cloned().or_else(|| inner.downcast_ref::<rustls::Error>().map(Self::from))
+        inner
+            .downcast_ref::<Self>()
+            .cloned()
+            .or_else(|| inner.downcast_ref::<rustls::Error>().map(Self::from))
     }
 }
 
@@ -106,9 +116,10 @@ impl From<&rustls::Error> for TlsError {
             E::InvalidCertificate(why) => match why {
                 UnknownIssuer => Self::UnknownIssuer,
                 NotValidForName => Self::WrongName("this host name".into(), Vec::new()),
-                NotValidForNameContext { expected, presented } => {
-                    Self::WrongName(expected.to_str().into(), presented.iter().map(|n| plain_name(n)).collect())
-                }
+                NotValidForNameContext { expected, presented } => Self::WrongName(
+                    expected.to_str().into(),
+                    presented.iter().map(|n| plain_name(n)).collect(),
+                ),
                 Expired | ExpiredContext { .. } => Self::Expired,
                 NotValidYet | NotValidYetContext { .. } => Self::NotYetValid,
                 C::Other(other) => match other.0.downcast_ref::<Self>() {

@@ -12,11 +12,11 @@ mod absent;
 mod certificate;
 #[cfg(feature = "tls")]
 mod client;
+#[cfg(feature = "tls")]
+mod client_session;
 mod error;
 #[cfg(feature = "tls")]
 mod make;
-#[cfg(feature = "tls")]
-mod outgoing;
 #[cfg(feature = "tls")]
 mod roots;
 #[cfg(feature = "tls")]
@@ -24,12 +24,12 @@ mod session;
 mod x509;
 
 #[cfg(not(feature = "tls"))]
-pub use absent::{Certificate, Outgoing, Secured, Session, secure};
+pub use absent::{Certificate, ClientSession, Secured, Session, secure};
 #[cfg(feature = "tls")]
 pub use {
     certificate::Certificate,
     client::{Secured, secure},
-    outgoing::Outgoing,
+    client_session::ClientSession,
     session::Session,
 };
 

@@ -11,11 +11,11 @@ use std::{
 const UNSENT: usize = 16 << 10;
 
 /// The TLS of a connection to a peer.
-pub struct Outgoing {
+pub struct ClientSession {
     tls: ClientConnection,
 }
 
-impl Outgoing {
+impl ClientSession {
     /// The TLS of a connection to `host`, which nothing has been sent of. Reads the files of `trust`, so it belongs on
     /// a worker thread.
     ///
@@ -40,7 +40,7 @@ impl Outgoing {
     /// Takes the handshake as far as the socket allows.
     ///
     /// # Errors
-    /// `WouldBlock` until it is done; see [`Outgoing::wants_write`].
+    /// `WouldBlock` until it is done; see [`ClientSession::wants_write`].
     pub fn handshake(&mut self, mut socket: &TcpStream) -> io::Result<()> {
         self.flush(socket)?;
         while self.tls.is_handshaking() {
