@@ -402,7 +402,7 @@ async fn stop(app: &Rc<App>) {
     };
     future::or(save, late()).await;
     let finished = || async {
-        while app.hub.conns.all().iter().any(|c| c.in_flight() > 0) {
+        while app.hub.conns.all().iter().any(|c| c.in_flight() > 0) || app.hub.pending_conns.requests() > 0 {
             Timer::after(Duration::from_millis(10)).await;
         }
     };
@@ -410,6 +410,7 @@ async fn stop(app: &Rc<App>) {
         Timer::after(FINISH).await;
         // Whoever waits for a node is answered all the same.
         app.hub.invocations.stop();
+        app.hub.pending_conns.refuse_requests();
         future::or(finished(), async { _ = Timer::after(LAST_ANSWERS).await }).await;
     };
     future::or(finished(), answer).await;

@@ -4,6 +4,7 @@
 use super::{
     VARIABLE,
     preflight::{Program, Which},
+    requests,
     state::{State, StateFormat},
 };
 use crate::{
@@ -125,11 +126,14 @@ impl Pass {
             Timer::after(time).await;
         };
         future::or(rest(), late(QUIET)).await;
+        // These can take long, so nobody else waits for them.
+        requests::finish(&app.hub.pending_conns, FINISH).await;
         let since = monotonic_ns();
         if !app.at_rest() {
             app.hub.pause(true);
             future::or(rest(), late(FINISH)).await;
         }
+        requests::give_up(&app.hub.pending_conns).await;
         since
     }
 

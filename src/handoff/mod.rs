@@ -9,6 +9,7 @@ mod execute;
 mod fdstore;
 mod memory;
 mod preflight;
+mod requests;
 mod restore;
 mod state;
 

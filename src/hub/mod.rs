@@ -118,7 +118,9 @@ impl Hub {
 
     /// Whether every request under way can be continued by another process image, and every event is sent.
     pub(crate) fn at_rest(&self) -> bool {
-        self.conns.in_flight() == self.invocations.waiting() && self.events.is_drained()
+        self.conns.in_flight() == self.invocations.waiting()
+            && self.pending_conns.requests() == 0
+            && self.events.is_drained()
     }
 
     /// Refuses whoever attaches from now on, since the gateway stops.
@@ -135,6 +137,7 @@ impl Hub {
     pub(crate) fn pause(&self, pause: bool) {
         self.paused.set(pause);
         if !pause {
+            self.pending_conns.hold(false);
             self.conns.wake();
             self.waiting.take().into_iter().for_each(Waker::wake);
         }

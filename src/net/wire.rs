@@ -316,6 +316,11 @@ impl Wire {
         })
     }
 
+    /// How many of the bytes that were read were handed out and not forgotten.
+    pub(super) fn handed_out(&self) -> usize {
+        self.buffers.borrow().taken
+    }
+
     /// Hands out bytes of what was read, without forgetting them; [`Wire::forget`] does.
     pub(super) fn hand_out(&self, out: &mut [u8]) -> usize {
         let mut b = self.buffers.borrow_mut();

@@ -48,12 +48,11 @@ impl hyper::body::Body for Body {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut *self {
-            Self::Chunks(chunks) => chunks.as_mut().poll_next(cx).map(|next| next.map(|c| c.map(Frame::data))),
+            Self::Chunks(chunks) => {
+                chunks.as_mut().poll_next(cx).map(|next| next.map(|c| c.map(Frame::data)))
+            }
             body => match std::mem::take(body) {
                 Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 _ => Poll::Ready(None),
