@@ -6,7 +6,6 @@ pub mod conn;
 mod connections;
 pub mod events;
 pub mod invocations;
-pub mod packed;
 pub mod pending;
 pub mod presence;
 pub mod restarts;
@@ -16,11 +15,10 @@ pub use conn::{Conn, ConnId};
 pub use connections::Connections;
 pub use events::{Audience, Events};
 pub use invocations::{Asked, Invocation, Invocations, InvokeResult, SavedInvocation};
-pub use packed::PackedList;
 pub use pending::{Challenged, PendingConn, PendingConns, PendingGuard, SavedPending, Stage};
 pub use presence::{Presence, listed as is_listed};
-pub use restarts::{Proof, Proven, Restart, Restarts, Told};
-pub use session::{Saved, Session, Topic};
+pub use restarts::{Preflight, Preflighted, Restart, RestartReport, Restarts};
+pub use session::{SavedConn, SavedSocket, Session, Topic};
 
 use crate::{clock::Clock, reactor::Tasks};
 use std::{

@@ -1,12 +1,14 @@
 //! Who is connected without being attached: not yet, or no longer. Kept here so that a hand-over finds
 //! them; what each waits for is its task's business.
 
+use super::SavedSocket;
 use crate::{
     net::{Peer, Wire, http::Phase, wire::Close},
+    packed::{read_part, take_part, write_part},
     reactor::Async,
     tls::Session,
 };
-use nanoserde::{DeBin, SerBin};
+use nanoserde::{DeBin, DeBinErr, SerBin};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -28,7 +30,7 @@ pub enum Stage {
 }
 
 /// A connection that was challenged.
-#[derive(Clone, Debug, SerBin, DeBin)]
+#[derive(Clone, Debug)]
 pub struct Challenged {
     /// Who is at the other end.
     pub peer: Peer,
@@ -54,9 +56,27 @@ pub struct PendingConn {
     waker: Cell<Option<Waker>>,
 }
 
-/// A pending connection as plain data.
-#[derive(Clone, Debug, SerBin, DeBin)]
+impl SerBin for Challenged {
+    fn ser_bin(&self, out: &mut Vec<u8>) {
+        write_part(out, |out| self.peer.ser_bin(out));
+        self.nonce.ser_bin(out);
+        self.said.ser_bin(out);
+    }
+}
+
+impl DeBin for Challenged {
+    fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
+        let peer = read_part(at, bytes)?;
+        Ok(Self { peer, nonce: DeBin::de_bin(at, bytes)?, said: DeBin::de_bin(at, bytes)? })
+    }
+}
+
+/// A pending connection as plain data. Its record is made of parts: the socket, as in
+/// [`SavedConn`](super::SavedConn); its stage, time limit and close; the bytes read; the bytes to be sent.
+#[derive(Clone, Debug)]
 pub struct SavedPending {
+    /// The socket.
+    pub socket: SavedSocket,
     /// How far it has come.
     pub stage: Stage,
     /// Until when it may stay there, nanoseconds of the monotonic clock.
@@ -67,6 +87,30 @@ pub struct SavedPending {
     pub output: Vec<u8>,
     /// The end that was asked for.
     pub close: Option<Close>,
+}
+
+impl SerBin for SavedPending {
+    fn ser_bin(&self, out: &mut Vec<u8>) {
+        write_part(out, |out| self.socket.ser_bin(out));
+        write_part(out, |out| {
+            write_part(out, |out| self.stage.ser_bin(out));
+            self.until_ns.ser_bin(out);
+            self.close.ser_bin(out);
+        });
+        write_part(out, |out| out.extend_from_slice(&self.input));
+        write_part(out, |out| out.extend_from_slice(&self.output));
+    }
+}
+
+impl DeBin for SavedPending {
+    fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
+        let socket = read_part(at, bytes)?;
+        let (mut inner, facts) = (0, take_part(at, bytes)?);
+        let stage = read_part(&mut inner, facts)?;
+        let (until_ns, close) = (DeBin::de_bin(&mut inner, facts)?, DeBin::de_bin(&mut inner, facts)?);
+        let (input, output) = (take_part(at, bytes)?.to_vec(), take_part(at, bytes)?.to_vec());
+        Ok(Self { socket, stage, until_ns, input, output, close })
+    }
 }
 
 impl PendingConn {
@@ -97,13 +141,15 @@ impl PendingConn {
     }
 
     /// Writes it down, as it is now. An answer that is not whole stays so: its reader is to see that.
-    pub fn save(&self) -> SavedPending {
+    /// With `cookie` another process finds its socket.
+    pub fn save(&self, cookie: bool) -> SavedPending {
         let (mut input, output) = self.wire.copy();
         let mut stage = self.stage.borrow().clone();
         if self.has_request() || self.request.get() == Phase::Ending {
             (stage, input) = (Stage::Leaving, Vec::new());
         }
         SavedPending {
+            socket: SavedSocket::of(&self.wire, cookie),
             stage,
             until_ns: crate::clock::ns_of(self.until.get()),
             input,

@@ -76,7 +76,7 @@ fn run(args: Args) -> Result<(), Failure> {
             );
         }
     }
-    if flags.force && !handoff::goes_on() {
+    if flags.force && !handoff::is_successor() {
         stop_other(&settings.paths.barnacle_dir)?;
     }
     gateway::run(settings, clock, journal, state_format).map_err(|e| Failure::new(e.exit_code(), e))
