@@ -25,7 +25,7 @@ const AT_ONCE: usize = 16;
 pub enum Audience<'a> {
     /// Every connection.
     Everyone,
-    /// The connections that may manage this device; see [`Conn::manages`].
+    /// The connections that may manage this device; see [`Caller::manages`](crate::auth::Caller::manages).
     Managers(DeviceId),
     /// The connections that subscribed to this topic.
     Subscribers(&'a Topic),
@@ -46,7 +46,7 @@ impl Audience<'_> {
     fn has(&self, event: Event, conn: &Conn) -> bool {
         let among = match self {
             Self::Everyone => true,
-            Self::Managers(device) => conn.manages(device),
+            Self::Managers(device) => conn.caller().manages(device),
             Self::Subscribers(topic) => conn.is_subscribed(topic),
             Self::Connection(id) => conn.id() == *id,
         };
