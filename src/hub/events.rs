@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::{
         auth::Basis,
-        hub::{Saved, Session},
+        hub::{SavedConn, Session},
         net::Wire,
         protocol::{Role, Scope},
         reactor::{Async, block_on},
@@ -230,8 +230,8 @@ mod tests {
             publish("one");
             // The subscriber's connection continues in another process image.
             let mut bytes = Vec::new();
-            subscriber.write(&[], &mut bytes);
-            let saved: Saved = DeBin::deserialize_bin(&bytes).unwrap();
+            subscriber.write(&[], false, &mut bytes);
+            let saved: SavedConn = DeBin::deserialize_bin(&bytes).unwrap();
             let socket = subscriber.wire.socket().get_ref().try_clone().unwrap();
             conns.remove(subscriber.id());
             let restored = Conn::resume(saved, Async::new(socket).unwrap());
