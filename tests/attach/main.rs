@@ -9,6 +9,7 @@ mod concurrency;
 mod field_cases;
 mod first_boot;
 mod first_report;
+mod hardening;
 mod hostile;
 mod listeners;
 mod refusals;

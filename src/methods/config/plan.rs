@@ -1,9 +1,9 @@
 //! `config.plan`: what an edit of the configuration would do, before anything is saved. Barnacle's own.
 
-use super::Answer;
 use crate::{
     app::App,
     hub::Conn,
+    methods::Answer,
     protocol::{ErrorShape, Json, Params},
     reload::Preview,
 };
