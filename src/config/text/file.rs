@@ -146,7 +146,7 @@ pub(crate) fn options() -> ParseOptions {
 
 impl Document {
     /// A text that stands in no file yet, or never will.
-    pub(crate) fn unwritten(path: &Path, text: &str) -> Self {
+    pub fn unwritten(path: &Path, text: &str) -> Self {
         let readable = json5_names::readable(text);
         Self { path: path.into(), text: text.into(), bom: false, exact: true, readable }
     }
