@@ -8,9 +8,11 @@
 //!
 //! ```text
 //! socket ─ net ──┬─ GET: /health, /healthz, /readyz
-//!                └─ upgrade ─ gateway (handshake, session) ─ methods ─ store
-//!                               └─ auth (who is it, may it)     └─ hub ─ events to every session
+//!                └─ upgrade ─ gateway (handshake, session) ─ methods ─ devices ─ store
+//!                               └─ auth (who is it, may it)     └─ hub ─ events to their audience
 //! ```
+//!
+//! [`app`] holds the rooms of a running gateway, which [`gateway::run`] alone puts together.
 //!
 //! Everything runs on one thread: no locks, `Rc` and `RefCell` borrowed for a statement and never
 //! across an `await`. What may wait for a disk goes to a worker thread (see [`store`]).

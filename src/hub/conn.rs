@@ -1,4 +1,4 @@
-//! A connection that has attached: its wire, its session, and what it counts.
+//! An attached connection: its wire, its session, and its counters.
 
 use super::session::{SavedConn, SavedSocket, Session, Topic, write_record};
 use crate::{
@@ -46,10 +46,10 @@ impl Conn {
     pub const IN_FLIGHT: u32 = 64;
     /// Most topics that one connection subscribes to.
     pub const SUBSCRIPTIONS: usize = 256;
-    /// What may wait for a slow reader before events that can be missed are missed, bytes.
+    /// Unsent bytes from which on a connection is not sent droppable events.
     const SLOW: usize = 256 << 10;
 
-    /// A connection that just attached.
+    /// Creates a connection that just attached.
     pub fn new(wire: Rc<Wire>, session: Session) -> Rc<Self> {
         Self::with(wire, session, 0, 0)
     }
@@ -83,7 +83,7 @@ impl Conn {
         Self::with(wire, saved.session, saved.seq, saved.quiet)
     }
 
-    /// The facts.
+    /// The session.
     pub fn session(&self) -> Ref<'_, Session> {
         self.session.borrow()
     }
@@ -103,13 +103,13 @@ impl Conn {
         self.session.borrow().role
     }
 
-    /// Whether it may do what `scope` allows.
+    /// Whether it is an operator with `scope`.
     pub fn allows(&self, scope: Scope) -> bool {
         let session = self.session.borrow();
         session.role == Role::Operator && session.scopes.allows(scope)
     }
 
-    /// Who asks, where it asks to see or change devices.
+    /// The caller, where it asks to see or change devices.
     pub fn caller(&self) -> Caller {
         let session = self.session.borrow();
         let scopes = if session.role == Role::Operator { session.scopes } else { Scopes::NONE };
@@ -136,20 +136,15 @@ impl Conn {
         self.session.borrow().subscriptions.contains(topic)
     }
 
-    /// Lets it have what it asked for of what is now approved, no less and no more.
+    /// Grants the scopes that it requested of those that are approved now.
     pub fn regrant(&self, approved: Scopes) {
         let mut session = self.session.borrow_mut();
         session.scopes = session.requested.granted(approved);
     }
 
-    /// Changes what it declared.
-    pub fn set_client_name(&self, name: Option<String>) {
-        self.session.borrow_mut().client.name = name;
-    }
-
     /// Sends an event: `head` is its JSON up to the payload's end, `tail` what stands after `seq`.
     ///
-    /// A reader that is slow misses what it may miss; one that is too slow is closed.
+    /// A slow reader misses droppable events; one that is too slow is closed.
     pub fn send_event(&self, event: Event, head: &str, tail: &str) {
         let waiting = self.wire.unsent();
         if event.droppable() && waiting > Self::SLOW {
@@ -160,7 +155,7 @@ impl Conn {
         self.send(&format!("{head},\"seq\":{seq}{tail}}}"));
     }
 
-    /// Sends a frame.
+    /// Sends a frame, or closes a connection that does not read.
     pub fn send(&self, text: &str) {
         if self.wire.unsent() + text.len() > MAX_BUFFERED {
             log::warn!("closing {}: it does not read what it is sent", self.session.borrow().name());
@@ -170,19 +165,19 @@ impl Conn {
         self.wire.send_text(text);
     }
 
-    /// It was heard.
+    /// Notes that the peer sent something.
     pub fn heard(&self) {
         self.quiet.set(0);
     }
 
-    /// Another pulse passed; how many since it was heard.
+    /// Counts a tick; returns the ticks since the peer last sent something.
     pub fn pulse(&self) -> u8 {
         let quiet = self.quiet.get().saturating_add(1);
         self.quiet.set(quiet);
         quiet
     }
 
-    /// Takes a place among the requests under way; `None` when there are too many.
+    /// Begins a request; `None` when too many are under way.
     pub fn begin(self: &Rc<Self>) -> Option<InFlight> {
         let n = self.in_flight.get();
         (n < Self::IN_FLIGHT).then(|| {
@@ -191,25 +186,25 @@ impl Conn {
         })
     }
 
-    /// The ids of the requests that wait for something.
+    /// The ids of requests that have not been answered at once.
     pub fn waiting(&self) -> Vec<String> {
         self.waiting.borrow().clone()
     }
 
-    /// Requests under way.
+    /// The number of requests under way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.get()
     }
 }
 
-/// A request under way; it ends when this is dropped.
+/// A guard of a request under way, which ends when this is dropped.
 pub struct InFlight {
     conn: Rc<Conn>,
     id: Option<String>,
 }
 
 impl InFlight {
-    /// It has to wait.
+    /// Notes that the request with this id is not answered at once.
     pub fn waits(&mut self, id: &str) {
         self.id = Some(id.into());
         self.conn.waiting.borrow_mut().push(id.into());

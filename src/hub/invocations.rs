@@ -1,4 +1,4 @@
-//! Invocations under way: a `node.invoke` waits here for its `node.invoke.result`.
+//! Invocations under way: each `node.invoke` waits for its `node.invoke.result`.
 
 use super::ConnId;
 use crate::{
@@ -15,25 +15,25 @@ use std::{
     time::Instant,
 };
 
-/// What a node answered.
+/// The result of an invocation.
 #[derive(Clone, Debug)]
 pub enum InvokeResult {
-    /// It did it; the payload, and its text if it came as one.
+    /// The node ran the command.
     Done {
         /// `payload`, or `null`.
         payload: Json,
         /// `payloadJSON`.
         text: Option<String>,
     },
-    /// It did not: code and message.
+    /// The node failed: code and message.
     Failed(String, String),
-    /// Its connection closed first, or the caller's.
+    /// The node's connection closed first, or the caller's.
     Gone,
     /// The gateway stops.
     Stopping,
 }
 
-/// What was asked: all that answering the caller takes, so that another process can do it.
+/// The request of an invocation: all that another process needs to answer the caller.
 #[derive(Clone, Debug, SerBin, DeBin)]
 pub struct Asked {
     /// The id of the invocation.
@@ -46,7 +46,7 @@ pub struct Asked {
     pub request: String,
     /// The node's device.
     pub device: DeviceId,
-    /// What it is to do.
+    /// The command.
     pub command: String,
     /// How long the node may take in all, milliseconds.
     pub timeout_ms: u64,
@@ -68,11 +68,11 @@ struct Slot {
     waker: Option<Waker>,
 }
 
-/// All of them, by id. An id is bound to the connection that was asked: no other may answer.
+/// The invocations under way, by id. An id is bound to the connection that was asked: no other may answer.
 #[derive(Default, Clone)]
 pub struct Invocations(Rc<RefCell<HashMap<String, Slot>>>);
 
-/// One of them; forgotten when dropped.
+/// An invocation that waits; forgotten when dropped.
 pub struct Invocation {
     /// What was asked.
     pub asked: Asked,
@@ -82,26 +82,26 @@ pub struct Invocation {
 }
 
 impl Invocations {
-    /// Begins one, or goes on with one.
+    /// Begins an invocation, or continues a saved one.
     pub fn begin(&self, asked: Asked, until: Instant) -> Invocation {
         let slot = Slot { asked: asked.clone(), until, result: None, waker: None };
         self.0.borrow_mut().insert(asked.id.clone(), slot);
         Invocation { asked, until, all: self.clone() }
     }
 
-    /// Those that wait, written down.
+    /// Saves those that wait.
     pub fn save(&self) -> Vec<SavedInvocation> {
         let all = self.0.borrow();
         let waiting = all.values().filter(|s| s.result.is_none());
         waiting.map(|s| SavedInvocation { asked: s.asked.clone(), until_ns: ns_of(s.until) }).collect()
     }
 
-    /// How many wait.
+    /// The number of those that wait.
     pub fn waiting(&self) -> usize {
         self.0.borrow().values().filter(|s| s.result.is_none()).count()
     }
 
-    /// `node` answers `id`. Whether somebody waits for it.
+    /// Takes the answer of `node` to `id`; false if nobody waits for it.
     pub fn answer(&self, id: &str, node: ConnId, result: InvokeResult) -> bool {
         let mut all = self.0.borrow_mut();
         let Some(slot) = all.get_mut(id).filter(|s| s.asked.node == node && s.result.is_none()) else {
@@ -114,12 +114,12 @@ impl Invocations {
         true
     }
 
-    /// A connection is gone: whoever waits for it is told, and it waits for nobody any more.
+    /// Ends the invocations of a connection that is gone, as node or as caller.
     pub fn gone(&self, conn: ConnId) {
         self.end(|slot| slot.asked.node == conn || slot.asked.caller == conn, &InvokeResult::Gone);
     }
 
-    /// The gateway stops: whoever still waits is told.
+    /// Ends every invocation, since the gateway stops.
     pub fn stop(&self) {
         self.end(|_| true, &InvokeResult::Stopping);
     }
@@ -135,7 +135,7 @@ impl Invocations {
 }
 
 impl Invocation {
-    /// Waits for the answer.
+    /// Waits for the result.
     pub fn result(&self) -> impl Future<Output = InvokeResult> + '_ {
         poll_fn(|cx| {
             let mut all = self.all.0.borrow_mut();

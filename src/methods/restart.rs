@@ -63,7 +63,7 @@ struct Requested {
     status: &'static str,
     preflight: Preflight,
     restart: Scheduled,
-    /// The version that goes on; Barnacle's own.
+    /// The version of the program that takes over; Barnacle's own.
     version: Option<String>,
     /// How many connections are closed, since they speak TLS; Barnacle's own.
     closes: u64,

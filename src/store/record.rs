@@ -1,4 +1,4 @@
-//! What the book holds: devices with their grants, requests, setup codes. Plain data.
+//! The records of the registry: devices with their grants, requests, setup codes. Plain data.
 //!
 //! Times are wall-clock milliseconds since 1970 and only ever shown; nothing is decided by them, since
 //! a board's clock may be years off. What expires carries the milliseconds it has left instead.
@@ -82,7 +82,7 @@ pub struct Grant {
     pub rotated_ms: Option<u64>,
     /// When it was revoked; a revoked role waits for an operator.
     pub revoked_ms: Option<u64>,
-    /// Milliseconds for which the previous generation's token still counts, from the moment the book
+    /// Milliseconds for which the previous generation's token still counts, from the moment the registry
     /// was loaded; `None` once the device has used the current one.
     pub grace_ms: Option<u64>,
     /// The token an imported device still holds, until it is handed its derived one.
@@ -315,11 +315,11 @@ pub struct SetupCode {
     pub access: Access,
     /// Who spent it, and when.
     pub spent: Option<(DeviceId, u64)>,
-    /// Milliseconds it has left from the moment the book was loaded.
+    /// Milliseconds it has left from the moment the registry was loaded.
     pub left_ms: u64,
 }
 
-/// A device that was removed: so that it can be told.
+/// A device that was removed, remembered for the refusal that it gets.
 #[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Tombstone {
     /// Which.

@@ -31,6 +31,9 @@ const EVENTS = {
   },
 };
 
+/** Barnacle's own methods, which the schema does not list. */
+const OWN_METHODS = ['config.plan'];
+
 const compiled = new Map();
 function shape(known, name, ending) {
   if (!compiled.has(name + ending)) {
@@ -67,6 +70,10 @@ export function faults({ method, frame }, seen = new Map()) {
     const of = hello ? 'connect' : method;
     const check = of && shape(RESULTS, of, 'Result');
     if (check) hold(check, frame.payload, of);
+    if (hello) {
+      const unknown = (frame.payload.features?.methods ?? []).filter((name) => !schema.methods[name] && !OWN_METHODS.includes(name));
+      if (unknown.length) found.push(`features.methods: ${unknown} are not in the schema`);
+    }
     count(hello ? 'hello' : `answer to ${method}${check ? ', held against its definition' : ''}`);
     return found;
   }

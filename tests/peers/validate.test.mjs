@@ -12,6 +12,7 @@ const rows = [
   ['an event with a property of its own', { method: null, frame: { type: 'event', event: 'health', id: '1' } }, 1],
   ['a request', { method: null, frame: { type: 'req', id: '1', method: 'health' } }, 1],
   ['a hello-ok without a snapshot', res('connect', { ok: true, payload: { type: 'hello-ok', protocol: 4 } }), 1],
+  ['a hello-ok with a method of our own', res('connect', { ok: true, payload: { type: 'hello-ok', features: { methods: ['health', 'config.plan', 'no.such'] } } }), 2],
   ['a null where nothing belongs', res('health', { ok: false, error: { code: 'UNAVAILABLE', message: 'x', retryAfterMs: null } }), 1],
   ['an error code of our own', res('health', { ok: false, error: { code: 'NOT_IMPLEMENTED', message: 'x' } }), 1],
   ['a refusal code of our own', res('connect', { ok: false, error: { code: 'INVALID_REQUEST', message: 'x', details: { code: 'AUTH_NO' } } }), 1],

@@ -22,7 +22,7 @@ pub struct Outcome {
     pub extra: Vec<(Role, Scopes)>,
 }
 
-/// Has the device wait for an operator; durable before it is told the request's id.
+/// Saves a request that waits for an operator; durable before the device gets its id.
 pub async fn wait(
     app: &Rc<App>,
     proof: &Proof<'_>,
@@ -70,8 +70,9 @@ async fn note(app: &Rc<App>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -
     let registry = app.devices.registry();
     let known = registry.request_covering(&key, proof.role, scopes).is_some();
     let first = registry.requests_of(&key, proof.role).next().is_none();
-    // Each costs a write.
-    if !known && !(trusted && first) && !app.devices.admit_request() {
+    // Each costs a write: one of an unknown device, and a further one of a known device, are metered.
+    let free = known || trusted && first;
+    if !free && !app.devices.admit_request() {
         let why = "too many devices ask to be paired, or for more".into();
         return Err(Refusal::Later { why, after_ms: 5000 });
     }

@@ -1,4 +1,4 @@
-//! `node.invoke` and what nodes say back.
+//! `node.invoke` and its result, node events.
 //!
 //! An invocation is bound to the connection that was asked. Its idempotency key is passed on to the
 //! node, which knows what it has done already.
@@ -100,7 +100,7 @@ pub(in crate::methods) async fn invoke(call: Call) -> Answer {
     outcome(invocation).await
 }
 
-/// What an invocation comes to.
+/// Waits for the result of an invocation, and answers its caller.
 pub(in crate::methods) async fn outcome(invocation: Invocation) -> Answer {
     let late = async {
         Timer::after(invocation.until.saturating_duration_since(Instant::now())).await;
@@ -156,7 +156,7 @@ pub(in crate::methods) fn result(call: &Call) -> Answer {
         let code = word("code")?.unwrap_or_else(|| "UNAVAILABLE".into());
         InvokeResult::Failed(code, word("message")?.unwrap_or_else(|| "the node failed".into()))
     };
-    // A late answer, to a caller that gave up, is no fault of the node's.
+    // A late answer, to a caller that gave up, is no error of the node.
     let waited = call.app.hub.invocations.answer(id, call.conn.id(), answer);
     Ok(Json(if waited { r#"{"ok":true}"# } else { r#"{"ok":true,"ignored":true}"# }.into()).into())
 }
@@ -170,7 +170,7 @@ struct Handled {
     reason: Option<&'static str>,
 }
 
-/// `node.event`. Events that only an agent could act on are taken and said to be not handled.
+/// `node.event`. An event that only an agent could act on is answered as not handled.
 pub(in crate::methods) fn event(call: &Call) -> Answer {
     let params = call.params()?;
     let event = params.str("event")?.to_owned();

@@ -180,13 +180,14 @@ fn a115_slow_readers_and_large_frames() {
     let device = Device::pair(&server, READ);
     let mut large = server.connect(&Offer::device(&device));
     let most = number(&large.hello, "policy.maxPayload") as usize;
-    // Exactly as announced is taken, one byte more is not.
+    // Exactly as announced is read, and answered that the method takes less; one byte more is not.
     let frame = |bytes: usize| {
         let head = r#"{"type":"req","id":"big","method":"health","params":{"pad":""#;
         format!("{head}{}\"}}}}", "x".repeat(bytes - head.len() - 3))
     };
     large.send(&frame(most));
-    large.answer("big").unwrap();
+    let error = large.answer("big").unwrap_err();
+    assert!(text(&error, "message").contains("health"), "{}", text(&error, "message"));
     large.send(&frame(most + 1));
     let (code, reason) = large.closed();
     assert_eq!(code, 1009);

@@ -91,14 +91,14 @@ fn a21_a89_request_id_is_stable() {
         assert!(refused.close.1.contains("(requestId: "), "{:?}", refused.close);
         refused.get("details.requestId")
     };
-    let first = ask(&server, READ);
+    let wide = &["operator.read", "operator.write", "operator.approvals"];
+    let first = ask(&server, wide);
     assert_eq!(ask(&server, &["operator.write"]), first);
     assert_eq!(ask(&server, READ), first);
     server.kill();
     let server = home.start();
     assert_eq!(ask(&server, &["operator.read", "operator.approvals"]), first);
     server.admin().ok("device.pair.approve", &format!(r#"{{"requestId":"{first}"}}"#));
-    let wide = &["operator.read", "operator.write", "operator.approvals"];
     assert_eq!(server.connect(&Offer::device(&device).scopes(wide).remote()).scopes(), wide.join(" "));
     // By the device's id too.
     for name in ["requestId", "deviceId"] {

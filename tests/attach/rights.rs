@@ -1,4 +1,4 @@
-//! What an attached or waiting device cannot do to the gateway or to others: hardening cases, by their ids.
+//! What a device may ask for, manage and hear of: hardening cases, by their ids.
 
 use crate::wire::{Client, Device, Home, Offer, READ, Server, items, list, text};
 
