@@ -3,7 +3,7 @@
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -113,13 +113,14 @@ pub(crate) fn open_nonblocking(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// As open(2) and read(2); it is no regular file, or larger.
+#[cfg(feature = "tls")]
 pub(crate) fn read_small_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = open_nonblocking(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no file"));
     }
     let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes)?;
+    io::Read::read_to_end(&mut io::Read::take(file, most + 1), &mut bytes)?;
     match bytes.len() as u64 > most {
         true => Err(io::Error::other(format!("it has more than {most} bytes"))),
         false => Ok(bytes),

@@ -225,11 +225,12 @@ fn connect(url: &Url, trust: &Trust, timeout: Duration) -> Result<Stream, CallEr
     })
 }
 
-/// What an error of a connection to `url` means.
+/// Converts an I/O error of a connection to `url`.
 fn failed(url: &Url, timeout: Duration, e: io::Error) -> CallError {
-    match url.is_tls() && tls::is_plain_peer(&e) {
-        true => wrong_scheme(url),
-        false => unreachable(&url.to_string(), timeout, e),
+    match TlsError::of(&e) {
+        Some(TlsError::NotTls) => wrong_scheme(url),
+        Some(tls) => CallError::Unreachable(url.to_string(), io::Error::other(tls)),
+        None => unreachable(&url.to_string(), timeout, e),
     }
 }
 

@@ -138,21 +138,6 @@ impl fmt::Display for CertificateError {
 
 impl std::error::Error for CertificateError {}
 
-/// Whether `e`, an error of a TLS client, says that its peer speaks no TLS at all.
-pub fn is_plain_peer(e: &io::Error) -> bool {
-    #[cfg(feature = "tls")]
-    {
-        use rustls::{Error, InvalidMessage};
-        let inner = e.get_ref().and_then(|e| e.downcast_ref::<Error>());
-        matches!(inner, Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)))
-    }
-    #[cfg(not(feature = "tls"))]
-    {
-        let _ = e;
-        false
-    }
-}
-
 /// The TLS of new connections.
 #[derive(Clone)]
 pub enum Tls {

@@ -5,18 +5,15 @@
 //! bounded.
 
 use super::{json5_names, node::Node};
+use crate::host;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::tokens::Token;
 use jsonc_parser::{CollectOptions, ParseOptions};
 use rustix::io::Errno;
-use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-/// `O_NONBLOCK`.
-const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 /// Most values of one file, by the commas and brackets in it. The largest configurations seen have some hundreds.
 const MOST_VALUES: usize = 100_000;
 
@@ -126,7 +123,7 @@ pub fn read_up_to(path: &Path, limit: u64) -> Read {
 /// The bytes of a regular file of at most `limit`.
 pub(crate) fn bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // A pipe must not hold the reader up until somebody writes to it.
-    let file = File::options().read(true).custom_flags(NONBLOCK).open(path)?;
+    let file = host::open_nonblocking(path)?;
     let meta = file.metadata()?;
     if meta.is_file() && meta.len() > limit {
         return Err(io::Error::other(format!("{} bytes, more than the {limit} that are read", meta.len())));
