@@ -257,7 +257,9 @@ fn bind_words() {
         ("'192.0.2.8'", "", "192.0.2.8"),
         ("'::1'", "", "loopback"),
         ("'127.0.0.1'", "", "loopback"),
-        ("'LAN'", "", "loopback"),
+        ("'LAN'", "", "lan"),
+        ("'localhost'", "", "loopback"),
+        ("'everywhere'", "", "loopback"),
         ("true", "", "loopback"),
     ];
     for (bind, host, expected) in rows {
@@ -266,7 +268,8 @@ fn bind_words() {
         );
         let settings = Home::with(&text).settings();
         assert_eq!(settings.bind.to_string(), expected, "{text}");
-        let fell = expected == "loopback" && !matches!(bind, "'loopback'" | "'::1'" | "'127.0.0.1'");
+        let fell =
+            expected == "loopback" && !matches!(bind, "'loopback'" | "'localhost'" | "'::1'" | "'127.0.0.1'");
         assert_eq!(settings.faults.iter().any(|f| f.path == "gateway.bind"), fell, "{text}");
     }
     let home = Home::with("{gateway: {mode: 'local', customBindHost: '192.0.2.7', auth: {token: 't'}}}");

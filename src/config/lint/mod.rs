@@ -9,14 +9,10 @@ pub mod near;
 
 use self::known::{Known, pick};
 use super::{
-    change::{
-        diff::KeyPath,
-        plan::{self, Effect},
-    },
     credentials::variables::{self, Variables},
+    keys::{self, Effect},
     text::{
-        doubled::doubled,
-        node::{At, Node, Value},
+        node::{At, Doubled, Node, Value},
         source::Source,
     },
 };
@@ -69,8 +65,6 @@ impl fmt::Display for Complaint {
 const MOST: usize = 25;
 /// Most names in one line.
 const NAMES: usize = 12;
-/// Where OpenClaw keeps its own notes, which are no settings.
-const NOTES: [&str; 3] = ["$schema", "meta", "wizard"];
 
 /// Everything odd about `source`, kind by kind and from the top down.
 pub fn complaints(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
@@ -78,10 +72,10 @@ pub fn complaints(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
     let mut walk = Walk { source, path, found, unknowns: 0, gone: Vec::new(), unused: Vec::new() };
     walk.object(&source.root, Some(Known::ROOT));
     let Walk { mut found, gone, unused, .. } = walk;
-    found.extend(doubled(source).into_iter().enumerate().map(|(n, (path, at))| {
+    found.extend(source.doubled.iter().enumerate().map(|(n, Doubled { path, at })| {
         let path = dotted(&path.iter().map(String::as_str).collect::<Vec<_>>());
         let message = format!("{path} stands twice in its object: the last of them counts");
-        let place = (n < MOST).then(|| placed(source, at));
+        let place = (n < MOST).then(|| placed(source, *at));
         Complaint { about: About::Doubled, path, place, message }
     }));
     found.extend(unset(source, variables));
@@ -162,11 +156,11 @@ impl<'s> Walk<'s> {
     fn object(&mut self, node: &'s Node, known: Option<Known>) {
         let siblings = known.map(Known::children).unwrap_or_default();
         for entry in node.entries() {
-            if self.path.is_empty() && NOTES.contains(&&*entry.name) {
-                continue;
-            }
             self.path.push(&entry.name);
-            self.key(&entry.name, entry.at, &entry.node, &siblings);
+            // Notes of OpenClaw's own are no settings.
+            if keys::effect_at(&self.path) != Effect::Silent {
+                self.key(&entry.name, entry.at, &entry.node, &siblings);
+            }
             self.path.pop();
         }
     }
@@ -312,16 +306,14 @@ fn unlike_variables(source: &Source) -> Vec<Complaint> {
     told.collect()
 }
 
-/// Whether the gateway acts on the key at `path`, or says itself that it cannot.
+/// Whether the gateway acts on the key at `path`, or warns that it cannot.
 fn is_used(path: &[&str]) -> bool {
-    plan::effect(&KeyPath(path.iter().copied().map(str::to_owned).collect())) != Effect::Unused
+    keys::effect_at(path) != Effect::Unused
 }
 
 /// Whether Barnacle knows the key at `path`, whatever OpenClaw does.
 fn is_own(path: &[&str]) -> bool {
-    plan::TABLE
-        .iter()
-        .any(|(known, effect)| *effect != Effect::Unused && known.split('.').eq(path.iter().copied()))
+    keys::exact(path).is_some_and(|key| key.effect != Effect::Unused)
 }
 
 /// `paths` by section, each with how many keys of it there are.

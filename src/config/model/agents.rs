@@ -2,6 +2,7 @@
 //! their names and defaults.
 
 use super::tree::Section;
+use crate::config::keys::words::SessionScope;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -37,20 +38,19 @@ impl Agents {
         let owner = defaults.section("systemAgent").text("agentId").map(|id| agent_id(&id));
         let default = owner.filter(|id| ids.contains(id)).or(marked).unwrap_or_else(|| ids[0].clone());
         let session = root.section("session");
-        let scopes = [("per-sender", false), ("global", true)];
         let channels = root.section("channels");
         let on = |name: &&str| {
             let shared = matches!(*name, "defaults" | "modelByChannel");
-            !shared && channels.object(name).is_some_and(|c| c.flag("enabled", true, false))
+            !shared && channels.object(name).is_some_and(|c| c.flag("enabled"))
         };
         Self {
             ids,
             default,
             model: model(&defaults),
-            context_tokens: defaults.number("contextTokens", 1..=1 << 40),
+            context_tokens: defaults.number("contextTokens"),
             heartbeat: heartbeat(&defaults.section("heartbeat")),
             main_key: session.text("mainKey").map_or(MAIN.into(), |key| key.to_lowercase()),
-            global: session.word("scope", &scopes, "\"per-sender\"").ok().flatten().unwrap_or(false),
+            global: session.word("scope") == Some(SessionScope::Global),
             channels: channels.names().filter(on).map(str::to_owned).collect(),
         }
     }
@@ -65,15 +65,15 @@ impl Agents {
 /// are there.
 fn roster(agents: &Section<'_>) -> (Vec<String>, Option<String>) {
     let entries = agents.section("entries");
-    let named: Vec<(String, bool)> = entries
-        .names()
-        .map(|name| (agent_id(name), entries.section(name).flag("default", false, false)))
-        .collect();
+    let named: Vec<(String, bool)> =
+        entries.names().map(|name| (agent_id(name), entries.section(name).flag("default"))).collect();
     let all = if named.is_empty() {
         let list = agents.sections("list", "as if it were not there");
-        list.iter()
-            .filter_map(|entry| Some((agent_id(&entry.text("id")?), entry.flag("default", false, false))))
-            .collect()
+        let read = |entry: &Section<'_>| {
+            let default = entry.flag("default");
+            entry.text("id").map(|id| (agent_id(&id), default))
+        };
+        list.iter().filter_map(read).collect()
     } else {
         named
     };

@@ -3,17 +3,6 @@
 use super::tree::Section;
 use log::LevelFilter;
 
-/// OpenClaw's words for how much is said.
-const LEVELS: [(&str, LevelFilter); 7] = [
-    ("silent", LevelFilter::Off),
-    ("fatal", LevelFilter::Error),
-    ("error", LevelFilter::Error),
-    ("warn", LevelFilter::Warn),
-    ("info", LevelFilter::Info),
-    ("debug", LevelFilter::Debug),
-    ("trace", LevelFilter::Trace),
-];
-
 /// What is kept and what is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Levels {
@@ -32,8 +21,7 @@ impl Levels {
     /// Reads the keys out of `root`.
     pub fn decode(root: &Section<'_>) -> Self {
         let logging = root.section("logging");
-        let level = |name, instead| logging.word(name, &LEVELS, instead).ok().flatten();
-        let kept = level("level", "\"info\"").unwrap_or(LevelFilter::Info);
-        Self { kept, printed: level("consoleLevel", "what logging.level says").unwrap_or(kept) }
+        let kept = logging.word("level").unwrap_or(LevelFilter::Info);
+        Self { kept, printed: logging.word("consoleLevel").unwrap_or(kept) }
     }
 }

@@ -28,8 +28,8 @@ impl TlsKeys {
         let tls = gateway.section("tls");
         let path = |name| tls.text(name).map(Cow::into_owned);
         Self {
-            enabled: tls.flag("enabled", false, !tls.is_broken()),
-            generate: tls.flag("autoGenerate", true, false),
+            enabled: tls.flag("enabled"),
+            generate: tls.flag("autoGenerate"),
             cert: path("certPath"),
             key: path("keyPath"),
             ca: path("caPath"),

@@ -1,11 +1,12 @@
-//! Reading values out of the source, one key at a time, with faults that say where.
+//! Reading values out of the source, one key at a time, with errors that say where.
 //!
 //! There are no structs to deserialise into: a key that is wrong costs that key alone, and keys that
-//! nobody asks for are never looked at. Each reader is told two values: the default, for a key that is
-//! not there, and the closed one, for a key that is there and makes no sense.
+//! nobody asks for are never looked at. Which values are right, which holds without the key and which in
+//! place of a wrong one stands in the key's row ([`keys`]).
 
 use crate::config::{
     credentials::variables::Variables,
+    keys::{self, Kind, words::Choice},
     text::{
         node::{Node, Value},
         source::Source,
@@ -14,7 +15,6 @@ use crate::config::{
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// A key whose value is not of its kind.
@@ -34,28 +34,44 @@ pub struct Fault {
     pub expected: String,
     /// What holds instead.
     pub instead: String,
+    /// Whether that is the value from before.
+    pub kept: bool,
 }
 
 impl Fault {
-    /// What is [expected](Self::expected) where a text may stand and nothing else.
+    /// Expectation of a key that takes a text and nothing else.
     pub const TEXT: &str = "a string in quotes";
-    /// The keys of `gateway` that say where to listen.
-    pub(crate) const LISTENING: [&'static str; 3] = ["port", "bind", "customBindHost"];
+
+    /// Whether it is about the port.
+    pub(crate) fn is_of_port(&self) -> bool {
+        self.path == "gateway.port"
+    }
+
+    /// Whether it is about the address to listen on.
+    pub(crate) fn is_of_bind(&self) -> bool {
+        matches!(&*self.path, "gateway.bind" | "gateway.customBindHost")
+    }
 
     /// Whether it is about where to listen.
     pub(crate) fn is_of_listening(&self) -> bool {
-        self.path.strip_prefix("gateway.").is_some_and(|key| Self::LISTENING.contains(&key))
+        self.is_of_port() || self.is_of_bind()
     }
 
     /// Whether it is about TLS.
     pub(crate) fn is_of_tls(&self) -> bool {
         self.path.starts_with("gateway.tls")
     }
+
+    /// Notes that the value from before holds.
+    pub(crate) fn keep(&mut self) {
+        self.instead = "what it was before".into();
+        self.kept = true;
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, path, line, column, found, expected, instead } = self;
+        let Self { file, path, line, column, found, expected, instead, .. } = self;
         let file = file.display();
         write!(f, "{file}:{line}:{column}: {path} is {found}, must be {expected}; until then: {instead}")
     }
@@ -76,12 +92,16 @@ impl<'s> Tree<'s> {
 
     /// The root, to read from.
     pub fn root(&self) -> Section<'_> {
-        Section { tree: self, path: String::new(), place: Place::Object(&self.source.root) }
+        self.at_root(Place::Object(&self.source.root))
     }
 
     /// The root of a file that could not be read: every key holds its closed value.
     pub fn broken(&self) -> Section<'_> {
-        Section { tree: self, path: String::new(), place: Place::Broken }
+        self.at_root(Place::Broken)
+    }
+
+    fn at_root<'t>(&'t self, place: Place<'t>) -> Section<'t> {
+        Section { tree: self, path: String::new(), pattern: String::new(), place }
     }
 
     /// What was wrong, file by file from the top down.
@@ -95,7 +115,7 @@ impl<'s> Tree<'s> {
     fn fault(&self, path: String, at: &Node, found: String, expected: &str, instead: &str) {
         let (file, line, column) = self.source.position(at.at);
         let (file, expected, instead) = (file.into(), expected.into(), instead.into());
-        let fault = Fault { file, path, line, column, found, expected, instead };
+        let fault = Fault { file, path, line, column, found, expected, instead, kept: false };
         self.faults.borrow_mut().push((at.at.file.into(), fault));
     }
 }
@@ -112,11 +132,10 @@ enum Place<'t> {
 pub struct Section<'t> {
     tree: &'t Tree<'t>,
     path: String,
+    /// Its path in the rows of keys.
+    pattern: String,
     place: Place<'t>,
 }
-
-/// A word that is none of the valid ones, or that cannot be known because its section is broken.
-pub struct NoSuchWord;
 
 /// A list of texts.
 #[derive(Default)]
@@ -180,13 +199,25 @@ impl<'t> Section<'t> {
                 Place::Broken
             }
         };
-        Section { tree: self.tree, path: self.path_of(name), place }
+        self.below(name, place)
+    }
+
+    fn below(&self, name: &str, place: Place<'t>) -> Section<'t> {
+        let pattern = keys::step(&self.pattern, name);
+        Section { tree: self.tree, path: self.path_of(name), pattern, place }
+    }
+
+    /// The kind of the key `name`. Every key that is read has a row.
+    fn kind(&self, name: &str) -> Kind {
+        let row = keys::row(&keys::step(&self.pattern, name));
+        debug_assert!(row.is_some(), "{} has no row", self.path_of(name));
+        row.map_or(Kind::Any, |key| key.kind)
     }
 
     /// The object under a key that may also hold something else.
     pub fn object(&self, name: &str) -> Option<Section<'t>> {
         let node = self.value(name).filter(|node| matches!(node.value, Value::Object(_)))?;
-        Some(Section { tree: self.tree, path: self.path_of(name), place: Place::Object(node) })
+        Some(self.below(name, Place::Object(node)))
     }
 
     /// The objects of a list.
@@ -199,13 +230,14 @@ impl<'t> Section<'t> {
                 return Vec::new();
             }
         };
+        let pattern = keys::step(&keys::step(&self.pattern, name), "*");
         let mut sections = Vec::with_capacity(items.len());
         for (n, item) in items.iter().enumerate() {
             let name = format!("{name}[{n}]");
             match item.value {
                 Value::Object(_) => {
-                    let path = self.path_of(&name);
-                    sections.push(Section { tree: self.tree, path, place: Place::Object(item) });
+                    let (path, pattern) = (self.path_of(&name), pattern.clone());
+                    sections.push(Section { tree: self.tree, path, pattern, place: Place::Object(item) });
                 }
                 _ => self.fault(&name, item, item.kind().into(), "an object {…}", instead),
             }
@@ -213,33 +245,53 @@ impl<'t> Section<'t> {
         sections
     }
 
-    /// A switch.
-    pub fn flag(&self, name: &str, default: bool, closed: bool) -> bool {
+    /// The switch at a key.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        let Kind::Flag { default, wrong, unreadable } = self.kind(name) else { return false };
+        self.flag_or(name, default, wrong, unreadable)
+    }
+
+    /// The switch at a key whose default depends on others.
+    pub(crate) fn flag_with_default(&self, name: &str, default: bool) -> bool {
+        let Kind::Flag { wrong, unreadable, .. } = self.kind(name) else { return false };
+        self.flag_or(name, default, wrong, unreadable)
+    }
+
+    fn flag_or(&self, name: &str, default: bool, wrong: bool, unreadable: bool) -> bool {
         match self.value(name) {
             Some(Node { value: Value::Bool(on), .. }) => *on,
             Some(other) => {
-                self.fault(name, other, other.kind().into(), "true or false", &closed.to_string());
-                closed
+                self.fault(name, other, other.kind().into(), "true or false", &wrong.to_string());
+                wrong
             }
-            None if self.is_broken() => closed,
+            None if self.is_broken() => unreadable,
             None => default,
         }
     }
 
-    /// A whole number within `range`.
-    pub fn number(&self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    /// The number written at a key, within the range of its row.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        let Kind::Number { min, max, .. } = self.kind(name) else { return None };
         let node = self.value(name)?;
         let written = match &node.value {
             Value::Number(written) => Some(&**written),
             _ => None,
         };
-        let number = written.and_then(whole).filter(|n| range.contains(n));
+        let number = written.and_then(whole).filter(|n| (min..=max).contains(n));
         if number.is_none() {
             let found = written.unwrap_or_else(|| node.kind()).to_owned();
-            let expected = format!("a whole number from {} to {}", range.start(), range.end());
-            self.fault(name, node, found, &expected, "its default");
+            self.fault(name, node, found, &format!("a whole number from {min} to {max}"), "its default");
         }
         number
+    }
+
+    /// The number at a key, else the default of its row.
+    pub(crate) fn number_or_default(&self, name: &str) -> u64 {
+        let default = match self.kind(name) {
+            Kind::Number { default, .. } => default,
+            _ => None,
+        };
+        self.number(name).or(default).unwrap_or_default()
     }
 
     /// A text; blank counts as absent.
@@ -268,31 +320,27 @@ impl<'t> Section<'t> {
             .ok()
     }
 
-    /// One word of several.
-    ///
-    /// # Errors
-    /// [`NoSuchWord`] where it is none of them; the fault is noted.
-    pub fn word<T: Copy>(
-        &self,
-        name: &str,
-        words: &[(&str, T)],
-        instead: &str,
-    ) -> Result<Option<T>, NoSuchWord> {
+    /// The meaning of the word at a key: of its default without one, of what its row says in place of a wrong
+    /// one.
+    pub(crate) fn word<T: Choice>(&self, name: &str) -> Option<T> {
+        let Kind::Words { words, default, wrong } = self.kind(name) else { return None };
         let Some(node) = self.value(name) else {
-            return if self.is_broken() { Err(NoSuchWord) } else { Ok(None) };
+            return if self.is_broken() { wrong } else { default }.and_then(T::of);
         };
-        let said = match node.text() {
-            Some(_) => Some(self.expanded(name, node, instead).ok_or(NoSuchWord)?),
+        let instead = wrong.map_or("as if it were not there".into(), |word| format!("{word:?}"));
+        let written = match node.text() {
+            Some(_) => match self.expanded(name, node, &instead) {
+                Some(text) => Some(text.trim().to_owned()),
+                None => return wrong.and_then(T::of),
+            },
             None => None,
         };
-        let said = said.as_ref().map(|s| s.trim());
-        if let Some((_, meant)) = words.iter().find(|(word, _)| Some(*word) == said) {
-            return Ok(Some(*meant));
-        }
-        let valid: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        let found = said.map_or_else(|| node.kind().into(), |s| format!("{s:?}"));
-        self.fault(name, node, found, &format!("one of {}", valid.join(", ")), instead);
-        Err(NoSuchWord)
+        written.as_deref().and_then(T::of).or_else(|| {
+            let expected: Vec<_> = words().iter().map(|word| format!("\"{word}\"")).collect();
+            let found = written.map_or_else(|| node.kind().into(), |text| format!("{text:?}"));
+            self.fault(name, node, found, &format!("one of {}", expected.join(", ")), &instead);
+            wrong.and_then(T::of)
+        })
     }
 
     /// A list of texts.

@@ -4,7 +4,7 @@
 //! JSON5 is read by `jsonc-parser`, whose tree knows where each value stands and whose recursion is
 //! bounded.
 
-use super::{json5_names, node::Node};
+use super::{json5, node::Node};
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::tokens::Token;
 use jsonc_parser::{CollectOptions, ParseOptions};
@@ -119,7 +119,7 @@ pub fn read_up_to(path: &Path, limit: u64) -> Read {
         Some(text) => (text.to_owned(), true),
         None => (text.into_owned(), false),
     };
-    let readable = json5_names::readable(&text);
+    let readable = json5::readable(&text);
     Read::Text(Document { path: path.into(), text, bom, exact, readable })
 }
 
@@ -147,13 +147,13 @@ pub(crate) fn options() -> ParseOptions {
 impl Document {
     /// A text that stands in no file yet, or never will.
     pub(crate) fn unwritten(path: &Path, text: &str) -> Self {
-        let readable = json5_names::readable(text);
+        let readable = json5::readable(text);
         Self { path: path.into(), text: text.into(), bom: false, exact: true, readable }
     }
 
     /// The same file with another text.
     pub(crate) fn with_text(&self, text: String) -> Self {
-        let readable = json5_names::readable(&text);
+        let readable = json5::readable(&text);
         Self { path: self.path.clone(), text, bom: self.bom, exact: self.exact, readable }
     }
 
@@ -164,8 +164,13 @@ impl Document {
     pub fn parse(&self) -> Result<Object<'_>, Invalid> {
         match self.parse_value()? {
             Value::Object(root) => Ok(root),
-            _ => Err(self.invalid(0, "the file does not hold an object {…}".into())),
+            _ => Err(self.no_object()),
         }
+    }
+
+    /// The error of a root that is no object.
+    pub(crate) fn no_object(&self) -> Invalid {
+        self.invalid(0, "the file does not hold an object {…}".into())
     }
 
     /// The root, whatever it is.
@@ -199,7 +204,7 @@ impl Document {
 
     /// The comments in it, with their marks.
     pub fn comments(&self) -> impl Iterator<Item = &str> {
-        json5_names::comments(&self.text)
+        json5::comments(&self.text)
     }
 
     fn readable(&self) -> &str {

@@ -1,9 +1,8 @@
 //! `openclaw.json` as text and as a tree: JSON5, what it includes, and edits that touch nothing else.
 
-pub mod doubled;
 pub mod edit;
 pub mod file;
-pub mod json5_names;
+pub mod json5;
 pub mod layout;
 pub mod node;
 pub mod path;
