@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 /// A range of addresses: `10.0.0.1`, `10.0.0.0/8`, `fd00::/8`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Cidr {
+pub(crate) struct Cidr {
     address: IpAddr,
     prefix: u8,
 }
@@ -13,7 +13,7 @@ pub struct Cidr {
 impl Cidr {
     /// Reads an address or a range. One that is mapped into IPv6 (`::ffff:10.0.0.0/104`) is the IPv4 range; `None`
     /// where its prefix is too short to be one, and where it is no range at all.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (written, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -31,7 +31,7 @@ impl Cidr {
     }
 
     /// Whether the range holds `address`, which may be an IPv4 address mapped into IPv6.
-    pub fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let unused = u32::from(width(self.address) - self.prefix);
         let top = |ip: IpAddr| bits(ip).checked_shr(unused).unwrap_or(0);
@@ -80,9 +80,17 @@ mod tests {
             assert!(!range.contains(outside.parse().unwrap()), "{text}: {outside}");
         }
         // A mapped address with the prefix of its IPv4 form would hold every address there is.
-        for text in
-            ["::ffff:10.0.0.0/8", "::ffff:0:0/95", "10.0.0.0/+8", "10.0.0.0/33", "10.0.0.0/", "::/129", "a/8"]
-        {
+        for text in [
+            "10.0.0",
+            "10.0.0.0/-1",
+            "::ffff:10.0.0.0/8",
+            "::ffff:0:0/95",
+            "10.0.0.0/+8",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "::/129",
+            "a/8",
+        ] {
             assert_eq!(Cidr::parse(text), None, "{text}");
         }
     }

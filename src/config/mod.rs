@@ -13,17 +13,16 @@ pub mod credentials;
 mod env;
 pub mod keys;
 pub mod lint;
-pub mod model;
+pub(crate) mod model;
 mod paths;
 mod running;
-pub mod schema;
+pub(crate) mod schema;
 pub mod settings;
 pub mod show;
 pub mod text;
 pub mod watch;
 
 pub use change::{diff::KeyPath, refused::Refused};
-pub use cidr::Cidr;
 pub use credentials::{
     secret::{Credential, Kind, Secret, Source},
     shared::Credentials,

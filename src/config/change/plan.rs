@@ -5,17 +5,17 @@ use super::diff::Change;
 use crate::config::keys::{self, Effect};
 use std::collections::BTreeSet;
 
-/// What a set of changes comes to.
+/// Effects of a set of changes.
 #[derive(Clone, Default, Debug)]
 pub struct Plan {
-    /// Each change, and what is done about it.
+    /// Each change and its own effect.
     pub changes: Vec<(Change, Effect)>,
-    /// What is done in all.
+    /// All effects.
     pub effects: BTreeSet<Effect>,
 }
 
 /// The plan for `changes`. A value that holds others counts as all of them.
-pub fn plan(changes: Vec<Change>) -> Plan {
+pub(crate) fn plan(changes: Vec<Change>) -> Plan {
     let mut plan = Plan::default();
     for change in changes {
         let own = keys::effect(&change.path);
@@ -26,8 +26,8 @@ pub fn plan(changes: Vec<Change>) -> Plan {
 }
 
 impl Plan {
-    /// The changes in a line, no more than a few of them by name.
-    pub fn paths(&self) -> String {
+    /// The changes in a line, a few of them by name.
+    pub(crate) fn paths(&self) -> String {
         const SHOWN: usize = 6;
         let reported = self.changes.iter().filter(|(_, effect)| *effect != Effect::Silent);
         let paths: Vec<String> = reported.map(|(change, _)| change.to_string()).collect();
@@ -38,8 +38,8 @@ impl Plan {
         }
     }
 
-    /// What is done, in a line.
-    pub fn done(&self) -> String {
+    /// The effects in a line.
+    pub(crate) fn done(&self) -> String {
         let words: Vec<_> = self.effects.iter().filter(|e| e.acts()).map(|e| e.done()).collect();
         match (words.is_empty(), self.effects.first()) {
             (false, _) => words.join(", "),

@@ -56,13 +56,13 @@ const MOVED: &[(&str, &str)] = &[
 ];
 
 /// What the newest release has instead of the key at `path`; `None` if it did not move.
-pub fn newest(path: &[&str]) -> Option<&'static str> {
+pub(crate) fn newest(path: &[&str]) -> Option<&'static str> {
     let is = |row: &&(&str, &str)| begins(row.0, path) && row.0.split('.').count() == path.len();
     MOVED.iter().find(is).map(|(_, new)| *new)
 }
 
 /// Whether a key that moved stood somewhere below `path`.
-pub fn above(path: &[&str]) -> bool {
+pub(crate) fn above(path: &[&str]) -> bool {
     MOVED.iter().any(|(old, _)| begins(old, path))
 }
 

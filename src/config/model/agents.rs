@@ -1,5 +1,5 @@
-//! What the file says of agents, sessions and channels. None of them run in this version; clients are told
-//! their names and defaults.
+//! `agents`, `session` and `channels`. None of them run in this version; clients are given their names and
+//! defaults.
 
 use super::tree::Section;
 use crate::config::keys::words::SessionScope;
@@ -11,9 +11,9 @@ const MAIN: &str = "main";
 
 /// `agents`, and what of `session` and `channels` goes with it.
 pub struct Agents {
-    /// Their ids, in the order of the file; never none.
+    /// Ids, in the order of the file; at least one.
     pub ids: Vec<String>,
-    /// The one that is meant where none is.
+    /// Id of the default agent.
     pub default: String,
     /// `agents.defaults.model`: the model, or the first of them.
     pub model: Option<String>,
@@ -31,7 +31,7 @@ pub struct Agents {
 
 impl Agents {
     /// Reads the keys out of `root`.
-    pub fn decode(root: &Section<'_>) -> Self {
+    pub(crate) fn decode(root: &Section<'_>) -> Self {
         let agents = root.section("agents");
         let defaults = agents.section("defaults");
         let (ids, marked) = roster(&agents);
@@ -56,7 +56,7 @@ impl Agents {
     }
 
     /// The session of the default agent that direct messages go to.
-    pub fn main_session(&self) -> String {
+    pub(crate) fn main_session(&self) -> String {
         if self.global { "global".into() } else { format!("agent:{}:{}", self.default, self.main_key) }
     }
 }

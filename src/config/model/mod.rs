@@ -4,10 +4,10 @@
 //! Ranges, words and defaults stand in the rows of [`super::keys`]; names and defaults are OpenClaw's
 //! (`docs/gateway/config-gateway.md`), but for `auth.deviceKeyProof` and `auth.revokeOnRotate`.
 
-pub mod agents;
-pub mod logging;
-pub mod tls;
-pub mod tree;
+pub(crate) mod agents;
+pub(crate) mod logging;
+pub(crate) mod tls;
+pub(crate) mod tree;
 
 use super::{
     cidr::Cidr,
@@ -90,7 +90,7 @@ pub struct Nodes {
     pub deny: Option<Vec<String>>,
 }
 
-/// What the file says, mostly under `gateway`.
+/// Decoded values of all keys that Barnacle acts on.
 pub struct GatewayConfig {
     /// Where the gateway runs.
     pub mode: Option<Mode>,
@@ -105,7 +105,7 @@ pub struct GatewayConfig {
     /// For clients on this host.
     pub remote: Remote,
     /// Proxies whose forwarding headers count.
-    pub trusted_proxies: Vec<Cidr>,
+    pub(crate) trusted_proxies: Vec<Cidr>,
     /// What new connections speak.
     pub tls: TlsKeys,
     /// Browsers.
@@ -125,7 +125,7 @@ pub struct GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// Reads the keys out of `root`. What is wrong is noted there, and holds its closed value.
+    /// Decodes the keys below `root`. A wrong value is noted there, and its row says what holds instead.
     pub fn decode(root: &Section<'_>, resolver: &Resolver<'_>) -> Self {
         let gateway = root.section("gateway");
         let custom_bind_host = custom_bind_host(&gateway);
@@ -241,7 +241,7 @@ fn bind(gateway: &Section<'_>, custom: Option<IpAddr>) -> Bind {
     })
 }
 
-/// The header's value; `false` says that there is none.
+/// Value of the header, `false` for none.
 fn strict_transport_security(gateway: &Section<'_>) -> Option<String> {
     const NAME: &str = "strictTransportSecurity";
     let headers = gateway.section("http").section("securityHeaders");

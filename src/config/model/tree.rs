@@ -77,7 +77,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A source, collecting faults while it is read.
+/// A source, collecting errors while it is read.
 pub struct Tree<'s> {
     source: &'s Source,
     variables: Variables<'s>,
@@ -86,17 +86,17 @@ pub struct Tree<'s> {
 
 impl<'s> Tree<'s> {
     /// Reads values that stand in `source`, with `${VAR}` in texts replaced from `variables`.
-    pub fn new(source: &'s Source, variables: Variables<'s>) -> Self {
+    pub(crate) fn new(source: &'s Source, variables: Variables<'s>) -> Self {
         Self { source, variables, faults: RefCell::default() }
     }
 
     /// The root, to read from.
-    pub fn root(&self) -> Section<'_> {
+    pub(crate) fn root(&self) -> Section<'_> {
         self.at_root(Place::Object(&self.source.root))
     }
 
     /// The root of a file that could not be read: every key holds its closed value.
-    pub fn broken(&self) -> Section<'_> {
+    pub(crate) fn broken(&self) -> Section<'_> {
         self.at_root(Place::Broken)
     }
 
@@ -104,8 +104,8 @@ impl<'s> Tree<'s> {
         Section { tree: self, path: String::new(), pattern: String::new(), place }
     }
 
-    /// What was wrong, file by file from the top down.
-    pub fn into_faults(self) -> Vec<Fault> {
+    /// Errors, file by file from the top down.
+    pub(crate) fn into_faults(self) -> Vec<Fault> {
         let mut faults = self.faults.into_inner();
         faults.sort_by_key(|(file, fault)| (*file, fault.line, fault.column));
         faults.dedup();
@@ -123,7 +123,7 @@ impl<'s> Tree<'s> {
 #[derive(Clone, Copy)]
 enum Place<'t> {
     Absent,
-    /// It, or what it stands in, is no object: what it would have said is unknown.
+    /// The object, or one it stands in, is none: its values are unknown.
     Broken,
     Object(&'t Node),
 }
@@ -148,13 +148,13 @@ pub struct List {
 
 impl<'t> Section<'t> {
     /// The value of a key. `null` counts as absent.
-    pub fn value(&self, name: &str) -> Option<&'t Node> {
+    pub(crate) fn value(&self, name: &str) -> Option<&'t Node> {
         let Place::Object(object) = self.place else { return None };
         object.get(name).filter(|node| !matches!(node.value, Value::Null))
     }
 
     /// The names of its keys.
-    pub fn names(&self) -> impl Iterator<Item = &'t str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'t str> {
         let entries = match self.place {
             Place::Object(object) => object.entries(),
             _ => &[],
@@ -162,23 +162,23 @@ impl<'t> Section<'t> {
         entries.iter().map(|e| &*e.name)
     }
 
-    /// What `${VAR}` in its texts is replaced from.
-    pub fn variables(&self) -> Variables<'t> {
+    /// Values of `${VAR}` in its texts.
+    pub(crate) fn variables(&self) -> Variables<'t> {
         self.tree.variables
     }
 
-    /// Whether this, or what it stands in, is there and is no object.
-    pub fn is_broken(&self) -> bool {
+    /// Whether the object, or one it stands in, is there and is no object.
+    pub(crate) fn is_broken(&self) -> bool {
         matches!(self.place, Place::Broken)
     }
 
-    /// Notes that the value `at` of key `name` is `found`, and what holds instead.
-    pub fn fault(&self, name: &str, at: &Node, found: String, expected: &str, instead: &str) {
+    /// Notes an error: the value `at` of key `name` is `found`, not `expected`; `instead` holds.
+    pub(crate) fn fault(&self, name: &str, at: &Node, found: String, expected: &str, instead: &str) {
         self.tree.fault(self.path_of(name), at, found, expected, instead);
     }
 
     /// Where `node`, which stands in it, is: file, line and column.
-    pub fn place(&self, node: &Node) -> (PathBuf, usize, usize) {
+    pub(crate) fn place(&self, node: &Node) -> (PathBuf, usize, usize) {
         let (file, line, column) = self.tree.source.position(node.at);
         (file.into(), line, column)
     }
@@ -188,7 +188,7 @@ impl<'t> Section<'t> {
     }
 
     /// The object under a key.
-    pub fn section(&self, name: &str) -> Section<'t> {
+    pub(crate) fn section(&self, name: &str) -> Section<'t> {
         let place = match (self.place, self.value(name)) {
             (Place::Broken, _) => Place::Broken,
             (_, None) => Place::Absent,
@@ -215,13 +215,13 @@ impl<'t> Section<'t> {
     }
 
     /// The object under a key that may also hold something else.
-    pub fn object(&self, name: &str) -> Option<Section<'t>> {
+    pub(crate) fn object(&self, name: &str) -> Option<Section<'t>> {
         let node = self.value(name).filter(|node| matches!(node.value, Value::Object(_)))?;
         Some(self.below(name, Place::Object(node)))
     }
 
     /// The objects of a list.
-    pub fn sections(&self, name: &str, instead: &str) -> Vec<Section<'t>> {
+    pub(crate) fn sections(&self, name: &str, instead: &str) -> Vec<Section<'t>> {
         let items = match self.value(name) {
             None => return Vec::new(),
             Some(Node { value: Value::List(items), .. }) => items,
@@ -295,7 +295,7 @@ impl<'t> Section<'t> {
     }
 
     /// A text; blank counts as absent.
-    pub fn text(&self, name: &str) -> Option<Cow<'t, str>> {
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'t, str>> {
         let text = self.expanded(name, self.value(name)?, "as if it were not there")?;
         match text {
             Cow::Borrowed(text) => Some(Cow::Borrowed(text.trim())),
@@ -344,7 +344,7 @@ impl<'t> Section<'t> {
     }
 
     /// A list of texts.
-    pub fn list(&self, name: &str, instead: &str) -> List {
+    pub(crate) fn list(&self, name: &str, instead: &str) -> List {
         let mut list = List { items: Vec::new(), whole: !self.is_broken() };
         match self.value(name) {
             None => {}

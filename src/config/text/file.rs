@@ -85,7 +85,7 @@ pub struct Invalid {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// What the parser says.
+    /// Parser's message.
     pub message: String,
     /// The line, with everything but its keys and punctuation masked.
     pub excerpt: String,

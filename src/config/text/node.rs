@@ -131,7 +131,7 @@ impl Node {
         }
     }
 
-    /// What it is, without saying what it says.
+    /// Kind of value, in words, without the value.
     pub fn kind(&self) -> &'static str {
         match self.value {
             Value::Text(_) => "a string",
@@ -143,7 +143,7 @@ impl Node {
         }
     }
 
-    /// Whether both say the same, wherever they stand and in whatever order their keys are.
+    /// Whether both values are equal, wherever they stand and in whatever order their keys are.
     pub fn same(&self, other: &Self) -> bool {
         match (&self.value, &other.value) {
             (Value::Null, Value::Null) => true,
@@ -166,7 +166,7 @@ impl Node {
         out.out
     }
 
-    /// Writes the value as JSON. `text` says what stands for a text or a number, given its keys from the
+    /// Writes the value as JSON. `text` returns the replacement of a text or a number, given its keys from the
     /// root; `None` is the value itself.
     pub fn write_json(&self, out: &mut SerJsonState, text: &mut dyn FnMut(&[&str], &Self) -> Option<String>) {
         fn write<'n>(
@@ -285,7 +285,7 @@ impl<'b> Builder<'b> {
     }
 }
 
-/// Whether two numbers are one: `1000` and `1e3` are. Whole ones beyond what a float holds are told apart.
+/// Whether two numbers are one: `1000` and `1e3` are. Whole numbers beyond a float's precision are compared exactly.
 fn same_number(a: &str, b: &str) -> bool {
     let (a, b) = (to_json_number(a), to_json_number(b));
     let whole = |text: &str| text.parse::<i128>().ok();

@@ -52,7 +52,7 @@ pub struct Source {
 pub struct Include {
     /// Its keys from the root.
     pub path: Vec<String>,
-    /// The document that says so.
+    /// Document with the `$include`.
     pub by: u16,
     /// The documents it brings in.
     pub files: Vec<u16>,
@@ -87,7 +87,7 @@ pub struct Gathered {
 }
 
 impl Source {
-    /// The source of a configuration that says nothing.
+    /// Source of an empty configuration.
     pub fn empty(path: &Path) -> Self {
         Self {
             documents: vec![Document::unwritten(path, "{}")],
@@ -165,7 +165,7 @@ impl Source {
         digest.finalize().into()
     }
 
-    /// That `node` of it is wrong: `message` says how.
+    /// Error about `node`.
     pub(crate) fn invalid(&self, node: &Node, message: String) -> Broken {
         let document = self.documents.get(usize::from(node.at.file)).unwrap_or(&self.documents[0]);
         Broken::Invalid(document.invalid(node.at.start as usize, message))
@@ -178,7 +178,7 @@ impl Source {
         (&document.path, line, column)
     }
 
-    /// The text that says the same in one file: the root's own, if that is all there is.
+    /// Equivalent text in one file: the root's own, without includes.
     pub fn in_one_file(&self) -> String {
         match self.includes.is_empty() {
             true => self.documents[0].text.clone(),
