@@ -26,14 +26,19 @@ pub struct Limits {
     pub gentle_loopback: bool,
 }
 
+impl Limits {
+    /// OpenClaw's limits.
+    pub const DEFAULT: Self = Self {
+        attempts: 10,
+        window: Duration::from_secs(60),
+        lockout: Duration::from_secs(300),
+        gentle_loopback: true,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            attempts: 10,
-            window: Duration::from_secs(60),
-            lockout: Duration::from_secs(300),
-            gentle_loopback: true,
-        }
+        Self::DEFAULT
     }
 }
 

@@ -11,33 +11,37 @@ pub mod change;
 mod cidr;
 pub mod credentials;
 mod env;
+pub mod keys;
 pub mod lint;
-pub mod model;
+pub(crate) mod model;
 mod paths;
 mod running;
-pub mod schema;
+pub(crate) mod schema;
 pub mod settings;
 pub mod show;
 pub mod text;
 pub mod watch;
 
 pub use change::{diff::KeyPath, refused::Refused};
-pub use cidr::Cidr;
 pub use credentials::{
     secret::{Credential, Kind, Secret, Source},
     shared::Credentials,
 };
 pub use env::Env;
+pub use keys::{
+    DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT,
+    words::{AuthMode, Bind, Mode, ReloadMode, RevokeOnRotate},
+};
 pub use lint::Complaint;
 pub use model::{
-    AuthMode, Bind, GatewayConfig, Mode, ReloadMode, RevokeOnRotate,
+    GatewayConfig,
     tls::{CA_UNUSED, NOBODY_LET_IN},
     tree::Fault,
 };
 pub use paths::Paths;
 pub use running::Running;
 pub use settings::{
-    DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT, Flags, Settings, StartError,
+    Flags, Settings, StartError,
     decode::{Found, Loaded},
     last_good::{last_run, to_keep},
     load::load,

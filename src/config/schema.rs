@@ -1,177 +1,25 @@
-//! The schema: every key that Barnacle acts on, with what may stand there and what it is for.
+//! `config.schema`: the rows of [`keys`] as a JSON schema (draft 7), with hints for a form as OpenClaw's Control
+//! UI draws it.
 //!
-//! One table; `config.schema` gives all of it as a JSON schema (draft 7) with hints for a form, as OpenClaw's
-//! Control UI draws it, and `config.schema.lookup` one node of it. It describes, it does not judge: what
-//! is wrong with a file the decoder says. Keys of OpenClaw's that are not used here are let be by it.
+//! It holds the keys that Barnacle acts on; other names may stand beside them, since OpenClaw's are kept.
 
-use super::change::{diff::KeyPath, plan};
+use super::{
+    change::diff::KeyPath,
+    keys::{self, Key, Kind},
+};
 use nanoserde::SerJson;
 use std::fmt::Write;
 
-/// What may stand at a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// Any text.
-    Text,
-    /// A text that is shown to nobody, or where it is to be had from.
-    Secret,
-    /// True or false.
-    Flag,
-    /// A whole number, from and up to.
-    Number(u64, u64),
-    /// One of these words.
-    Words(&'static [&'static str]),
-    /// A list of texts.
-    Texts,
-    /// What OpenClaw's documentation says; too much to tell here.
-    Any,
-}
-
-use Kind::*;
-
-/// A row of the table: the key (`*` for any name), what may stand there, its title, what it is for.
-type Row = (&'static str, Kind, &'static str, &'static str);
-
-const DAY_MS: u64 = 86_400_000;
-const LEVELS: Kind = Words(&["silent", "fatal", "error", "warn", "info", "debug", "trace"]);
-
-/// Every key that Barnacle acts on.
-pub const TABLE: &[Row] = &[
-    ("gateway.mode", Words(&["local", "remote"]), "Gateway Mode", "Whether the gateway runs on this host."),
-    ("gateway.port", Number(1, 65_535), "Gateway Port", "The TCP port for everything."),
-    (
-        "gateway.bind",
-        Words(&["loopback", "lan", "tailnet", "auto", "custom"]),
-        "Gateway Bind",
-        "Where to listen: this host alone, every address, or the tailnet's.",
-    ),
-    ("gateway.customBindHost", Text, "Custom Bind Host", "The address that \"custom\" listens on."),
-    ("gateway.tls.enabled", Flag, "TLS", "Whether new connections speak TLS."),
-    (
-        "gateway.tls.autoGenerate",
-        Flag,
-        "TLS Auto-Generate",
-        "Whether a self-signed certificate is made where there is none.",
-    ),
-    ("gateway.tls.certPath", Text, "TLS Certificate Path", "The certificate, PEM."),
-    ("gateway.tls.keyPath", Text, "TLS Key Path", "Its private key, PEM."),
-    (
-        "gateway.auth.mode",
-        Words(&["none", "token", "password", "trusted-proxy"]),
-        "Gateway Auth Mode",
-        "What a client without a paired device has to show.",
-    ),
-    ("gateway.auth.token", Secret, "Gateway Token", "The shared token. It pairs new devices."),
-    ("gateway.auth.password", Secret, "Gateway Password", "The shared password."),
-    ("gateway.auth.rateLimit.maxAttempts", Number(1, 1_000_000), "Wrong Guesses", "How many are let go by."),
-    ("gateway.auth.rateLimit.windowMs", Number(1, DAY_MS), "Window (ms)", "How long a wrong guess counts."),
-    ("gateway.auth.rateLimit.lockoutMs", Number(1, DAY_MS), "Lockout (ms)", "How long the first lockout is."),
-    (
-        "gateway.auth.rateLimit.exemptLoopback",
-        Flag,
-        "Gentle to Loopback",
-        "Whether this host is let guess more.",
-    ),
-    (
-        "gateway.auth.deviceKeyProof",
-        Flag,
-        "Device Key Proof",
-        "Whether a paired device's key alone lets it in.",
-    ),
-    (
-        "gateway.auth.revokeOnRotate",
-        Words(&["none", "browsers"]),
-        "Revoke on Rotate",
-        "Whose device tokens a new shared token kills.",
-    ),
-    ("gateway.trustedProxies", Texts, "Trusted Proxies", "Addresses whose forwarding headers count."),
-    (
-        "gateway.handshakeTimeoutMs",
-        Number(1, 600_000),
-        "Handshake Timeout (ms)",
-        "How long a connect may take.",
-    ),
-    ("gateway.controlUi.allowedOrigins", Texts, "Allowed Origins", "Where a browser's page may come from."),
-    (
-        "gateway.controlUi.allowInsecureAuth",
-        Flag,
-        "Allow Insecure Auth",
-        "Pages over plain HTTP without a device.",
-    ),
-    (
-        "gateway.controlUi.dangerouslyDisableDeviceAuth",
-        Flag,
-        "No Device Auth",
-        "Pages without a device at all.",
-    ),
-    (
-        "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback",
-        Flag,
-        "Host Header Fallback",
-        "Whether the Host header may vouch for a page.",
-    ),
-    ("gateway.nodes.pairing.autoApproveLocal", Flag, "Pair Local Devices", "Whether they need no approval."),
-    ("gateway.nodes.commands.deny", Texts, "Node Commands Denied", "Whatever allows them."),
-    ("gateway.nodes.denyCommands", Texts, "Node Commands Denied (2026.2)", "As OpenClaw 2026.2 wrote them."),
-    (
-        "gateway.http.securityHeaders.strictTransportSecurity",
-        Any,
-        "Strict-Transport-Security",
-        "The header's value, or false for none.",
-    ),
-    (
-        "gateway.reload.mode",
-        Words(&["hybrid", "hot", "restart", "off"]),
-        "Config Reload Mode",
-        "Whether a changed file is applied as it is saved.",
-    ),
-    (
-        "gateway.reload.debounceMs",
-        Number(0, 60_000),
-        "Reload Debounce (ms)",
-        "How long a file must rest first.",
-    ),
-    ("gateway.remote.url", Text, "Remote Gateway URL", "The gateway that this host's commands call."),
-    (
-        "gateway.remote.tlsFingerprint",
-        Text,
-        "Remote Gateway TLS Fingerprint",
-        "The SHA-256 of the one certificate that they trust.",
-    ),
-    ("gateway.remote.token", Secret, "Remote Gateway Token", "What they show it."),
-    ("logging.level", LEVELS, "Log Level", "The least that the log file takes."),
-    ("logging.consoleLevel", LEVELS, "Console Log Level", "The least that the console shows."),
-    ("session.mainKey", Text, "Session Main Key", "The name of an agent's main session."),
-    (
-        "session.scope",
-        Words(&["per-sender", "global"]),
-        "Session Scope",
-        "Whether each sender has a session.",
-    ),
-    ("agents.defaults.model", Any, "Default Model", "A model's name, or {primary, fallbacks}."),
-    (
-        "agents.defaults.contextTokens",
-        Number(1, u32::MAX as u64),
-        "Context Tokens",
-        "As OpenClaw 2026.2 wrote it.",
-    ),
-    ("agents.defaults.heartbeat.every", Text, "Heartbeat Interval", "Such as \"30m\"."),
-    ("agents.defaults.systemAgent.agentId", Text, "Main Agent", "Which agent is the main one."),
-    ("agents.entries.*", Any, "Agent", "One agent, by its id."),
-    ("agents.list", Any, "Agents", "As OpenClaw 2026.2 wrote them."),
-    ("secrets.providers.*", Any, "Secret Provider", "Where secrets are had from: env or file."),
-    ("secrets.defaults.*", Text, "Default Provider", "The provider of a kind of source."),
-    ("env.vars.*", Text, "Variable", "Counts where the environment has none of that name."),
-];
-
-/// A node of the schema: a key of the table, or what such keys stand in.
+/// A node of the schema: a key that has a row, or an object that such keys stand in.
 #[derive(Default)]
-pub struct Node {
-    row: Option<&'static Row>,
+pub(crate) struct Node {
+    key: Option<&'static Key>,
+    /// An entry of a list of texts, which has no row of its own.
+    text: bool,
     inner: Vec<(&'static str, Node)>,
 }
 
-/// What a form is told about a key.
+/// Hint for a form about a key.
 #[derive(SerJson)]
 #[allow(missing_docs)]
 pub struct Hint {
@@ -182,29 +30,29 @@ pub struct Hint {
     pub sensitive: Option<bool>,
 }
 
-/// The whole schema.
-pub fn root() -> Node {
+/// Builds the whole schema.
+pub(crate) fn root() -> Node {
     let mut root = Node::default();
-    for row in TABLE {
+    for key in keys::all().filter(|key| key.effect.acts() && !key.title.is_empty()) {
         let mut node = &mut root;
-        for key in row.0.split('.') {
-            let at = node.inner.iter().position(|(name, _)| *name == key).unwrap_or_else(|| {
-                node.inner.push((key, Node::default()));
+        for step in key.path.split('.') {
+            let at = node.inner.iter().position(|(name, _)| *name == step).unwrap_or_else(|| {
+                node.inner.push((step, Node::default()));
                 node.inner.len() - 1
             });
             node = &mut node.inner[at].1;
         }
-        node.row = Some(row);
-        if row.1 == Texts {
-            node.inner.push(("*", Node { row: Some(&("", Text, "", "")), inner: Vec::new() }));
+        node.key = Some(key);
+        if matches!(key.kind, Kind::Texts) {
+            node.inner.push(("*", Node { text: true, ..Node::default() }));
         }
     }
     root
 }
 
 impl Node {
-    /// The node at `path`, and how the table names it; items of a list and names of a record are `*` there.
-    pub fn find(&self, path: &KeyPath) -> Option<(&Self, KeyPath)> {
+    /// The node at `path` and its pattern, in which entries of a list and names of a record are `*`.
+    pub(crate) fn find(&self, path: &KeyPath) -> Option<(&Self, KeyPath)> {
         let (mut node, mut named) = (self, Vec::new());
         for key in &path.0 {
             let fits = |want: &str| node.inner.iter().find(|(name, _)| *name == want);
@@ -215,74 +63,71 @@ impl Node {
         Some((node, KeyPath(named)))
     }
 
-    /// What stands within it.
-    pub fn children(&self) -> impl Iterator<Item = (&'static str, &Self)> {
+    /// The nodes directly below, by name.
+    pub(crate) fn children(&self) -> impl Iterator<Item = (&'static str, &Self)> {
         self.inner.iter().map(|(name, node)| (*name, node))
     }
 
-    /// Whether something does.
-    pub fn has_children(&self) -> bool {
+    /// Whether there are nodes below.
+    pub(crate) fn has_children(&self) -> bool {
         !self.inner.is_empty()
     }
 
-    /// The word for what may stand there, where one word is enough.
-    pub fn word(&self) -> Option<&'static str> {
-        match self.row {
-            None => Some("object"),
-            Some((_, Text | Words(_), ..)) => Some("string"),
-            Some((_, Flag, ..)) => Some("boolean"),
-            Some((_, Number(..), ..)) => Some("integer"),
-            Some((_, Texts, ..)) => Some("array"),
-            Some((_, Secret | Any, ..)) => None,
+    /// JSON schema's `type`, where one word is enough.
+    pub(crate) fn word(&self) -> Option<&'static str> {
+        match self.key.map(|key| key.kind) {
+            None if self.text => Some("string"),
+            None | Some(Kind::Section) => Some("object"),
+            Some(Kind::Text | Kind::Words { .. }) => Some("string"),
+            Some(Kind::Flag { .. }) => Some("boolean"),
+            Some(Kind::Number { .. }) => Some("integer"),
+            Some(Kind::Texts | Kind::Objects) => Some("array"),
+            Some(Kind::Secret | Kind::Any) => None,
         }
     }
 
-    /// What a form is told of the key `name`, the `order`-th at the root.
-    pub fn hint(&self, name: &str, order: Option<u64>) -> Option<Hint> {
-        let Some((_, kind, label, help)) = self.row else {
+    /// The hint for the key `name`, the `order`-th at the root.
+    pub(crate) fn hint(&self, name: &str, order: Option<u64>) -> Option<Hint> {
+        if self.text || self.key.is_none() && name == "*" {
+            return None;
+        }
+        let Some(key) = self.key else {
             let mut label = name.to_owned();
             label.get_mut(..1)?.make_ascii_uppercase();
             return Some(Hint { label, help: None, order, advanced: false, sensitive: None });
         };
-        let sensitive = (*kind == Secret).then_some(true);
-        let named = !label.is_empty();
-        named.then(|| Hint {
-            label: (*label).into(),
-            help: Some((*help).into()),
-            order,
-            advanced: false,
-            sensitive,
-        })
+        let sensitive = (key.visibility == keys::Visibility::Secret).then_some(true);
+        Some(Hint { label: key.title.into(), help: Some(key.help.into()), order, advanced: false, sensitive })
     }
 
-    /// The node as JSON schema; `deep` with what stands within it.
-    pub fn json(&self, deep: bool) -> String {
+    /// The node as JSON schema; `deep` with the nodes below.
+    pub(crate) fn json(&self, deep: bool) -> String {
         let mut members = Vec::new();
-        if let Some((_, kind, label, help)) = self.row {
-            if !label.is_empty() {
-                members.push(format!(
-                    r#""title":{},"description":{}"#,
-                    label.serialize_json(),
-                    help.serialize_json()
-                ));
-            }
-            match kind {
-                Number(from, to) => members.push(format!(r#""minimum":{from},"maximum":{to}"#)),
-                Words(words) => members.push(format!(r#""enum":{words:?}"#)),
-                Secret => members.push(SECRET.into()),
-                Texts => members.push(r#""items":{"type":"string"}"#.into()),
-                Text | Flag | Any => {}
-            }
-        } else if deep {
-            members.push(self.within());
-        }
         if let Some(word) = self.word() {
-            members.insert(0, format!(r#""type":"{word}""#));
+            members.push(format!(r#""type":"{word}""#));
+        }
+        if let Some(Key { title, help, .. }) = self.key {
+            let (title, help) = (title.serialize_json(), help.serialize_json());
+            members.push(format!(r#""title":{title},"description":{help}"#));
+        }
+        match self.key.map(|key| key.kind) {
+            Some(Kind::Number { min, max, .. }) => {
+                members.push(format!(r#""minimum":{min},"maximum":{max}"#))
+            }
+            Some(Kind::Words { words, .. }) => members.push(format!(r#""enum":{:?}"#, words())),
+            Some(Kind::Secret) => members.push(SECRET.into()),
+            Some(Kind::Texts) => members.push(r#""items":{"type":"string"}"#.into()),
+            Some(Kind::Objects) if deep => {
+                let entry = self.inner.iter().find(|(name, _)| *name == "*");
+                members.extend(entry.map(|(_, node)| format!(r#""items":{}"#, node.json(true))));
+            }
+            None | Some(Kind::Section) if deep && !self.text => members.push(self.within()),
+            _ => {}
         }
         format!("{{{}}}", members.join(","))
     }
 
-    /// `properties`, and whether other names may stand beside them: of a section any, kept as they are.
+    /// `properties`, and what may stand beside them: anything in a section, for it is kept.
     fn within(&self) -> String {
         let (mut named, mut others) = (String::new(), String::from("true"));
         for (name, node) in &self.inner {
@@ -295,8 +140,8 @@ impl Node {
         format!(r#""properties":{{{named}}},"additionalProperties":{others}"#)
     }
 
-    /// The root's schema as a document of its own, with the name that OpenClaw gives it.
-    pub fn document(&self, deep: bool) -> String {
+    /// The root's schema as a document, with the title that OpenClaw gives it.
+    pub(crate) fn document(&self, deep: bool) -> String {
         let inner = self.json(deep);
         format!(
             r#"{{"$schema":"http://json-schema.org/draft-07/schema#","title":"OpenClawConfig",{}"#,
@@ -304,8 +149,8 @@ impl Node {
         )
     }
 
-    /// The hints for every key below, by their paths, as JSON.
-    pub fn hints(&self) -> String {
+    /// The hints of all keys below, by path, as JSON.
+    pub(crate) fn hints(&self) -> String {
         let mut all = String::new();
         for (n, (name, node)) in self.inner.iter().enumerate() {
             node.add_hints(name, name, Some(n as u64), &mut all);
@@ -331,27 +176,8 @@ fn comma(before: &str) -> &'static str {
     if before.is_empty() { "" } else { "," }
 }
 
-/// What OpenClaw's words for it say of a change at `path`: nothing here needs a restart.
-pub fn reload_kind(path: &KeyPath) -> &'static str {
-    let within = plan::TABLE.iter().any(|(prefix, effect)| effect.acts() && path.holds(prefix));
-    if within || plan::effect(path).acts() { "hot" } else { "none" }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_plan_acts_on_is_what_is_described() {
-        for (path, ..) in TABLE {
-            let effect = plan::effect(&KeyPath::dotted(path));
-            assert!(effect.acts(), "{path}: the plan says that a change does {effect:?}");
-        }
-        for (prefix, effect) in plan::TABLE {
-            let described = TABLE.iter().any(|(path, ..)| {
-                KeyPath::dotted(path).is_within(prefix) || KeyPath::dotted(prefix).is_within(path)
-            });
-            assert_eq!(described, effect.acts() || *prefix == "gateway", "{prefix}");
-        }
-    }
+/// OpenClaw's word for the effect of a change at `path`; nothing here needs a restart.
+pub(crate) fn reload_kind(path: &KeyPath) -> &'static str {
+    let within = keys::effects_within(path).any(keys::Effect::acts);
+    if within || keys::effect(path).acts() { "hot" } else { "none" }
 }

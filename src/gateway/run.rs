@@ -246,7 +246,7 @@ impl Serve for Restored<'_> {
 /// # Errors
 /// [`StartFailure`] when it does not come up.
 pub fn run(
-    settings: Settings,
+    mut settings: Settings,
     clock: Clock,
     journal: &'static Journal,
     state_format: &'static StateFormat,
@@ -255,6 +255,9 @@ pub fn run(
     let handed_over = handoff::inherit(state_format);
     let is_successor = handed_over.is_some();
     let inherited = handed_over.unwrap_or_else(|| Inherited::of(sd_notify::passed(), state_format));
+    if inherited.predecessor.is_some() {
+        settings.keep_last_bind();
+    }
     raise_descriptor_limit();
     let executor = Rc::new(LocalExecutor::new());
     let (doors, predecessor) = listen(&settings, inherited)?;

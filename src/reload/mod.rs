@@ -17,8 +17,9 @@ use crate::{
         AuthMode, Found, KeyPath, ReloadMode, RevokeOnRotate, Running, Settings, StartError,
         change::{
             diff::{Change, diff},
-            plan::{Effect, Plan, plan},
+            plan::{Plan, plan},
         },
+        keys::Effect,
         text::{file::Unreadable, source::Broken},
         to_keep,
     },

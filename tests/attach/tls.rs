@@ -201,7 +201,7 @@ fn a_renewed_certificate_is_used_for_new_connections() {
     // Gone: none is made in its place, and the next process image is not given one that has none.
     fs::remove_file(&cert).unwrap();
     fs::remove_file(&key).unwrap();
-    server.wait_log(&["cert.pem is gone; until it is mended"]);
+    server.wait_log(&["cert.pem is gone; until it is fixed"]);
     admin(&server, &second);
     let refused = late.err("gateway.restart.request", "{}");
     assert!(text(&refused, "message").contains("cert.pem is gone"), "{}", json(&refused));
@@ -244,7 +244,7 @@ fn a_start_without_certificate_files_refuses_everybody() {
     tells(&home, "{enabled:false}");
     wait(&server, || server.get("/health").0 == 200);
     tells(&home, &format!("{{enabled:true,certPath:{cert:?},keyPath:{other:?}}}"));
-    server.wait_log(&["until it is mended: ws:// as before"]);
+    server.wait_log(&["until it is fixed: ws:// as before"]);
     server.admin().ok("health", "{}");
 }
 

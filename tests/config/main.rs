@@ -10,6 +10,7 @@ mod wire;
 mod commands;
 mod file;
 mod include;
+mod keys;
 mod lint;
 mod plan;
 mod power_cut;

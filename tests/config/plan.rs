@@ -4,18 +4,6 @@ use crate::wire::{ADMIN, Device, Home, Offer};
 use std::fs;
 
 #[test]
-fn the_reference_page_has_the_table_of_keys() {
-    let home = Home::empty();
-    let (code, table, err) = home.run(&["config", "plan", "--table"]);
-    assert_eq!((code, &*err), (0, ""));
-    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md")).unwrap();
-    assert!(
-        page.contains(&table),
-        "docs/configuration.md does not hold what `barnacle config plan --table` prints:\n{table}"
-    );
-}
-
-#[test]
 fn a_plan_names_whom_it_closes_and_writes_nothing() {
     let home = Home::fix();
     let before = fs::read_to_string(home.config_path()).unwrap();

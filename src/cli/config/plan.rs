@@ -13,6 +13,7 @@ use crate::{
     config::{
         Found, KeyPath, Refused,
         change::{diff::diff, merge, plan, write},
+        keys,
         settings::load::load,
         text::node::Node,
     },
@@ -27,7 +28,7 @@ Usage: barnacle config plan                   the file as it stands, against wha
        barnacle config plan <path> <value>    with this value set
        barnacle config plan --unset <path>    with this value taken out
        barnacle config plan --file <path>     with this file in its place
-       barnacle config plan --table           what each key does, as a table in Markdown
+       barnacle config plan --table           the reference of all keys, in Markdown
 ";
 
 /// What is planned.
@@ -45,7 +46,7 @@ pub fn plan(mut args: Args) -> Result<(), Failure> {
         match word {
             Word::Text(text) => words.push(text),
             Word::Flag(name) => match name.as_str() {
-                "table" => return print(&plan::table()),
+                "table" => return print(&keys::reference::page()),
                 "unset" => unset = Some(args.value()?),
                 "file" => file = Some(args.value()?),
                 _ => return Err(Word::Flag(name).unexpected()),

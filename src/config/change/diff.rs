@@ -16,18 +16,6 @@ impl KeyPath {
     pub fn dotted(text: &str) -> Self {
         Self(text.split('.').filter(|s| !s.is_empty()).map(str::to_owned).collect())
     }
-
-    /// Whether the value at `prefix`, written `a.b`, is this one or one that it stands in.
-    pub fn is_within(&self, prefix: &str) -> bool {
-        let mut keys = self.0.iter();
-        prefix.split('.').all(|want| keys.next().is_some_and(|key| key == want))
-    }
-
-    /// Whether this is the value at `other`, written `a.b`, or one that it stands in.
-    pub fn holds(&self, other: &str) -> bool {
-        let mut keys = other.split('.');
-        self.0.iter().all(|key| keys.next() == Some(key))
-    }
 }
 
 impl fmt::Display for KeyPath {
@@ -48,7 +36,7 @@ impl fmt::Display for KeyPath {
     }
 }
 
-/// A key that was added, removed, or says something else now.
+/// A key that was added, removed, or whose value changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
     /// Which.
@@ -70,7 +58,7 @@ impl fmt::Display for Change {
 }
 
 /// What changed from `old` to `new`, in the order of the keys. Lists are one value.
-pub fn diff(old: &Node, new: &Node) -> Vec<Change> {
+pub(crate) fn diff(old: &Node, new: &Node) -> Vec<Change> {
     let mut changes = Vec::new();
     compare(Some(old), Some(new), &mut Vec::new(), &mut changes);
     changes
@@ -78,7 +66,7 @@ pub fn diff(old: &Node, new: &Node) -> Vec<Change> {
 
 fn compare(old: Option<&Node>, new: Option<&Node>, path: &mut Vec<String>, changes: &mut Vec<Change>) {
     let object = |node: Option<&Node>| node.is_some_and(|n| matches!(n.value, Value::Object(_)));
-    // An object that comes or goes is told by its keys, for it is they that mean something.
+    // An object that comes or goes is reported by its keys, which are what means something.
     let by_key = |one, other: Option<&Node>| object(one) && (other.is_none() || object(other));
     if by_key(old, new) || by_key(new, old) {
         let (old_entries, new_entries) = (entries(old), entries(new));

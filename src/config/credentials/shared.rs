@@ -8,21 +8,9 @@ use super::{
     secret::{Credential, Kind, Secret, Source, variable},
     systemd_env,
 };
-use crate::config::{
-    Env, Paths,
-    model::{AuthMode, GatewayConfig},
-    settings::load::load,
-};
+use crate::config::{Env, Paths, model::GatewayConfig, settings::load::load};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Which of the two `mode` compares with.
-pub fn kind_of(mode: AuthMode) -> Kind {
-    match mode {
-        AuthMode::Password | AuthMode::TrustedProxy => Kind::Password,
-        AuthMode::Token | AuthMode::None => Kind::Token,
-    }
-}
 
 /// Where to look, kept so that one can look again: files change while the gateway runs.
 #[derive(Clone)]

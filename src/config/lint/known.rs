@@ -5,11 +5,11 @@
 
 /// A key that is known, or the root.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub(crate) struct Known {
     /// Its name; `*` for any, `[]` for an entry of a list.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether the newest release has it no more.
-    pub gone: bool,
+    pub(crate) gone: bool,
     /// Where what stands below it is written.
     like: Option<&'static str>,
     below: &'static str,
@@ -19,7 +19,7 @@ pub struct Known {
 
 impl Known {
     /// What everything stands in.
-    pub const ROOT: Self =
+    pub(crate) const ROOT: Self =
         Self { name: "", gone: false, like: None, below: include_str!("known-keys.txt"), depth: 0 };
 
     fn leaf(word: &'static str) -> Self {
@@ -28,7 +28,7 @@ impl Known {
     }
 
     /// The keys that may stand in it; none where anything may.
-    pub fn children(self) -> Vec<Self> {
+    pub(crate) fn children(self) -> Vec<Self> {
         let mut all = Vec::new();
         let mut rest = self.below;
         while let Some((line, below)) = rest.split_once('\n') {
@@ -56,17 +56,17 @@ impl Known {
     }
 
     /// The key `name` of those that may stand in it.
-    pub fn child(self, name: &str) -> Option<Self> {
+    pub(crate) fn child(self, name: &str) -> Option<Self> {
         pick(&self.children(), name)
     }
 
     /// The key at `path` from the root.
-    pub fn find<'p>(path: impl IntoIterator<Item = &'p str>) -> Option<Self> {
+    pub(crate) fn find<'p>(path: impl IntoIterator<Item = &'p str>) -> Option<Self> {
         path.into_iter().try_fold(Self::ROOT, |known, name| known.child(name))
     }
 
     /// The paths at which a key is called `name`, in their order; not those that are written by reference.
-    pub fn paths_of(name: &str) -> Vec<Vec<&'static str>> {
+    pub(crate) fn paths_of(name: &str) -> Vec<Vec<&'static str>> {
         let (mut above, mut paths): (Vec<&'static str>, Vec<_>) = (Vec::new(), Vec::new());
         for line in Self::ROOT.below.lines().filter(|l| !l.starts_with('#')) {
             let text = line.trim_start_matches(' ');
@@ -90,7 +90,7 @@ impl Known {
 }
 
 /// The one of `keys` that `name` is: itself, or any.
-pub fn pick(keys: &[Known], name: &str) -> Option<Known> {
+pub(crate) fn pick(keys: &[Known], name: &str) -> Option<Known> {
     let called = |wanted| keys.iter().find(|k| k.name == wanted).copied();
     called(name).or_else(|| called("*"))
 }

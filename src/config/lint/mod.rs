@@ -1,22 +1,19 @@
-//! What is odd about the configuration's keys, and does no harm: told once, and let be.
+//! Lint: harmless problems in the configuration, reported once.
 //!
-//! A key that is wrong where it counts is a [`super::Fault`]. This is about the rest: names that nobody knows,
-//! keys that Barnacle has no use for, keys that moved, variables that are set nowhere. No value is ever shown.
+//! A key that is wrong where it counts is a [`super::Fault`]. These are the rest: unknown names, keys that Barnacle
+//! does not use, keys that moved, variables that are set nowhere. No value is ever shown.
 
-pub mod known;
-pub mod moved;
-pub mod near;
+pub(crate) mod known;
+pub(crate) mod moved;
+pub(crate) mod near;
+pub(crate) mod unknown;
 
-use self::known::{Known, pick};
+use self::{known::Known, unknown::Name};
 use super::{
-    change::{
-        diff::KeyPath,
-        plan::{self, Effect},
-    },
     credentials::variables::{self, Variables},
+    keys::{self, Effect},
     text::{
-        doubled::doubled,
-        node::{At, Node, Value},
+        node::{At, Doubled, Node, Value},
         source::Source,
     },
 };
@@ -24,7 +21,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 
-/// What a complaint is about.
+/// Rule that a warning comes from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum About {
     /// A key that neither OpenClaw nor Barnacle knows.
@@ -43,16 +40,16 @@ pub enum About {
     Unused,
 }
 
-/// Something odd.
+/// A harmless problem of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Complaint {
-    /// What about.
+    /// Rule it comes from.
     pub about: About,
-    /// The key, dotted; empty where it is about several.
+    /// Key, dotted; empty where it is about several.
     pub path: String,
-    /// Where it stands: file, line and column, the last two from 1.
+    /// File, line and column, the last two from 1.
     pub place: Option<(PathBuf, usize, usize)>,
-    /// What is odd.
+    /// Problem, in words.
     pub message: String,
 }
 
@@ -69,27 +66,25 @@ impl fmt::Display for Complaint {
 const MOST: usize = 25;
 /// Most names in one line.
 const NAMES: usize = 12;
-/// Where OpenClaw keeps its own notes, which are no settings.
-const NOTES: [&str; 3] = ["$schema", "meta", "wizard"];
 
-/// Everything odd about `source`, kind by kind and from the top down.
+/// Lints `source`: warnings rule by rule, each from the top down.
 pub fn complaints(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
     let (path, found) = Default::default();
     let mut walk = Walk { source, path, found, unknowns: 0, gone: Vec::new(), unused: Vec::new() };
     walk.object(&source.root, Some(Known::ROOT));
     let Walk { mut found, gone, unused, .. } = walk;
-    found.extend(doubled(source).into_iter().enumerate().map(|(n, (path, at))| {
+    found.extend(source.doubled.iter().enumerate().map(|(n, Doubled { path, at })| {
         let path = dotted(&path.iter().map(String::as_str).collect::<Vec<_>>());
         let message = format!("{path} stands twice in its object: the last of them counts");
-        let place = (n < MOST).then(|| placed(source, at));
+        let place = (n < MOST).then(|| placed(source, *at));
         Complaint { about: About::Doubled, path, place, message }
     }));
     found.extend(unset(source, variables));
     found.extend(unlike_variables(source));
     let several = |about, message| Complaint { about, path: String::new(), place: None, message };
     if !gone.is_empty() {
-        let told = "of older releases of OpenClaw, not of 2026.9, and let be";
-        found.push(several(About::Moved, format!("{told}: {}", listed(gone.iter().cloned()))));
+        let old = "of older releases of OpenClaw, not of 2026.9, and ignored";
+        found.push(several(About::Moved, format!("{old}: {}", listed(gone.iter().cloned()))));
     }
     if !unused.is_empty() {
         found.push(several(About::Unused, format!("kept, not used by Barnacle: {}", sections(&unused))));
@@ -106,7 +101,7 @@ pub fn complaints(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
     short
 }
 
-/// Lists that let in or keep out, and that are empty or gone in `new`: seldom meant, and so told.
+/// Warns of lists that let somebody in or kept somebody out in `old`, and are empty or gone in `new`.
 pub fn shrunk(old: &Source, new: &Source) -> Vec<Complaint> {
     fn lists<'n>(node: &'n Node, path: &mut Vec<&'n str>, found: &mut Vec<(Vec<&'n str>, usize)>) {
         for entry in node.entries() {
@@ -162,16 +157,16 @@ impl<'s> Walk<'s> {
     fn object(&mut self, node: &'s Node, known: Option<Known>) {
         let siblings = known.map(Known::children).unwrap_or_default();
         for entry in node.entries() {
-            if self.path.is_empty() && NOTES.contains(&&*entry.name) {
-                continue;
-            }
             self.path.push(&entry.name);
-            self.key(&entry.name, entry.at, &entry.node, &siblings);
+            // Notes of OpenClaw's own are no settings.
+            if keys::effect_at(&self.path) != Effect::Silent {
+                self.key(entry.at, &entry.node, &siblings);
+            }
             self.path.pop();
         }
     }
 
-    fn key(&mut self, name: &str, at: At, node: &'s Node, siblings: &[Known]) {
+    fn key(&mut self, at: At, node: &'s Node, siblings: &[Known]) {
         let moved = moved::newest(&self.path);
         if let Some(new) = moved {
             let path = dotted(&self.path);
@@ -180,26 +175,13 @@ impl<'s> Walk<'s> {
             let counts = if both { "; that is there too, and counts" } else { "" };
             self.note(About::Moved, at, format!("{path} is {new} in OpenClaw 2026.9{counts}"));
         }
-        let near = || near::nearest(name, siblings.iter().map(|k| k.name));
-        match pick(siblings, name) {
-            Some(known) => {
-                // Anything may stand here, but not something that is all but another key's name.
-                let open = known.name == "*" && name.len() > 4;
-                match open.then(near).flatten().filter(|(_, edits)| *edits == 1) {
-                    Some((meant, _)) => self.unknown(at, node, Some(beside(&self.path, meant))),
-                    None => self.below(node, known, moved.is_some()),
-                }
-            }
-            None if moved.is_some() || is_own(&self.path) => {}
-            None if moved::above(&self.path) && matches!(node.value, Value::Object(_)) => {
-                self.object(node, None);
-            }
-            None if self.unknowns >= MOST => self.unknown(at, node, None),
-            None => {
-                let meant = near().map(|(meant, _)| beside(&self.path, meant));
-                let root = &self.source.root;
-                self.unknown(at, node, meant.or_else(|| near::elsewhere(name, &self.path, root)));
-            }
+        let suggest = self.unknowns < MOST;
+        match unknown::judge(&self.path, siblings, &self.source.root, suggest) {
+            Name::Known(known) => self.below(node, known, moved.is_some()),
+            Name::Own => {}
+            Name::Above if matches!(node.value, Value::Object(_)) => self.object(node, None),
+            Name::Above => self.unknown(at, node, None),
+            Name::Unknown(meant) => self.unknown(at, node, meant),
         }
     }
 
@@ -229,7 +211,7 @@ impl<'s> Walk<'s> {
         self.unknowns += 1;
         let (path, kind) = (dotted(&self.path), node.kind());
         let meant = meant.map(|m| format!("; did you mean {m}?")).unwrap_or_default();
-        let message = format!("{path} ({kind}) is no key of OpenClaw or Barnacle, and is let be{meant}");
+        let message = format!("{path} ({kind}) is no key of OpenClaw or Barnacle, and is ignored{meant}");
         self.note(About::Unknown, at, message);
     }
 
@@ -241,7 +223,7 @@ impl<'s> Walk<'s> {
     }
 }
 
-/// Variables that are set nowhere, in keys that nothing here acts on: those that count have a fault.
+/// Warns of unset variables in keys that nothing here acts on; in the others they are errors.
 fn unset(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
     struct Search<'s, 'v> {
         variables: Variables<'v>,
@@ -272,15 +254,15 @@ fn unset(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
     }
     let mut all = Search { variables, path: Vec::new(), missing: BTreeMap::new() };
     search(&source.root, &mut all);
-    let told = all.missing.into_iter().map(|(name, (at, wanting, paths))| {
+    let warnings = all.missing.into_iter().map(|(name, (at, wanting, paths))| {
         let path = paths.first().cloned().unwrap_or_default();
         let message = format!("${{{name}}} {wanting}; without it: {}", listed(paths.into_iter()));
         Complaint { about: About::Unset, path, place: Some(placed(source, at)), message }
     });
-    told.collect()
+    warnings.collect()
 }
 
-/// Texts with `${name}` or `${NAME:-…}`, as a shell or a compose file has them, where the gateway acts on them.
+/// Warns of `${name}` and `${NAME:-…}`, as a shell or a compose file has them, where the gateway acts on the text.
 fn unlike_variables(source: &Source) -> Vec<Complaint> {
     fn search<'s>(node: &'s Node, path: &mut Vec<&'s str>, found: &mut Vec<(At, String, String)>) {
         match &node.value {
@@ -302,26 +284,19 @@ fn unlike_variables(source: &Source) -> Vec<Complaint> {
     }
     let mut found = Vec::new();
     search(&source.root, &mut Vec::new(), &mut found);
-    let told = found.into_iter().map(|(at, path, meant)| {
+    let warnings = found.into_iter().map(|(at, path, meant)| {
         let message = format!(
-            "{path} holds ${{…}} that is no variable, and stays as it is written: only ${{NAME}} is replaced, in \
+            "{path} holds ${{…}} that is no variable, and is kept as written: only ${{NAME}} is replaced, in \
              capitals and without a default; did you mean ${{{meant}}}?"
         );
         Complaint { about: About::Unlike, path, place: Some(placed(source, at)), message }
     });
-    told.collect()
+    warnings.collect()
 }
 
-/// Whether the gateway acts on the key at `path`, or says itself that it cannot.
+/// Whether the gateway acts on the key at `path`, or warns that it cannot.
 fn is_used(path: &[&str]) -> bool {
-    plan::effect(&KeyPath(path.iter().copied().map(str::to_owned).collect())) != Effect::Unused
-}
-
-/// Whether Barnacle knows the key at `path`, whatever OpenClaw does.
-fn is_own(path: &[&str]) -> bool {
-    plan::TABLE
-        .iter()
-        .any(|(known, effect)| *effect != Effect::Unused && known.split('.').eq(path.iter().copied()))
+    keys::effect_at(path) != Effect::Unused
 }
 
 /// `paths` by section, each with how many keys of it there are.
@@ -357,12 +332,6 @@ fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
 pub(crate) fn placed(source: &Source, at: At) -> (PathBuf, usize, usize) {
     let (file, line, column) = source.position(at);
     (file.into(), line, column)
-}
-
-/// The key `name` in the object that `path` stands in.
-fn beside(path: &[&str], name: &str) -> String {
-    let above = &path[..path.len().saturating_sub(1)];
-    dotted(&[above, &[name]].concat())
 }
 
 /// The path as a person writes it, each name cut short: a line must stay one.

@@ -3,6 +3,8 @@
 //! Source: what its own `doctor --fix` does with them. Barnacle reads those that it acts on in every form
 //! ([`crate::config::model`]); for all of them it says where the newest release looks.
 
+use crate::config::keys::begins;
+
 /// Where a key was (`*` for any one step), and what the newest release has instead.
 #[rustfmt::skip]
 const MOVED: &[(&str, &str)] = &[
@@ -54,19 +56,14 @@ const MOVED: &[(&str, &str)] = &[
 ];
 
 /// What the newest release has instead of the key at `path`; `None` if it did not move.
-pub fn newest(path: &[&str]) -> Option<&'static str> {
+pub(crate) fn newest(path: &[&str]) -> Option<&'static str> {
     let is = |row: &&(&str, &str)| begins(row.0, path) && row.0.split('.').count() == path.len();
     MOVED.iter().find(is).map(|(_, new)| *new)
 }
 
 /// Whether a key that moved stood somewhere below `path`.
-pub fn above(path: &[&str]) -> bool {
+pub(crate) fn above(path: &[&str]) -> bool {
     MOVED.iter().any(|(old, _)| begins(old, path))
-}
-
-fn begins(pattern: &str, path: &[&str]) -> bool {
-    let mut steps = pattern.split('.');
-    path.iter().all(|name| steps.next().is_some_and(|step| step == "*" || step == *name))
 }
 
 #[cfg(test)]

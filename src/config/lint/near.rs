@@ -9,7 +9,7 @@ const LONGEST: usize = 64;
 const PLACES: usize = 40;
 
 /// The one of `names` that `name` is most like, and how many edits they differ by.
-pub fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<(&'n str, usize)> {
+pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<(&'n str, usize)> {
     if name.len() > LONGEST {
         return None;
     }
@@ -30,7 +30,7 @@ pub fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<(
 
 /// Where a key called `name` is known, for one that stands at `path` of `root` and belongs elsewhere: as
 /// near as can be, and in a section that is there.
-pub fn elsewhere(name: &str, path: &[&str], root: &Node) -> Option<String> {
+pub(crate) fn elsewhere(name: &str, path: &[&str], root: &Node) -> Option<String> {
     if !(4..=LONGEST).contains(&name.len()) {
         return None;
     }

@@ -1,7 +1,8 @@
-//! What the file says of agents, sessions and channels. None of them run in this version; clients are told
-//! their names and defaults.
+//! `agents`, `session` and `channels`. None of them run in this version; clients are given their names and
+//! defaults.
 
 use super::tree::Section;
+use crate::config::keys::words::SessionScope;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ const MAIN: &str = "main";
 
 /// `agents`, and what of `session` and `channels` goes with it.
 pub struct Agents {
-    /// Their ids, in the order of the file; never none.
+    /// Ids, in the order of the file; at least one.
     pub ids: Vec<String>,
-    /// The one that is meant where none is.
+    /// Id of the default agent.
     pub default: String,
     /// `agents.defaults.model`: the model, or the first of them.
     pub model: Option<String>,
@@ -30,33 +31,32 @@ pub struct Agents {
 
 impl Agents {
     /// Reads the keys out of `root`.
-    pub fn decode(root: &Section<'_>) -> Self {
+    pub(crate) fn decode(root: &Section<'_>) -> Self {
         let agents = root.section("agents");
         let defaults = agents.section("defaults");
         let (ids, marked) = roster(&agents);
         let owner = defaults.section("systemAgent").text("agentId").map(|id| agent_id(&id));
         let default = owner.filter(|id| ids.contains(id)).or(marked).unwrap_or_else(|| ids[0].clone());
         let session = root.section("session");
-        let scopes = [("per-sender", false), ("global", true)];
         let channels = root.section("channels");
         let on = |name: &&str| {
             let shared = matches!(*name, "defaults" | "modelByChannel");
-            !shared && channels.object(name).is_some_and(|c| c.flag("enabled", true, false))
+            !shared && channels.object(name).is_some_and(|c| c.flag("enabled"))
         };
         Self {
             ids,
             default,
             model: model(&defaults),
-            context_tokens: defaults.number("contextTokens", 1..=1 << 40),
+            context_tokens: defaults.number("contextTokens"),
             heartbeat: heartbeat(&defaults.section("heartbeat")),
             main_key: session.text("mainKey").map_or(MAIN.into(), |key| key.to_lowercase()),
-            global: session.word("scope", &scopes, "\"per-sender\"").ok().flatten().unwrap_or(false),
+            global: session.word("scope") == Some(SessionScope::Global),
             channels: channels.names().filter(on).map(str::to_owned).collect(),
         }
     }
 
     /// The session of the default agent that direct messages go to.
-    pub fn main_session(&self) -> String {
+    pub(crate) fn main_session(&self) -> String {
         if self.global { "global".into() } else { format!("agent:{}:{}", self.default, self.main_key) }
     }
 }
@@ -65,15 +65,15 @@ impl Agents {
 /// are there.
 fn roster(agents: &Section<'_>) -> (Vec<String>, Option<String>) {
     let entries = agents.section("entries");
-    let named: Vec<(String, bool)> = entries
-        .names()
-        .map(|name| (agent_id(name), entries.section(name).flag("default", false, false)))
-        .collect();
+    let named: Vec<(String, bool)> =
+        entries.names().map(|name| (agent_id(name), entries.section(name).flag("default"))).collect();
     let all = if named.is_empty() {
         let list = agents.sections("list", "as if it were not there");
-        list.iter()
-            .filter_map(|entry| Some((agent_id(&entry.text("id")?), entry.flag("default", false, false))))
-            .collect()
+        let read = |entry: &Section<'_>| {
+            let default = entry.flag("default");
+            entry.text("id").map(|id| (agent_id(&id), default))
+        };
+        list.iter().filter_map(read).collect()
     } else {
         named
     };

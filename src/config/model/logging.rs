@@ -1,39 +1,27 @@
-//! `logging`: how much is said, and where.
+//! `logging`: log levels.
 
 use super::tree::Section;
 use log::LevelFilter;
 
-/// OpenClaw's words for how much is said.
-const LEVELS: [(&str, LevelFilter); 7] = [
-    ("silent", LevelFilter::Off),
-    ("fatal", LevelFilter::Error),
-    ("error", LevelFilter::Error),
-    ("warn", LevelFilter::Warn),
-    ("info", LevelFilter::Info),
-    ("debug", LevelFilter::Debug),
-    ("trace", LevelFilter::Trace),
-];
-
-/// What is kept and what is printed.
+/// Levels of the kept log and of standard error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Levels {
-    /// `logging.level`: what `logs.tail` gives.
+    /// `logging.level`: the log that `logs.tail` returns.
     pub kept: LevelFilter,
-    /// `logging.consoleLevel`: what goes to stderr; the same unless it says otherwise.
+    /// `logging.consoleLevel`: standard error; `logging.level` without that key.
     pub printed: LevelFilter,
 }
 
 impl Levels {
-    /// Those of a start with `--verbose`, whatever the file says.
+    /// Levels of a start with `--verbose`, whatever the file says.
     pub const VERBOSE: Self = Self { kept: LevelFilter::Debug, printed: LevelFilter::Debug };
-    /// Those of a file that says nothing.
+    /// Levels without the keys.
     pub const USUAL: Self = Self { kept: LevelFilter::Info, printed: LevelFilter::Info };
 
     /// Reads the keys out of `root`.
-    pub fn decode(root: &Section<'_>) -> Self {
+    pub(crate) fn decode(root: &Section<'_>) -> Self {
         let logging = root.section("logging");
-        let level = |name, instead| logging.word(name, &LEVELS, instead).ok().flatten();
-        let kept = level("level", "\"info\"").unwrap_or(LevelFilter::Info);
-        Self { kept, printed: level("consoleLevel", "what logging.level says").unwrap_or(kept) }
+        let kept = logging.word("level").unwrap_or(LevelFilter::Info);
+        Self { kept, printed: logging.word("consoleLevel").unwrap_or(kept) }
     }
 }

@@ -1,13 +1,13 @@
-//! The keys that Barnacle acts on; everything else in the file is let be. Those under `gateway` decide who
-//! gets in and where.
+//! The model: values of the keys that Barnacle acts on, decoded from the source. Everything else in the file is
+//! ignored. Keys under `gateway` decide who gets in and where.
 //!
-//! Names and defaults are OpenClaw's (`docs/gateway/config-gateway.md`), but for
-//! `auth.deviceKeyProof` and `auth.revokeOnRotate`, which are Barnacle's own.
+//! Ranges, words and defaults stand in the rows of [`super::keys`]; names and defaults are OpenClaw's
+//! (`docs/gateway/config-gateway.md`), but for `auth.deviceKeyProof` and `auth.revokeOnRotate`.
 
-pub mod agents;
-pub mod logging;
-pub mod tls;
-pub mod tree;
+pub(crate) mod agents;
+pub(crate) mod logging;
+pub(crate) mod tls;
+pub(crate) mod tree;
 
 use super::{
     cidr::Cidr,
@@ -15,129 +15,14 @@ use super::{
         reference::Resolver,
         secret::{Credential, Kind},
     },
+    keys::words::{AuthMode, Bind, Mode, ReloadMode, RevokeOnRotate},
     model::{agents::Agents, logging::Levels, tls::TlsKeys, tree::Section},
     text::node::Value,
 };
 use crate::auth::limiter::Limits;
 use std::borrow::Cow;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
-
-/// How long a changed file must be left alone before it is read, unless `gateway.reload.debounceMs` says so.
-const DEBOUNCE: Duration = Duration::from_millis(200);
-
-/// Where the gateway that this file speaks of runs: `gateway.mode`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
-    /// On this host.
-    Local,
-    /// Elsewhere: this host is a client of it.
-    Remote,
-}
-
-/// Where to listen: `gateway.bind`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bind {
-    /// Both loopbacks.
-    Loopback,
-    /// Every address.
-    Lan,
-    /// The tailnet's address, and loopback.
-    Tailnet,
-    /// Every address in a container, else loopback.
-    Auto,
-    /// One address, and loopback.
-    Custom(IpAddr),
-}
-
-impl Bind {
-    /// The words, for a message.
-    pub const WORDS: &str = "\"loopback\", \"lan\", \"tailnet\", \"auto\", \"custom\" (with \
-                             gateway.customBindHost) or an IP address";
-
-    /// Reads a word or an address; `custom` is what the word of that name means.
-    pub fn parse(word: &str, custom: Option<IpAddr>) -> Option<Self> {
-        let bind = match word {
-            "loopback" => Self::Loopback,
-            "lan" => Self::Lan,
-            "tailnet" => Self::Tailnet,
-            "auto" => Self::Auto,
-            "custom" => Self::Custom(custom?),
-            address => Self::Custom(address.parse().ok()?),
-        };
-        Some(if bind.is_loopback() { Self::Loopback } else { bind })
-    }
-
-    /// Whether no other host can reach it. `auto` may turn out to be, and does not count.
-    pub fn is_loopback(self) -> bool {
-        match self {
-            Self::Loopback => true,
-            Self::Custom(ip) => ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip.to_canonical().is_loopback(),
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Loopback => f.write_str("loopback"),
-            Self::Lan => f.write_str("lan"),
-            Self::Tailnet => f.write_str("tailnet"),
-            Self::Auto => f.write_str("auto"),
-            Self::Custom(ip) => ip.fmt(f),
-        }
-    }
-}
-
-/// How a client without a paired device is let in: `gateway.auth.mode`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AuthMode {
-    /// Without a credential.
-    None,
-    /// By the shared token.
-    Token,
-    /// By the shared password.
-    Password,
-    /// By the word of a proxy in front.
-    TrustedProxy,
-}
-
-impl AuthMode {
-    const WORDS: [(&str, Self); 4] = [
-        ("none", Self::None),
-        ("token", Self::Token),
-        ("password", Self::Password),
-        ("trusted-proxy", Self::TrustedProxy),
-    ];
-
-    /// Reads the word.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::WORDS.into_iter().find(|(w, _)| *w == word).map(|(_, mode)| mode)
-    }
-
-    /// The word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Token => "token",
-            Self::Password => "password",
-            Self::TrustedProxy => "trusted-proxy",
-        }
-    }
-}
-
-/// What happens when the file changes: `gateway.reload.mode`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReloadMode {
-    /// It is read, and told of; it takes effect at the next restart.
-    Off,
-    /// It is applied. OpenClaw's `hot` and `hybrid` differ in what needs a restart; here nothing does.
-    Hot,
-    /// It is applied by a restart, which nobody who is connected sees.
-    Restart,
-}
 
 /// `gateway.reload`.
 pub struct Reload {
@@ -150,26 +35,11 @@ pub struct Reload {
 impl Reload {
     fn decode(gateway: &Section<'_>) -> Self {
         let reload = gateway.section("reload");
-        let modes = [
-            ("hybrid", ReloadMode::Hot),
-            ("hot", ReloadMode::Hot),
-            ("off", ReloadMode::Off),
-            ("restart", ReloadMode::Restart),
-        ];
         Self {
-            mode: reload.word("mode", &modes, "\"hybrid\"").ok().flatten().unwrap_or(ReloadMode::Hot),
-            debounce: reload.number("debounceMs", 0..=60_000).map_or(DEBOUNCE, Duration::from_millis),
+            mode: reload.word("mode").unwrap_or(ReloadMode::Hot),
+            debounce: Duration::from_millis(reload.number_or_default("debounceMs")),
         }
     }
-}
-
-/// Which device tokens a change of the shared token kills: `gateway.auth.revokeOnRotate`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RevokeOnRotate {
-    /// None.
-    Nothing,
-    /// Those of browsers, as OpenClaw does.
-    Browsers,
 }
 
 /// `gateway.auth`.
@@ -220,7 +90,7 @@ pub struct Nodes {
     pub deny: Option<Vec<String>>,
 }
 
-/// What the file says, mostly under `gateway`.
+/// Decoded values of all keys that Barnacle acts on.
 pub struct GatewayConfig {
     /// Where the gateway runs.
     pub mode: Option<Mode>,
@@ -235,7 +105,7 @@ pub struct GatewayConfig {
     /// For clients on this host.
     pub remote: Remote,
     /// Proxies whose forwarding headers count.
-    pub trusted_proxies: Vec<Cidr>,
+    pub(crate) trusted_proxies: Vec<Cidr>,
     /// What new connections speak.
     pub tls: TlsKeys,
     /// Browsers.
@@ -255,7 +125,7 @@ pub struct GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// Reads the keys out of `root`. What is wrong is noted there, and holds its closed value.
+    /// Decodes the keys below `root`. A wrong value is noted there, and its row says what holds instead.
     pub fn decode(root: &Section<'_>, resolver: &Resolver<'_>) -> Self {
         let gateway = root.section("gateway");
         let custom_bind_host = custom_bind_host(&gateway);
@@ -269,10 +139,9 @@ impl GatewayConfig {
         };
         let deny = either("deny", "denyCommands", "every command is denied");
         let ui = gateway.section("controlUi");
-        let modes = [("local", Mode::Local), ("remote", Mode::Remote)];
         Self {
-            mode: gateway.word("mode", &modes, "as if it were not there").ok().flatten(),
-            port: gateway.number("port", 1..=65535).and_then(|n| n.try_into().ok()),
+            mode: gateway.word("mode"),
+            port: gateway.number("port").and_then(|n| n.try_into().ok()),
             bind: bind(&gateway, custom_bind_host),
             custom_bind_host,
             auth: Auth::decode(&gateway, resolver),
@@ -285,20 +154,16 @@ impl GatewayConfig {
             tls: TlsKeys::decode(&gateway),
             control_ui: ControlUi {
                 allowed_origins: ui.list("allowedOrigins", "it admits no origin").items,
-                allow_insecure_auth: ui.flag("allowInsecureAuth", false, false),
-                disable_device_auth: ui.flag("dangerouslyDisableDeviceAuth", false, false),
-                host_header_origin_fallback: ui.flag(
-                    "dangerouslyAllowHostHeaderOriginFallback",
-                    false,
-                    false,
-                ),
+                allow_insecure_auth: ui.flag("allowInsecureAuth"),
+                disable_device_auth: ui.flag("dangerouslyDisableDeviceAuth"),
+                host_header_origin_fallback: ui.flag("dangerouslyAllowHostHeaderOriginFallback"),
             },
             nodes: Nodes {
-                auto_approve_local: pairing.flag("autoApproveLocal", true, false),
+                auto_approve_local: pairing.flag("autoApproveLocal"),
                 deny: deny.whole.then_some(deny.items),
             },
             reload: Reload::decode(&gateway),
-            handshake_timeout: gateway.number("handshakeTimeoutMs", 1..=600_000).map(Duration::from_millis),
+            handshake_timeout: gateway.number("handshakeTimeoutMs").map(Duration::from_millis),
             strict_transport_security: strict_transport_security(&gateway),
             levels: Levels::decode(root),
             agents: Agents::decode(root),
@@ -325,27 +190,21 @@ impl Auth {
     fn decode(gateway: &Section<'_>, resolver: &Resolver<'_>) -> Self {
         let auth = gateway.section("auth");
         let limit = auth.section("rateLimit");
-        let usual = Limits::default();
-        let millis = |name| limit.number(name, 1..=86_400_000).map(Duration::from_millis);
-        let rotate = [("none", RevokeOnRotate::Nothing), ("browsers", RevokeOnRotate::Browsers)];
-        let revoke =
-            auth.word("revokeOnRotate", &rotate, "\"browsers\"").unwrap_or(Some(RevokeOnRotate::Browsers));
+        let millis = |name| Duration::from_millis(limit.number_or_default(name));
         let credential = |name: &str| resolver.credential(&auth, name, &format!("gateway.auth.{name}"));
-        let mode = auth.word("mode", &AuthMode::WORDS, "\"token\"");
         Self {
-            mode: mode.unwrap_or(Some(AuthMode::Token)),
+            mode: auth.word("mode"),
             token: credential("token"),
             password: credential("password"),
-            // A wrong value may have meant "off". A file that cannot be read at all says nothing of it.
-            device_key_proof: auth.flag("deviceKeyProof", true, auth.is_broken()),
-            revoke_on_rotate: revoke.unwrap_or(RevokeOnRotate::Nothing),
+            device_key_proof: auth.flag("deviceKeyProof"),
+            revoke_on_rotate: auth.word("revokeOnRotate").unwrap_or(RevokeOnRotate::Browsers),
             rate_limit: Limits {
-                attempts: limit.number("maxAttempts", 1..=1_000_000).map_or(usual.attempts, |n| n as u32),
-                window: millis("windowMs").unwrap_or(usual.window),
-                lockout: millis("lockoutMs").unwrap_or(usual.lockout),
-                gentle_loopback: limit.flag("exemptLoopback", usual.gentle_loopback, false),
+                attempts: limit.number_or_default("maxAttempts").try_into().unwrap_or(u32::MAX),
+                window: millis("windowMs"),
+                lockout: millis("lockoutMs"),
+                gentle_loopback: limit.flag("exemptLoopback"),
             },
-            allow_tailscale: auth.flag("allowTailscale", serves_tailscale(gateway), false),
+            allow_tailscale: auth.flag_with_default("allowTailscale", serves_tailscale(gateway)),
         }
     }
 }
@@ -357,34 +216,32 @@ fn serves_tailscale(gateway: &Section<'_>) -> bool {
 fn custom_bind_host(gateway: &Section<'_>) -> Option<IpAddr> {
     let value = gateway.value("customBindHost")?;
     let address = gateway.text("customBindHost")?;
-    let parsed = address.parse().ok();
+    let parsed = address.parse::<IpAddr>().ok();
     if parsed.is_none() {
-        gateway.fault(
-            "customBindHost",
-            value,
-            format!("{address:?}"),
-            "an IP address",
-            "as if it were not there",
-        );
+        let found = format!("{address:?}");
+        gateway.fault("customBindHost", value, found, "an IP address", "as if it were not there");
     }
-    parsed
+    parsed.map(|ip| ip.to_canonical())
 }
 
 fn bind(gateway: &Section<'_>, custom: Option<IpAddr>) -> Bind {
-    let (Some(value), Some(word)) = (gateway.value("bind"), gateway.text("bind")) else {
-        return Bind::Loopback;
-    };
-    Bind::parse(&word, custom).unwrap_or_else(|| {
-        let found = match &*word {
-            "custom" => "\"custom\" without gateway.customBindHost".into(),
-            other => format!("{other:?}"),
-        };
-        gateway.fault("bind", value, found, &format!("one of {}", Bind::WORDS), "\"loopback\"");
+    let Some(value) = gateway.value("bind") else { return Bind::Loopback };
+    // A wrong value never listens wider than this host.
+    let wrong = |found: String| {
+        gateway.fault("bind", value, found, &format!("one of {}", Bind::expected()), "\"loopback\"");
         Bind::Loopback
+    };
+    if value.text().is_none() {
+        return wrong(value.kind().into());
+    }
+    let Some(word) = gateway.text("bind") else { return Bind::Loopback };
+    Bind::parse(&word, custom).unwrap_or_else(|| match word.eq_ignore_ascii_case("custom") {
+        true => wrong("\"custom\" without gateway.customBindHost".into()),
+        false => wrong(format!("{word:?}")),
     })
 }
 
-/// The header's value; `false` says that there is none.
+/// Value of the header, `false` for none.
 fn strict_transport_security(gateway: &Section<'_>) -> Option<String> {
     const NAME: &str = "strictTransportSecurity";
     let headers = gateway.section("http").section("securityHeaders");

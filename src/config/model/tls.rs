@@ -1,6 +1,6 @@
 //! `gateway.tls`: whether new connections speak TLS, and with which certificate.
 //!
-//! Where it cannot be had, a start lets nobody in rather than without it, and a reload changes nothing.
+//! Where TLS cannot be had, a start lets nobody in rather than without it, and a reload changes nothing.
 
 use super::tree::Section;
 use crate::{
@@ -28,8 +28,8 @@ impl TlsKeys {
         let tls = gateway.section("tls");
         let path = |name| tls.text(name).map(Cow::into_owned);
         Self {
-            enabled: tls.flag("enabled", false, !tls.is_broken()),
-            generate: tls.flag("autoGenerate", true, false),
+            enabled: tls.flag("enabled"),
+            generate: tls.flag("autoGenerate"),
             cert: path("certPath"),
             key: path("keyPath"),
             ca: path("caPath"),
@@ -51,7 +51,7 @@ impl TlsKeys {
     }
 }
 
-/// What follows from the keys, `faults` being what is wrong with some of them.
+/// TLS state that follows from the keys and their errors.
 pub(crate) fn found(keys: &TlsKeys, faults: &[Fault], paths: &Paths) -> Tls {
     // A path that is none may have been meant for a certificate that clients trust: no other is made then.
     match faults.iter().find(|fault| fault.is_of_tls()) {
@@ -61,10 +61,10 @@ pub(crate) fn found(keys: &TlsKeys, faults: &[Fault], paths: &Paths) -> Tls {
 }
 
 impl Settings {
-    /// What the person at the terminal should know of TLS.
+    /// Adds notices about TLS.
     pub(crate) fn tls_notices(&mut self) {
-        let told = match &self.tls {
-            // What is wrong is told by itself.
+        let notice = match &self.tls {
+            // The key's own error is reported already.
             Tls::Closed(_) if self.faults.iter().any(Fault::is_of_tls) => {
                 Some(format!("gateway.tls makes no sense as it is; {NOBODY_LET_IN}"))
             }
@@ -72,10 +72,10 @@ impl Settings {
             Tls::On(_) if self.config.tls.ca.is_some() => Some(CA_UNUSED.into()),
             _ => None,
         };
-        self.notices.extend(told);
+        self.notices.extend(notice);
     }
 
-    /// Makes certificate and key where neither is there and they may be made; says so.
+    /// Makes certificate and key where neither exists and they may be made, and logs it.
     pub fn make_certificate(&mut self) {
         if !matches!(self.tls, Tls::Unmade(_)) {
             return;
@@ -91,9 +91,8 @@ impl Settings {
         }
     }
 
-    /// Where TLS cannot be had as it is asked for now, goes on as `old` does. A certificate that was served and is
-    /// gone is no reason to make another: clients trust that one.
-    /// Says why, if so.
+    /// Keeps the TLS state of `old` where the new one cannot be had, and returns why. A certificate that was served
+    /// and is gone is no reason to make another: clients trust that one.
     pub fn keep_tls(&mut self, old: &Self) -> Option<String> {
         let gone = match (&self.tls, &old.tls) {
             (Tls::Unmade(files), Tls::On(_)) => format!("gateway.tls: {} is gone", files.cert.display()),
@@ -108,15 +107,15 @@ impl Settings {
         self.notices.retain(|line| !line.ends_with(NOBODY_LET_IN));
         let mut faults = self.faults.iter_mut().filter(|fault| fault.is_of_tls()).peekable();
         if faults.peek().is_none() {
-            self.notices.push(format!("{gone}; until it is mended: {before}"));
+            self.notices.push(format!("{gone}; until it is fixed: {before}"));
         }
         faults.for_each(|fault| fault.instead = before.into());
         Some(gone)
     }
 }
 
-/// What a notice of TLS that cannot be had ends with.
-pub const NOBODY_LET_IN: &str = "until it is mended nobody is let in, since it would be without TLS";
-/// What is said of a key that counts for nothing.
-pub const CA_UNUSED: &str = "gateway.tls.caPath counts for nothing in this version: no client is asked for a \
+/// End of a notice about TLS that cannot be had.
+pub const NOBODY_LET_IN: &str = "until it is fixed nobody is let in, since it would be without TLS";
+/// Notice about a key that is not supported.
+pub const CA_UNUSED: &str = "gateway.tls.caPath has no effect in this version: no client is asked for a \
                              certificate, and those between yours and the authority's belong into the file of gateway.tls.certPath, below yours";

@@ -1,11 +1,12 @@
-//! Reading values out of the source, one key at a time, with faults that say where.
+//! Reading values out of the source, one key at a time, with errors that say where.
 //!
 //! There are no structs to deserialise into: a key that is wrong costs that key alone, and keys that
-//! nobody asks for are never looked at. Each reader is told two values: the default, for a key that is
-//! not there, and the closed one, for a key that is there and makes no sense.
+//! nobody asks for are never looked at. Which values are right, which holds without the key and which in
+//! place of a wrong one stands in the key's row ([`keys`]).
 
 use crate::config::{
     credentials::variables::Variables,
+    keys::{self, Kind, words::Choice},
     text::{
         node::{Node, Value},
         source::Source,
@@ -14,7 +15,6 @@ use crate::config::{
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// A key whose value is not of its kind.
@@ -34,34 +34,50 @@ pub struct Fault {
     pub expected: String,
     /// What holds instead.
     pub instead: String,
+    /// Whether that is the value from before.
+    pub kept: bool,
 }
 
 impl Fault {
-    /// What is [expected](Self::expected) where a text may stand and nothing else.
+    /// Expectation of a key that takes a text and nothing else.
     pub const TEXT: &str = "a string in quotes";
-    /// The keys of `gateway` that say where to listen.
-    pub(crate) const LISTENING: [&'static str; 3] = ["port", "bind", "customBindHost"];
+
+    /// Whether it is about the port.
+    pub(crate) fn is_of_port(&self) -> bool {
+        self.path == "gateway.port"
+    }
+
+    /// Whether it is about the address to listen on.
+    pub(crate) fn is_of_bind(&self) -> bool {
+        matches!(&*self.path, "gateway.bind" | "gateway.customBindHost")
+    }
 
     /// Whether it is about where to listen.
     pub(crate) fn is_of_listening(&self) -> bool {
-        self.path.strip_prefix("gateway.").is_some_and(|key| Self::LISTENING.contains(&key))
+        self.is_of_port() || self.is_of_bind()
     }
 
     /// Whether it is about TLS.
     pub(crate) fn is_of_tls(&self) -> bool {
         self.path.starts_with("gateway.tls")
     }
+
+    /// Notes that the value from before holds.
+    pub(crate) fn keep(&mut self) {
+        self.instead = "what it was before".into();
+        self.kept = true;
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, path, line, column, found, expected, instead } = self;
+        let Self { file, path, line, column, found, expected, instead, .. } = self;
         let file = file.display();
         write!(f, "{file}:{line}:{column}: {path} is {found}, must be {expected}; until then: {instead}")
     }
 }
 
-/// A source, collecting faults while it is read.
+/// A source, collecting errors while it is read.
 pub struct Tree<'s> {
     source: &'s Source,
     variables: Variables<'s>,
@@ -70,22 +86,26 @@ pub struct Tree<'s> {
 
 impl<'s> Tree<'s> {
     /// Reads values that stand in `source`, with `${VAR}` in texts replaced from `variables`.
-    pub fn new(source: &'s Source, variables: Variables<'s>) -> Self {
+    pub(crate) fn new(source: &'s Source, variables: Variables<'s>) -> Self {
         Self { source, variables, faults: RefCell::default() }
     }
 
     /// The root, to read from.
-    pub fn root(&self) -> Section<'_> {
-        Section { tree: self, path: String::new(), place: Place::Object(&self.source.root) }
+    pub(crate) fn root(&self) -> Section<'_> {
+        self.at_root(Place::Object(&self.source.root))
     }
 
     /// The root of a file that could not be read: every key holds its closed value.
-    pub fn broken(&self) -> Section<'_> {
-        Section { tree: self, path: String::new(), place: Place::Broken }
+    pub(crate) fn broken(&self) -> Section<'_> {
+        self.at_root(Place::Broken)
     }
 
-    /// What was wrong, file by file from the top down.
-    pub fn into_faults(self) -> Vec<Fault> {
+    fn at_root<'t>(&'t self, place: Place<'t>) -> Section<'t> {
+        Section { tree: self, path: String::new(), pattern: String::new(), place }
+    }
+
+    /// Errors, file by file from the top down.
+    pub(crate) fn into_faults(self) -> Vec<Fault> {
         let mut faults = self.faults.into_inner();
         faults.sort_by_key(|(file, fault)| (*file, fault.line, fault.column));
         faults.dedup();
@@ -95,7 +115,7 @@ impl<'s> Tree<'s> {
     fn fault(&self, path: String, at: &Node, found: String, expected: &str, instead: &str) {
         let (file, line, column) = self.source.position(at.at);
         let (file, expected, instead) = (file.into(), expected.into(), instead.into());
-        let fault = Fault { file, path, line, column, found, expected, instead };
+        let fault = Fault { file, path, line, column, found, expected, instead, kept: false };
         self.faults.borrow_mut().push((at.at.file.into(), fault));
     }
 }
@@ -103,7 +123,7 @@ impl<'s> Tree<'s> {
 #[derive(Clone, Copy)]
 enum Place<'t> {
     Absent,
-    /// It, or what it stands in, is no object: what it would have said is unknown.
+    /// The object, or one it stands in, is none: its values are unknown.
     Broken,
     Object(&'t Node),
 }
@@ -112,11 +132,10 @@ enum Place<'t> {
 pub struct Section<'t> {
     tree: &'t Tree<'t>,
     path: String,
+    /// Its path in the rows of keys.
+    pattern: String,
     place: Place<'t>,
 }
-
-/// A word that is none of the valid ones, or that cannot be known because its section is broken.
-pub struct NoSuchWord;
 
 /// A list of texts.
 #[derive(Default)]
@@ -129,13 +148,13 @@ pub struct List {
 
 impl<'t> Section<'t> {
     /// The value of a key. `null` counts as absent.
-    pub fn value(&self, name: &str) -> Option<&'t Node> {
+    pub(crate) fn value(&self, name: &str) -> Option<&'t Node> {
         let Place::Object(object) = self.place else { return None };
         object.get(name).filter(|node| !matches!(node.value, Value::Null))
     }
 
     /// The names of its keys.
-    pub fn names(&self) -> impl Iterator<Item = &'t str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'t str> {
         let entries = match self.place {
             Place::Object(object) => object.entries(),
             _ => &[],
@@ -143,23 +162,23 @@ impl<'t> Section<'t> {
         entries.iter().map(|e| &*e.name)
     }
 
-    /// What `${VAR}` in its texts is replaced from.
-    pub fn variables(&self) -> Variables<'t> {
+    /// Values of `${VAR}` in its texts.
+    pub(crate) fn variables(&self) -> Variables<'t> {
         self.tree.variables
     }
 
-    /// Whether this, or what it stands in, is there and is no object.
-    pub fn is_broken(&self) -> bool {
+    /// Whether the object, or one it stands in, is there and is no object.
+    pub(crate) fn is_broken(&self) -> bool {
         matches!(self.place, Place::Broken)
     }
 
-    /// Notes that the value `at` of key `name` is `found`, and what holds instead.
-    pub fn fault(&self, name: &str, at: &Node, found: String, expected: &str, instead: &str) {
+    /// Notes an error: the value `at` of key `name` is `found`, not `expected`; `instead` holds.
+    pub(crate) fn fault(&self, name: &str, at: &Node, found: String, expected: &str, instead: &str) {
         self.tree.fault(self.path_of(name), at, found, expected, instead);
     }
 
     /// Where `node`, which stands in it, is: file, line and column.
-    pub fn place(&self, node: &Node) -> (PathBuf, usize, usize) {
+    pub(crate) fn place(&self, node: &Node) -> (PathBuf, usize, usize) {
         let (file, line, column) = self.tree.source.position(node.at);
         (file.into(), line, column)
     }
@@ -169,7 +188,7 @@ impl<'t> Section<'t> {
     }
 
     /// The object under a key.
-    pub fn section(&self, name: &str) -> Section<'t> {
+    pub(crate) fn section(&self, name: &str) -> Section<'t> {
         let place = match (self.place, self.value(name)) {
             (Place::Broken, _) => Place::Broken,
             (_, None) => Place::Absent,
@@ -180,17 +199,29 @@ impl<'t> Section<'t> {
                 Place::Broken
             }
         };
-        Section { tree: self.tree, path: self.path_of(name), place }
+        self.below(name, place)
+    }
+
+    fn below(&self, name: &str, place: Place<'t>) -> Section<'t> {
+        let pattern = keys::step(&self.pattern, name);
+        Section { tree: self.tree, path: self.path_of(name), pattern, place }
+    }
+
+    /// The kind of the key `name`. Every key that is read has a row.
+    fn kind(&self, name: &str) -> Kind {
+        let row = keys::row(&keys::step(&self.pattern, name));
+        debug_assert!(row.is_some(), "{} has no row", self.path_of(name));
+        row.map_or(Kind::Any, |key| key.kind)
     }
 
     /// The object under a key that may also hold something else.
-    pub fn object(&self, name: &str) -> Option<Section<'t>> {
+    pub(crate) fn object(&self, name: &str) -> Option<Section<'t>> {
         let node = self.value(name).filter(|node| matches!(node.value, Value::Object(_)))?;
-        Some(Section { tree: self.tree, path: self.path_of(name), place: Place::Object(node) })
+        Some(self.below(name, Place::Object(node)))
     }
 
     /// The objects of a list.
-    pub fn sections(&self, name: &str, instead: &str) -> Vec<Section<'t>> {
+    pub(crate) fn sections(&self, name: &str, instead: &str) -> Vec<Section<'t>> {
         let items = match self.value(name) {
             None => return Vec::new(),
             Some(Node { value: Value::List(items), .. }) => items,
@@ -199,13 +230,14 @@ impl<'t> Section<'t> {
                 return Vec::new();
             }
         };
+        let pattern = keys::step(&keys::step(&self.pattern, name), "*");
         let mut sections = Vec::with_capacity(items.len());
         for (n, item) in items.iter().enumerate() {
             let name = format!("{name}[{n}]");
             match item.value {
                 Value::Object(_) => {
-                    let path = self.path_of(&name);
-                    sections.push(Section { tree: self.tree, path, place: Place::Object(item) });
+                    let (path, pattern) = (self.path_of(&name), pattern.clone());
+                    sections.push(Section { tree: self.tree, path, pattern, place: Place::Object(item) });
                 }
                 _ => self.fault(&name, item, item.kind().into(), "an object {…}", instead),
             }
@@ -213,37 +245,57 @@ impl<'t> Section<'t> {
         sections
     }
 
-    /// A switch.
-    pub fn flag(&self, name: &str, default: bool, closed: bool) -> bool {
+    /// The switch at a key.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        let Kind::Flag { default, wrong, unreadable } = self.kind(name) else { return false };
+        self.flag_or(name, default, wrong, unreadable)
+    }
+
+    /// The switch at a key whose default depends on others.
+    pub(crate) fn flag_with_default(&self, name: &str, default: bool) -> bool {
+        let Kind::Flag { wrong, unreadable, .. } = self.kind(name) else { return false };
+        self.flag_or(name, default, wrong, unreadable)
+    }
+
+    fn flag_or(&self, name: &str, default: bool, wrong: bool, unreadable: bool) -> bool {
         match self.value(name) {
             Some(Node { value: Value::Bool(on), .. }) => *on,
             Some(other) => {
-                self.fault(name, other, other.kind().into(), "true or false", &closed.to_string());
-                closed
+                self.fault(name, other, other.kind().into(), "true or false", &wrong.to_string());
+                wrong
             }
-            None if self.is_broken() => closed,
+            None if self.is_broken() => unreadable,
             None => default,
         }
     }
 
-    /// A whole number within `range`.
-    pub fn number(&self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    /// The number written at a key, within the range of its row.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        let Kind::Number { min, max, .. } = self.kind(name) else { return None };
         let node = self.value(name)?;
         let written = match &node.value {
             Value::Number(written) => Some(&**written),
             _ => None,
         };
-        let number = written.and_then(whole).filter(|n| range.contains(n));
+        let number = written.and_then(whole).filter(|n| (min..=max).contains(n));
         if number.is_none() {
             let found = written.unwrap_or_else(|| node.kind()).to_owned();
-            let expected = format!("a whole number from {} to {}", range.start(), range.end());
-            self.fault(name, node, found, &expected, "its default");
+            self.fault(name, node, found, &format!("a whole number from {min} to {max}"), "its default");
         }
         number
     }
 
+    /// The number at a key, else the default of its row.
+    pub(crate) fn number_or_default(&self, name: &str) -> u64 {
+        let default = match self.kind(name) {
+            Kind::Number { default, .. } => default,
+            _ => None,
+        };
+        self.number(name).or(default).unwrap_or_default()
+    }
+
     /// A text; blank counts as absent.
-    pub fn text(&self, name: &str) -> Option<Cow<'t, str>> {
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'t, str>> {
         let text = self.expanded(name, self.value(name)?, "as if it were not there")?;
         match text {
             Cow::Borrowed(text) => Some(Cow::Borrowed(text.trim())),
@@ -268,35 +320,31 @@ impl<'t> Section<'t> {
             .ok()
     }
 
-    /// One word of several.
-    ///
-    /// # Errors
-    /// [`NoSuchWord`] where it is none of them; the fault is noted.
-    pub fn word<T: Copy>(
-        &self,
-        name: &str,
-        words: &[(&str, T)],
-        instead: &str,
-    ) -> Result<Option<T>, NoSuchWord> {
+    /// The meaning of the word at a key: of its default without one, of what its row says in place of a wrong
+    /// one.
+    pub(crate) fn word<T: Choice>(&self, name: &str) -> Option<T> {
+        let Kind::Words { words, default, wrong } = self.kind(name) else { return None };
         let Some(node) = self.value(name) else {
-            return if self.is_broken() { Err(NoSuchWord) } else { Ok(None) };
+            return if self.is_broken() { wrong } else { default }.and_then(T::of);
         };
-        let said = match node.text() {
-            Some(_) => Some(self.expanded(name, node, instead).ok_or(NoSuchWord)?),
+        let instead = wrong.map_or("as if it were not there".into(), |word| format!("{word:?}"));
+        let written = match node.text() {
+            Some(_) => match self.expanded(name, node, &instead) {
+                Some(text) => Some(text.trim().to_owned()),
+                None => return wrong.and_then(T::of),
+            },
             None => None,
         };
-        let said = said.as_ref().map(|s| s.trim());
-        if let Some((_, meant)) = words.iter().find(|(word, _)| Some(*word) == said) {
-            return Ok(Some(*meant));
-        }
-        let valid: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        let found = said.map_or_else(|| node.kind().into(), |s| format!("{s:?}"));
-        self.fault(name, node, found, &format!("one of {}", valid.join(", ")), instead);
-        Err(NoSuchWord)
+        written.as_deref().and_then(T::of).or_else(|| {
+            let expected: Vec<_> = words().iter().map(|word| format!("\"{word}\"")).collect();
+            let found = written.map_or_else(|| node.kind().into(), |text| format!("{text:?}"));
+            self.fault(name, node, found, &format!("one of {}", expected.join(", ")), &instead);
+            wrong.and_then(T::of)
+        })
     }
 
     /// A list of texts.
-    pub fn list(&self, name: &str, instead: &str) -> List {
+    pub(crate) fn list(&self, name: &str, instead: &str) -> List {
         let mut list = List { items: Vec::new(), whole: !self.is_broken() };
         match self.value(name) {
             None => {}

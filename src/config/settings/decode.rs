@@ -3,6 +3,7 @@
 use crate::config::{
     Env, Paths,
     credentials::{reference::Resolver, variables::Variables},
+    keys::words::Bind,
     lint::{self, Complaint},
     model::{
         GatewayConfig,
@@ -47,6 +48,8 @@ pub struct Loaded {
     pub last: bool,
     /// Whether `gateway.tls` is what ran last, since it makes no sense as it is.
     pub last_tls: bool,
+    /// Where the gateway listened that ran last, where `gateway.bind` makes no sense.
+    pub last_bind: Option<Bind>,
     /// Every file that was looked at, there or not.
     pub files: Vec<PathBuf>,
 }
@@ -65,7 +68,17 @@ pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, mut files:
         };
         (config, tree.into_faults())
     };
-    Loaded { config, source: source.into(), faults, complaints, found, last: false, last_tls: false, files }
+    Loaded {
+        config,
+        source: source.into(),
+        faults,
+        complaints,
+        found,
+        last: false,
+        last_tls: false,
+        last_bind: None,
+        files,
+    }
 }
 
 /// The keys of a file that cannot be read, with nothing that ran before: every one at its closed value.
@@ -84,6 +97,7 @@ pub(crate) fn closed(paths: &Paths, env: &Env, broken: Broken, files: Vec<PathBu
         found: Found::Broken(broken),
         last: false,
         last_tls: false,
+        last_bind: None,
         files,
     }
 }

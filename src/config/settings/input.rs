@@ -1,6 +1,5 @@
 //! Settings resolved again, for a gateway that runs.
 
-use super::last_good::as_before;
 use crate::config::{Env, Flags, Settings, StartError};
 
 /// What settings are resolved from, to resolve them again when a file has changed.
@@ -45,7 +44,7 @@ impl Settings {
     pub fn keep_where_it_listens(&mut self, old: &Self) -> bool {
         let mut kept = false;
         for fault in self.faults.iter_mut().filter(|fault| fault.is_of_listening()) {
-            as_before(fault);
+            fault.keep();
             kept = true;
         }
         if kept {

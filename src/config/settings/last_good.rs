@@ -2,7 +2,7 @@
 
 use super::decode::{Found, Loaded, decode};
 use crate::config::{
-    Env, Paths,
+    Env, Paths, Settings,
     model::tree::Fault,
     text::{
         file::{self, Read},
@@ -17,45 +17,55 @@ pub fn last_run(paths: &Paths, env: &Env) -> Option<Source> {
     Source::of(document, paths, env).source.ok().flatten()
 }
 
-/// Where keys that say where to listen, or how, make no sense, those that ran last hold: clients look for the
-/// gateway where it was, and so do the commands of this host.
+/// Takes the port and TLS from what ran last where they make no sense: clients look for the gateway where it
+/// was, and so do the commands of this host. The address does not come back with a start: it may have been open
+/// wider than is meant now.
 pub(crate) fn stand_in(loaded: &mut Loaded, paths: &Paths, env: &Env) {
     let wrong = |of: fn(&Fault) -> bool| loaded.faults.iter().any(of);
-    let (listening, tls) = (wrong(Fault::is_of_listening), wrong(Fault::is_of_tls));
-    if !listening && !tls {
+    let (port, bind, tls) = (wrong(Fault::is_of_port), wrong(Fault::is_of_bind), wrong(Fault::is_of_tls));
+    if !port && !bind && !tls {
         return;
     }
     let Some(source) = last_run(paths, env) else { return };
     let last = decode(source, paths, env, Found::Whole, Vec::new());
-    if listening && !last.faults.iter().any(Fault::is_of_listening) {
-        let config = &mut loaded.config;
-        (config.port, config.bind, config.custom_bind_host) =
-            (last.config.port, last.config.bind, last.config.custom_bind_host);
-        loaded.faults.iter_mut().filter(|fault| fault.is_of_listening()).for_each(as_before);
+    let right = |of: fn(&Fault) -> bool| !last.faults.iter().any(of);
+    if port && right(Fault::is_of_port) {
+        loaded.config.port = last.config.port;
+        loaded.faults.iter_mut().filter(|fault| fault.is_of_port()).for_each(Fault::keep);
+    }
+    if loaded.faults.iter().any(|fault| fault.path == "gateway.bind") && right(Fault::is_of_bind) {
+        loaded.last_bind = Some(last.config.bind);
     }
     // Without TLS before, nobody is let in: it may have been asked for since.
-    if tls && last.config.tls.enabled && !last.faults.iter().any(Fault::is_of_tls) {
+    if tls && last.config.tls.enabled && right(Fault::is_of_tls) {
         loaded.config.tls = last.config.tls;
         loaded.last_tls = true;
-        loaded.faults.iter_mut().filter(|fault| fault.is_of_tls()).for_each(as_before);
+        loaded.faults.iter_mut().filter(|fault| fault.is_of_tls()).for_each(Fault::keep);
     }
 }
 
-/// Says of a key that what it was before holds.
-pub(crate) fn as_before(fault: &mut Fault) {
-    fault.instead = "what it was before".into();
+impl Settings {
+    /// Listens where the gateway did that this process continues, where `gateway.bind` makes no sense.
+    pub(crate) fn keep_last_bind(&mut self) {
+        let Some(bind) = self.last_bind.take() else { return };
+        self.bind = bind;
+        self.faults.iter_mut().filter(|fault| fault.is_of_bind()).for_each(Fault::keep);
+        self.close_what_is_open();
+    }
 }
 
 /// The text to keep as the one that runs, unless it is kept already; `faults` are those of its keys. Of keys that
 /// make no sense and hold their value from before, that value is kept.
 pub fn to_keep(paths: &Paths, env: &Env, running: &Source, faults: &[Fault]) -> Option<String> {
     let mut text = running.in_one_file();
-    let listening = faults.iter().any(Fault::is_of_listening).then_some(&Fault::LISTENING[..]);
+    let kept = |of: fn(&Fault) -> bool| faults.iter().any(|fault| fault.kept && of(fault));
+    let port = kept(Fault::is_of_port).then_some(&["port"][..]);
+    let bind = kept(Fault::is_of_bind).then_some(&["bind", "customBindHost"][..]);
     let tls = faults.iter().any(Fault::is_of_tls).then_some(&["tls"][..]);
-    let wrong = [listening, tls].into_iter().flatten().flatten();
-    if let Some(last) = last_run(paths, env).filter(|_| listening.or(tls).is_some()) {
+    let wrong: Vec<&str> = [port, bind, tls].into_iter().flatten().flatten().copied().collect();
+    if let Some(last) = last_run(paths, env).filter(|_| !wrong.is_empty()) {
         let mut root = running.root.clone();
-        wrong.for_each(|key| take_over(&mut root, &last.root, key));
+        wrong.into_iter().for_each(|key| take_over(&mut root, &last.root, key));
         text = root.to_json();
     }
     let kept = matches!(file::read(&paths.last_config()), Read::Text(last) if last.text == text);

@@ -20,10 +20,14 @@ use super::{
     Complaint, Env, Fault, Paths,
     credentials::{
         secret::{Credential, Kind, Secret, Source as Place, variable},
-        shared::{Credentials, Search, kind_of},
+        shared::{Credentials, Search},
+    },
+    keys::{
+        self, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT,
+        words::{AuthMode, Bind, Mode},
     },
     lint,
-    model::{AuthMode, Bind, GatewayConfig, Mode, tls},
+    model::{GatewayConfig, tls},
     text::{file::Unreadable, source::Source},
 };
 use crate::{auth::limiter::Limits, tls::Tls};
@@ -32,11 +36,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// OpenClaw's port.
-pub const DEFAULT_PORT: u16 = 18789;
-/// How long a client may take to connect; a Pi's Node CLI needs 7 to 8 s before it says a word.
-pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The command line of `barnacle gateway`.
 #[derive(Clone, Default)]
@@ -91,7 +90,7 @@ impl fmt::Display for StartError {
                 f,
                 "OPENCLAW_PROFILE={name:?} is no profile name; use letters, digits, - and _, at most 64"
             ),
-            Self::BadBind(word) => write!(f, "--bind {word}: must be one of {}", Bind::WORDS),
+            Self::BadBind(word) => write!(f, "--bind {word}: must be one of {}", Bind::expected()),
             Self::TokenFile(path, why) => {
                 let why = why.as_ref().map_or_else(|| "it holds no token".into(), io::Error::to_string);
                 let path = path.display();
@@ -155,6 +154,8 @@ pub struct Settings {
     /// `--verbose`.
     pub verbose: bool,
     env: Env,
+    /// Where the gateway listened that ran last, where `gateway.bind` makes no sense.
+    pub(crate) last_bind: Option<Bind>,
     pub(crate) again: SettingsInput,
 }
 
@@ -180,7 +181,7 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { config, source, faults, complaints, found, last, last_tls, mut files } =
+        let Loaded { config, source, faults, complaints, found, last, last_tls, last_bind, mut files } =
             load(&paths, &env, instead);
         files.extend(paths.dotenvs());
         let tls = tls::found(&config.tls, if last_tls { &[] } else { &faults }, &paths);
@@ -189,7 +190,7 @@ impl Settings {
         guard(&found, last, &config, flags, &paths, &mut notices)?;
 
         let auth = auth_mode(flags, &env, &config, &mut notices);
-        let kind = kind_of(auth);
+        let kind = auth.secret_kind();
         if let Some(path) = &flags.token_file {
             let held = Secret::in_file(path).map_err(|e| StartError::TokenFile(path.clone(), Some(e)))?;
             held.ok_or_else(|| StartError::TokenFile(path.clone(), None))?;
@@ -237,6 +238,7 @@ impl Settings {
             notices,
             unread,
             env,
+            last_bind: last_bind.filter(|_| flags.bind.is_none()),
             again: SettingsInput { process: process.clone(), flags: flags.clone() },
         };
         let told = settings.config.auth.credential(kind) != &Credential::Absent
@@ -421,9 +423,11 @@ fn default_port(env: &Env) -> u16 {
 fn handshake_timeout(env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> Duration {
     const NAME: &str = "OPENCLAW_HANDSHAKE_TIMEOUT_MS";
     let said = env.get(NAME);
-    let parsed = said.and_then(|text| text.parse().ok()).filter(|ms| (1..=600_000).contains(ms));
+    let range = keys::range("gateway.handshakeTimeoutMs");
+    let parsed = said.and_then(|text| text.parse().ok()).filter(|ms| range.contains(ms));
     if let (Some(text), None) = (said, parsed) {
-        notices.push(format!("{NAME}={text:?} is no number from 1 to 600000 and counts as unset"));
+        let (min, max) = range.into_inner();
+        notices.push(format!("{NAME}={text:?} is no number from {min} to {max} and counts as unset"));
     }
     parsed.map(Duration::from_millis).or(config.handshake_timeout).unwrap_or(DEFAULT_HANDSHAKE_TIMEOUT)
 }

@@ -13,9 +13,9 @@ use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
 use std::ops::Range;
 
-/// The text of `document` with its root saying what `wanted` says. `None` where it is no JSON5, or has
+/// The text of `document` edited so that its root equals `wanted`. `None` where it is no JSON5, or has
 /// no place for it.
-pub fn edited(document: &Document, wanted: &Node) -> Option<String> {
+pub(crate) fn edited(document: &Document, wanted: &Node) -> Option<String> {
     let Value::Object(entries) = &wanted.value else { return None };
     let root = document.parse().ok()?;
     let layout = Layout::of(document, &root);
@@ -297,7 +297,7 @@ fn aligned<'n>(old: &[Node], new: &'n [Node]) -> Vec<(Option<usize>, &'n Node)> 
 }
 
 /// What tells an item of a list from the others.
-pub fn id(item: &Node) -> Option<String> {
+pub(crate) fn id(item: &Node) -> Option<String> {
     match &item.get("id")?.value {
         Value::Text(text) => Some(text.to_string()),
         Value::Number(number) => Some(number.to_string()),

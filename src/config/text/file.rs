@@ -4,7 +4,7 @@
 //! JSON5 is read by `jsonc-parser`, whose tree knows where each value stands and whose recursion is
 //! bounded.
 
-use super::{json5_names, node::Node};
+use super::{json5, node::Node};
 use crate::host;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::tokens::Token;
@@ -82,7 +82,7 @@ pub struct Invalid {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// What the parser says.
+    /// Parser's message.
     pub message: String,
     /// The line, with everything but its keys and punctuation masked.
     pub excerpt: String,
@@ -116,7 +116,7 @@ pub fn read_up_to(path: &Path, limit: u64) -> Read {
         Some(text) => (text.to_owned(), true),
         None => (text.into_owned(), false),
     };
-    let readable = json5_names::readable(&text);
+    let readable = json5::readable(&text);
     Read::Text(Document { path: path.into(), text, bom, exact, readable })
 }
 
@@ -144,13 +144,13 @@ pub(crate) fn options() -> ParseOptions {
 impl Document {
     /// A text that stands in no file yet, or never will.
     pub fn unwritten(path: &Path, text: &str) -> Self {
-        let readable = json5_names::readable(text);
+        let readable = json5::readable(text);
         Self { path: path.into(), text: text.into(), bom: false, exact: true, readable }
     }
 
     /// The same file with another text.
     pub(crate) fn with_text(&self, text: String) -> Self {
-        let readable = json5_names::readable(&text);
+        let readable = json5::readable(&text);
         Self { path: self.path.clone(), text, bom: self.bom, exact: self.exact, readable }
     }
 
@@ -161,8 +161,13 @@ impl Document {
     pub fn parse(&self) -> Result<Object<'_>, Invalid> {
         match self.parse_value()? {
             Value::Object(root) => Ok(root),
-            _ => Err(self.invalid(0, "the file does not hold an object {…}".into())),
+            _ => Err(self.no_object()),
         }
+    }
+
+    /// The error of a root that is no object.
+    pub(crate) fn no_object(&self) -> Invalid {
+        self.invalid(0, "the file does not hold an object {…}".into())
     }
 
     /// The root, whatever it is.
@@ -196,7 +201,7 @@ impl Document {
 
     /// The comments in it, with their marks.
     pub fn comments(&self) -> impl Iterator<Item = &str> {
-        json5_names::comments(&self.text)
+        json5::comments(&self.text)
     }
 
     fn readable(&self) -> &str {

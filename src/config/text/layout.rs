@@ -65,7 +65,7 @@ impl Counts {
 
 impl Layout {
     /// That of `document`, whose root is `root`.
-    pub fn of(document: &Document, root: &ast::Object<'_>) -> Self {
+    pub(crate) fn of(document: &Document, root: &ast::Object<'_>) -> Self {
         let text = &document.text;
         let mut counts = Counts::default();
         counts.object(root, text);
@@ -83,12 +83,12 @@ impl Layout {
     }
 
     /// One step further in than `indent`.
-    pub fn deeper(&self, indent: &str) -> String {
+    pub(crate) fn deeper(&self, indent: &str) -> String {
         format!("{indent}{}", self.step)
     }
 
     /// `name` as the name of a key.
-    pub fn name(&self, name: &str) -> String {
+    pub(crate) fn name(&self, name: &str) -> String {
         let start = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '$');
         let plain = name.starts_with(start) && name.chars().all(|c| start(c) || c.is_ascii_digit());
         match self.bare_names && plain {
@@ -98,7 +98,7 @@ impl Layout {
     }
 
     /// `node` over several lines, the first of which is indented by `indent`; on one line if `None`.
-    pub fn value(&self, node: &Node, indent: Option<&str>) -> String {
+    pub(crate) fn value(&self, node: &Node, indent: Option<&str>) -> String {
         match &node.value {
             Value::Null => "null".into(),
             Value::Bool(on) => on.to_string(),
@@ -135,13 +135,13 @@ impl Layout {
 }
 
 /// The blanks before `at`, if nothing else stands before it on its line.
-pub fn indent(text: &str, at: usize) -> Option<&str> {
+pub(crate) fn indent(text: &str, at: usize) -> Option<&str> {
     let start = text[..at].rfind(['\n', '\r']).map(|n| n + 1)?;
     text[start..at].chars().all(|c| matches!(c, ' ' | '\t')).then_some(&text[start..at])
 }
 
 /// `text` between two `quote`s.
-pub fn quoted(text: &str, quote: char) -> String {
+pub(crate) fn quoted(text: &str, quote: char) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push(quote);
     for c in text.chars() {

@@ -1,11 +1,10 @@
 //! `openclaw.json` as text and as a tree: JSON5, what it includes, and edits that touch nothing else.
 
-pub mod doubled;
-pub mod edit;
+pub(crate) mod edit;
 pub mod file;
-pub mod json5_names;
-pub mod layout;
+pub(crate) mod json5;
+pub(crate) mod layout;
 pub mod node;
-pub mod path;
-pub mod source;
-pub mod trivia;
+pub(crate) mod path;
+pub(crate) mod source;
+pub(crate) mod trivia;

@@ -43,6 +43,15 @@ pub enum Value {
     Object(Vec<Entry>),
 }
 
+/// A key that stands again later in its object; the last of them counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Doubled {
+    /// Its keys from the root; an entry of a list is `[]`.
+    pub(crate) path: Vec<String>,
+    /// Where it stands.
+    pub(crate) at: At,
+}
+
 /// A key of an object and its value.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -65,14 +74,26 @@ impl Node {
         Self { value: Value::Text(text.into()), ..Self::empty() }
     }
 
-    /// The parsed object `root` of document `file`.
+    /// The tree of the parsed object `root` of document `file`.
     pub fn of(root: &ast::Object<'_>, file: u16) -> Self {
-        object(root, file)
+        Builder { file, path: Vec::new(), doubled: None }.object(root)
     }
 
-    /// The parsed `value` of document `file`.
+    /// The tree of the parsed `value` of document `file`.
     pub fn of_value(value: &ast::Value<'_>, file: u16) -> Self {
-        node(value, file)
+        Builder { file, path: Vec::new(), doubled: None }.node(value)
+    }
+
+    /// As [`of_value`](Self::of_value), for a document included at `path`, adding keys that stand twice to
+    /// `doubled`.
+    pub(crate) fn of_included(
+        value: &ast::Value<'_>,
+        file: u16,
+        path: &[String],
+        doubled: &mut Vec<Doubled>,
+    ) -> Self {
+        let path = path.iter().map(String::as_str).collect();
+        Builder { file, path, doubled: Some(doubled) }.node(value)
     }
 
     /// How many keys stand in it, however deep.
@@ -110,7 +131,7 @@ impl Node {
         }
     }
 
-    /// What it is, without saying what it says.
+    /// Kind of value, in words, without the value.
     pub fn kind(&self) -> &'static str {
         match self.value {
             Value::Text(_) => "a string",
@@ -122,7 +143,7 @@ impl Node {
         }
     }
 
-    /// Whether both say the same, wherever they stand and in whatever order their keys are.
+    /// Whether both values are equal, wherever they stand and in whatever order their keys are.
     pub fn same(&self, other: &Self) -> bool {
         match (&self.value, &other.value) {
             (Value::Null, Value::Null) => true,
@@ -145,7 +166,7 @@ impl Node {
         out.out
     }
 
-    /// Writes the value as JSON. `text` says what stands for a text or a number, given its keys from the
+    /// Writes the value as JSON. `text` returns the replacement of a text or a number, given its keys from the
     /// root; `None` is the value itself.
     pub fn write_json(&self, out: &mut SerJsonState, text: &mut dyn FnMut(&[&str], &Self) -> Option<String>) {
         fn write<'n>(
@@ -202,41 +223,69 @@ fn sorted(entries: &[Entry]) -> Vec<&Entry> {
     sorted
 }
 
-fn at(value: &impl Ranged, file: u16) -> At {
-    At { file, start: value.start() as u32 }
+/// Builds the tree of one document.
+struct Builder<'b> {
+    file: u16,
+    path: Vec<&'b str>,
+    doubled: Option<&'b mut Vec<Doubled>>,
 }
 
-fn object(object: &ast::Object<'_>, file: u16) -> Node {
-    let mut entries: Vec<Entry> = Vec::with_capacity(object.properties.len());
-    let mut places = HashMap::new();
-    for property in &object.properties {
-        let name = property.name.as_str();
-        let entry = Entry { name: name.into(), at: at(property, file), node: node(&property.value, file) };
-        // The last of equal keys counts, as JSON5 has it.
-        match places.get(name) {
-            Some(&earlier) => entries[earlier] = entry,
-            None => {
-                places.insert(name, entries.len());
-                entries.push(entry);
+impl<'b> Builder<'b> {
+    fn at(&self, value: &impl Ranged) -> At {
+        At { file: self.file, start: value.start() as u32 }
+    }
+
+    fn object(&mut self, object: &'b ast::Object<'_>) -> Node {
+        let names = object.properties.iter().map(|property| property.name.as_str());
+        // The last of equal keys counts, as JSON5 has it, in the place of the first.
+        let last: HashMap<&str, usize> = names.enumerate().map(|(n, name)| (name, n)).collect();
+        let mut places = HashMap::new();
+        let mut entries: Vec<Entry> = Vec::with_capacity(last.len());
+        for (n, property) in object.properties.iter().enumerate() {
+            let name = property.name.as_str();
+            let at = self.at(property);
+            self.path.push(name);
+            let value = if last.get(name) == Some(&n) {
+                self.node(&property.value)
+            } else {
+                if let Some(doubled) = &mut self.doubled {
+                    let path = self.path.iter().map(|key| (*key).to_owned()).collect();
+                    doubled.push(Doubled { path, at });
+                }
+                Node { at, value: Value::Null }
+            };
+            self.path.pop();
+            let entry = Entry { name: name.into(), at, node: value };
+            match places.get(name) {
+                Some(&earlier) => entries[earlier] = entry,
+                None => {
+                    places.insert(name, entries.len());
+                    entries.push(entry);
+                }
             }
         }
+        Node { at: self.at(object), value: Value::Object(entries) }
     }
-    Node { at: at(object, file), value: Value::Object(entries) }
+
+    fn node(&mut self, value: &'b ast::Value<'_>) -> Node {
+        let plain = match value {
+            ast::Value::Object(inner) => return self.object(inner),
+            ast::Value::NullKeyword(_) => Value::Null,
+            ast::Value::BooleanLit(lit) => Value::Bool(lit.value),
+            ast::Value::NumberLit(lit) => Value::Number(lit.value.into()),
+            ast::Value::StringLit(lit) => Value::Text(lit.value.as_ref().into()),
+            ast::Value::Array(list) => {
+                self.path.push("[]");
+                let items = list.elements.iter().map(|item| self.node(item)).collect();
+                self.path.pop();
+                Value::List(items)
+            }
+        };
+        Node { at: self.at(value), value: plain }
+    }
 }
 
-fn node(value: &ast::Value<'_>, file: u16) -> Node {
-    let plain = match value {
-        ast::Value::Object(inner) => return object(inner, file),
-        ast::Value::NullKeyword(_) => Value::Null,
-        ast::Value::BooleanLit(lit) => Value::Bool(lit.value),
-        ast::Value::NumberLit(lit) => Value::Number(lit.value.into()),
-        ast::Value::StringLit(lit) => Value::Text(lit.value.as_ref().into()),
-        ast::Value::Array(list) => Value::List(list.elements.iter().map(|e| node(e, file)).collect()),
-    };
-    Node { at: at(value, file), value: plain }
-}
-
-/// Whether two numbers are one: `1000` and `1e3` are. Whole ones beyond what a float holds are told apart.
+/// Whether two numbers are one: `1000` and `1e3` are. Whole numbers beyond a float's precision are compared exactly.
 fn same_number(a: &str, b: &str) -> bool {
     let (a, b) = (to_json_number(a), to_json_number(b));
     let whole = |text: &str| text.parse::<i128>().ok();

@@ -8,9 +8,10 @@
 
 use super::{
     file::{self, Document, Invalid, Read, Unreadable},
-    node::{At, Entry, Node, Value},
+    node::{At, Doubled, Entry, Node, Value},
 };
 use crate::config::{Env, Paths};
+use jsonc_parser::ast;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt;
@@ -42,6 +43,8 @@ pub struct Source {
     pub root: Node,
     /// Where files are included, in the order they were read.
     pub includes: Vec<Include>,
+    /// Keys that stand twice in one object, document by document from the top down.
+    pub(crate) doubled: Vec<Doubled>,
 }
 
 /// An object that is brought in by `$include`.
@@ -49,7 +52,7 @@ pub struct Source {
 pub struct Include {
     /// Its keys from the root.
     pub path: Vec<String>,
-    /// The document that says so.
+    /// Document with the `$include`.
     pub by: u16,
     /// The documents it brings in.
     pub files: Vec<u16>,
@@ -84,9 +87,14 @@ pub struct Gathered {
 }
 
 impl Source {
-    /// The source of a configuration that says nothing.
+    /// Source of an empty configuration.
     pub fn empty(path: &Path) -> Self {
-        Self { documents: vec![Document::unwritten(path, "{}")], root: Node::empty(), includes: Vec::new() }
+        Self {
+            documents: vec![Document::unwritten(path, "{}")],
+            root: Node::empty(),
+            includes: Vec::new(),
+            doubled: Vec::new(),
+        }
     }
 
     /// Reads the file at `paths.config_file` and what it includes.
@@ -135,13 +143,15 @@ impl Source {
             roots: roots(paths, env),
             documents: Vec::new(),
             includes: Vec::new(),
+            doubled: Vec::new(),
             files,
             open: Vec::new(),
             keys: 0,
             instead,
         };
         let root = reader.document(document, &mut Vec::new(), 0)?;
-        Ok(Self { documents: reader.documents, root, includes: reader.includes })
+        let Reader { documents, includes, doubled, .. } = reader;
+        Ok(Self { documents, root, includes, doubled })
     }
 
     /// A digest of what stands in the files: two sources with the same one were read from the same bytes.
@@ -155,7 +165,7 @@ impl Source {
         digest.finalize().into()
     }
 
-    /// That `node` of it is wrong: `message` says how.
+    /// Error about `node`.
     pub(crate) fn invalid(&self, node: &Node, message: String) -> Broken {
         let document = self.documents.get(usize::from(node.at.file)).unwrap_or(&self.documents[0]);
         Broken::Invalid(document.invalid(node.at.start as usize, message))
@@ -168,7 +178,7 @@ impl Source {
         (&document.path, line, column)
     }
 
-    /// The text that says the same in one file: the root's own, if that is all there is.
+    /// Equivalent text in one file: the root's own, without includes.
     pub fn in_one_file(&self) -> String {
         match self.includes.is_empty() {
             true => self.documents[0].text.clone(),
@@ -181,6 +191,7 @@ struct Reader<'r> {
     roots: Vec<PathBuf>,
     documents: Vec<Document>,
     includes: Vec<Include>,
+    doubled: Vec<Doubled>,
     files: &'r mut Vec<PathBuf>,
     /// The files that are being read, each including the next.
     open: Vec<PathBuf>,
@@ -193,12 +204,13 @@ struct Reader<'r> {
 impl Reader<'_> {
     fn document(&mut self, document: Document, path: &mut Vec<String>, depth: usize) -> Result<Node, Broken> {
         let file = self.documents.len() as u16;
+        let value = document.parse_value().map_err(Broken::Invalid)?;
         // An included file may hold a list, say; the root holds an object.
-        let root = match file {
-            0 => document.parse().map(|root| Node::of(&root, file)),
-            _ => document.parse_value().map(|value| Node::of_value(&value, file)),
-        };
-        let root = root.map_err(Broken::Invalid)?;
+        if file == 0 && !matches!(value, ast::Value::Object(_)) {
+            return Err(Broken::Invalid(document.no_object()));
+        }
+        let root = Node::of_included(&value, file, path, &mut self.doubled);
+        drop(value);
         self.open.push(std::fs::canonicalize(&document.path).unwrap_or_else(|_| document.path.clone()));
         self.documents.push(document);
         self.keys += root.keys();

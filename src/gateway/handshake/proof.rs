@@ -252,10 +252,7 @@ impl Proof<'_> {
 
     /// The words for a decision against it; counts a wrong secret on the way.
     pub async fn refusal(&self, app: &Rc<App>, denied: Denied) -> Refusal {
-        let kind = match self.settings.auth {
-            AuthMode::Password => SecretKind::Password,
-            _ => SecretKind::Token,
-        };
+        let kind = self.settings.auth.secret_kind();
         let device = self.device().unwrap_or(DeviceId([0; 32]));
         match denied {
             Denied::DeviceRequired => Refusal::DeviceRequired { control_ui: false, switches: String::new() },

@@ -139,16 +139,16 @@ pub async fn get(app: &Rc<App>) -> Json {
         Ok(None) => {}
         Err(broken) => {
             snapshot.parsed = Json::null();
-            snapshot.issues.push(issue("", said(broken)));
+            snapshot.issues.push(issue("", described(broken)));
         }
         Ok(Some(source)) => fill(&mut snapshot, source),
     }
     Json::of(&snapshot)
 }
 
-/// What is wrong with a file that cannot be read.
-fn said(broken: &Broken) -> String {
-    format!("{broken}; what ran before holds until it is mended")
+/// Describes a file that cannot be read.
+fn described(broken: &Broken) -> String {
+    format!("{broken}; what ran before holds until it is fixed")
 }
 
 fn fill(snapshot: &mut Snapshot, source: &Source) {

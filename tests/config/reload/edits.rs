@@ -5,7 +5,7 @@ use super::{
     json5::Config,
 };
 use crate::wire::{ADMIN, Client, Device, Home, Offer, READ, Server, flag, items, json, list, number, text};
-use barnacle::config::change::{diff::KeyPath, plan};
+use barnacle::config::{KeyPath, keys};
 use nanoserde::SerJson;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
@@ -71,7 +71,7 @@ impl Scene {
         let raw = self.config.text().serialize_json();
         let planned = self.admin.ok("config.plan", &format!(r#"{{"raw":{raw}}}"#));
         let told = self.save();
-        let effect = plan::effect(&KeyPath::dotted(path));
+        let effect = keys::effect(&KeyPath::dotted(path));
         assert!(told.changed.iter().all(|p| p.starts_with(path)), "{path}: {:?}", told.changed);
         assert!(!told.changed.is_empty(), "{path}");
         assert!(told.applied.contains(effect.done()), "{path}: {}", told.applied);

@@ -1,0 +1,84 @@
+//! Effects of a changed key on a running gateway. None needs a restart.
+
+/// What is done when a key changes, in the order in which it is done.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Effect {
+    /// The new address is listened on, then the old one closed; connections stay.
+    Listen,
+    /// New connections speak TLS, with the certificate as it is now, or no longer; connections stay.
+    Tls,
+    /// The shared credential is read again; connections that rest on the old one alone are closed.
+    Credentials,
+    /// Applies from the next wrong guess on; earlier guesses stay counted.
+    Limits,
+    /// Applies to new connections.
+    NextConnect,
+    /// Applies to the next call of a node's command.
+    NextCall,
+    /// Applies from the next log line on.
+    Log,
+    /// Reported from the next `hello-ok`, `health` and `status` on.
+    NextAnswer,
+    /// Applies to the next change of the file.
+    Reload,
+    /// Used by the next command of this host.
+    Commands,
+    /// None: not supported by this version, and the gateway warns of it.
+    Unsupported,
+    /// None: kept, and not used by this version.
+    Unused,
+    /// None, and not reported: notes of other programs.
+    Silent,
+}
+
+use Effect::*;
+
+impl Effect {
+    /// The effect as the reference and `config.plan` describe it.
+    pub(crate) fn says(self) -> &'static str {
+        match self {
+            Listen => "the new address is listened on, then the old one is closed; connections stay",
+            Tls => {
+                "new connections speak TLS with the certificate as it is now, or none; existing connections stay"
+            }
+            Credentials => {
+                "connections that rest on the old shared credential alone are closed (4001 `gateway auth changed`); \
+                 devices stay"
+            }
+            Limits => "from the next wrong guess on; what was counted stays counted",
+            NextConnect => "for new connections; existing ones stay",
+            NextCall => "for the next call of a node's command",
+            Log => "from the next log line on",
+            NextAnswer => "from the next answer that reports it",
+            Reload => "for the next change of the file",
+            Commands => "for the next command of this host",
+            Unsupported => "none: not supported by this version, and the gateway warns of it",
+            Unused => "none: kept, and not used by this version",
+            Silent => "none",
+        }
+    }
+
+    /// The words for the log, after "applied".
+    pub fn done(self) -> &'static str {
+        match self {
+            Listen => "listeners",
+            Tls => "TLS of new connections",
+            Credentials => "shared credential",
+            Limits => "limits of guessing",
+            NextConnect => "new connections",
+            NextCall => "next node calls",
+            Log => "log",
+            NextAnswer => "next answers",
+            Reload => "reloading",
+            Commands => "this host's commands",
+            Unsupported => "nothing (not supported)",
+            Unused => "nothing (not used)",
+            Silent => "nothing",
+        }
+    }
+
+    /// Whether a running gateway has something to do or to use.
+    pub(crate) fn acts(self) -> bool {
+        self < Unsupported
+    }
+}
