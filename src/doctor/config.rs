@@ -1,7 +1,7 @@
 //! Checks of `openclaw.json` and of what else decides who gets in.
 
 use super::{Facts, Finding, Weight};
-use crate::config::{CA_UNUSED, Complaint, Found, NOBODY_LET_IN, Settings, Source, lint::About};
+use crate::config::{CA_UNUSED, Complaint, FileState, NOBODY_LET_IN, Settings, Source, lint::About};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -31,8 +31,8 @@ pub fn broken(facts: &Facts) -> Vec<Finding> {
     };
     let path = facts.paths.config_file.display();
     match &settings.found {
-        Found::Broken(fault) => vec![Finding::fault(fault.to_string(), holds, format!("edit {path} there"))],
-        Found::Missing if settings.last => {
+        FileState::Broken(fault) => vec![Finding::fault(fault.to_string(), holds, format!("edit {path} there"))],
+        FileState::Missing if settings.last => {
             let copy = facts.paths.last_config();
             vec![Finding::fault(format!("{path} is gone"), holds, format!("cp {} {path}", copy.display()))]
         }

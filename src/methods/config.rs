@@ -11,7 +11,7 @@ use crate::{
         text::{
             file::{self, Read},
             node::{Node, Value},
-            source::{Broken, Include, Source},
+            source::{ReadError, Include, Source},
         },
     },
     hub::Hub,
@@ -115,7 +115,7 @@ pub async fn get(hub: &Rc<Hub>) -> Json {
 }
 
 /// What is wrong with a file that cannot be read.
-fn said(broken: &Broken) -> String {
+fn said(broken: &ReadError) -> String {
     format!("{broken}; what ran before holds until it is mended")
 }
 

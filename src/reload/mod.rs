@@ -13,12 +13,12 @@ pub use preview::Preview;
 use crate::{
     clock::wall_ms,
     config::{
-        AuthMode, Found, KeyPath, ReloadMode, RevokeOnRotate, Settings, StartError,
+        AuthMode, FileState, KeyPath, ReloadMode, RevokeOnRotate, Settings, StartError,
         change::{
             diff::{Change, diff},
             plan::{Effect, Plan, plan},
         },
-        text::{file::Unreadable, source::Broken},
+        text::{file::Unreadable, source::ReadError},
         to_keep,
     },
     hub::{Conn, Hub, Session},
@@ -154,19 +154,19 @@ impl Hub {
         *self.reloads.files.borrow_mut() = new.files.clone();
         let path = new.paths.config_file.display().to_string();
         let issue = match &new.found {
-            Found::Broken(broken) => Some(format!("{broken}; until it is mended: what ran before")),
+            FileState::Broken(broken) => Some(format!("{broken}; until it is mended: what ran before")),
             // Without its variables a secret would be another, or none.
-            Found::Whole if new.unread.is_some() && self.settings().unread.is_none() => {
+            FileState::Whole if new.unread.is_some() && self.settings().unread.is_none() => {
                 new.unread.as_ref().map(|env| format!("{env}; until it is mended: what ran before"))
             }
-            Found::Missing if self.settings().found.is_whole() || self.reloads.broken.borrow().is_some() => {
+            FileState::Missing if self.settings().found.is_whole() || self.reloads.broken.borrow().is_some() => {
                 Some(format!("{path} is gone; until it is back: what ran before"))
             }
             _ => None,
         };
         if let Some(issue) = issue {
             let unread = match &new.found {
-                Found::Broken(Broken::Unreadable(file)) => Some(file),
+                FileState::Broken(ReadError::Unreadable(file)) => Some(file),
                 _ => new.unread.as_ref(),
             };
             let again = unread.is_some_and(Unreadable::may_pass);

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Why it cannot be had.
-pub enum Held {
+pub enum LockError {
     /// Another process has it; its pid, if that could be read.
     By(Option<u32>),
     /// The system refuses.
@@ -27,14 +27,14 @@ pub fn is_lock_of(fd: &OwnedFd, dir: &Path) -> bool {
 /// The lock is the kernel's (flock(2)): it ends with the process, however that ends.
 ///
 /// # Errors
-/// [`Held`].
-pub fn take(dir: &Path) -> Result<OwnedFd, Held> {
+/// [`LockError`].
+pub fn take(dir: &Path) -> Result<OwnedFd, LockError> {
     let path = dir.join("lock");
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
     let fd = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))
         // On a read-only mount it can be locked too: whoever has it may write once the mount is mended.
         .or_else(|e| rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|_| e))
-        .map_err(|e| Held::Io(e.into()))?;
+        .map_err(|e| LockError::Io(e.into()))?;
     let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o600));
     match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
@@ -42,8 +42,8 @@ pub fn take(dir: &Path) -> Result<OwnedFd, Held> {
             write(&fd, "");
             Ok(fd)
         }
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Held::By(fs::read_to_string(&path).ok().and_then(pid))),
-        Err(e) => Err(Held::Io(e.into())),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::By(fs::read_to_string(&path).ok().and_then(pid))),
+        Err(e) => Err(LockError::Io(e.into())),
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{
     Key, atomic,
     codec::{self, Damage},
-    lock::{self, Held},
+    lock::{self, LockError},
     registry::Registry,
 };
 use rustix::fs::Access;
@@ -159,8 +159,8 @@ pub(super) fn open(dir: &Path, lock: Option<OwnedFd>) -> Result<Opened, OpenErro
     let went_on = held.is_some();
     let lock = match held.map_or_else(|| lock::take(dir), Ok) {
         Ok(lock) => Some(lock),
-        Err(Held::By(pid)) => return Err(OpenError::Locked(dir.into(), pid)),
-        Err(Held::Io(e)) => {
+        Err(LockError::By(pid)) => return Err(OpenError::Locked(dir.into(), pid)),
+        Err(LockError::Io(e)) => {
             read_only.get_or_insert_with(|| cannot_write(dir, &e));
             None
         }
@@ -192,8 +192,8 @@ pub(super) fn open(dir: &Path, lock: Option<OwnedFd>) -> Result<Opened, OpenErro
 pub(super) fn lock_again(dir: &Path) -> io::Result<OwnedFd> {
     make_directory(dir)?;
     let lock = lock::take(dir).map_err(|held| match held {
-        Held::Io(e) => e,
-        Held::By(pid) => {
+        LockError::Io(e) => e,
+        LockError::By(pid) => {
             let pid = pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"));
             io::Error::other(format!("it was made anew, and {pid} has it now"))
         }

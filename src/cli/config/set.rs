@@ -13,7 +13,7 @@ use crate::{
             diff::diff,
             merge,
             plan::plan,
-            write::{Terms, Wanted, Written, write},
+            write::{WriteOptions, WriteTarget, Written, write},
         },
         text::{file, node::Node},
     },
@@ -90,15 +90,15 @@ pub fn set(mut args: Args) -> Result<(), Failure> {
     };
     let path = KeyPath::parse(path).map_err(Failure::usage)?;
     let typed = parse(value, options.strict)?;
-    let terms = Terms {
+    let how = WriteOptions {
         may_shrink: options.replace,
         may_drop_mode: path == KeyPath::dotted("gateway.mode"),
         dry: options.dry,
-        ..Terms::default()
+        ..WriteOptions::default()
     };
     let here = here()?;
     let with = |new: Node| {
-        change(&here, terms, "Updated", &path, |root| {
+        change(&here, how, "Updated", &path, |root| {
             let value = match merge::at(root, &path) {
                 Some(old) if options.merge => merge::patched(old, &new, &[])?,
                 _ => new.clone(),
@@ -138,16 +138,16 @@ pub fn unset(mut args: Args) -> Result<(), Failure> {
         return Err(Failure::usage("which path? barnacle config unset <path>"));
     };
     let path = KeyPath::parse(path).map_err(Failure::usage)?;
-    let terms = Terms {
+    let how = WriteOptions {
         may_shrink: true,
         may_drop_mode: path == KeyPath::dotted("gateway.mode"),
         dry: options.dry,
-        ..Terms::default()
+        ..WriteOptions::default()
     };
     let gone = || format!("Config path not found: {path}. Nothing was changed.");
-    let told = change(&here()?, terms, "Removed", &path, |root| merge::with(root, &path, None));
+    let told = change(&here()?, how, "Removed", &path, |root| merge::with(root, &path, None));
     print(&told.map_err(|refused| match refused {
-        Refused::Unmade(merge::Unmade::NoSuchPlace(missing)) if missing == path => Failure::new(1, gone()),
+        Refused::Merge(merge::MergeError::NoSuchPlace(missing)) if missing == path => Failure::new(1, gone()),
         refused => failure(refused),
     })?)
 }
@@ -163,15 +163,15 @@ pub fn parse(text: &str, strict: bool) -> Result<Node, Failure> {
 /// Makes the change; what to tell of it.
 fn change(
     (paths, env): &(Paths, Env),
-    terms: Terms,
+    how: WriteOptions,
     done: &str,
     path: &KeyPath,
-    to: impl Fn(&Node) -> Result<Node, merge::Unmade>,
+    to: impl Fn(&Node) -> Result<Node, merge::MergeError>,
 ) -> Result<String, Refused> {
     let mut before = Node::empty();
-    let Written { file, backup, changed, now } = write(paths, env, terms, |present| {
+    let Written { file, backup, changed, now } = write(paths, env, how, |present| {
         before = present.source.root.clone();
-        Ok::<_, Refused>(Wanted::Sum(to(&present.source.root)?))
+        Ok::<_, Refused>(WriteTarget::Sum(to(&present.source.root)?))
     })?;
     if changed.is_empty() {
         return Ok("No change\n".into());

@@ -5,7 +5,7 @@ use super::here;
 use crate::{
     cli::{Failure, args::Args, print},
     config::{
-        Complaint, Env, Fault, Flags, Found, Settings,
+        Complaint, Env, Fault, Flags, FileState, Settings,
         change::{diff::diff, merge},
         last_run, show,
         text::{node::Node, source::Source},
@@ -97,7 +97,7 @@ pub fn validate(mut args: Args) -> Result<(), Failure> {
         Err(e) => issues.push(Issue::of_file(e.to_string())),
         Ok(settings) => {
             let broken = match &settings.found {
-                Found::Broken(broken) => Some(broken.to_string()),
+                FileState::Broken(broken) => Some(broken.to_string()),
                 _ => None,
             };
             // What a broken file is told of is not its own.

@@ -8,23 +8,23 @@ use crate::config::{
         GatewayConfig,
         tree::{Fault, Tree},
     },
-    text::source::{Broken, Source},
+    text::source::{ReadError, Source},
 };
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How the file was found.
 #[derive(Debug)]
-pub enum Found {
+pub enum FileState {
     /// Not there.
     Missing,
     /// There, but it or what it includes cannot be read: closed to us, or half written, say.
-    Broken(Broken),
+    Broken(ReadError),
     /// Read.
     Whole,
 }
 
-impl Found {
+impl FileState {
     /// Whether it was read.
     pub fn is_whole(&self) -> bool {
         matches!(self, Self::Whole)
@@ -42,7 +42,7 @@ pub struct Loaded {
     /// What is odd about other keys.
     pub complaints: Vec<Complaint>,
     /// How the file was found.
-    pub found: Found,
+    pub found: FileState,
     /// Whether the keys are those that ran last, the file itself being unreadable or invalid.
     pub last: bool,
     /// Whether `gateway.tls` is what ran last, since it makes no sense as it is.
@@ -52,7 +52,7 @@ pub struct Loaded {
 }
 
 /// Reads the keys out of `source`.
-pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, mut files: Vec<PathBuf>) -> Loaded {
+pub fn decode(source: Source, paths: &Paths, env: &Env, found: FileState, mut files: Vec<PathBuf>) -> Loaded {
     let variables = Variables::new(env, paths, &source.root);
     let complaints = lint::complaints(&source, variables);
     let (config, faults) = {
@@ -69,7 +69,7 @@ pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, mut files:
 }
 
 /// The keys of a file that cannot be read, with nothing that ran before: every one at its closed value.
-pub(crate) fn closed(paths: &Paths, env: &Env, broken: Broken, files: Vec<PathBuf>) -> Loaded {
+pub(crate) fn closed(paths: &Paths, env: &Env, broken: ReadError, files: Vec<PathBuf>) -> Loaded {
     let source = Source::empty(&paths.config_file);
     let config = {
         let tree = Tree::new(&source, Variables::new(env, paths, &source.root));
@@ -81,7 +81,7 @@ pub(crate) fn closed(paths: &Paths, env: &Env, broken: Broken, files: Vec<PathBu
         source: source.into(),
         faults: Vec::new(),
         complaints: Vec::new(),
-        found: Found::Broken(broken),
+        found: FileState::Broken(broken),
         last: false,
         last_tls: false,
         files,

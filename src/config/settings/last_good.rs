@@ -1,6 +1,6 @@
 //! The configuration that ran last, kept beside the token store for a start at which the file makes no sense.
 
-use super::decode::{Found, Loaded, decode};
+use super::decode::{FileState, Loaded, decode};
 use crate::config::{
     Env, Paths,
     model::tree::Fault,
@@ -26,7 +26,7 @@ pub(crate) fn stand_in(loaded: &mut Loaded, paths: &Paths, env: &Env) {
         return;
     }
     let Some(source) = last_run(paths, env) else { return };
-    let last = decode(source, paths, env, Found::Whole, Vec::new());
+    let last = decode(source, paths, env, FileState::Whole, Vec::new());
     if listening && !last.faults.iter().any(Fault::is_of_listening) {
         let config = &mut loaded.config;
         (config.port, config.bind, config.custom_bind_host) =

@@ -4,7 +4,7 @@
 //! and holds until the file is mended.
 
 use super::{
-    decode::{Found, Loaded, closed, decode},
+    decode::{FileState, Loaded, closed, decode},
     last_good::{self, last_run},
 };
 use crate::config::{
@@ -12,7 +12,7 @@ use crate::config::{
     text::{
         file::Document,
         node::Value,
-        source::{Broken, Gathered, Source},
+        source::{ReadError, Gathered, Source},
     },
 };
 
@@ -24,17 +24,17 @@ pub fn load(paths: &Paths, env: &Env, instead: Option<&str>) -> Loaded {
     };
     match source.and_then(decided) {
         Ok(Some(source)) => {
-            let mut loaded = decode(source, paths, env, Found::Whole, files);
+            let mut loaded = decode(source, paths, env, FileState::Whole, files);
             last_good::stand_in(&mut loaded, paths, env);
             loaded
         }
         // What ran once is not forgotten because the file is gone: nobody is locked out by a lost file.
         Ok(None) => match last_run(paths, env) {
-            Some(source) => Loaded { last: true, ..decode(source, paths, env, Found::Missing, files) },
-            None => decode(Source::empty(&paths.config_file), paths, env, Found::Missing, files),
+            Some(source) => Loaded { last: true, ..decode(source, paths, env, FileState::Missing, files) },
+            None => decode(Source::empty(&paths.config_file), paths, env, FileState::Missing, files),
         },
         Err(broken) => match last_run(paths, env) {
-            Some(source) => Loaded { last: true, ..decode(source, paths, env, Found::Broken(broken), files) },
+            Some(source) => Loaded { last: true, ..decode(source, paths, env, FileState::Broken(broken), files) },
             None => closed(paths, env, broken, files),
         },
     }
@@ -42,7 +42,7 @@ pub fn load(paths: &Paths, env: &Env, instead: Option<&str>) -> Loaded {
 
 /// A file whose `gateway` is no object says neither where to listen nor whom to let in: it is as good as
 /// unreadable.
-fn decided(source: Option<Source>) -> Result<Option<Source>, Broken> {
+fn decided(source: Option<Source>) -> Result<Option<Source>, ReadError> {
     let Some(source) = source else { return Ok(None) };
     let gateway =
         source.root.get("gateway").filter(|node| !matches!(node.value, Value::Object(_) | Value::Null));

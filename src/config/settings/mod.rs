@@ -11,7 +11,7 @@ pub mod load;
 pub mod serve;
 
 use self::{
-    decode::{Found, Loaded},
+    decode::{FileState, Loaded},
     first_run::NotStored,
     input::SettingsInput,
     load::load,
@@ -135,7 +135,7 @@ pub struct Settings {
     /// What the keys were read from.
     pub source: Arc<Source>,
     /// How `openclaw.json` was found.
-    pub found: Found,
+    pub found: FileState,
     /// Whether what ran last holds, `openclaw.json` being broken.
     pub last: bool,
     /// Every file that was looked at, there or not: what to watch.
@@ -206,7 +206,7 @@ impl Settings {
         };
         let credentials = search.credentials(&env, &config, auth != AuthMode::None);
         notices.extend(credentials.warnings());
-        if (last || matches!(found, Found::Whole)) && auth != AuthMode::None {
+        if (last || matches!(found, FileState::Whole)) && auth != AuthMode::None {
             notices.extend(unresolved(config.auth.credential(kind)));
         }
         // A token is absent only from a file that is not there or was read whole.
@@ -240,7 +240,7 @@ impl Settings {
             again: SettingsInput { process: process.clone(), flags: flags.clone() },
         };
         let told = settings.config.auth.credential(kind) != &Credential::Absent
-            || matches!(settings.found, Found::Broken(_));
+            || matches!(settings.found, FileState::Broken(_));
         if auth == AuthMode::Password && settings.credentials.active.is_none() && !told {
             settings.notices.push(format!(
                 "there is no shared password, so paired devices only: set gateway.auth.password in {}",
@@ -335,7 +335,7 @@ impl Settings {
 
 /// Says what the state of the file means, and stops where it means another host.
 fn guard(
-    found: &Found,
+    found: &FileState,
     last: bool,
     config: &GatewayConfig,
     flags: &Flags,
@@ -348,10 +348,10 @@ fn guard(
     };
     let path = paths.config_file.display();
     match found {
-        Found::Broken(fault) => notices.push(format!("{fault}; {until}")),
-        Found::Missing if last => notices.push(format!("{path} is gone; {until}")),
-        Found::Missing => {}
-        Found::Whole => match config.mode {
+        FileState::Broken(fault) => notices.push(format!("{fault}; {until}")),
+        FileState::Missing if last => notices.push(format!("{path} is gone; {until}")),
+        FileState::Missing => {}
+        FileState::Whole => match config.mode {
             Some(Mode::Local) => {}
             Some(Mode::Remote) if !flags.allow_unconfigured => {
                 return Err(StartError::Remote(paths.config_file.clone()));

@@ -9,7 +9,7 @@ use crate::{
         Fault, KeyPath, Refused,
         change::{
             merge,
-            write::{Present, Terms, Wanted, Written, has_include, write},
+            write::{Present, WriteOptions, WriteTarget, Written, has_include, write},
         },
         show,
         text::{file, node::Value},
@@ -63,14 +63,14 @@ struct Stats {
 /// `config.set`: the whole text.
 pub async fn set(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
-    let want = move |_: &Present<'_>| Ok(Wanted::Root(raw.clone()));
+    let want = move |_: &Present<'_>| Ok(WriteTarget::Root(raw.clone()));
     change(hub, conn, params, "config.set", want).await
 }
 
 /// `config.apply`: the same, told as applied.
 pub async fn apply(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
-    let want = move |_: &Present<'_>| Ok(Wanted::Root(raw.clone()));
+    let want = move |_: &Present<'_>| Ok(WriteTarget::Root(raw.clone()));
     change(hub, conn, params, "config.apply", want).await
 }
 
@@ -93,7 +93,7 @@ pub async fn patch(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answe
         let root = &present.source.root;
         let mut sum = merge::patched(root, &patch, &replace)?;
         merge::restore(&mut sum, root)?;
-        Ok(Wanted::Sum(sum))
+        Ok(WriteTarget::Sum(sum))
     };
     change(hub, conn, params, "config.patch", want).await
 }
@@ -103,7 +103,7 @@ async fn change(
     conn: &Rc<Conn>,
     params: &Params<'_>,
     method: &'static str,
-    want: impl Fn(&Present<'_>) -> Result<Wanted, Refused> + Send + 'static,
+    want: impl Fn(&Present<'_>) -> Result<WriteTarget, Refused> + Send + 'static,
 ) -> Answer {
     let base = params.opt_str("baseHash")?.map(str::to_owned);
     let note = params.opt_str("note")?.map(str::to_owned);
@@ -113,11 +113,11 @@ async fn change(
     let key = hub.store.key().clone();
     let patches = method == "config.patch";
     let written = smol::unblock(move || {
-        let terms = Terms { may_shrink: patches, ..Terms::default() };
-        write(&paths, &env, terms, |present| {
+        let options = WriteOptions { may_shrink: patches, ..WriteOptions::default() };
+        write(&paths, &env, options, |present| {
             let wanted = want(present)?;
             // What changes nothing needs no base.
-            let noop = matches!(&wanted, Wanted::Sum(sum) if sum.same(&present.source.root));
+            let noop = matches!(&wanted, WriteTarget::Sum(sum) if sum.same(&present.source.root));
             if present.exists && !(patches && noop) {
                 let now = key.revision(&present.source.digest());
                 match &base {
@@ -186,8 +186,8 @@ fn refusal(refused: &Refused) -> ErrorShape {
         Refused::Changed
         | Refused::NoBase
         | Refused::BadText(_)
-        | Refused::Unmade(_)
-        | Refused::NotOurs(_) => ErrorShape::invalid(message),
+        | Refused::Merge(_)
+        | Refused::Ownership(_) => ErrorShape::invalid(message),
         Refused::Clobber { .. } => ErrorShape::never(format!("Error: {message}")),
         Refused::Busy(_) | Refused::Io(..) => ErrorShape::later(message, LATER_MS),
         Refused::ManagedElsewhere(_)
