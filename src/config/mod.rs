@@ -36,7 +36,5 @@ pub use model::{
 pub use paths::Paths;
 pub use settings::{
     DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT, Flags, Settings, StartError,
-    decode::{FileState, Loaded},
-    last_good::{last_run, to_keep},
-    load::load,
+    load::{FileState, Loaded, last_run, load, to_keep},
 };

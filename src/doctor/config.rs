@@ -31,7 +31,9 @@ pub fn broken(facts: &Facts) -> Vec<Finding> {
     };
     let path = facts.paths.config_file.display();
     match &settings.found {
-        FileState::Broken(fault) => vec![Finding::fault(fault.to_string(), holds, format!("edit {path} there"))],
+        FileState::Broken(fault) => {
+            vec![Finding::fault(fault.to_string(), holds, format!("edit {path} there"))]
+        }
         FileState::Missing if settings.last => {
             let copy = facts.paths.last_config();
             vec![Finding::fault(format!("{path} is gone"), holds, format!("cp {} {path}", copy.display()))]

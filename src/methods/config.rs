@@ -11,7 +11,7 @@ use crate::{
         text::{
             file::{self, Read},
             node::{Node, Value},
-            source::{ReadError, Include, Source},
+            source::{Include, ReadError, Source},
         },
     },
     hub::Hub,

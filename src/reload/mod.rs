@@ -159,7 +159,9 @@ impl Hub {
             FileState::Whole if new.unread.is_some() && self.settings().unread.is_none() => {
                 new.unread.as_ref().map(|env| format!("{env}; until it is mended: what ran before"))
             }
-            FileState::Missing if self.settings().found.is_whole() || self.reloads.broken.borrow().is_some() => {
+            FileState::Missing
+                if self.settings().found.is_whole() || self.reloads.broken.borrow().is_some() =>
+            {
                 Some(format!("{path} is gone; until it is back: what ran before"))
             }
             _ => None,

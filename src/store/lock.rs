@@ -42,7 +42,9 @@ pub fn take(dir: &Path) -> Result<OwnedFd, LockError> {
             write(&fd, "");
             Ok(fd)
         }
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::By(fs::read_to_string(&path).ok().and_then(pid))),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(LockError::By(fs::read_to_string(&path).ok().and_then(pid)))
+        }
         Err(e) => Err(LockError::Io(e.into())),
     }
 }

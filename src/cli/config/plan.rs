@@ -80,7 +80,12 @@ pub fn plan(mut args: Args) -> Result<(), Failure> {
 fn candidate(edit: Edit) -> Result<(Option<String>, String), Failure> {
     let (paths, env) = here()?;
     let whole = |refused: Refused| Failure::new(1, refused);
-    let options = write::WriteOptions { may_shrink: true, may_drop_mode: true, dry: true, ..write::WriteOptions::default() };
+    let options = write::WriteOptions {
+        may_shrink: true,
+        may_drop_mode: true,
+        dry: true,
+        ..write::WriteOptions::default()
+    };
     let mut before = Node::empty();
     let edited = |to: &dyn Fn(&Node) -> Result<Node, merge::MergeError>, before: &mut Node| {
         write::write(&paths, &env, options, |present| {

@@ -5,7 +5,7 @@ use super::here;
 use crate::{
     cli::{Failure, args::Args, print},
     config::{
-        Complaint, Env, Fault, Flags, FileState, Settings,
+        Complaint, Env, Fault, FileState, Flags, Settings,
         change::{diff::diff, merge},
         last_run, show,
         text::{node::Node, source::Source},

@@ -6,20 +6,20 @@
 
 use super::{
     diff::KeyPath,
-    durable::{self, NotWritable, Lock},
+    durable::{self, Lock, NotWritable},
     merge::{self, Edit, MergeError},
     owner::owner,
     refused::Refused,
 };
 use crate::config::{
     Env, Loaded, Paths,
-    settings::decode::{FileState, decode},
+    settings::load::{FileState, decode},
     show::REDACTED,
     text::{
         edit::edited,
         file::Document,
         node::{Entry, Node, Value},
-        source::{ReadError, INCLUDE, Source},
+        source::{INCLUDE, ReadError, Source},
     },
 };
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 //!
 //! Only into a file that is not there, or that was read whole and says nothing of a token.
 
-use super::decode::{FileState, decode};
+use super::load::{FileState, decode};
 use crate::{
     config::{
         Credential, Env, Paths, Refused, Secret,

@@ -3,32 +3,31 @@
 //! Resolving only reads. While the file is broken, what ran last holds; where nothing ran yet, paired
 //! devices get in as ever, nobody else does. Either way the gateway says so.
 
-pub mod decode;
+mod auth;
 pub mod first_run;
-pub mod input;
-pub mod last_good;
+mod listening;
 pub mod load;
-pub mod serve;
+mod start_error;
+
+pub use start_error::StartError;
 
 use self::{
-    decode::{FileState, Loaded},
+    auth::{auth_mode, unresolved},
     first_run::NotStored,
-    input::SettingsInput,
-    load::load,
+    listening::port,
+    load::{FileState, Loaded, load},
 };
 use super::{
     Complaint, Env, Fault, Paths,
     credentials::{
-        secret::{Credential, Kind, Secret, Source as Place, variable},
+        secret::{Credential, Kind, Secret, Source as Place},
         shared::{Credentials, Search, kind_of},
     },
     lint,
-    model::{AuthMode, Bind, GatewayConfig, Mode, tls},
+    model::{AuthMode, Bind, GatewayConfig, Mode, logging::Levels, tls},
     text::{file::Unreadable, source::Source},
 };
 use crate::{auth::limiter::Limits, tls::Tls};
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,56 +60,41 @@ pub struct Flags {
     pub allow_unconfigured: bool,
 }
 
-/// Why the gateway does not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// Neither `OPENCLAW_HOME` nor `HOME` is set.
-    NoHome,
-    /// `OPENCLAW_PROFILE` is no name.
-    BadProfile(String),
-    /// `--bind` is no word of ours.
-    BadBind(String),
-    /// The file of `--token-file` gives no token.
-    TokenFile(PathBuf, Option<io::Error>),
-    /// The config says that the gateway is on another host.
-    Remote(PathBuf),
+/// What settings are resolved from, to resolve them again when a file has changed.
+#[derive(Clone)]
+pub struct SettingsInput {
+    pub(crate) process: Env,
+    pub(crate) flags: Flags,
 }
 
-impl StartError {
-    /// The process's exit code: 78 (`EX_CONFIG`), at which systemd does not try again.
-    pub fn exit_code(&self) -> u8 {
-        78
+impl SettingsInput {
+    /// The settings as the files have them now. They are for a gateway that runs: no token is made up for
+    /// it, and `gateway.mode: "remote"` does not stop it.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn resolve(&self) -> Result<Settings, StartError> {
+        self.resolve_with(None)
     }
-}
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoHome => f.write_str("no home directory: HOME is not set; set HOME or OPENCLAW_HOME"),
-            Self::BadProfile(name) => write!(
-                f,
-                "OPENCLAW_PROFILE={name:?} is no profile name; use letters, digits, - and _, at most 64"
-            ),
-            Self::BadBind(word) => write!(f, "--bind {word}: must be one of {}", Bind::WORDS),
-            Self::TokenFile(path, why) => {
-                let why = why.as_ref().map_or_else(|| "it holds no token".into(), io::Error::to_string);
-                let path = path.display();
-                write!(
-                    f,
-                    "--token-file {path}: {why}; it must be a file that holds the token and nothing else"
-                )
-            }
-            Self::Remote(path) => write!(
-                f,
-                "gateway.mode is \"remote\" in {}: this host's gateway is elsewhere; set it to \"local\", or \
-                 start with `barnacle gateway --allow-unconfigured`",
-                path.display()
-            ),
+    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn resolve_with(&self, instead: Option<&str>) -> Result<Settings, StartError> {
+        let flags = Flags { allow_unconfigured: true, ..self.flags.clone() };
+        let mut settings = Settings::resolve_with(&self.process, &flags, instead)?;
+        settings.again = self.clone();
+        if std::mem::take(&mut settings.wants_token) {
+            settings.notices.push(format!(
+                "there is no shared token any more, so paired devices only: set gateway.auth.token in {}",
+                settings.paths.config_file.display()
+            ));
+            settings.close_what_is_open();
         }
+        Ok(settings)
     }
 }
-
-impl std::error::Error for StartError {}
 
 /// What the gateway runs with.
 pub struct Settings {
@@ -278,6 +262,11 @@ impl Settings {
         }
     }
 
+    /// How much is said: `--verbose` wins over the file.
+    pub fn levels(&self) -> Levels {
+        if self.verbose { Levels::VERBOSE } else { self.config.levels }
+    }
+
     /// What they were resolved from.
     pub fn again(&self) -> SettingsInput {
         self.again.clone()
@@ -311,25 +300,6 @@ impl Settings {
     pub fn warnings(&self) -> impl Iterator<Item = (&str, String)> {
         let faults = self.faults.iter().map(|f| (&*f.path, f.to_string()));
         faults.chain(self.complaints.iter().map(|c| (&*c.path, c.to_string())))
-    }
-
-    /// Beyond loopback there must be something that keeps strangers out.
-    pub(crate) fn close_what_is_open(&mut self) {
-        if self.bind.is_loopback() {
-            return;
-        }
-        let why = match self.auth {
-            AuthMode::None => "gateway.auth.mode is \"none\"; set it to \"token\"",
-            AuthMode::TrustedProxy if self.config.trusted_proxies.is_empty() => {
-                "gateway.auth.mode is \"trusted-proxy\" and no proxy is trusted; set gateway.trustedProxies"
-            }
-            AuthMode::TrustedProxy => return,
-            _ if self.credentials.active.is_some() || self.wants_token => return,
-            AuthMode::Token => "there is no shared token; set gateway.auth.token",
-            AuthMode::Password => "there is no shared password; set gateway.auth.password",
-        };
-        self.notices.push(format!("listening on loopback instead of {}: {why}", self.bind));
-        self.bind = Bind::Loopback;
     }
 }
 
@@ -367,55 +337,6 @@ fn guard(
         },
     }
     Ok(())
-}
-
-fn unresolved(credential: &Credential) -> Option<String> {
-    match credential {
-        Credential::Unresolved { path, place, why } => {
-            let place =
-                place.as_ref().map(|(file, line, column)| format!("{}:{line}:{column}: ", file.display()));
-            Some(format!("{}{path} lets no one in: {why}", place.unwrap_or_default()))
-        }
-        _ => None,
-    }
-}
-
-fn auth_mode(flags: &Flags, env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> AuthMode {
-    if let Some(mode) = flags.auth.or(config.auth.mode) {
-        return mode;
-    }
-    let password = config.auth.password != Credential::Absent || env.get(variable(Kind::Password)).is_some();
-    let token = config.auth.token != Credential::Absent;
-    if flags.password.is_some() {
-        AuthMode::Password
-    } else if flags.token.is_some() || flags.token_file.is_some() || !password {
-        AuthMode::Token
-    } else {
-        if token {
-            notices
-                .push("token and password are both set and gateway.auth.mode is not: password rules".into());
-        }
-        AuthMode::Password
-    }
-}
-
-fn port(flags: &Flags, env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> u16 {
-    const NAME: &str = "OPENCLAW_GATEWAY_PORT";
-    let said = env.get(NAME);
-    // OpenClaw also takes `host:port` there, as container set-ups write it.
-    let parsed = said.and_then(|text| text.rsplit(':').next()?.parse().ok()).filter(|port| *port != 0);
-    if let (Some(text), None) = (said, parsed) {
-        notices.push(format!("{NAME}={text:?} is no port and counts as unset"));
-    }
-    flags.port.or(parsed).or(config.port).unwrap_or_else(|| default_port(env))
-}
-
-/// A named profile has a port of its own, so that two run side by side: 20000 plus FNV-1a of its name,
-/// within 40000, as `openclaw --profile <name> gateway status` (2026.9.6) shows it.
-fn default_port(env: &Env) -> u16 {
-    let Some(profile) = super::paths::profile(env) else { return DEFAULT_PORT };
-    let hash = profile.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
-    20_000 + (hash % 40_000) as u16
 }
 
 fn handshake_timeout(env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> Duration {

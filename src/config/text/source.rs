@@ -191,7 +191,12 @@ struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    fn document(&mut self, document: Document, path: &mut Vec<String>, depth: usize) -> Result<Node, ReadError> {
+    fn document(
+        &mut self,
+        document: Document,
+        path: &mut Vec<String>,
+        depth: usize,
+    ) -> Result<Node, ReadError> {
         let file = self.documents.len() as u16;
         // An included file may hold a list, say; the root holds an object.
         let root = match file {
