@@ -79,7 +79,9 @@ impl Args {
 
     fn secret(&mut self, flag: &str) -> Result<Option<Secret>, Failure> {
         let text = self.value()?;
-        Secret::new(&text).map(Some).ok_or_else(|| Failure::usage(format!("{flag}: must not be empty")))
+        Secret::literal(&text).map(Some).ok_or_else(|| {
+            Failure::usage(format!("{flag}: must be a secret, neither empty nor a placeholder"))
+        })
     }
 
     fn trust(&mut self) -> Result<Trust, Failure> {

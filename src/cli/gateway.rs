@@ -103,7 +103,9 @@ fn parse(args: &mut Parser) -> Result<Option<(Flags, bool)>, Failure> {
 
 fn secret(args: &mut Parser, flag: &str) -> Result<Option<Secret>, Failure> {
     let text = args.value()?.string()?;
-    Secret::new(&text).map(Some).ok_or_else(|| Failure::usage(format!("{flag}: must not be empty")))
+    Secret::literal(&text)
+        .map(Some)
+        .ok_or_else(|| Failure::usage(format!("{flag}: must be a secret, neither empty nor a placeholder")))
 }
 
 /// Stops the Barnacle gateway that holds the store in `dir`, and nothing else: whoever else has the port

@@ -81,6 +81,8 @@ pub struct Outcome {
     pub broken: Option<String>,
     /// Whether it is worth another try though no file changes.
     pub again: bool,
+    /// Whether a file with secrets may be half written, and is to be read again soon.
+    pub settling: bool,
     /// Whether `gateway.reload.mode` is `off`, and the changes wait for a restart.
     pub waits: bool,
     /// Whether `gateway.reload.mode` is `restart`, and a restart is due.
@@ -179,7 +181,10 @@ impl Hub {
         }
         let old = self.settings();
         new.keep_tls(&old);
-        let mut outcome = Outcome { plan: compare(&old, &new), ..Outcome::default() };
+        if new.held.is_empty() && !new.settling && !old.held.is_empty() {
+            log::info!("the shared secret's file holds a whole value again");
+        }
+        let mut outcome = Outcome { plan: compare(&old, &new), settling: new.settling, ..Outcome::default() };
         if outcome.plan.effects.is_empty() {
             self.reloads.waiting.take();
             // Something else may be said of the same file.
@@ -236,7 +241,10 @@ impl Hub {
                 move || again.resolve()
             });
             match read.await {
-                Ok(new) if (!new.found.is_whole() || new.unread.is_some()) && patience > 0 => {
+                Ok(new)
+                    if (!new.found.is_whole() || new.unread.is_some() || new.held != old.held)
+                        && patience > 0 =>
+                {
                     patience -= 1;
                     *self.reloads.files.borrow_mut() = new.files;
                     Timer::after(WRITER).await;

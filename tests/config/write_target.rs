@@ -154,7 +154,9 @@ fn what_is_sent_back_flat_is_not_copied() {
     let (paths, env) = (home.paths(&[]), home.env(&[]));
     let root = |text: &str| {
         let text = text.to_owned();
-        write(&paths, &env, WriteOptions::default(), move |_| Ok::<_, Refused>(WriteTarget::Root(text.clone())))
+        write(&paths, &env, WriteOptions::default(), move |_| {
+            Ok::<_, Refused>(WriteTarget::Root(text.clone()))
+        })
     };
     root(r#"{"a":{"n":2},"b":1}"#).unwrap();
     assert_eq!(files(&home)[0].1, "{n: 2, // kept\n}");

@@ -2,7 +2,9 @@
 
 pub mod dotenv;
 pub mod reference;
+pub(crate) mod running;
 pub mod secret;
+pub(crate) mod secret_files;
 pub mod shared;
 pub mod systemd_env;
 pub mod variables;

@@ -41,9 +41,9 @@ impl Search {
         let file = self
             .token_file
             .as_ref()
-            .and_then(|path| Some((Secret::in_file(path).ok()??, Source::TokenFile(path.clone()))));
+            .and_then(|path| Some((Secret::in_file(path, env).ok()??, Source::TokenFile(path.clone()))));
         let configured = config.auth.credential(kind);
-        let named = |value: Option<&str>, source| Some((Secret::new(value?)?, source));
+        let named = |value: Option<&str>, source| Some((Secret::literal(value?)?, source));
         [
             self.flag.clone().map(|secret| (secret, Source::Flag(kind))),
             file,

@@ -1,7 +1,11 @@
 //! The auth mode in force, and messages about the shared credential.
 
 use super::{Flags, Settings};
-use crate::config::{AuthMode, Credential, Env, Kind, credentials::secret::variable, model::GatewayConfig};
+use crate::config::{
+    AuthMode, Credential, Env, Kind,
+    credentials::secret::{Source as Place, is_placeholder, variable, why_not_literal},
+    model::GatewayConfig,
+};
 
 impl Settings {
     /// Where the shared credential comes from, for a message.
@@ -30,6 +34,11 @@ impl Settings {
 
     /// The other known place that holds `offered`, as far as can be found now, and what to do about it.
     pub async fn recognise(&self, offered: &str) -> Option<(String, String)> {
+        if is_placeholder(offered) {
+            let hint = "it stands for a secret that was hidden: send the secret itself, which `barnacle config get \
+                        --reveal` shows on the gateway's host";
+            return Some(("a placeholder and no secret".into(), hint.into()));
+        }
         self.credentials.active.as_ref()?;
         if let Some(known) = self.credentials.elsewhere(offered) {
             return Some(known);
@@ -50,6 +59,15 @@ pub(super) fn unresolved(credential: &Credential) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// A notice for each variable that holds a placeholder in the place of a secret of `kind`.
+pub(super) fn placeholders(env: &Env, kind: Kind) -> Vec<String> {
+    let name = variable(kind);
+    let process = env.process(name).map(|value| (value, Place::Env(kind)));
+    let dotenv = env.dotenv(name).map(|(value, file)| (value, Place::DotEnv(kind, file.into())));
+    let line = |(value, place)| Some(format!("{place} {}: it counts as unset", why_not_literal(value)?));
+    process.into_iter().chain(dotenv).filter_map(line).collect()
 }
 
 /// The mode that flags and file ask for, else the one whose credential is there.

@@ -12,7 +12,7 @@ mod start_error;
 pub use start_error::StartError;
 
 use self::{
-    auth::{auth_mode, unresolved},
+    auth::{auth_mode, placeholders, unresolved},
     first_run::NotStored,
     listening::port,
     load::{FileState, Loaded, load},
@@ -20,7 +20,9 @@ use self::{
 use super::{
     Complaint, Env, Fault, Paths,
     credentials::{
+        running::Running,
         secret::{Credential, Kind, Secret, Source as Place},
+        secret_files::Held,
         shared::{Credentials, Search, kind_of},
     },
     lint,
@@ -65,6 +67,8 @@ pub struct Flags {
 pub struct SettingsInput {
     pub(crate) process: Env,
     pub(crate) flags: Flags,
+    /// The secrets of the gateway that runs.
+    running: Option<Arc<Running>>,
 }
 
 impl SettingsInput {
@@ -83,8 +87,8 @@ impl SettingsInput {
     /// [`StartError`].
     pub fn resolve_with(&self, instead: Option<&str>) -> Result<Settings, StartError> {
         let flags = Flags { allow_unconfigured: true, ..self.flags.clone() };
-        let mut settings = Settings::resolve_with(&self.process, &flags, instead)?;
-        settings.again = self.clone();
+        let mut settings = Settings::resolve_with(&self.process, &flags, instead, self.running.as_deref())?;
+        settings.again = Self { running: None, ..self.clone() };
         if std::mem::take(&mut settings.wants_token) {
             settings.notices.push(format!(
                 "there is no shared token any more, so paired devices only: set gateway.auth.token in {}",
@@ -132,6 +136,10 @@ pub struct Settings {
     pub notices: Vec<String>,
     /// The `.env` file that could not be read: its variables count as unset.
     pub unread: Option<Unreadable>,
+    /// Secrets that stay as they were because their file cannot be read, or holds no whole value.
+    pub held: Vec<String>,
+    /// Whether a file with secrets may be half written: it is to be read again soon.
+    pub settling: bool,
     /// Whether there is no token anywhere, and one may be made: see [`Settings::make_first_token`].
     pub wants_token: bool,
     /// `--force`.
@@ -148,11 +156,17 @@ impl Settings {
     /// # Errors
     /// [`StartError`], where going on would not be what was meant.
     pub fn resolve(env: &Env, flags: &Flags) -> Result<Self, StartError> {
-        Self::resolve_with(env, flags, None)
+        Self::resolve_with(env, flags, None, None)
     }
 
-    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`.
-    pub(crate) fn resolve_with(env: &Env, flags: &Flags, instead: Option<&str>) -> Result<Self, StartError> {
+    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`, for a gateway that
+    /// runs with the secrets `running`.
+    fn resolve_with(
+        env: &Env,
+        flags: &Flags,
+        instead: Option<&str>,
+        running: Option<&Running>,
+    ) -> Result<Self, StartError> {
         let mut paths = Paths::resolve(env)?;
         let mut notices = paths.old_names(env);
         let process = env;
@@ -164,19 +178,22 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { config, source, faults, complaints, found, last, last_tls, mut files } =
+        let Loaded { mut config, source, faults, complaints, found, last, last_tls, mut files } =
             load(&paths, &env, instead);
         files.extend(paths.dotenvs());
         let tls = tls::found(&config.tls, if last_tls { &[] } else { &faults }, &paths);
         files.extend(config.tls.files(&paths).into_iter().flat_map(|files| [files.cert, files.key]));
         files.extend(flags.token_file.clone());
         guard(&found, last, &config, flags, &paths, &mut notices)?;
+        let mut held: Vec<String> =
+            running.map(|r| r.keep_credentials(&mut config, &source)).unwrap_or_default();
 
         let auth = auth_mode(flags, &env, &config, &mut notices);
         let kind = kind_of(auth);
         if let Some(path) = &flags.token_file {
-            let held = Secret::in_file(path).map_err(|e| StartError::TokenFile(path.clone(), Some(e)))?;
-            held.ok_or_else(|| StartError::TokenFile(path.clone(), None))?;
+            let secret =
+                Secret::in_file(path, &env).map_err(|e| StartError::TokenFile(path.clone(), Some(e)))?;
+            secret.ok_or_else(|| StartError::TokenFile(path.clone(), None))?;
         }
         let search = Search {
             kind,
@@ -188,11 +205,21 @@ impl Settings {
             },
             token_file: flags.token_file.clone().filter(|_| kind == Kind::Token),
         };
-        let credentials = search.credentials(&env, &config, auth != AuthMode::None);
+        let mut credentials = search.credentials(&env, &config, auth != AuthMode::None);
+        held.extend(running.and_then(|r| r.keep_active(auth, &mut credentials)));
         notices.extend(credentials.warnings());
+        notices.extend(placeholders(&env, kind));
         if (last || matches!(found, FileState::Whole)) && auth != AuthMode::None {
             notices.extend(unresolved(config.auth.credential(kind)));
         }
+        let mut settling = false;
+        for file in env.held() {
+            match file {
+                Held::Settling => settling = true,
+                Held::Problem(line) => held.push(line),
+            }
+        }
+        notices.extend(held.iter().cloned());
         // A token is absent only from a file that is not there or was read whole.
         let queued = config.auth.token == Credential::Absent && credentials.active.is_none();
         let mut settings = Self {
@@ -220,8 +247,10 @@ impl Settings {
             complaints,
             notices,
             unread,
+            held,
+            settling,
             env,
-            again: SettingsInput { process: process.clone(), flags: flags.clone() },
+            again: SettingsInput { process: process.clone(), flags: flags.clone(), running: None },
         };
         let told = settings.config.auth.credential(kind) != &Credential::Absent
             || matches!(settings.found, FileState::Broken(_));
@@ -267,9 +296,9 @@ impl Settings {
         if self.verbose { Levels::VERBOSE } else { self.config.levels }
     }
 
-    /// What they were resolved from.
+    /// What they were resolved from, for a gateway that runs with them.
     pub fn again(&self) -> SettingsInput {
-        self.again.clone()
+        SettingsInput { running: Some(Arc::new(Running::of(self))), ..self.again.clone() }
     }
 
     /// The environment, `.env` included.

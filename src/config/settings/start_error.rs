@@ -37,7 +37,10 @@ impl fmt::Display for StartError {
             ),
             Self::BadBind(word) => write!(f, "--bind {word}: must be one of {}", Bind::WORDS),
             Self::TokenFile(path, why) => {
-                let why = why.as_ref().map_or_else(|| "it holds no token".into(), io::Error::to_string);
+                let why = why.as_ref().map_or_else(
+                    || "it holds no token (blank, or a placeholder that stands for one)".into(),
+                    io::Error::to_string,
+                );
                 let path = path.display();
                 write!(
                     f,
