@@ -9,6 +9,7 @@ mod wire;
 
 mod commands;
 mod file;
+mod hardening_secrets;
 mod include;
 mod lint;
 mod plan;
