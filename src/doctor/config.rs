@@ -169,7 +169,14 @@ pub fn notices(facts: &Facts) -> Vec<Finding> {
             || !settings.found.is_whole() && line.contains("until it is mended")
     };
     let finding = |line: &String| Finding {
-        weight: if line.contains("lets no one in") { Weight::Fault } else { Weight::Note },
+        weight: if ["lets no one in", "another account can", "placeholder", " before"]
+            .iter()
+            .any(|w| line.contains(w))
+        {
+            Weight::Fault
+        } else {
+            Weight::Note
+        },
         ..Finding::note(line, "the gateway runs otherwise than the file says", edit(facts))
     };
     settings.notices.iter().filter(|line| !told_better(line)).map(finding).collect()

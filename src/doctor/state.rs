@@ -22,6 +22,10 @@ pub fn store(facts: &Facts) -> Vec<Finding> {
             let dir = path.parent().unwrap_or(path).display();
             vec![Finding::fault(e.to_string(), locked_out, format!("sudo chown -R $(id -u):$(id -g) {dir}"))]
         }
+        Err(e @ OpenError::KeyDamaged(..)) => {
+            let fix = "sudo systemctl edit barnacle, and correct LoadCredential=barnacle-key:";
+            vec![Finding::fault(e.to_string(), locked_out, fix)]
+        }
         Err(e) => {
             let dir = facts.paths.barnacle_dir.display();
             let mend = format!(
@@ -49,6 +53,16 @@ fn notice(notice: &Notice) -> Finding {
             format!("{} is on {kind}", path.display()),
             "pairings and the first token do not survive a reboot",
             "OPENCLAW_STATE_DIR=<a directory on a disk> barnacle gateway install",
+        ),
+        Notice::KeyDamaged(path, why, _) => Finding::fault(
+            format!("the key {} {why}", path.display()),
+            "a gateway sets it aside and makes a new one; devices get in by their own keys and are handed new tokens",
+            "restore it from a backup, if there is one; or start the gateway",
+        ),
+        Notice::LockWasLink(path) => Finding::fault(
+            format!("{} is a link", path.display()),
+            "a gateway that starts removes it: no link is followed there",
+            format!("ls -l {}", path.display()),
         ),
         Notice::KeyLost(path) | Notice::KeyPassing(path) => Finding::note(
             format!("{} is gone", path.display()),

@@ -166,6 +166,9 @@ impl Hub {
             {
                 Some(format!("{path} is gone; until it is back: what ran before"))
             }
+            FileState::Whole if new.foreign_since(&self.settings()).is_some() => {
+                new.foreign_since(&self.settings()).map(|line| format!("{line}; until then: what ran before"))
+            }
             _ => None,
         };
         if let Some(issue) = issue {

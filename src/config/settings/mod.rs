@@ -136,6 +136,8 @@ pub struct Settings {
     pub notices: Vec<String>,
     /// The `.env` file that could not be read: its variables count as unset.
     pub unread: Option<Unreadable>,
+    /// Files of the configuration that belong to neither this user, root, nor their directory's owner.
+    pub(crate) foreign: Vec<(PathBuf, u32)>,
     /// Secrets that stay as they were because their file cannot be read, or holds no whole value.
     pub held: Vec<String>,
     /// Whether a file with secrets may be half written: it is to be read again soon.
@@ -180,6 +182,13 @@ impl Settings {
         paths.follow_config_path(&env);
         let Loaded { mut config, source, faults, complaints, found, last, last_tls, mut files } =
             load(&paths, &env, instead);
+        notices.extend(paths.exposed());
+        let read = source.documents.iter().map(|document| &document.path);
+        let foreign = match instead {
+            None => read.filter_map(|path| Some((path.clone(), Paths::foreign_owner(path)?))).collect(),
+            Some(_) => Vec::new(),
+        };
+        notices.extend(foreign.iter().map(foreign_line));
         files.extend(paths.dotenvs());
         let tls = tls::found(&config.tls, if last_tls { &[] } else { &faults }, &paths);
         files.extend(config.tls.files(&paths).into_iter().flat_map(|files| [files.cert, files.key]));
@@ -247,6 +256,7 @@ impl Settings {
             complaints,
             notices,
             unread,
+            foreign,
             held,
             settling,
             env,
@@ -296,6 +306,11 @@ impl Settings {
         if self.verbose { Levels::VERBOSE } else { self.config.levels }
     }
 
+    /// Why a gateway that runs with `old` does not apply them: a file belongs to somebody who may not decide.
+    pub(crate) fn foreign_since(&self, old: &Self) -> Option<String> {
+        self.foreign.iter().find(|file| !old.foreign.contains(file)).map(foreign_line)
+    }
+
     /// What they were resolved from, for a gateway that runs with them.
     pub fn again(&self) -> SettingsInput {
         SettingsInput { running: Some(Arc::new(Running::of(self))), ..self.again.clone() }
@@ -330,6 +345,15 @@ impl Settings {
         let faults = self.faults.iter().map(|f| (&*f.path, f.to_string()));
         faults.chain(self.complaints.iter().map(|c| (&*c.path, c.to_string())))
     }
+}
+
+fn foreign_line((path, owner): &(PathBuf, u32)) -> String {
+    let path = path.display();
+    let us = rustix::process::geteuid().as_raw();
+    format!(
+        "{path} belongs to uid {owner}, which is neither this user, root, nor the owner of its directory: a running \
+         gateway does not apply it; look at what it says, then sudo chown {us} {path}"
+    )
 }
 
 /// Says what the state of the file means, and stops where it means another host.
