@@ -166,12 +166,20 @@ impl Hub {
             {
                 Some(format!("{path} is gone; until it is back: what ran before"))
             }
+            FileState::Whole if new.loses_gateway(&self.settings()) => {
+                Some(format!("{path} has no gateway section any more; until it has one: what ran before"))
+            }
             FileState::Whole if new.foreign_since(&self.settings()).is_some() => {
                 new.foreign_since(&self.settings()).map(|line| format!("{line}; until then: what ran before"))
             }
             _ => None,
         };
         if let Some(issue) = issue {
+            if matches!(new.found, FileState::Missing) {
+                // Whoever writes the file anew begins with it.
+                let _ = self.store.renew().await;
+                self.keep_config().await;
+            }
             let unread = match &new.found {
                 FileState::Broken(ReadError::Unreadable(file)) => Some(file),
                 _ => new.unread.as_ref(),
@@ -309,7 +317,8 @@ impl Hub {
         let (source, faults) = (settings.source.clone(), settings.faults.clone());
         let path = paths.last_config();
         let kept = smol::unblock(move || match to_keep(&paths, &env, &source, &faults) {
-            Some(text) => atomic::replace(&paths.last_config(), text.as_bytes(), 0o600),
+            Some(text) => atomic::make_directory(&paths.barnacle_dir)
+                .and_then(|()| atomic::replace(&paths.last_config(), text.as_bytes(), 0o600)),
             None => Ok(()),
         });
         if let Err(e) = kept.await {

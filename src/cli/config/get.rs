@@ -43,7 +43,7 @@ Usage: barnacle config file [options]
 ";
 
 const SCHEMA: &str = "\
-Print the JSON schema of what Barnacle acts on. Other keys may stand in the file, and are let be.
+Print the JSON schema of what Barnacle acts on. Other keys may stand in the file, and are ignored.
 
 Usage: barnacle config schema
 ";
@@ -80,6 +80,9 @@ pub fn get(mut args: Args) -> Result<(), Failure> {
         Some(own) if !args.json && (reveal || !show::is_secret(&names, node)) => out.push_str(own),
         Some(_) if !args.json => out.push_str(show::REDACTED),
         _ => pretty(node, &mut names, 0, reveal, &mut out),
+    }
+    if out.contains(show::REDACTED) && !reveal {
+        eprintln!("barnacle: secrets are hidden as {}; --reveal shows them", show::REDACTED);
     }
     print(&format!("{out}\n"))
 }

@@ -17,7 +17,7 @@ use crate::config::{
     show::REDACTED,
     text::{
         edit::edited,
-        file::Document,
+        file::{self, Document, Read},
         node::{Entry, Node, Value},
         source::{INCLUDE, ReadError, Source},
     },
@@ -64,6 +64,8 @@ pub struct Present<'p> {
     pub source: &'p Source,
     /// Whether there is a root file.
     pub exists: bool,
+    /// Whether it is gone, and the source is what ran last.
+    pub lost: bool,
 }
 
 /// How often a writer that heeds no lock of ours is given way to.
@@ -93,8 +95,10 @@ pub fn write<E: From<Refused>>(
     for _ in 0..ATTEMPTS {
         let before = Source::read(paths, env).source.map_err(Refused::Broken)?;
         let exists = before.is_some();
-        let source = before.unwrap_or_else(|| Source::empty(path));
-        let present = Present { source: &source, exists };
+        let last = if exists { None } else { what_ran(paths, env) };
+        let lost = last.is_some();
+        let source = before.or(last).unwrap_or_else(|| Source::empty(path));
+        let present = Present { source: &source, exists, lost };
         let next = Next::of(&present, want(&present)?, paths, env)?;
         let edits = merge::edits(&source.root, &next.now.source.root);
         let changed: Vec<_> = edits.into_iter().map(|c| c.path).collect();
@@ -118,6 +122,14 @@ pub fn write<E: From<Refused>>(
         return Ok(Written { file: Some(document.path), backup, changed, now: next.now });
     }
     Err(Refused::Changed.into())
+}
+
+/// What ran last, as a text for the root file, which is gone: a write must not leave one key alone.
+fn what_ran(paths: &Paths, env: &Env) -> Option<Source> {
+    let last = paths.last_config();
+    let Read::Text(document) = file::read(&last) else { return None };
+    let document = Document::unwritten(&paths.config_file, &document.text);
+    Source::of(document, paths, env).source.ok().flatten().filter(|_| !last.is_symlink())
 }
 
 /// What a file holds; `None` where there is none.
@@ -179,7 +191,7 @@ impl Present<'_> {
     fn summing_up_to(&self, sum: &Node) -> Result<Option<Document>, Refused> {
         let edits = merge::edits(&self.source.root, sum);
         if edits.is_empty() {
-            return Ok(None);
+            return Ok(self.lost.then(|| self.source.documents[0].clone()));
         }
         let (n, root) = owner(self.source, &edits).map_err(Refused::Ownership)?;
         let document = &self.source.documents[usize::from(n)];
@@ -193,7 +205,7 @@ impl Present<'_> {
     /// `document`, which is to say `wanted`.
     fn saying(&self, document: &Document, wanted: &Node) -> Result<Document, Refused> {
         let blank = document.with_text("{\n}\n".into());
-        let text = edited(if self.exists { document } else { &blank }, wanted);
+        let text = edited(if self.exists || self.lost { document } else { &blank }, wanted);
         let text = text.ok_or_else(|| Refused::NoPlace(document.path.clone()))?;
         Ok(document.with_text(text))
     }

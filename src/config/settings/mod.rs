@@ -306,6 +306,14 @@ impl Settings {
         if self.verbose { Levels::VERBOSE } else { self.config.levels }
     }
 
+    /// Whether the file of a gateway that runs with `old` has lost everything about it, the shared secret too:
+    /// a file that was removed and begun anew.
+    pub(crate) fn loses_gateway(&self, old: &Self) -> bool {
+        let has = |settings: &Self| settings.source.root.get("gateway").is_some();
+        let of_file = matches!(old.credentials.active, Some((_, Place::ConfigFile(..))));
+        has(old) && !has(self) && of_file && self.credentials.active.is_none()
+    }
+
     /// Why a gateway that runs with `old` does not apply them: a file belongs to somebody who may not decide.
     pub(crate) fn foreign_since(&self, old: &Self) -> Option<String> {
         self.foreign.iter().find(|file| !old.foreign.contains(file)).map(foreign_line)

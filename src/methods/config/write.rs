@@ -110,6 +110,10 @@ async fn change(
     let settings = hub.settings();
     let (paths, env) = (settings.paths.clone(), settings.env().clone());
     let turn = hub.reloads.turn().await;
+    // A file that is gone is written anew from what runs.
+    if settings.found.is_whole() && !paths.config_file.exists() {
+        hub.keep_config().await;
+    }
     let key = hub.store.key().clone();
     let patches = method == "config.patch";
     let written = smol::unblock(move || {
