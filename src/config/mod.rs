@@ -14,9 +14,9 @@ mod env;
 pub mod lint;
 pub mod model;
 mod paths;
+pub mod redact;
 pub mod schema;
 pub mod settings;
-pub mod show;
 pub mod text;
 pub mod watch;
 

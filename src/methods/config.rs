@@ -7,15 +7,15 @@ pub mod write;
 
 use crate::{
     config::{
-        show,
+        redact::{self, Viewer},
         text::{
             file::{self, Read},
             node::{Node, Value},
             source::{Include, ReadError, Source},
         },
     },
-    hub::Hub,
-    protocol::{Issue, Json},
+    hub::{Conn, Hub},
+    protocol::{Issue, Json, Scope},
 };
 use nanoserde::SerJson;
 use sha2::{Digest, Sha256};
@@ -63,7 +63,12 @@ struct Snapshot {
 }
 
 /// `config.get`.
-pub async fn get(hub: &Rc<Hub>) -> Json {
+/// `raw`, with its comments, is for administrators alone.
+pub async fn get(hub: &Rc<Hub>, conn: &Rc<Conn>) -> Json {
+    let viewer = match conn.session().scopes.allows(Scope::Admin) {
+        true => Viewer::Admin,
+        false => Viewer::Reader,
+    };
     let settings = hub.settings();
     let (paths, env) = (settings.paths.clone(), settings.env().clone());
     let read = smol::unblock(move || {
@@ -80,8 +85,11 @@ pub async fn get(hub: &Rc<Hub>) -> Json {
         (source, digest)
     });
     let (source, digest) = read.await;
-    let issue = |path: &str, message: String| Issue { path: path.into(), message };
-    let running = show::redacted(&settings.source.root);
+    let issue = |path: &str, message: String| Issue {
+        path: redact::line(path).into_owned(),
+        message: redact::line(&message).into_owned(),
+    };
+    let running = redact::tree(&settings.source.root, viewer).to_json();
     let mut snapshot = Snapshot {
         path: settings.paths.config_file.to_string_lossy().into_owned(),
         includedPaths: Vec::new(),
@@ -109,7 +117,7 @@ pub async fn get(hub: &Rc<Hub>) -> Json {
             snapshot.parsed = Json::null();
             snapshot.issues.push(issue("", said(broken)));
         }
-        Ok(Some(source)) => fill(&mut snapshot, source),
+        Ok(Some(source)) => fill(&mut snapshot, source, viewer),
     }
     Json::of(&snapshot)
 }
@@ -119,11 +127,12 @@ fn said(broken: &ReadError) -> String {
     format!("{broken}; what ran before holds until it is mended")
 }
 
-fn fill(snapshot: &mut Snapshot, source: &Source) {
+fn fill(snapshot: &mut Snapshot, source: &Source, viewer: Viewer) {
     let root = &source.documents[0];
-    let parsed = root.parse().ok().map(|parsed| show::redacted(&Node::of(&parsed, 0)));
-    let sum = show::redacted(&source.root);
-    snapshot.raw = or_null(show::redacted_text(root).map(|text| text.serialize_json()));
+    let parsed = root.parse().ok().map(|parsed| redact::tree(&Node::of(&parsed, 0), viewer).to_json());
+    let sum = redact::tree(&source.root, viewer).to_json();
+    snapshot.raw =
+        or_null(redact::text_of(root).filter(|_| viewer == Viewer::Admin).map(|text| text.serialize_json()));
     snapshot.parsed = or_null(parsed);
     (snapshot.sourceConfig, snapshot.resolved) = (Json(sum.clone()), Json(sum.clone()));
     (snapshot.runtimeConfig, snapshot.config) = (Json(sum.clone()), Json(sum));

@@ -2,6 +2,7 @@
 
 use super::Answer;
 use crate::{
+    config::redact,
     hub::{Conn, Hub},
     protocol::{ErrorShape, Json, Params},
     reload::Preview,
@@ -46,8 +47,10 @@ fn closed(conn: &Rc<Conn>) -> Closed {
 /// `config.plan`, of the text `raw`, or of the file as it is. Who only asks is not counted among the closed.
 pub async fn plan(hub: &Rc<Hub>, asks: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.opt_str("raw")?.map(str::to_owned);
-    let Preview { plan, refused, browsers, new_lines } =
-        hub.preview(raw).await.map_err(|why| ErrorShape::invalid(format!("invalid config: {why}")))?;
+    let Preview { plan, refused, browsers, new_lines } = hub
+        .preview(raw)
+        .await
+        .map_err(|why| ErrorShape::invalid(format!("invalid config: {}", redact::line(&why))))?;
     let changes = plan.changes.iter().map(|(change, effect)| Change {
         path: change.path.to_string(),
         added: !change.was,
@@ -59,7 +62,7 @@ pub async fn plan(hub: &Rc<Hub>, asks: &Rc<Conn>, params: &Params<'_>) -> Answer
         applies: plan.done(),
         closes: refused.iter().filter(|conn| !Rc::ptr_eq(conn, asks)).map(closed).collect(),
         revokes: browsers.iter().map(ToString::to_string).collect(),
-        warnings: new_lines,
+        warnings: new_lines.iter().map(|line| redact::line(line).into_owned()).collect(),
     };
     Ok(Json::of(&payload).into())
 }

@@ -73,7 +73,7 @@ async fn run(hub: &Rc<Hub>, conn: &Rc<Conn>, request: &RequestFrame) -> Answer {
         "gateway.identity.get" => Ok(system::identity(hub).into()),
         "gateway.restart.preflight" => Ok(restart::preflight().into()),
         "gateway.restart.request" => restart::request(hub, &params).await,
-        "config.get" => Ok(config::get(hub).await.into()),
+        "config.get" => Ok(config::get(hub, conn).await.into()),
         "config.plan" => config_plan::plan(hub, conn, &params).await,
         "config.set" => config::write::set(hub, conn, &params).await,
         "config.patch" => config::write::patch(hub, conn, &params).await,

@@ -9,6 +9,8 @@ mod wire;
 
 mod commands;
 mod file;
+mod hardening_commands;
+mod hardening_redact;
 mod hardening_secrets;
 mod include;
 mod lint;

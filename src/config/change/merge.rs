@@ -5,7 +5,7 @@
 
 use super::diff::KeyPath;
 use crate::config::{
-    show::{REDACTED, is_secret},
+    redact::REDACTED,
     text::{
         edit::id,
         node::{At, Entry, Node, Value},
@@ -67,9 +67,7 @@ pub fn restore(wanted: &mut Node, known: &Node) -> Result<(), MergeError> {
 
 #[derive(Default)]
 struct Restore {
-    /// The names of keys on the way, as [`is_secret`] wants them.
-    keys: Vec<String>,
-    /// The same with the numbers of items.
+    /// The keys on the way, and the numbers of items.
     path: Vec<String>,
 }
 
@@ -77,19 +75,17 @@ impl Restore {
     fn walk(&mut self, wanted: &mut Node, known: Option<&Node>) -> Result<(), MergeError> {
         match &mut wanted.value {
             Value::Text(text) if text.contains(REDACTED) => {
-                let names: Vec<_> = self.keys.iter().map(String::as_str).collect();
-                let secret = known.filter(|node| &**text == REDACTED && is_secret(&names, node));
-                wanted.value = secret.ok_or_else(|| self.unknown())?.value.clone();
+                let plain = |node: &&Node| matches!(node.value, Value::Text(_) | Value::Number(_));
+                let shown = known.filter(|_| &**text == REDACTED).filter(plain);
+                wanted.value = shown.ok_or_else(|| self.unknown())?.value.clone();
             }
             Value::Object(entries) => {
                 for Entry { name, node, .. } in entries {
                     self.path.push(name.to_string());
-                    self.keys.push(name.to_string());
                     if name.contains(REDACTED) {
                         return Err(self.unknown());
                     }
                     self.walk(node, known.and_then(|k| k.get(name)))?;
-                    self.keys.pop();
                     self.path.pop();
                 }
             }

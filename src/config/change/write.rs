@@ -13,8 +13,8 @@ use super::{
 };
 use crate::config::{
     Env, Loaded, Paths,
+    redact::REDACTED,
     settings::load::{FileState, decode},
-    show::REDACTED,
     text::{
         edit::edited,
         file::{self, Document, Read},

@@ -3,7 +3,7 @@
 use super::{secret_files::Form, variables::is_variable};
 pub use crate::auth::refusal::SecretKind as Kind;
 use crate::{
-    config::{Env, show::REDACTED, text::file},
+    config::{Env, redact::REDACTED, text::file},
     protocol::TokenHash,
 };
 use std::fmt;

@@ -3,7 +3,7 @@
 //! A key that is wrong where it counts is a [`super::Fault`]. This is about the rest: names that nobody knows,
 //! keys that Barnacle has no use for, keys that moved, variables that are set nowhere. No value is ever shown.
 
-pub mod known;
+pub(crate) mod known;
 pub mod moved;
 pub mod near;
 

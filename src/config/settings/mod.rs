@@ -27,6 +27,7 @@ use super::{
     },
     lint,
     model::{AuthMode, Bind, GatewayConfig, Mode, logging::Levels, tls},
+    redact,
     text::{file::Unreadable, source::Source},
 };
 use crate::{auth::limiter::Limits, tls::Tls};
@@ -332,7 +333,8 @@ impl Settings {
     /// Faults, notices and complaints, a line each.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let told = self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned());
-        told.chain(self.complaints.iter().map(Complaint::to_string))
+        let all = told.chain(self.complaints.iter().map(Complaint::to_string));
+        all.map(|line: String| redact::line(&line).into_owned())
     }
 
     /// The lines that `old` did not have. A complaint whose place moved is not new.
@@ -346,6 +348,7 @@ impl Settings {
         told.filter(move |line| !said.contains(line))
             .chain(odd.map(Complaint::to_string))
             .chain(shrunk.map(|c| c.to_string()))
+            .map(|line: String| redact::line(&line).into_owned())
     }
 
     /// What is to be said of the file's keys: of which (empty where it is of several), and what.

@@ -11,7 +11,7 @@ use crate::{
             merge,
             write::{Present, WriteOptions, WriteTarget, Written, has_include, write},
         },
-        show,
+        redact::{self, Viewer},
         text::{file, node::Value},
     },
     hub::{Conn, Hub},
@@ -142,7 +142,7 @@ async fn change(
         noop: (noop && patches).then_some(true),
         path: path.clone(),
         hash: (!noop || !patches).then(|| hub.revision(&now.source.digest())),
-        config: Json(show::redacted(&now.source.root)),
+        config: Json(redact::tree(&now.source.root, Viewer::Admin).to_json()),
         changedPaths: patches.then(|| names.clone()),
         sentinel: None,
     };
@@ -177,12 +177,12 @@ async fn change(
 
 /// The refusal as clients know it.
 fn refusal(refused: &Refused) -> ErrorShape {
-    let message = refused.to_string();
+    let message = redact::line(&refused.to_string()).into_owned();
     match refused {
         Refused::Invalid(faults) => {
             let issue = |fault: &Fault| Issue {
                 path: fault.path.clone(),
-                message: format!("is {}, must be {}", fault.found, fault.expected),
+                message: format!("is {}, must be {}", redact::line(&fault.found), fault.expected),
             };
             let issues = Some(faults.iter().map(issue).collect());
             ErrorShape::invalid(message).with(Details { issues, ..Details::default() })
