@@ -81,6 +81,11 @@ impl Env {
         Ok(env)
     }
 
+    /// The same environment, which knows nothing of what files held before.
+    pub(crate) fn afresh(&self) -> Self {
+        Self { files: SecretFiles::default(), held: Arc::default(), ..self.clone() }
+    }
+
     /// The content of a file that holds secrets, which `read` reads: the last whole one.
     ///
     /// # Errors

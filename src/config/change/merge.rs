@@ -5,7 +5,7 @@
 
 use super::diff::KeyPath;
 use crate::config::{
-    redact::REDACTED,
+    redact::{self, REDACTED, Viewer},
     text::{
         edit::id,
         node::{At, Entry, Node, Value},
@@ -62,7 +62,8 @@ pub struct Edit {
 /// # Errors
 /// [`MergeError::Placeholder`], where it is not sure which secret is meant.
 pub fn restore(wanted: &mut Node, known: &Node) -> Result<(), MergeError> {
-    Restore::default().walk(wanted, Some(known))
+    let shown = redact::tree(known, Viewer::Admin);
+    Restore::default().walk(wanted, Some((known, &shown)))
 }
 
 #[derive(Default)]
@@ -72,12 +73,12 @@ struct Restore {
 }
 
 impl Restore {
-    fn walk(&mut self, wanted: &mut Node, known: Option<&Node>) -> Result<(), MergeError> {
+    /// `known` is the tree as it is and as it is shown.
+    fn walk(&mut self, wanted: &mut Node, known: Option<(&Node, &Node)>) -> Result<(), MergeError> {
         match &mut wanted.value {
             Value::Text(text) if text.contains(REDACTED) => {
-                let plain = |node: &&Node| matches!(node.value, Value::Text(_) | Value::Number(_));
-                let shown = known.filter(|_| &**text == REDACTED).filter(plain);
-                wanted.value = shown.ok_or_else(|| self.unknown())?.value.clone();
+                let hidden = known.filter(|(_, shown)| &**text == REDACTED && shown.text() == Some(REDACTED));
+                wanted.value = hidden.ok_or_else(|| self.unknown())?.0.value.clone();
             }
             Value::Object(entries) => {
                 for Entry { name, node, .. } in entries {
@@ -85,24 +86,30 @@ impl Restore {
                     if name.contains(REDACTED) {
                         return Err(self.unknown());
                     }
-                    self.walk(node, known.and_then(|k| k.get(name)))?;
+                    self.walk(
+                        node,
+                        known.and_then(|(known, shown)| Some((known.get(name)?, shown.get(name)?))),
+                    )?;
                     self.path.pop();
                 }
             }
             Value::List(items) => {
-                let old: &[Node] = match known.map(|k| &k.value) {
-                    Some(Value::List(old)) => old,
-                    _ => &[],
+                let items_of = |node: &'_ Node| match &node.value {
+                    Value::List(old) => old.clone(),
+                    _ => Vec::new(),
                 };
+                let old: Vec<(Node, Node)> = known.map_or_else(Vec::new, |(known, shown)| {
+                    items_of(known).into_iter().zip(items_of(shown)).collect()
+                });
                 let as_many = old.len() == items.len();
                 for (n, item) in items.iter_mut().enumerate() {
                     // Without an id an item is told by its place, which is its own while none comes or goes.
                     let meant = match id(item) {
-                        Some(own) => old.iter().find(|o| id(o).as_ref() == Some(&own)),
+                        Some(own) => old.iter().find(|(o, _)| id(o).as_ref() == Some(&own)),
                         None => old.get(n).filter(|_| as_many),
                     };
                     self.path.push(n.to_string());
-                    self.walk(item, meant)?;
+                    self.walk(item, meant.map(|(known, shown)| (known, shown)))?;
                     self.path.pop();
                 }
             }

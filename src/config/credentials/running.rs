@@ -32,8 +32,13 @@ impl Running {
     }
 
     /// Keeps credentials of the file whose reference is the same and resolves no more, or that a placeholder
-    /// was written over; says so for each.
-    pub(crate) fn keep_credentials(&self, config: &mut GatewayConfig, source: &Source) -> Vec<String> {
+    /// was written over; says so for each. While a file may be half written nothing is lost, or said, yet.
+    pub(crate) fn keep_credentials(
+        &self,
+        config: &mut GatewayConfig,
+        source: &Source,
+        settling: bool,
+    ) -> Vec<String> {
         let mut lines = Vec::new();
         for (kind, before) in [(Kind::Token, &self.token), (Kind::Password, &self.password)] {
             let now = match kind {
@@ -46,7 +51,9 @@ impl Running {
             let node = |source: &Source| source.root.find(["gateway", "auth", kind.word()]).cloned();
             let (was, is) = (node(&self.source), node(source));
             let same = matches!((&was, &is), (Some(was), Some(is)) if was.same(is));
-            if same || is.as_ref().and_then(Node::text).is_some_and(is_placeholder) {
+            if settling {
+                *now = before.clone();
+            } else if same || is.as_ref().and_then(Node::text).is_some_and(is_placeholder) {
                 lines.push(format!("{path}: {why}; until it is fixed: the {} in force before", kind.word()));
                 *now = before.clone();
             }

@@ -5,6 +5,7 @@
 //! counts only once it has stayed the same for [`STABLE`].
 
 use super::dotenv;
+use crate::config::text::file::may_pass;
 use std::{
     collections::HashMap,
     io,
@@ -32,8 +33,8 @@ pub(crate) enum Form {
 pub(crate) enum Held {
     /// The file may be half written; it counts once it stays the same.
     Settling,
-    /// The sentence for the operator.
-    Problem(String),
+    /// The sentence for the operator, and whether it may pass though nothing happens to the file.
+    Problem(String, bool),
 }
 
 /// The last whole contents by path, shared by everything that resolves for one gateway.
@@ -89,6 +90,7 @@ impl SecretFiles {
             }
         };
         let known = !is_blank(&content.whole);
+        let passes = now.as_ref().err().is_some_and(may_pass);
         match (verdict(&content.whole, &now, form, still), now) {
             (Verdict::Take, Ok(bytes)) => {
                 *content = Content { whole: bytes.clone(), next: None };
@@ -102,7 +104,7 @@ impl SecretFiles {
                     "{} {why}; until it holds a whole value again: what it held before",
                     path.display()
                 );
-                Ok((content.whole.clone(), Some(Held::Problem(line))))
+                Ok((content.whole.clone(), Some(Held::Problem(line, passes))))
             }
             (_, now) => now.map(|bytes| (bytes, None)),
         }

@@ -75,7 +75,8 @@ impl Search {
 
     /// Reads every place anew (files: not for the main thread) and says where `offered` now stands.
     pub fn holder(&self, offered: &str) -> Option<Source> {
-        let env = self.env.with_dotenv(&self.paths).unwrap_or_else(|_| self.env.clone());
+        let fresh = self.env.afresh();
+        let env = fresh.with_dotenv(&self.paths).unwrap_or(fresh);
         let config = load(&self.paths, &env, None).config;
         let all = self.ranked(&env, &config).into_iter().chain(self.elsewhere(&config));
         all.into_iter().find(|(secret, _)| secret.matches(offered)).map(|(_, source)| source)

@@ -195,8 +195,9 @@ impl Settings {
         files.extend(config.tls.files(&paths).into_iter().flat_map(|files| [files.cert, files.key]));
         files.extend(flags.token_file.clone());
         guard(&found, last, &config, flags, &paths, &mut notices)?;
+        let settling = env.held().contains(&Held::Settling);
         let mut held: Vec<String> =
-            running.map(|r| r.keep_credentials(&mut config, &source)).unwrap_or_default();
+            running.map(|r| r.keep_credentials(&mut config, &source, settling)).unwrap_or_default();
 
         let auth = auth_mode(flags, &env, &config, &mut notices);
         let kind = kind_of(auth);
@@ -226,7 +227,10 @@ impl Settings {
         for file in env.held() {
             match file {
                 Held::Settling => settling = true,
-                Held::Problem(line) => held.push(line),
+                Held::Problem(line, passes) => {
+                    settling |= passes;
+                    held.push(line);
+                }
             }
         }
         notices.extend(held.iter().cloned());
