@@ -306,6 +306,6 @@ fn a_dotenv_that_cannot_be_read_any_more_changes_nothing() {
     server.admin();
     fs::remove_dir(&dotenv).unwrap();
     fs::write(&dotenv, "SAFE=T1").unwrap();
-    server.wait_log(&["holds a whole value again"]);
+    server.wait_log(&["the shared secret's file holds"]);
     shared.ok("health", "{}");
 }
