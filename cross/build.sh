@@ -98,15 +98,6 @@ build() {
         ;;
     esac
 
-    # Only what computes is for speed, the rest for size: code that is read from disk takes memory too.
-    if [ $profile = release ]; then
-        extra+=(--config 'profile.release.opt-level="s"')
-        local fast
-        for fast in base64ct curve25519-dalek ed25519-dalek sha2 tungstenite; do
-            extra+=(--config "profile.release.package.$fast.opt-level=3")
-        done
-    fi
-
     flags+=(-C target-feature=+crt-static -C symbol-mangling-version=v0
         "--remap-path-prefix=$here=/barnacle" "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust")
     local sources

@@ -16,6 +16,8 @@
 //! across an `await`. What may wait for a disk goes to a worker thread (see [`store`]).
 
 pub mod clock;
+mod code_pages;
+pub(crate) mod host;
 pub mod journal;
 pub mod reactor;
 
@@ -30,8 +32,11 @@ pub mod config;
 
 pub mod net;
 
+pub mod devices;
 pub mod hub;
 pub mod reload;
+
+pub mod app;
 
 pub mod handoff;
 pub mod methods;
@@ -39,10 +44,10 @@ pub mod methods;
 pub mod sd_notify;
 
 pub mod gateway;
-pub mod service;
+pub(crate) mod service;
 
-pub mod client;
-pub mod doctor;
-pub mod import;
+pub(crate) mod client;
+pub(crate) mod doctor;
+pub(crate) mod import;
 
 pub mod cli;

@@ -1,8 +1,8 @@
 //! Who is it, and may it: the facts of a connect, and the one decision made from them.
 //!
 //! [`identity`] proves a device by its key, [`payload`] is the text it signs, [`nonce`] what is new in it,
-//! [`limiter`] slows down guessing, and [`policy`] turns facts into a verdict without any I/O. [`refusal`] holds
-//! every way to be turned away, with its words.
+//! [`limiter`] slows down guessing, and [`policy`] turns facts into a verdict without any I/O; [`standing`] does so for
+//! who was admitted before something changed. [`refusal`] holds every way to be turned away, with its words.
 
 pub mod identity;
 pub mod limiter;
@@ -10,8 +10,10 @@ pub mod nonce;
 pub mod payload;
 pub mod policy;
 pub mod refusal;
+pub mod standing;
 
 pub use limiter::Limiter;
 pub use nonce::Nonces;
 pub use policy::{Basis, Facts, Verdict, decide};
 pub use refusal::Refusal;
+pub use standing::{Approval, Lost, SharedAuth, StandingFacts, standing};

@@ -4,7 +4,7 @@
 //! holds "device token mismatch", and many clients stop reconnecting for good on `PAIRING_REQUIRED`,
 //! `AUTH_RATE_LIMITED` and `AUTH_TOKEN_MISMATCH`. So that phrase stands only where a token of a known
 //! device was offered and is really dead, those codes only where they are true, and a passing state is
-//! always `UNAVAILABLE`. The README's table of refusals is this file in prose.
+//! always `UNAVAILABLE`. docs/refusals.md is this file in prose.
 
 use crate::protocol::{
     Details, DeviceId, ErrorCode, ErrorShape, Fingerprints, PROTOCOL_MAX, PROTOCOL_MIN, PairingReason,

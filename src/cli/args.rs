@@ -1,40 +1,34 @@
-//! The arguments of the commands that call a gateway, with the options they share.
+//! The reader of the command line: it finds the command that is meant, and takes what that command declares.
 
-use super::Failure;
+use super::{
+    Failure,
+    command::{CALL, Command, Opt},
+    print,
+};
 use crate::{
     client::{Options, Target},
     config::{Env, Secret},
+    handoff::StateFormat,
     tls::Trust,
 };
 use lexopt::{Arg, Parser, ValueExt};
-use std::time::Duration;
-
-/// The shared options, as every help text lists them.
-pub const OPTIONS: &str = "
-  --url <url>            the gateway [OPENCLAW_GATEWAY_URL, gateway.remote.url if gateway.mode is remote, else the
-                         one of this host and state directory, wherever it listens]
-  --token <token>        its shared token [OPENCLAW_GATEWAY_TOKEN, gateway.remote.token, gateway.auth.token]
-  --password <password>  its shared password [OPENCLAW_GATEWAY_PASSWORD, gateway.auth.password]
-  --tls-fingerprint <sha256>  the certificate to trust [gateway.remote.tlsFingerprint, this host's own]
-  --timeout <ms>         how long everything may take [10000]
-  --json                 print the answer as it came
-  -h, --help             print this
-
-Exit codes: 0 done, 1 failed, 2 usage, 3 no gateway reached, 4 refused, 78 configuration.
-";
+use std::{ffi::OsString, time::Duration};
 
 /// A command's own word or option.
 pub enum Word {
     /// `--name` or `-n`, without its dashes.
     Flag(String),
-    /// Anything else.
     Text(String),
 }
 
-/// The arguments that are left, and what the shared options said.
 pub struct Args {
     parser: Parser,
-    options: Options,
+    command: &'static Command,
+    path: String,
+    words: Vec<String>,
+    given: Vec<(&'static Opt, Option<String>)>,
+    /// The format in which a gateway started here hands its state over.
+    pub(crate) state_format: &'static StateFormat,
     /// `--json`.
     pub json: bool,
     /// `--help`: nothing else is wanted.
@@ -42,12 +36,201 @@ pub struct Args {
 }
 
 impl Args {
-    /// The arguments of `parser`.
-    pub fn new(parser: Parser) -> Self {
-        Self { parser, options: Options::default(), json: false, help: false }
+    /// The words `args`, of which none is read yet.
+    pub(super) fn new(
+        root: &'static Command,
+        args: impl Iterator<Item = OsString>,
+        state_format: &'static StateFormat,
+    ) -> Self {
+        Self {
+            parser: Parser::from_args(args),
+            command: root,
+            path: root.name.into(),
+            words: Vec::new(),
+            given: Vec::new(),
+            state_format,
+            json: false,
+            help: false,
+        }
     }
 
-    /// The next word or option that is not a shared one.
+    /// How the command that is meant is called: `barnacle devices approve`.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Reads everything, against the rows of the command that is meant.
+    pub(super) fn read(&mut self) -> Result<(), Failure> {
+        while let Some(arg) = self.parser.next()? {
+            let name = match arg {
+                Arg::Value(text) => {
+                    self.take_word(text.string()?)?;
+                    if self.command.raw {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Arg::Long(name) => name.to_owned(),
+                Arg::Short(letter) => letter.to_string(),
+            };
+            if matches!(name.as_str(), "help" | "h") {
+                self.help = true;
+                return Ok(());
+            }
+            // Of a group, an option may come before the command whose it is.
+            let below = self.command.commands.iter().find_map(|command| command.option(&name));
+            let opt = self.command.option(&name).or(below).ok_or_else(|| unexpected_option(&name))?;
+            let value = opt.value.map(|_| self.value()).transpose()?;
+            self.given.push((opt, value));
+        }
+        let foreign = self.given.iter().find(|(opt, _)| self.command.option(opt.names[0]).is_none());
+        if let Some((opt, _)) = foreign {
+            return Err(unexpected_option(opt.names[0]));
+        }
+        self.json = self.has("json");
+        Ok(())
+    }
+
+    fn take_word(&mut self, text: String) -> Result<(), Failure> {
+        if let Some(command) = self.command.command(&text).filter(|_| self.words.is_empty()) {
+            self.command = command;
+            self.path.push_str(&format!(" {text}"));
+            return Ok(());
+        }
+        if !self.command.commands.is_empty() {
+            let (_, group) = self.path.split_once(' ').unwrap_or_default();
+            return Err(Failure::usage(format!("no command '{}'", format!("{group} {text}").trim())));
+        }
+        if self.words.len() == self.command.arguments.len() {
+            return Err(Word::Text(text).unexpected());
+        }
+        self.words.push(text);
+        Ok(())
+    }
+
+    /// Runs the command that is meant, or prints its help.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        if self.help && !self.command.raw {
+            return print(&self.command.help(&self.path));
+        }
+        (self.command.run)(self)
+    }
+
+    /// Whether the option `name` was given.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.values(name).next().is_some()
+    }
+
+    /// The value of the option `name`, the last one where it was repeated.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.texts(name).next_back()
+    }
+
+    /// Every value of the option `name`.
+    pub(crate) fn texts(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        self.values(name).filter_map(|(_, value)| value.as_deref())
+    }
+
+    fn values(&self, name: &str) -> impl DoubleEndedIterator<Item = &(&'static Opt, Option<String>)> {
+        self.given.iter().filter(move |(opt, _)| opt.names[0] == name)
+    }
+
+    /// The value of `name` as a number within `range`.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn number<T>(
+        &self,
+        name: &str,
+        range: std::ops::RangeInclusive<T>,
+    ) -> Result<Option<T>, Failure>
+    where
+        T: std::str::FromStr + PartialOrd + std::fmt::Display,
+    {
+        let read = |text: &str| {
+            let (least, most) = (range.start(), range.end());
+            let bad = || Failure::usage(format!("--{name} {text}: must be a number from {least} to {most}"));
+            text.parse().ok().filter(|n| range.contains(n)).ok_or_else(bad)
+        };
+        self.text(name).map(read).transpose()
+    }
+
+    /// The value of `name` as a secret.
+    ///
+    /// # Errors
+    /// It is empty.
+    pub(crate) fn secret(&self, name: &str) -> Result<Option<Secret>, Failure> {
+        let read = |text| {
+            Secret::literal(text).ok_or_else(|| {
+                Failure::usage(format!("--{name}: must be a secret, neither empty nor a placeholder"))
+            })
+        };
+        self.text(name).map(read).transpose()
+    }
+
+    /// The argument at `at`, if it was given.
+    pub(crate) fn word(&self, at: usize) -> Option<&str> {
+        self.words.get(at).map(String::as_str)
+    }
+
+    /// The argument at `at`.
+    ///
+    /// # Errors
+    /// It is missing.
+    pub(crate) fn need(&self, at: usize) -> Result<&str, Failure> {
+        let name = || self.command.arguments.get(at).map_or("", |name| name.trim_matches(['[', ']']));
+        self.word(at).ok_or_else(|| Failure::usage(format!("missing argument {}", name())))
+    }
+
+    /// What the options of a call say.
+    ///
+    /// # Errors
+    /// One of them is no such value.
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
+        let trust = |text: &str| {
+            let bad = || {
+                Failure::usage(format!(
+                    "--tls-fingerprint {text}: must be the 64 hexadecimal digits of a SHA-256"
+                ))
+            };
+            Trust::only(text).ok_or_else(bad)
+        };
+        let timeout = |text: &str| {
+            let ms = text.parse().ok().filter(|ms: &u64| *ms > 0);
+            let bad = || Failure::usage(format!("--timeout {text}: must be a number of milliseconds"));
+            ms.map(Duration::from_millis).ok_or_else(bad)
+        };
+        Ok(Options {
+            url: self.text("url").map(String::from),
+            token: self.secret("token")?,
+            password: self.secret("password")?,
+            trust: self.text("tls-fingerprint").map(trust).transpose()?,
+            timeout: self.text("timeout").map(timeout).transpose()?,
+        })
+    }
+
+    /// The gateway that is meant.
+    ///
+    /// # Errors
+    /// The options or the configuration name none.
+    pub fn target(&self) -> Result<Target, Failure> {
+        self.target_at(None)
+    }
+
+    /// The gateway at `url`, or else the one that is meant.
+    ///
+    /// # Errors
+    /// The options or the configuration name none.
+    pub(crate) fn target_at(&self, url: Option<&str>) -> Result<Target, Failure> {
+        let mut options = self.options()?;
+        options.url = url.map(String::from).or(options.url);
+        Target::find(&Env::of_process(), options).map_err(|e| Failure::new(e.exit_code(), e))
+    }
+}
+
+/// For a command that reads its words itself.
+impl Args {
+    /// The next word or option that is not one of a call.
     pub fn next(&mut self) -> Result<Option<Word>, Failure> {
         loop {
             let name = match self.parser.next()? {
@@ -56,18 +239,17 @@ impl Args {
                 Some(Arg::Long(name)) => name.to_owned(),
                 Some(Arg::Short(letter)) => letter.to_string(),
             };
-            match name.as_str() {
-                "url" => self.options.url = Some(self.value()?),
-                "token" => self.options.token = self.secret("--token")?,
-                "password" => self.options.password = self.secret("--password")?,
-                "tls-fingerprint" => self.options.trust = Some(self.trust()?),
-                "timeout" => self.options.timeout = Some(self.timeout()?),
-                "json" => self.json = true,
-                "help" | "h" => {
+            match CALL.iter().find(|opt| opt.names.contains(&name.as_str())) {
+                Some(opt) => {
+                    let value = opt.value.map(|_| self.value()).transpose()?;
+                    self.given.push((opt, value));
+                    self.json = self.has("json");
+                }
+                None if matches!(name.as_str(), "help" | "h") => {
                     self.help = true;
                     return Ok(None);
                 }
-                _ => return Ok(Some(Word::Flag(name))),
+                None => return Ok(Some(Word::Flag(name))),
             }
         }
     }
@@ -76,67 +258,28 @@ impl Args {
     pub fn value(&mut self) -> Result<String, Failure> {
         Ok(self.parser.value()?.string()?)
     }
-
-    fn secret(&mut self, flag: &str) -> Result<Option<Secret>, Failure> {
-        let text = self.value()?;
-        Secret::literal(&text).map(Some).ok_or_else(|| {
-            Failure::usage(format!("{flag}: must be a secret, neither empty nor a placeholder"))
-        })
-    }
-
-    fn trust(&mut self) -> Result<Trust, Failure> {
-        let text = self.value()?;
-        let bad = || {
-            Failure::usage(format!(
-                "--tls-fingerprint {text}: must be the 64 hexadecimal digits of a SHA-256"
-            ))
-        };
-        Trust::only(&text).ok_or_else(bad)
-    }
-
-    fn timeout(&mut self) -> Result<Duration, Failure> {
-        let text = self.value()?;
-        let ms = text.parse().ok().filter(|ms: &u64| *ms > 0);
-        let bad = || Failure::usage(format!("--timeout {text}: must be a number of milliseconds"));
-        ms.map(Duration::from_millis).ok_or_else(bad)
-    }
-
-    /// Takes `url` as `--url`.
-    pub fn set_url(&mut self, url: &str) {
-        self.options.url = Some(url.into());
-    }
-
-    /// What the shared options said, for a command that finds the gateway itself.
-    pub fn options(&mut self) -> Options {
-        std::mem::take(&mut self.options)
-    }
-
-    /// The gateway that is meant.
-    pub fn target(&mut self) -> Result<Target, Failure> {
-        let found = Target::find(&Env::of_process(), std::mem::take(&mut self.options));
-        found.map_err(|e| Failure::new(e.exit_code(), e))
-    }
 }
 
 impl Word {
     /// A word that the command has no use for.
     pub fn unexpected(self) -> Failure {
         match self {
-            Self::Flag(name) if name.chars().count() == 1 => Failure::usage(format!("no option -{name}")),
-            Self::Flag(name) if name == "profile" => {
-                Failure::usage("no option --profile: set OPENCLAW_PROFILE=<name> for the command instead")
-            }
-            Self::Flag(name) => Failure::usage(format!("no option --{name}")),
-            Self::Text(text) => Failure::usage(format!("{text:?}: one word too many")),
+            Self::Flag(name) => unexpected_option(&name),
+            Self::Text(text) => Failure::usage(format!("unexpected argument '{text}'")),
         }
     }
 }
 
-/// The value of `--port`.
-///
-/// # Errors
-/// It is no port.
-pub fn port(text: &str) -> Result<u16, Failure> {
-    let bad = || Failure::usage(format!("--port {text}: must be a number from 1 to 65535"));
-    text.parse().ok().filter(|p: &u16| *p > 0).ok_or_else(bad)
+fn unexpected_option(name: &str) -> Failure {
+    match name {
+        // OpenClaw's own way to say it.
+        "profile" | "dev" => {
+            let profile = if name == "dev" { "dev" } else { "<name>" };
+            Failure::usage(format!(
+                "unexpected argument '--{name}': set OPENCLAW_PROFILE={profile} for the command instead"
+            ))
+        }
+        name if name.chars().count() == 1 => Failure::usage(format!("unexpected argument '-{name}'")),
+        name => Failure::usage(format!("unexpected argument '--{name}'")),
+    }
 }

@@ -1,8 +1,8 @@
 //! `barnacle import`: brings paired devices over from OpenClaw.
 
 use super::{
-    Failure,
-    args::{Args, OPTIONS, Word},
+    Command, Failure, Opt,
+    args::Args,
     print,
     table::{Table, plain},
 };
@@ -17,19 +17,23 @@ use miniserde::json::Value;
 use nanoserde::SerJson;
 use std::{convert::Infallible, path::Path};
 
-const HELP: &str = "\
-Bring paired devices over from OpenClaw, so that none has to pair again.
+pub(super) static COMMAND: Command = Command {
+    name: "import",
+    summary: "import paired devices from OpenClaw",
+    about: "Import paired devices from OpenClaw, so that none has to pair again. From its state directory with \
+            devices/paired.json (2026.2) come keys, roles, scopes and tokens; from a running OpenClaw of any version \
+            keys, roles and scopes, which is enough.",
+    notes: "Nothing of OpenClaw's is changed. A device that was revoked or removed here stays so.",
+    options: &[
+        Opt::value(&["from"], "<directory | ws://...>", "OpenClaw's state directory, or its gateway"),
+        Opt::flag(&["apply"], "import; without it, only show what would be done"),
+    ],
+    calls: true,
+    run,
+    ..Command::NONE
+};
 
-Usage: barnacle import --from <directory | ws://...> [--apply] [options]
-
-  --from <directory>     OpenClaw's state directory, with devices/paired.json (2026.2): keys, roles, scopes, tokens
-  --from <ws://...>      a running OpenClaw of any version: keys, roles, scopes (tokens are not needed)
-  --apply                do it; without, only show what would be done
-
-Nothing of OpenClaw's is changed. What was revoked or removed here stays so.
-";
-
-/// What becomes of one record.
+/// The outcome for one record.
 struct Line {
     id: String,
     name: String,
@@ -53,46 +57,34 @@ struct Report {
     devices: Vec<Entry>,
 }
 
-/// Runs `barnacle import`.
-pub fn run(mut args: Args) -> Result<(), Failure> {
-    let (mut from, mut apply) = (None, false);
-    while let Some(word) = args.next()? {
-        match word {
-            Word::Flag(name) if name == "from" => from = Some(args.value()?),
-            Word::Flag(name) if name == "apply" => apply = true,
-            other => return Err(other.unexpected()),
-        }
-    }
-    if args.help {
-        return print(&format!("{HELP}{OPTIONS}"));
-    }
+fn run(args: Args) -> Result<(), Failure> {
+    let from = args.text("from");
     let from = from.ok_or_else(|| Failure::usage("import what? --from ~/.openclaw, or --from ws://…"))?;
-    if from.contains("://") {
-        args.set_url(&from);
-    }
-    let target = args.target()?;
+    let apply = args.has("apply");
+    let target = args.target_at(Some(from).filter(|from| from.contains("://")))?;
     let listed = if from.contains("://") {
         ask(&target)?
     } else {
-        import::read(&target.paths.expand(&from), wall_ms()).map_err(|e| Failure::new(1, e))?
+        import::read(&target.paths.expand(from), wall_ms()).map_err(|e| Failure::new(1, e))?
     };
     if let Some(notice) = &listed.notice {
         eprintln!("barnacle: {notice}");
     }
-    let lines = if apply { commit(&target.dir, listed)? } else { bring(&mut registry(&target.dir)?, listed) };
+    let lines =
+        if apply { commit(&target.dir, listed)? } else { merge_all(&mut registry(&target.dir)?, listed) };
     if args.json {
         let devices = lines.into_iter().map(Line::entry).collect();
-        return print(&(Report { from, applied: apply, devices }.serialize_json() + "\n"));
+        return print(&(Report { from: from.into(), applied: apply, devices }.serialize_json() + "\n"));
     }
     print(&text(&lines, apply))
 }
 
-/// Asks a running gateway.
+/// Reads the devices of a running gateway.
 fn ask(target: &Target) -> Result<Listed, Failure> {
-    let told = |e| Failure::of(e, target);
-    let mut client = Client::connect(target, [Scope::Pairing].into_iter().collect()).map_err(told)?;
+    let failed = |e| Failure::of(e, target);
+    let mut client = Client::connect(target, [Scope::Pairing].into_iter().collect()).map_err(failed)?;
     let mut paired = |method: &str| -> Result<Value, Failure> {
-        let answer = client.call(method, "{}").map_err(told)?;
+        let answer = client.call(method, "{}").map_err(failed)?;
         Ok(miniserde::json::from_str(&answer).unwrap_or_default())
     };
     let (devices, nodes) = (paired("device.pair.list")?, paired("node.pair.list")?);
@@ -105,20 +97,20 @@ fn ask(target: &Target) -> Result<Listed, Failure> {
     Ok(listed)
 }
 
-/// The book as it is on disk, for a look: without the lock, and without making anything.
+/// Reads the registry from disk for a preview: takes no lock and creates nothing.
 fn registry(dir: &Path) -> Result<Registry, Failure> {
     let path = dir.join("tokens.bin");
     match std::fs::read(&path) {
         Ok(bytes) => codec::decode(&bytes).map(|(registry, _)| registry).map_err(|e| {
-            Failure::new(1, format!("{}: {e}; barnacle gateway says how to go on", path.display()))
+            Failure::new(1, format!("{}: {e}; barnacle doctor says how to fix it", path.display()))
         }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Registry::default()),
         Err(e) => Err(Failure::new(1, format!("{}: {e}", path.display()))),
     }
 }
 
-/// Brings everything into `registry`.
-fn bring(registry: &mut Registry, listed: Listed) -> Vec<Line> {
+/// Merges all of it into `registry`.
+fn merge_all(registry: &mut Registry, listed: Listed) -> Vec<Line> {
     let Listed { devices, surfaces, .. } = listed;
     let one = |record| match record {
         Ok(device) => {
@@ -136,7 +128,7 @@ fn bring(registry: &mut Registry, listed: Listed) -> Vec<Line> {
     devices.into_iter().map(one).collect()
 }
 
-/// Brings everything in for good, in one change.
+/// Merges all of it into the store, in one commit.
 fn commit(dir: &Path, listed: Listed) -> Result<Vec<Line>, Failure> {
     let store = open_store(dir).map_err(|e| match e {
         OpenError::Locked(dir, pid) => {
@@ -145,10 +137,11 @@ fn commit(dir: &Path, listed: Listed) -> Result<Vec<Line>, Failure> {
         }
         e => Failure::new(1, e),
     })?;
-    smol::block_on(store.change(|registry| Ok::<_, Infallible>(bring(registry, listed)))).map_err(|e| match e
-    {
-        ChangeError::Disk(e) => Failure::new(1, e),
-        ChangeError::Refused(never) => match never {},
+    smol::block_on(store.change(|registry| Ok::<_, Infallible>(merge_all(registry, listed)))).map_err(|e| {
+        match e {
+            ChangeError::Disk(e) => Failure::new(1, e),
+            ChangeError::Refused(never) => match never {},
+        }
     })
 }
 
@@ -171,7 +164,7 @@ impl Line {
 
 fn text(lines: &[Line], applied: bool) -> String {
     if lines.is_empty() {
-        return "There is no paired device to bring over.\n".into();
+        return "no paired devices to import\n".into();
     }
     let mut table = Table::new(&["", "DEVICE", "NAME", "ROLES", ""]);
     for line in lines {
@@ -187,9 +180,9 @@ fn text(lines: &[Line], applied: bool) -> String {
     }
     let gained = lines.iter().filter(|l| matches!(l.fate, Fate::Added | Fate::Updated(_))).count();
     let end = match (gained, applied) {
-        (0, _) => "Nothing to do.\n".into(),
-        (n, true) => format!("{n} devices came over. They attach with the key or token they have.\n"),
-        (_, false) => "Nothing was changed. Do it: the same command with --apply\n".into(),
+        (0, _) => "nothing to do\n".into(),
+        (n, true) => format!("{n} devices imported. They attach with the key or token they have.\n"),
+        (_, false) => "Nothing was changed. To import: the same command with --apply\n".into(),
     };
     format!("{}\n{end}", table.text())
 }

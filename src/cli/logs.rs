@@ -1,11 +1,6 @@
-//! `barnacle logs`: the gateway's journal.
+//! `barnacle logs`: the gateway's log, kept in its memory.
 
-use super::{
-    Failure,
-    args::{Args, OPTIONS, Word},
-    print,
-    table::plain,
-};
+use super::{Command, Failure, Opt, args::Args, print, table::plain};
 use crate::{
     client::Client,
     protocol::{Fields, Scope},
@@ -13,37 +8,27 @@ use crate::{
 use miniserde::json::Value;
 use std::time::Duration;
 
-const HELP: &str = "\
-Print the last lines of the gateway's journal.
-
-Usage: barnacle logs [-f] [-n <lines>] [options]
-
-  -f, --follow           go on with what comes, through restarts of the gateway
-  -n, --limit <lines>    how many lines to begin with [200]
-";
+pub(super) static COMMAND: Command = Command {
+    name: "logs",
+    summary: "show the gateway's log",
+    about: "Show the last lines of the gateway's log.",
+    options: &[
+        Opt::flag(&["follow", "f"], "keep printing new lines, through restarts of the gateway"),
+        Opt::value(&["limit", "n"], "<lines>", "number of lines to begin with [200]"),
+    ],
+    calls: true,
+    run,
+    ..Command::NONE
+};
 
 /// Most lines of one answer.
 const MOST: u32 = 5000;
-/// Between two looks.
+/// Between two requests of `--follow`.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs `barnacle logs`.
-pub fn run(mut args: Args) -> Result<(), Failure> {
-    let (mut follow, mut limit) = (false, 200u32);
-    while let Some(word) = args.next()? {
-        match word {
-            Word::Flag(name) if name == "f" || name == "follow" => follow = true,
-            Word::Flag(name) if name == "n" || name == "limit" => {
-                let text = args.value()?;
-                let bad = || Failure::usage(format!("-n {text}: must be a number from 1 to {MOST}"));
-                limit = text.parse().ok().filter(|n| (1..=MOST).contains(n)).ok_or_else(bad)?;
-            }
-            other => return Err(other.unexpected()),
-        }
-    }
-    if args.help {
-        return print(&format!("{HELP}{OPTIONS}"));
-    }
+fn run(args: Args) -> Result<(), Failure> {
+    let follow = args.has("follow");
+    let mut limit = args.number("limit", 1..=MOST)?.unwrap_or(200);
     let target = args.target()?;
     let scopes = [Scope::Read].into_iter().collect();
     let mut began = false;

@@ -1,23 +1,25 @@
-//! The command line: one file a command.
+//! The command line: one file a command, each with the row that declares it.
 
 mod args;
 mod call;
+mod command;
 mod config;
 mod devices;
 mod doctor;
+mod finding;
 mod gateway;
-mod gateway_status;
+mod health;
 mod import;
 mod logs;
-mod restart;
-mod service;
+mod status;
 mod table;
 
 use crate::{
-    client::{Fault, Target},
+    client::{CallError, Target},
     handoff::{STATE_FORMAT, StateFormat},
 };
 use args::Args;
+use command::{Command, Opt};
 use std::{
     ffi::OsString,
     fmt,
@@ -25,12 +27,12 @@ use std::{
     process::ExitCode,
 };
 
-/// Why a command ends badly: what to tell, and the exit code.
+/// Why a command ends badly.
 #[derive(Debug)]
 pub struct Failure {
-    /// What to tell the person at the terminal.
+    /// What the person at the terminal reads.
     pub message: String,
-    /// 2 for a command line that makes no sense, 78 for a configuration that does not, 3 where the
+    /// The exit code: 2 for a command line that makes no sense, 78 for a configuration that does not, 3 where the
     /// gateway could not be reached, 4 where it refused, 1 for the rest.
     pub code: u8,
 }
@@ -46,11 +48,10 @@ impl Failure {
         Self::new(2, message)
     }
 
-    /// A call that came to nothing. Where the gateway refused, what is odd about the configuration here
-    /// may be why.
-    fn of(fault: Fault, target: &Target) -> Self {
-        let mut message = fault.to_string();
-        if matches!(fault, Fault::Refused(_)) {
+    /// A call that failed. Where the gateway refused, what is odd about the configuration here may be why.
+    fn of(error: CallError, target: &Target) -> Self {
+        let mut message = error.to_string();
+        if matches!(error, CallError::Refused(_)) {
             if let Some(source) = &target.sent {
                 message.push_str(&format!("\nsent from here: {source}"));
             }
@@ -59,7 +60,7 @@ impl Failure {
                 .iter()
                 .for_each(|n| message.push_str(&format!("\na gateway started from here would say: {n}")));
         }
-        Self::new(fault.exit_code(), message)
+        Self::new(error.exit_code(), message)
     }
 }
 
@@ -77,88 +78,61 @@ impl From<lexopt::Error> for Failure {
     }
 }
 
-const HELP: &str = "\
-Barnacle: a gateway that stays attached.
+static ROOT: Command = Command {
+    name: "barnacle",
+    about: "Barnacle: a gateway that stays attached.",
+    options: &[Opt::flag(&["version", "V"], "print the version"), Opt::flag(&["markdown"], "")],
+    commands: &[
+        &gateway::COMMAND,
+        &status::COMMAND,
+        &health::COMMAND,
+        &doctor::COMMAND,
+        &CONFIG,
+        &devices::COMMAND,
+        &import::COMMAND,
+        &logs::COMMAND,
+        &call::COMMAND,
+    ],
+    run: |args| match (args.has("version"), args.has("markdown")) {
+        (true, _) => print(&format!("barnacle {}\n", env!("CARGO_PKG_VERSION"))),
+        // For docs/commands.md, which a test compares with it.
+        (_, true) => print(&ROOT.table(ROOT.name)),
+        _ => print(&ROOT.help(ROOT.name)),
+    },
+    ..Command::NONE
+};
 
-Usage: barnacle <command> [options]
-
-  gateway [run]     run the gateway; or have the host run it: install, uninstall, start, status
-  status            what it runs with
-  health            whether it is well
-  doctor [--fix]    what is wrong, and what mends it
-  config            read and change openclaw.json
-  devices           who is paired, who waits: list, approve, reject, rename, rotate, revoke, remove, clear
-  import            bring paired devices over from OpenClaw
-  logs [-f]         its journal
-  call <method>     any method, answered as JSON
-
-  barnacle <command> --help says more of each.
-
-  -V, --version     print the version
-  -h, --help        print this
-";
-
-/// Those that have a help text of their own.
-const COMMANDS: [&str; 9] =
-    ["gateway", "status", "health", "doctor", "config", "devices", "import", "logs", "call"];
+/// `config` reads its words itself.
+static CONFIG: Command = Command {
+    name: "config",
+    summary: "read and change openclaw.json: get, set, unset, plan, validate, diff, file, schema",
+    raw: true,
+    run: config::run,
+    ..Command::NONE
+};
 
 /// Runs the command line `args`, without the program's name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     main_as(args, &STATE_FORMAT)
 }
 
-/// Runs it as another version would, which writes a hand-over down in another way.
+/// Runs it as another version would, which hands its state over in another format.
 pub fn main_as(args: impl Iterator<Item = OsString>, state_format: &'static StateFormat) -> ExitCode {
-    let args: Vec<_> = args.collect();
-    let known = |word: &&OsString| COMMANDS.iter().any(|c| word.as_os_str() == *c);
-    let command = args.first().filter(known).map(|c| format!(" {}", c.display())).unwrap_or_default();
-    match dispatch(args.into_iter(), state_format) {
+    let mut args: Vec<_> = args.collect();
+    if args.first().is_some_and(|word| word == "help") {
+        args[0] = "--help".into();
+    }
+    let mut args = Args::new(&ROOT, args.into_iter(), state_format);
+    let read = args.read();
+    let path = args.path().to_owned();
+    match read.and_then(|()| args.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
             eprintln!("barnacle: {message}");
             if code == 2 {
-                eprintln!("Try: barnacle{command} --help");
+                eprintln!("Try: {path} --help");
             }
             ExitCode::from(code)
         }
-    }
-}
-
-fn dispatch(args: impl Iterator<Item = OsString>, state_format: &'static StateFormat) -> Result<(), Failure> {
-    let mut args = lexopt::Parser::from_args(args);
-    use lexopt::Arg::{Long, Short, Value};
-    match args.next()? {
-        None | Some(Long("help") | Short('h')) => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Some(Long("version") | Short('V')) => {
-            println!("barnacle {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
-        Some(Value(command)) => match command.to_str() {
-            Some("gateway") => gateway::run(args, state_format),
-            Some("status") => call::status(Args::new(args)),
-            Some("health") => call::health(Args::new(args)),
-            Some("doctor") => doctor::run(Args::new(args)),
-            Some("config") => config::run(Args::new(args)),
-            Some("devices") => devices::run(Args::new(args)),
-            Some("import") => import::run(Args::new(args)),
-            Some("logs") => logs::run(Args::new(args)),
-            Some("call") => call::call(Args::new(args)),
-            Some("help") => {
-                print!("{HELP}");
-                Ok(())
-            }
-            _ => Err(Failure::usage(format!("no command {command:?}"))),
-        },
-        // OpenClaw's own way to say it.
-        Some(Long(name @ ("profile" | "dev"))) => {
-            let profile = if name == "dev" { "dev" } else { "<name>" };
-            Err(Failure::usage(format!(
-                "no option --{name}: set OPENCLAW_PROFILE={profile} for the command instead"
-            )))
-        }
-        Some(other) => Err(other.unexpected().into()),
     }
 }

@@ -5,15 +5,15 @@
 //! with a key of its own (`identity`). Where no gateway runs at all, [`Offline`] answers the
 //! `device.*` methods from the store. Source: `docs/gateway/protocol/handshake.md`.
 
-mod fault;
+mod error;
 mod identity;
 mod offline;
 mod socket;
 mod target;
 
-pub use fault::{Fault, Said};
+pub use error::{CallError, ErrorResponse};
 pub use offline::{Offline, open as open_store};
-pub use target::{BadTarget, Options, Target, Url};
+pub use target::{Options, Target, Url};
 
 use crate::{
     auth::{
@@ -27,15 +27,13 @@ use miniserde::json::Value;
 use nanoserde::SerJson;
 use socket::Socket;
 
-/// The name and mode OpenClaw's CLI goes by.
+/// Client id and mode of OpenClaw's CLI.
 const NAME: &str = "cli";
 
-/// An attached connection.
 pub struct Client<'t> {
     target: &'t Target,
     socket: Socket,
-    asked: Scopes,
-    /// It was let in, and may do nothing.
+    /// Whether none of the scopes asked for was granted.
     barred: bool,
     device: Option<DeviceId>,
     next_id: u64,
@@ -43,10 +41,7 @@ pub struct Client<'t> {
 
 impl<'t> Client<'t> {
     /// Attaches as an operator with `scopes`.
-    ///
-    /// # Errors
-    /// [`Fault`].
-    pub fn connect(target: &'t Target, scopes: Scopes) -> Result<Self, Fault> {
+    pub fn connect(target: &'t Target, scopes: Scopes) -> Result<Self, CallError> {
         if !target.url.is_loopback() {
             let own = identity::load_or_create(&target.dir)?;
             return Self::attach(target, scopes, Some(&own));
@@ -58,18 +53,20 @@ impl<'t> Client<'t> {
                 Self::attach(target, scopes, Some(&identity::load_or_create(&target.dir)?))
             }
             // The secret was not enough; a device that is paired needs none.
-            Err(Fault::Refused(said)) if said.code != "UNAVAILABLE" => {
-                let Ok(own) = identity::load_or_create(&target.dir) else { return Err(Fault::Refused(said)) };
+            Err(CallError::Refused(error)) if error.code != "UNAVAILABLE" => {
+                let Ok(own) = identity::load_or_create(&target.dir) else {
+                    return Err(CallError::Refused(error));
+                };
                 Self::attach(target, scopes, Some(&own))
             }
             other => other,
         }
     }
 
-    fn attach(target: &'t Target, scopes: Scopes, own: Option<&Identity>) -> Result<Self, Fault> {
+    fn attach(target: &'t Target, scopes: Scopes, own: Option<&Identity>) -> Result<Self, CallError> {
         let socket = Socket::open(&target.url, &target.trust, target.timeout)?;
         let device = own.map(|own| own.public_key().device_id());
-        let mut client = Self { target, socket, asked: scopes, barred: false, device, next_id: 1 };
+        let mut client = Self { target, socket, barred: false, device, next_id: 1 };
         let challenge = client.socket.frame_where(|f| f.str("event") == Some("connect.challenge"))?;
         let (nonce, ts) = challenge.payload(|p| (p.text("nonce").to_owned(), p.u64("ts").unwrap_or(0)));
         let params = connect_params(target, scopes, own, &nonce, ts);
@@ -79,7 +76,7 @@ impl<'t> Client<'t> {
                 client.barred = granted == Some("[]") && !scopes.is_empty();
                 Ok(client)
             }
-            Err(Fault::Failed(said)) => Err(Fault::Refused(said)),
+            Err(CallError::Failed(error)) => Err(CallError::Refused(error)),
             Err(other) => Err(other),
         }
     }
@@ -87,8 +84,8 @@ impl<'t> Client<'t> {
     /// Calls `method` with `params`, a JSON object; the answer is the payload as it came.
     ///
     /// # Errors
-    /// [`Fault`]; [`Fault::Failed`] where the gateway said no.
-    pub fn call(&mut self, method: &str, params: &str) -> Result<String, Fault> {
+    /// [`CallError`]; [`CallError::Failed`] where the gateway said no.
+    pub fn call(&mut self, method: &str, params: &str) -> Result<String, CallError> {
         let id = self.next_id.to_string();
         self.next_id += 1;
         let method = method.to_owned().serialize_json();
@@ -96,20 +93,9 @@ impl<'t> Client<'t> {
         let answer = self.socket.frame_where(|f| f.str("type") == Some("res") && f.str("id") == Some(&id))?;
         match Fields::of(&answer.value) {
             Some(f) if f.is("ok") => Ok(raw_member(&answer.text, "payload").unwrap_or("null").into()),
-            Some(f) => Err(Fault::Failed(Box::new(Said::of(f.object("error"))))),
-            None => Err(Fault::NotGateway(self.target.url.to_string(), "it answers no object".into())),
+            Some(f) => Err(CallError::Failed(Box::new(ErrorResponse::of(f.object("error"))))),
+            None => Err(CallError::NotGateway(self.target.url.to_string(), "it answers no object".into())),
         }
-    }
-
-    /// Sees to it that the connection asked for `scopes`: attaches anew if it did not.
-    ///
-    /// # Errors
-    /// [`Fault`].
-    pub fn ask_for(&mut self, scopes: Scopes) -> Result<(), Fault> {
-        if !self.asked.covers(scopes) {
-            *self = Self::connect(self.target, scopes)?;
-        }
-        Ok(())
     }
 
     /// The device it attached as.
@@ -117,9 +103,24 @@ impl<'t> Client<'t> {
         self.device
     }
 
-    /// Lets the next calls take as long again as the first could.
+    /// Gives the next calls as much time as the first had.
     pub fn renew_deadline(&mut self) {
         self.socket.renew(self.target.timeout);
+    }
+}
+
+/// The device that this command line signs as, if it has a key.
+pub fn own_device(target: &Target) -> Option<DeviceId> {
+    identity::load(&target.dir).map(|own| own.public_key().device_id())
+}
+
+/// How often the gateway at `target` was restarted in place, as it tells whoever asks `/readyz`.
+pub fn restarts_of(target: &Target) -> Result<u64, CallError> {
+    let body = socket::get(&target.url, &target.trust, target.timeout, "/readyz")?;
+    let value: Value = miniserde::json::from_str(&body).unwrap_or_default();
+    match Fields::of(&value).filter(|f| f.is("ready")) {
+        Some(ready) => Ok(ready.u64("restarts").unwrap_or(0)),
+        None => Err(CallError::NotGateway(target.url.to_string(), "it is not ready".into())),
     }
 }
 
@@ -140,7 +141,7 @@ impl Frame {
 struct ConnectParams {
     minProtocol: u64,
     maxProtocol: u64,
-    client: Me,
+    client: ClientInfo,
     caps: Vec<String>,
     role: &'static str,
     scopes: Vec<String>,
@@ -150,7 +151,7 @@ struct ConnectParams {
 
 #[derive(SerJson)]
 #[allow(non_snake_case)]
-struct Me {
+struct ClientInfo {
     id: &'static str,
     version: &'static str,
     platform: &'static str,
@@ -200,7 +201,7 @@ fn connect_params(target: &Target, scopes: Scopes, own: Option<&Identity>, nonce
     ConnectParams {
         minProtocol: PROTOCOL_MIN,
         maxProtocol: PROTOCOL_MAX,
-        client: Me {
+        client: ClientInfo {
             id: NAME,
             version: env!("CARGO_PKG_VERSION"),
             platform: std::env::consts::OS,

@@ -1,8 +1,9 @@
 //! The `device.*` methods where no gateway runs: answered from the store, which is locked meanwhile.
 
-use super::{Fault, Said, Target};
+use super::{CallError, ErrorResponse, Target};
 use crate::{
     clock::wall_ms,
+    host,
     methods::wire::{self, Live, Paired},
     protocol::{ErrorShape, Json, Params, RequestFrame, Role, Scopes},
     store::{ChangeError, GRACE_MS, OpenError, Registry, Store, Unfit},
@@ -20,26 +21,26 @@ impl Offline {
     /// is not this host's own gateway.
     ///
     /// # Errors
-    /// [`Fault::Store`], for one that a gateway holds, with its process id.
-    pub fn open(target: &Target) -> Result<Option<Self>, Fault> {
+    /// [`CallError::Store`], for one that a gateway holds, with its process id.
+    pub fn open(target: &Target) -> Result<Option<Self>, CallError> {
         let dir = &target.dir;
         let exists = ["tokens.bin", "tokens.bin.prev"].iter().any(|name| dir.join(name).exists());
         if !target.own || !exists {
             return Ok(None);
         }
         let store = open(dir).map_err(|e| match e {
-            OpenError::Locked(dir, pid) => Fault::Store(format!(
+            OpenError::Locked(dir, pid) => CallError::Store(format!(
                 "nobody listens at {}, yet {} uses {}: name its port with --url ws://127.0.0.1:<port>",
                 target.url,
-                process(pid),
+                host::holder(pid),
                 dir.display()
             )),
-            e => Fault::Store(e.to_string()),
+            e => CallError::Store(e.to_string()),
         })?;
         Ok(Some(Self { store, changed: false }))
     }
 
-    /// What was changed, if anything was.
+    /// The file that was changed, if one was.
     pub fn changed(&self) -> Option<PathBuf> {
         self.changed.then(|| self.store.dir().join("tokens.bin"))
     }
@@ -47,8 +48,8 @@ impl Offline {
     /// Answers `method` as the gateway would.
     ///
     /// # Errors
-    /// [`Fault::Failed`].
-    pub fn call(&mut self, method: &str, params: &str) -> Result<String, Fault> {
+    /// [`CallError::Failed`].
+    pub fn call(&mut self, method: &str, params: &str) -> Result<String, CallError> {
         let frame = format!(r#"{{"type":"req","id":"1","method":"{method}","params":{params}}}"#);
         let answer = match RequestFrame::parse(&frame) {
             Ok(request) => self.answer(method, &request.params()),
@@ -56,7 +57,11 @@ impl Offline {
         };
         answer.map(|json| json.0).map_err(|e| {
             let hint = e.details().and_then(|d| d.hint.clone());
-            Fault::Failed(Box::new(Said { code: String::new(), message: e.message().into(), hint }))
+            CallError::Failed(Box::new(ErrorResponse {
+                code: String::new(),
+                message: e.message().into(),
+                hint,
+            }))
         })
     }
 
@@ -108,7 +113,7 @@ impl Offline {
                 let (id, role) = (device()?, role()?);
                 let scopes = params.value("scopes").map(|_| params.strs("scopes")).transpose()?;
                 let scopes = scopes.map(Scopes::from_names);
-                // No gateway has loaded the book: its day of grace begins when one does.
+                // No gateway has loaded the registry: the day of grace begins when one does.
                 let (scopes, _) =
                     self.change(|registry| registry.rotate(&id, role, scopes, now, GRACE_MS))?;
                 Ok(wire::rotated(&id, role, scopes, None, now))
@@ -134,14 +139,9 @@ impl Offline {
     }
 }
 
-/// Opens the store in `dir`; what is to be said of it goes to stderr.
+/// Opens the store in `dir`; its warnings go to standard error.
 pub fn open(dir: &Path) -> Result<Store, OpenError> {
     let (store, notices) = Store::open(dir)?;
     notices.iter().for_each(|n| eprintln!("barnacle: {n}"));
     Ok(store)
-}
-
-/// The words for who holds a lock.
-fn process(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
 }

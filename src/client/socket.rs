@@ -1,6 +1,6 @@
 //! A WebSocket (RFC 6455) on a blocking socket, with one deadline over everything.
 
-use super::{Fault, Frame, Url};
+use super::{CallError, Frame, Url};
 use crate::{
     protocol::{Fields, MAX_PAYLOAD},
     tls::{self, Secured, Trust},
@@ -15,6 +15,9 @@ use std::{
     net::{TcpStream, ToSocketAddrs},
     time::{Duration, Instant},
 };
+
+/// Most of an answer over plain HTTP, bytes.
+const MAX_ANSWER: u64 = 64 << 10;
 
 /// A TCP stream whose reads and writes end by a deadline.
 struct Timed {
@@ -101,35 +104,37 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Connects to `url`, which by TLS has to be one of those to `trust`; everything from here on has to be done
+    /// Connects to `url`, which by TLS has to show a certificate to `trust`; everything from here on has to be done
     /// within `timeout`.
-    pub fn open(url: &Url, trust: &Trust, timeout: Duration) -> Result<Self, Fault> {
-        let deadline = Instant::now() + timeout;
+    pub fn open(url: &Url, trust: &Trust, timeout: Duration) -> Result<Self, CallError> {
         let text = url.to_string();
-        let stream = dial(url, deadline).map_err(|e| unreachable(&text, timeout, e))?;
-        let _ = stream.set_nodelay(true);
+        let stream = connect(url, trust, timeout)?;
         let config = WebSocketConfig::default()
             .read_buffer_size(4096)
             .write_buffer_size(0)
             .max_message_size(Some(MAX_PAYLOAD))
             .max_frame_size(Some(MAX_PAYLOAD));
-        let timed = Timed { stream, deadline };
-        let stream = match url.is_tls() {
-            true => {
-                let secured = tls::secure(timed, url.host(), trust);
-                Stream::Tls(Box::new(secured.map_err(|e| unreachable(&text, timeout, e))?))
-            }
-            false => Stream::Plain(timed),
-        };
         match client_with_config(text.as_str(), stream, Some(config)) {
             Ok((socket, _)) => Ok(Self { socket, url: text, timeout }),
-            Err(HandshakeError::Failure(Error::Io(e))) => Err(unreachable(&text, timeout, e)),
+            Err(HandshakeError::Failure(Error::Io(e))) => Err(failed(url, timeout, e)),
             Err(HandshakeError::Failure(Error::Http(answer))) => {
-                let said = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
-                let said = said.lines().next().map(|line| format!(": {line}")).unwrap_or_default();
-                Err(Fault::NotGateway(text, format!("it answers HTTP {}{said}", answer.status().as_u16())))
+                let body = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
+                if !url.is_tls() && is_tls_answer(&body) {
+                    return Err(wrong_scheme(url));
+                }
+                let line = body.lines().next().map(|line| format!(": {line}")).unwrap_or_default();
+                Err(CallError::NotGateway(
+                    text,
+                    format!("it answers HTTP {}{line}", answer.status().as_u16()),
+                ))
             }
-            Err(e) => Err(Fault::NotGateway(text, e.to_string())),
+            // No HTTP at all, as the alert of a TLS server.
+            Err(HandshakeError::Failure(Error::Protocol(ProtocolError::HttparseError(_))))
+                if !url.is_tls() && speaks_tls(url, timeout) =>
+            {
+                Err(wrong_scheme(url))
+            }
+            Err(e) => Err(CallError::NotGateway(text, e.to_string())),
         }
     }
 
@@ -138,25 +143,27 @@ impl Socket {
         self.socket.get_mut().timed().deadline = Instant::now() + timeout;
     }
 
-    /// Sends a text.
-    pub fn send(&mut self, text: String) -> Result<(), Fault> {
-        self.socket.send(Message::text(text)).map_err(|e| self.fault(e))
+    pub fn send(&mut self, text: String) -> Result<(), CallError> {
+        self.socket.send(Message::text(text)).map_err(|e| self.error(e))
     }
 
-    /// Reads up to the first frame that `wanted` wants; events in between are let go.
-    pub fn frame_where(&mut self, wanted: impl Fn(Fields<'_>) -> bool) -> Result<Frame, Fault> {
+    /// Reads up to the first frame that `wanted` accepts; events in between are dropped.
+    pub fn frame_where(&mut self, wanted: impl Fn(Fields<'_>) -> bool) -> Result<Frame, CallError> {
         loop {
-            let text = match self.socket.read().map_err(|e| self.fault(e))? {
+            let text = match self.socket.read().map_err(|e| self.error(e))? {
                 Message::Text(text) => text,
                 Message::Close(why) => {
                     let (code, reason) =
                         why.map_or((1005, String::new()), |w| (w.code.into(), w.reason.to_string()));
-                    return Err(Fault::Closed(self.url.clone(), code, reason));
+                    return Err(CallError::Closed(self.url.clone(), code, reason));
                 }
                 _ => continue,
             };
             let Ok(value) = miniserde::json::from_str::<Value>(&text) else {
-                return Err(Fault::NotGateway(self.url.clone(), "it sends what is no JSON".into()));
+                return Err(CallError::NotGateway(
+                    self.url.clone(),
+                    "it sends something else than JSON".into(),
+                ));
             };
             if Fields::of(&value).is_some_and(&wanted) {
                 return Ok(Frame { text, value });
@@ -164,15 +171,15 @@ impl Socket {
         }
     }
 
-    fn fault(&self, e: Error) -> Fault {
+    fn error(&self, e: Error) -> CallError {
         match e {
             Error::Io(e) => unreachable(&self.url, self.timeout, e),
             Error::ConnectionClosed
             | Error::AlreadyClosed
             | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                Fault::Closed(self.url.clone(), 1005, String::new())
+                CallError::Closed(self.url.clone(), 1005, String::new())
             }
-            e => Fault::NotGateway(self.url.clone(), e.to_string()),
+            e => CallError::NotGateway(self.url.clone(), e.to_string()),
         }
     }
 }
@@ -184,10 +191,70 @@ impl Drop for Socket {
     }
 }
 
-fn unreachable(url: &str, timeout: Duration, e: io::Error) -> Fault {
+/// Gets `path` over plain HTTP; returns the body.
+pub fn get(url: &Url, trust: &Trust, timeout: Duration, path: &str) -> Result<String, CallError> {
+    let mut stream = connect(url, trust, timeout)?;
+    let mut answer = Vec::new();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", url.host());
+    let done = stream
+        .write_all(request.as_bytes())
+        .and_then(|()| Read::by_ref(&mut stream).take(MAX_ANSWER).read_to_end(&mut answer));
+    match done {
+        // By TLS, a peer that ends without a word has said all it had to.
+        Err(e) if answer.is_empty() || e.kind() != io::ErrorKind::UnexpectedEof => {
+            Err(failed(url, timeout, e))
+        }
+        _ => {
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            Ok(text.split_once("\r\n\r\n").map_or_else(String::new, |(_, body)| body.into()))
+        }
+    }
+}
+
+fn connect(url: &Url, trust: &Trust, timeout: Duration) -> Result<Stream, CallError> {
+    let deadline = Instant::now() + timeout;
+    let stream = dial(url, deadline).map_err(|e| failed(url, timeout, e))?;
+    let _ = stream.set_nodelay(true);
+    let timed = Timed { stream, deadline };
+    Ok(match url.is_tls() {
+        true => {
+            let secured = tls::secure(timed, url.host(), trust);
+            Stream::Tls(Box::new(secured.map_err(|e| failed(url, timeout, e))?))
+        }
+        false => Stream::Plain(timed),
+    })
+}
+
+/// What an error of a connection to `url` means.
+fn failed(url: &Url, timeout: Duration, e: io::Error) -> CallError {
+    match url.is_tls() && tls::is_plain_peer(&e) {
+        true => wrong_scheme(url),
+        false => unreachable(&url.to_string(), timeout, e),
+    }
+}
+
+fn wrong_scheme(url: &Url) -> CallError {
+    CallError::WrongScheme(url.to_string(), url.other_scheme().to_string())
+}
+
+/// Whether `body` is what a TLS port answers plain HTTP with: Barnacle's, or nginx' and Go's.
+fn is_tls_answer(body: &str) -> bool {
+    ["speaks TLS", "HTTPS port", "HTTP request to an HTTPS server"].iter().any(|text| body.contains(text))
+}
+
+/// Whether a TLS server listens at `url`: it answers a plain request with an alert record (RFC 8446, 5.1).
+fn speaks_tls(url: &Url, timeout: Duration) -> bool {
+    let Ok(mut stream) = connect(url, &Trust::Authorities, timeout) else { return false };
+    let mut first = [0];
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").is_ok()
+        && stream.read_exact(&mut first).is_ok()
+        && first == [0x15]
+}
+
+fn unreachable(url: &str, timeout: Duration, e: io::Error) -> CallError {
     match e.kind() {
-        io::ErrorKind::TimedOut => Fault::Slow(url.into(), timeout),
-        _ => Fault::Unreachable(url.into(), e),
+        io::ErrorKind::TimedOut => CallError::TimedOut(url.into(), timeout),
+        _ => CallError::Unreachable(url.into(), e),
     }
 }
 

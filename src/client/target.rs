@@ -1,4 +1,4 @@
-//! Where the gateway is, and what to show it.
+//! The gateway to call, and the credential to send it.
 //!
 //! The URL: `--url`, else `OPENCLAW_GATEWAY_URL`, else `gateway.remote.url` where `gateway.mode` is `remote`,
 //! else this host and the port where the gateway of this state directory says that it listens, be it another
@@ -14,7 +14,7 @@ use crate::{
 };
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
-/// What the command line says of the gateway to call.
+/// The options of a call.
 #[derive(Default)]
 pub struct Options {
     /// `--url`.
@@ -32,27 +32,22 @@ pub struct Options {
 /// How long everything may take, unless `--timeout` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A gateway to call.
 pub struct Target {
-    /// Where.
     pub url: Url,
     /// Whether nobody named it: it is the gateway of this host and this state directory.
     pub own: bool,
-    /// Whom to trust, where the URL asks for TLS.
+    /// The certificates to trust, where the URL asks for TLS.
     pub trust: Trust,
     /// The shared or device token to show.
     pub token: Option<Secret>,
-    /// The password to show.
     pub password: Option<Secret>,
     /// Where the token or password was found; `None` if it was given, or there is none.
     pub sent: Option<Source>,
     /// How long everything may take.
     pub timeout: Duration,
-    /// Barnacle's state directory.
     pub dir: PathBuf,
-    /// Where everything else is.
     pub paths: Paths,
-    /// What is odd about the configuration, a line each.
+    /// Warnings about the configuration, a line each.
     pub notices: Vec<String>,
 }
 
@@ -99,9 +94,6 @@ impl std::error::Error for BadTarget {}
 
 impl Target {
     /// Finds the gateway that `options` and the configuration mean.
-    ///
-    /// # Errors
-    /// [`BadTarget`].
     pub fn find(env: &Env, options: Options) -> Result<Self, BadTarget> {
         let flags = Flags { allow_unconfigured: true, ..Flags::default() };
         let settings = Settings::resolve(env, &flags).map_err(BadTarget::Settings)?;
@@ -189,9 +181,6 @@ impl fmt::Display for BadUrl {
 
 impl Url {
     /// Reads `ws://…`, `wss://…`, `http://…` or `https://…`.
-    ///
-    /// # Errors
-    /// [`BadUrl`].
     pub fn parse(text: &str) -> Result<Self, BadUrl> {
         let bad = || BadUrl(text.into());
         let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
@@ -224,16 +213,21 @@ impl Url {
     /// The gateway of this host and state directory: where the one that runs says, unless the environment
     /// names a port; else where one started with `settings` would be.
     pub fn own(settings: &Settings) -> Self {
-        let told = || {
+        let running = || {
             let url = Self::parse(&gateway_at(&settings.paths.barnacle_dir)?).ok();
             url.filter(Self::is_loopback).filter(|_| settings.env().get("OPENCLAW_GATEWAY_PORT").is_none())
         };
-        told().unwrap_or_else(|| Self::local(settings.port, settings.config.tls.enabled))
+        running().unwrap_or_else(|| Self::local(settings.port, settings.config.tls.enabled))
     }
 
     /// The gateway of this host at `port`, be it by TLS.
     fn local(port: u16, tls: bool) -> Self {
         Self { tls, host: "127.0.0.1".into(), port, path: "/".into() }
+    }
+
+    /// The same with TLS, or without.
+    pub fn other_scheme(&self) -> Self {
+        Self { tls: !self.tls, ..self.clone() }
     }
 
     /// The host's name or address.
@@ -246,7 +240,6 @@ impl Url {
         self.tls
     }
 
-    /// The port.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -15,6 +15,7 @@ pub mod lint;
 pub mod model;
 mod paths;
 pub mod redact;
+mod running;
 pub mod schema;
 pub mod settings;
 pub mod text;
@@ -34,6 +35,7 @@ pub use model::{
     tree::Fault,
 };
 pub use paths::Paths;
+pub use running::Running;
 pub use settings::{
     DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT, Flags, Settings, StartError,
     load::{FileState, Loaded, last_run, load, to_keep},

@@ -1,6 +1,6 @@
-//! Checks of `openclaw.json` and of what else decides who gets in.
+//! Checks of `openclaw.json` and of what else decides who is admitted.
 
-use super::{Facts, Finding, Weight};
+use super::{Facts, Finding, Severity};
 use crate::config::{CA_UNUSED, Complaint, FileState, NOBODY_LET_IN, Settings, Source, lint::About};
 use std::{
     fs,
@@ -12,54 +12,54 @@ fn settings(facts: &Facts) -> Option<&Settings> {
     facts.settings.as_ref().ok()
 }
 
-/// The gateway would refuse to start.
+/// Reports settings that a gateway refuses to start with.
 pub fn cannot_start(facts: &Facts) -> Vec<Finding> {
     let why = "the gateway does not start with it (exit code 78), and no service starts it again";
     let finding =
-        |e| Finding::fault(format!("{e}"), why, "barnacle gateway (it says the same until that is mended)");
+        |e| Finding::error(format!("{e}"), why, "barnacle gateway (it prints the same until that is fixed)");
     facts.settings.as_ref().err().map(finding).into_iter().collect()
 }
 
-/// The file cannot be read, or is no configuration.
+/// Reports a file that cannot be read, or is no configuration.
 pub fn broken(facts: &Facts) -> Vec<Finding> {
     let Some(settings) = settings(facts) else { return Vec::new() };
     let holds = match settings.last {
         true => {
-            "a gateway goes on with what ran last, kept beside the store; edits count for nothing until then"
+            "a gateway runs with the last good configuration, kept beside the store; edits have no effect until then"
         }
-        false => "a gateway serves paired devices only, on loopback; nobody new gets in until then",
+        false => "a gateway serves paired devices only, on loopback; nobody new is admitted until then",
     };
     let path = facts.paths.config_file.display();
     match &settings.found {
-        FileState::Broken(fault) => {
-            vec![Finding::fault(fault.to_string(), holds, format!("edit {path} there"))]
+        FileState::Broken(broken) => {
+            vec![Finding::error(broken.to_string(), holds, format!("edit {path} there"))]
         }
         FileState::Missing if settings.last => {
             let copy = facts.paths.last_config();
-            vec![Finding::fault(format!("{path} is gone"), holds, format!("cp {} {path}", copy.display()))]
+            vec![Finding::error(format!("{path} is gone"), holds, format!("cp {} {path}", copy.display()))]
         }
         _ => Vec::new(),
     }
 }
 
-/// The shared secret stands in more than one place, and they differ; or in a unit.
+/// Reports places that hold another shared secret than the one in force, and units that hold it.
 pub fn token_homes(facts: &Facts) -> Vec<Finding> {
     let Some(settings) = settings(facts) else { return Vec::new() };
     let credentials = &settings.credentials;
     let Some((active, winner)) = &credentials.active else { return Vec::new() };
     let word = credentials.kind.word();
     let finding = |(secret, place): &(crate::config::Secret, Source)| {
-        let mend = credentials.mend(place);
+        let fix = credentials.mend(place);
         match (secret == active, place) {
-            (false, place) => Some(Finding::fault(
-                format!("{place} is another {word} than {winner}, which is the one in force"),
-                "whoever reads it there is refused: AUTH_TOKEN_MISMATCH",
-                mend,
+            (false, place) => Some(Finding::error(
+                format!("{place} differs from {winner}, which is the {word} in force"),
+                "clients that read it there are refused: AUTH_TOKEN_MISMATCH",
+                fix,
             )),
-            (true, Source::Unit(..)) => Some(Finding::note(
+            (true, Source::Unit(..)) => Some(Finding::warning(
                 format!("{place} holds the {word}"),
-                "a unit outlives the next change of it, is copied into backups, and is readable to others",
-                mend,
+                "a unit outlives the next change of it, is copied into backups, and others can read it",
+                fix,
             )),
             (true, _) => None,
         }
@@ -67,78 +67,84 @@ pub fn token_homes(facts: &Facts) -> Vec<Finding> {
     credentials.others.iter().filter_map(finding).collect()
 }
 
-/// Listening for others was asked for, and nothing would keep strangers out.
+/// Reports a configuration that would listen for others without a credential.
 pub fn open_to_strangers(facts: &Facts) -> Vec<Finding> {
     let Some(settings) = settings(facts) else { return Vec::new() };
     let closed = settings.bind.is_loopback() && !settings.config.bind.is_loopback();
     let path = facts.paths.config_file.display();
-    let mend = format!("set gateway.auth.mode to \"token\", and gateway.auth.token, in {path}");
+    let fix = format!("set gateway.auth.mode to \"token\", and gateway.auth.token, in {path}");
     let finding = || {
-        let what = format!("gateway.bind is {}, and no credential is asked for there", settings.config.bind);
-        Finding::fault(what, "the gateway listens on loopback instead: nobody else reaches it", mend)
+        let what = format!("gateway.bind is {}, and no credential is required there", settings.config.bind);
+        Finding::error(what, "the gateway listens on loopback instead, so no other host reaches it", fix)
     };
     closed.then(finding).into_iter().collect()
 }
 
-/// Keys whose values are none.
+/// Reports keys whose values are invalid.
 pub fn wrong_keys(facts: &Facts) -> Vec<Finding> {
-    let faults = settings(facts).map(|s| s.faults.as_slice()).unwrap_or_default();
+    let invalid = settings(facts).map(|s| s.faults.as_slice()).unwrap_or_default();
     let finding = |f: &crate::config::Fault| {
         let what = format!("{}:{}:{}: {} is {}", f.file.display(), f.line, f.column, f.path, f.found);
-        Finding::fault(what, format!("until it is mended: {}", f.instead), format!("make it {}", f.expected))
+        Finding::error(what, format!("until it is fixed: {}", f.instead), format!("make it {}", f.expected))
     };
-    faults.iter().map(finding).collect()
+    invalid.iter().map(finding).collect()
 }
 
-/// Keys that nobody knows, or that stand in the wrong place, and what else is odd about the file.
+/// Reports the lint warnings of the file.
 pub fn odd_keys(facts: &Facts) -> Vec<Finding> {
     let finding = |complaint: &Complaint| {
-        let (why, mend) = match complaint.about {
+        let (why, fix) = match complaint.about {
             About::Unknown => {
-                ("it counts for nothing, and was perhaps meant to", "correct the name, or remove it")
+                ("it has no effect, and was perhaps meant to", "correct the name, or remove it")
             }
-            About::Doubled => ("only the last of them counts", "remove the others"),
+            About::Doubled => ("only the last of them has an effect", "remove the others"),
             About::Moved => {
-                ("newer releases of OpenClaw pass it over, or refuse to start", "move it as it says")
+                ("newer releases of OpenClaw ignore it, or refuse to start", "move it as it says")
             }
-            About::Unset => ("what needs it does without", "set the variable, or remove what names it"),
-            About::Unlike => ("the words themselves are the value", "write ${NAME}, and set the variable"),
-            About::Shrunk => ("whoever was on it is not let in", "put them back, unless that was meant"),
-            About::Unused => ("this version does not do what they are for", "nothing needs to be done"),
+            About::Unset => {
+                ("the value is missing where it is needed", "set the variable, or remove the reference")
+            }
+            About::Unlike => ("the text itself is the value", "write ${NAME}, and set the variable"),
+            About::Shrunk => ("whoever was on it is not admitted", "put them back, unless that was meant"),
+            About::Unused => ("this version does not implement them", "nothing needs to be done"),
         };
-        Finding::note(complaint.to_string(), why, mend)
+        Finding::warning(complaint.to_string(), why, fix)
     };
     settings(facts).map(|s| s.complaints.iter().map(finding).collect()).unwrap_or_default()
 }
 
-/// Whose the file is, and what others may do with it.
+/// Reports the owner and the permissions of the file.
 pub fn file_permissions(facts: &Facts) -> Vec<Finding> {
     let path = &facts.paths.config_file;
-    // A link is no matter of ours; what it leads to is.
+    // Of a link, the file that it leads to.
     let Ok(meta) = fs::metadata(path) else { return Vec::new() };
     let (mode, shown) = (meta.permissions().mode() & 0o777, path.display());
     let mut found = Vec::new();
     let own_dir = fs::metadata(&facts.paths.state_dir).map_or(meta.uid(), |m| m.uid());
     if meta.uid() != own_dir {
-        found.push(Finding::fault(
+        found.push(Finding::error(
             format!("{shown} belongs to uid {}, its directory to uid {own_dir}", meta.uid()),
-            "as after sudo: the gateway cannot read it, or cannot change it",
+            "as after sudo: the gateway cannot read or change it",
             format!("sudo chown {own_dir}:{own_dir} {shown}"),
         ));
     }
     if mode & 0o200 == 0 {
         let what = format!("{shown} is read-only (mode {mode:04o})");
-        found.push(Finding::note(what, "no command and no page can change it", format!("chmod u+w {shown}")));
+        found.push(Finding::warning(
+            what,
+            "no command and no page can change it",
+            format!("chmod u+w {shown}"),
+        ));
     }
     if mode & 0o077 != 0 && settings(facts).is_some_and(|s| s.config.auth.token.given().is_some()) {
         let target = path.clone();
-        let what = format!("{shown} holds the token, and others may read it (mode {mode:04o})");
-        let fault = Finding::fault(
+        let what = format!("{shown} holds the token, and other accounts can read it (mode {mode:04o})");
+        let finding = Finding::error(
             what,
             "every account of this host can attach with it",
             format!("chmod go-rwx {shown}"),
         );
-        found.push(fault.fixed_by(move || {
+        found.push(finding.repaired_by(move || {
             fs::set_permissions(&target, fs::Permissions::from_mode(mode & !0o077))?;
             Ok(format!("{} is mode {:04o} now", target.display(), mode & !0o077))
         }));
@@ -146,17 +152,17 @@ pub fn file_permissions(facts: &Facts) -> Vec<Finding> {
     found
 }
 
-/// Names of OpenClaw's past.
+/// Reports variables and directories under names that OpenClaw no longer uses.
 pub fn old_names(facts: &Facts) -> Vec<Finding> {
     let lines = facts.paths.old_names(&facts.env);
     let finding = |line: String| {
-        let (what, mend) = line.split_once("; ").unwrap_or((&line, "remove it"));
-        Finding::note(what, "what stands there counts for nothing", mend)
+        let (what, fix) = line.split_once("; ").unwrap_or((&line, "remove it"));
+        Finding::warning(what, "it has no effect", fix)
     };
     lines.into_iter().map(finding).collect()
 }
 
-/// What else the gateway says at its start, and no other check does.
+/// Reports the warnings of a start that no other check covers.
 pub fn notices(facts: &Facts) -> Vec<Finding> {
     let Some(settings) = settings(facts) else { return Vec::new() };
     let said: Vec<String> =
@@ -166,18 +172,18 @@ pub fn notices(facts: &Facts) -> Vec<Finding> {
             || line.starts_with("listening on loopback instead of")
             || line.ends_with(NOBODY_LET_IN)
             || line == CA_UNUSED
-            || !settings.found.is_whole() && line.contains("until it is mended")
+            || !settings.found.is_whole() && line.contains("nothing is written to it")
     };
     let finding = |line: &String| Finding {
-        weight: if ["lets no one in", "another account can", "placeholder", " before"]
+        severity: if ["lets no one in", "another account can", "placeholder", " before"]
             .iter()
             .any(|w| line.contains(w))
         {
-            Weight::Fault
+            Severity::Error
         } else {
-            Weight::Note
+            Severity::Warning
         },
-        ..Finding::note(line, "the gateway runs otherwise than the file says", edit(facts))
+        ..Finding::warning(line, "the gateway does not run as the file says", edit(facts))
     };
     settings.notices.iter().filter(|line| !told_better(line)).map(finding).collect()
 }

@@ -1,11 +1,11 @@
-//! What the checks look at.
+//! The facts that checks look at.
 
 use crate::{
-    client::{Client, Options, Target},
+    client::{CallError, Client, Options, Target, Url},
     config::{Env, Flags, Paths, Settings, StartError},
     protocol::{Fields, Scope},
     service::{Manager, Name, Properties, Unreachable, as_caller},
-    store::{Notice, OpenError, Registry, inspect},
+    store::{Notice, OpenError, Registry, gateway_at, inspect, lock_holder},
 };
 use miniserde::json::Value;
 use std::time::{Duration, Instant};
@@ -13,43 +13,40 @@ use std::time::{Duration, Instant};
 /// How long a gateway may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Everything there is to know, gathered without changing anything.
+/// Facts, gathered without changing anything.
 pub struct Facts {
-    /// The environment, as the gateway that is meant has it.
+    /// The environment of the gateway that is meant.
     pub env: Env,
-    /// Where things are.
+    /// The paths of that gateway.
     pub paths: Paths,
-    /// What a gateway started now would run with.
+    /// The settings of a gateway started now.
     pub settings: Result<Settings, StartError>,
-    /// What is in the store, and what is to be said of it.
+    /// The content of the store, and its warnings.
     pub store: Result<(Registry, Vec<Notice>), OpenError>,
     /// The services that are installed.
     pub services: Vec<Service>,
+    /// The process that holds the lock of the state directory.
+    pub lock_pid: Option<u32>,
     /// The gateway that answers, or why none does.
     pub running: Result<Running, NoAnswer>,
 }
 
-/// Why no gateway answers.
 pub struct NoAnswer {
-    /// In words.
     pub why: String,
-    /// The exit code for it.
+    /// Whether it was no answer within the time limit.
+    pub timed_out: bool,
     pub code: u8,
 }
 
 /// A service of ours that is installed.
 pub struct Service {
-    /// Its name.
     pub name: Name,
-    /// Its file's text.
     pub text: String,
-    /// What systemd knows of it, or why that cannot be known.
+    /// Its properties in systemd, or why systemd cannot be asked.
     pub shown: Result<Properties, Unreachable>,
 }
 
-/// A gateway that answers.
 pub struct Running {
-    /// Where.
     pub url: String,
     /// How long the answer took, milliseconds.
     pub ms: u128,
@@ -58,7 +55,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// What it says of itself: Barnacle's own part of `status`. `None` for another gateway.
+    /// Barnacle's own part of `status`. `None` for another gateway.
     pub fn own(&self) -> Option<Fields<'_>> {
         Fields::of(&self.status)?.object("barnacle")
     }
@@ -70,7 +67,6 @@ impl Running {
         version.unwrap_or_else(|| "of unknown version".into())
     }
 
-    /// Its process.
     pub fn pid(&self) -> Option<u32> {
         self.own()?.u64("pid").and_then(|pid| pid.try_into().ok())
     }
@@ -91,9 +87,18 @@ impl Facts {
         let services = Name::both(&env, &paths).into_iter().filter_map(Service::find).collect();
         let running = match probe {
             true => ask(&env, options),
-            false => Err(NoAnswer { why: "it was not asked".into(), code: 0 }),
+            false => Err(NoAnswer { why: "not probed".into(), timed_out: false, code: 0 }),
         };
-        Ok(Self { store: inspect(&paths.barnacle_dir), env, paths, settings, services, running })
+        let lock_pid = lock_holder(&paths.barnacle_dir);
+        Ok(Self { lock_pid, store: inspect(&paths.barnacle_dir), env, paths, settings, services, running })
+    }
+}
+
+impl Facts {
+    /// Whether the gateway that holds the lock says that it listens on `port`.
+    pub fn lock_has_port(&self, port: u16) -> bool {
+        let url = gateway_at(&self.paths.barnacle_dir).and_then(|url| Url::parse(&url).ok());
+        url.is_some_and(|url| url.port() == port)
     }
 }
 
@@ -114,12 +119,19 @@ impl Service {
 
 fn ask(env: &Env, options: Options) -> Result<Running, NoAnswer> {
     let options = Options { timeout: options.timeout.or(Some(TIMEOUT)), ..options };
-    let target =
-        Target::find(env, options).map_err(|e| NoAnswer { code: e.exit_code(), why: e.to_string() })?;
+    let target = Target::find(env, options).map_err(|e| NoAnswer {
+        why: e.to_string(),
+        timed_out: false,
+        code: e.exit_code(),
+    })?;
     let began = Instant::now();
     let scopes = [Scope::Read].into_iter().collect();
     let answer = Client::connect(&target, scopes).and_then(|mut client| client.call("status", "{}"));
-    let answer = answer.map_err(|e| NoAnswer { code: e.exit_code(), why: e.to_string() })?;
+    let answer = answer.map_err(|e| NoAnswer {
+        why: e.to_string(),
+        timed_out: matches!(e, CallError::TimedOut(..)),
+        code: e.exit_code(),
+    })?;
     let status = miniserde::json::from_str(&answer).unwrap_or_default();
     Ok(Running { url: target.url.to_string(), ms: began.elapsed().as_millis(), status })
 }

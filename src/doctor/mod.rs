@@ -1,8 +1,8 @@
-//! What is wrong, or will be: with the configuration, the state, the service and the host.
+//! Checks for problems with the configuration, the state, the service and the host.
 //!
-//! [`Facts`] are gathered once and only read; each check is one function from them to [`Finding`]s: what is
-//! there, why it matters, the command that mends it. Where mending is safe, `barnacle doctor --fix` does it:
-//! permissions, lingering, a unit to be read anew. It never edits the user's file, the store or a unit.
+//! [`Facts`] are gathered once and only read; each check is one function from them to [`Finding`]s: what is there,
+//! why it matters, the command that fixes it. Where a repair is safe, `barnacle doctor --fix` applies it:
+//! permissions, lingering, a unit to be reloaded. It never edits the user's file, the store or a unit.
 
 mod config;
 mod facts;
@@ -12,55 +12,52 @@ mod state;
 mod tls;
 
 pub use config::token_homes;
-pub use facts::{Facts, Running, Service};
+pub use facts::{Facts, Service};
 pub use service::drift;
 
 use std::io;
 
-/// How much a finding weighs.
+/// The severity of a finding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Weight {
-    /// Good to know.
-    Note,
-    /// To be mended: someone is locked out, or will be.
-    Fault,
+pub enum Severity {
+    Warning,
+    /// A problem: someone is locked out or exposed, or will be.
+    Error,
 }
 
-/// Something that a check found.
+/// A result of a check.
 pub struct Finding {
-    /// How much it weighs.
-    pub weight: Weight,
-    /// What is there.
+    pub severity: Severity,
     pub what: String,
-    /// Why that matters.
     pub why: String,
-    /// The command, or the edit, that mends it.
-    pub mend: String,
-    /// Mends it, where that is safe; says what it did.
-    pub fix: Option<Fix>,
+    /// The command, or the edit, that fixes it.
+    pub fix: String,
+    /// Fixes it, where that is safe.
+    pub repair: Option<Repair>,
 }
 
-/// A mending that is safe.
-pub type Fix = Box<dyn FnOnce() -> io::Result<String>>;
+/// A safe fix; returns what it did.
+pub type Repair = Box<dyn FnOnce() -> io::Result<String>>;
 
 impl Finding {
-    fn fault(what: impl Into<String>, why: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { weight: Weight::Fault, what: what.into(), why: why.into(), mend: mend.into(), fix: None }
+    fn error(what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, what: what.into(), why: why.into(), fix: fix.into(), repair: None }
     }
 
-    fn note(what: impl Into<String>, why: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { weight: Weight::Note, ..Self::fault(what, why, mend) }
+    fn warning(what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(what, why, fix) }
     }
 
-    fn fixed_by(self, fix: impl FnOnce() -> io::Result<String> + 'static) -> Self {
-        Self { fix: Some(Box::new(fix)), ..self }
+    fn repaired_by(self, repair: impl FnOnce() -> io::Result<String> + 'static) -> Self {
+        Self { repair: Some(Box::new(repair)), ..self }
     }
 }
 
 type Check = fn(&Facts) -> Vec<Finding>;
 
 /// Every check, what locks people out first.
-const CHECKS: [Check; 24] = [
+const CHECKS: [Check; 26] = [
+    host::unresponsive,
     config::cannot_start,
     config::broken,
     config::token_homes,
@@ -77,6 +74,7 @@ const CHECKS: [Check; 24] = [
     tls::unencrypted,
     state::store,
     state::permissions,
+    state::directories,
     state::disk,
     state::stale_tokens,
     host::port,
@@ -87,7 +85,6 @@ const CHECKS: [Check; 24] = [
     host::memory_controller,
 ];
 
-/// Runs every check.
 pub fn examine(facts: &Facts) -> Vec<Finding> {
     CHECKS.iter().flat_map(|check| check(facts)).collect()
 }

@@ -1,4 +1,4 @@
-//! Checks of the service: what its unit says against what the configuration and the running gateway say.
+//! Checks of the service: its unit against the configuration and the running gateway.
 
 use super::{Facts, Finding, Service};
 use crate::service::{
@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
 };
 
-/// Where unit, environment, configuration and the running gateway are not of one mind.
+/// Reports where unit, environment, configuration and the running gateway differ.
 pub fn drift(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     for service in &facts.services {
@@ -28,14 +28,14 @@ pub fn drift(facts: &Facts) -> Vec<Finding> {
             user.name.dir.display(),
             system.name.dir.display()
         );
-        let why = "both want the port: one of them fails with code 78 at every boot";
-        found.push(Finding::fault(what, why, "barnacle gateway uninstall --user"));
+        let why = "both need the port: one of them fails with code 78 at every boot";
+        found.push(Finding::error(what, why, "barnacle gateway uninstall --user"));
     }
     found.extend(running(facts));
     found
 }
 
-/// A unit of the user that ends with the login.
+/// Reports a unit of the user that ends with the login.
 pub fn survives_logout(facts: &Facts) -> Vec<Finding> {
     let Some(_) = facts.services.iter().find(|s| s.name.scope == Scope::User) else { return Vec::new() };
     let uid = fs::metadata(&facts.paths.os_home).map_or(0, |m| m.uid());
@@ -43,7 +43,7 @@ pub fn survives_logout(facts: &Facts) -> Vec<Finding> {
     let name = &account.name;
     let what = format!("lingering is off for {name}");
     let why = "the gateway stops when the last login ends, and does not start at boot";
-    let fault = Finding::fault(what, why, format!("sudo loginctl enable-linger {name}"));
+    let finding = Finding::error(what, why, format!("sudo loginctl enable-linger {name}"));
     let fix = move || {
         let done = std::process::Command::new("loginctl").args(["enable-linger", &account.name]).output()?;
         match lingers(&account) {
@@ -51,21 +51,21 @@ pub fn survives_logout(facts: &Facts) -> Vec<Finding> {
             false => Err(std::io::Error::other(String::from_utf8_lossy(&done.stderr).trim().to_owned())),
         }
     };
-    vec![fault.fixed_by(fix)]
+    vec![finding.repaired_by(fix)]
 }
 
-/// The unit starts a program that is not there.
+/// Reports a unit whose program is missing.
 fn program(service: &Service) -> Option<Finding> {
     let start = service.line("ExecStart").unwrap_or_default();
     let path = start.trim_start_matches('"').split(['"', ' ']).next().unwrap_or_default().replace("%%", "%");
     let runs = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
     (!runs).then(|| {
-        let what = format!("{} starts {path}, which is not there or not a program", service.name.service());
-        Finding::fault(what, "it does not come up the next time", install(service))
+        let what = format!("{} starts {path}, which is missing or not a program", service.name.service());
+        Finding::error(what, "it does not start the next time", install(service))
     })
 }
 
-/// The unit has another port than the configuration.
+/// Reports a unit with another port than the configuration.
 fn ports(facts: &Facts, service: &Service) -> Vec<Finding> {
     let Ok(settings) = &facts.settings else { return Vec::new() };
     let port = settings.port;
@@ -78,9 +78,9 @@ fn ports(facts: &Facts, service: &Service) -> Vec<Finding> {
             "{} starts the gateway with --port={given}; the configuration says {port}",
             service.name.service()
         );
-        found.push(Finding::fault(
+        found.push(Finding::error(
             what,
-            "the command line wins, and clients of this host call the other",
+            "the command line takes precedence, and clients of this host call the other",
             install(service),
         ));
     }
@@ -91,13 +91,13 @@ fn ports(facts: &Facts, service: &Service) -> Vec<Finding> {
         .find(|at| !at.ends_with(&format!(":{port}")));
     if let Some(at) = stale {
         let what = format!("{} holds {at}; the configuration says port {port}", service.name.socket());
-        let why = "who connects there waits and is not answered";
-        found.push(Finding::fault(what, why, install(service) + " --socket"));
+        let why = "clients that connect there get no answer";
+        found.push(Finding::error(what, why, install(service) + " --socket"));
     }
     found
 }
 
-/// Drop-ins, whose word counts more than the unit's.
+/// Reports drop-ins, which take precedence over the unit.
 fn overruled(service: &Service) -> Vec<Finding> {
     let see = match service.name.scope {
         Scope::User => "systemctl --user cat",
@@ -107,22 +107,24 @@ fn overruled(service: &Service) -> Vec<Finding> {
         let text = fs::read_to_string(&path).unwrap_or_default();
         let keys: Vec<_> = text.lines().filter_map(|line| Some(line.split_once('=')?.0.trim())).collect();
         let what = format!("the drop-in {} sets {}", path.display(), keys.join(", "));
-        let mend =
+        let fix =
             format!("{see} {} shows both; rm {} if it is not wanted", service.name.service(), path.display());
         match keys.contains(&"ExecStart") {
-            true => Finding::fault(what, "the program it names is what runs, whatever is installed", mend),
-            false => Finding::note(what, "it counts more than the unit, and outlives every install", mend),
+            true => Finding::error(what, "it replaces the program that was installed", fix),
+            false => {
+                Finding::warning(what, "it takes precedence over the unit, and outlives every install", fix)
+            }
         }
     };
     drop_ins(&service.name).into_iter().map(finding).collect()
 }
 
-/// OpenClaw's unit wants the same port.
+/// Reports a unit of OpenClaw with the same port.
 fn openclaw(facts: &Facts, name: &Name) -> Vec<Finding> {
     let finding = |(scope, unit): (Scope, String)| {
         let what = format!("{unit} is enabled beside {}", name.service());
-        let mend = format!("{} disable --now {unit}", scope.systemctl());
-        Finding::fault(what, "both want the port; whichever comes second fails, at every boot", mend)
+        let fix = format!("{} disable --now {unit}", scope.systemctl());
+        Finding::error(what, "both need the port; the second one to start fails, at every boot", fix)
     };
     openclaw_enabled(&facts.paths.os_home, &facts.paths.system_units, &name.openclaw())
         .map(finding)
@@ -130,20 +132,20 @@ fn openclaw(facts: &Facts, name: &Name) -> Vec<Finding> {
         .collect()
 }
 
-/// What systemd says of it.
+/// Reports problems that systemd knows of.
 fn state(facts: &Facts, service: &Service, shown: &Properties) -> Vec<Finding> {
     let unit = service.name.service();
     let systemctl = service.name.scope.systemctl();
     let mut found = Vec::new();
     if shown.get("NeedDaemonReload") == "yes" {
         let scope = service.name.scope;
-        let what = format!("the files of {unit} were changed since systemd read them");
-        let fault =
-            Finding::fault(what, "what it does is not what they say", format!("{systemctl} daemon-reload"));
-        found.push(fault.fixed_by(move || {
+        let what = format!("the files of {unit} changed since systemd read them");
+        let finding =
+            Finding::error(what, "it does not run as they say", format!("{systemctl} daemon-reload"));
+        found.push(finding.repaired_by(move || {
             let manager = Manager::find(scope).map_err(std::io::Error::other)?;
             manager.run(&["daemon-reload"]).map_err(std::io::Error::other)?;
-            Ok("systemd has read its units anew".into())
+            Ok("systemd reloaded its units".into())
         }));
     }
     if shown.get("ActiveState") == "failed" {
@@ -151,34 +153,34 @@ fn state(facts: &Facts, service: &Service, shown: &Properties) -> Vec<Finding> {
             format!("{unit} has failed ({}, exit code {})", shown.get("Result"), shown.get("ExecMainStatus"));
         let why = match shown.get("ExecMainStatus") {
             "78" => "the configuration or the port is the cause, so systemd does not try again",
-            _ => "systemd has given up on it",
+            _ => "systemd stopped restarting it",
         };
-        let mend = format!("{}; then barnacle gateway start", journal(&service.name));
-        found.push(Finding::fault(what, why, mend));
+        let fix = format!("{}; then barnacle gateway start", journal(&service.name));
+        found.push(Finding::error(what, why, fix));
     }
     if shown.get("UnitFileState") == "disabled" {
         let what = format!("{unit} is not enabled");
-        found.push(Finding::fault(what, "it does not start at boot", format!("{systemctl} enable {unit}")));
+        found.push(Finding::error(what, "it does not start at boot", format!("{systemctl} enable {unit}")));
     }
     let pid = facts.running.as_ref().ok().and_then(|r| r.pid());
     if let (Some(pid), Some(main)) = (pid, shown.main_pid().or(Some(0)))
         && pid != main
     {
-        let what = format!("process {pid} is the gateway that answers, and {unit} does not run it");
-        let why = "it ends with the login or the terminal it was started from, and nothing starts it again";
-        found.push(Finding::note(what, why, format!("kill {pid}; barnacle gateway start")));
+        let what = format!("process {pid} is the gateway that answers, and it does not belong to {unit}");
+        let why = "it ends with the login or terminal that started it, and nothing restarts it";
+        found.push(Finding::warning(what, why, format!("kill {pid}; barnacle gateway start")));
     }
     found
 }
 
-/// The gateway that answers is not quite the one that is meant.
+/// Reports a gateway that answers and is another than the one that is meant, or another version.
 fn running(facts: &Facts) -> Vec<Finding> {
     let Ok(running) = &facts.running else { return Vec::new() };
     let Some(own) = running.own() else {
         let what = format!("{} is an OpenClaw gateway ({})", running.url, running.version());
-        return vec![Finding::note(
+        return vec![Finding::warning(
             what,
-            "it is not Barnacle that answers there",
+            "Barnacle does not answer there",
             "openclaw gateway stop; barnacle gateway start",
         )];
     };
@@ -192,7 +194,7 @@ fn running(facts: &Facts) -> Vec<Finding> {
         );
         let why =
             "it is another gateway than the one that is meant here: other devices, perhaps another token";
-        found.push(Finding::fault(
+        found.push(Finding::error(
             what,
             why,
             "set OPENCLAW_STATE_DIR and OPENCLAW_PROFILE here as it has them",
@@ -205,18 +207,22 @@ fn running(facts: &Facts) -> Vec<Finding> {
         let what =
             format!("the gateway that runs listens on port {port}; the configuration says {}", settings.port);
         let why =
-            "Barnacle's commands find it all the same; who knows the configuration alone calls the other";
-        found.push(Finding::note(what, why, format!("barnacle config set gateway.port {port}")));
+            "Barnacle's commands find it; a client that knows the configuration alone calls the other port";
+        found.push(Finding::warning(what, why, format!("barnacle config set gateway.port {port}")));
     }
     let exe = running.pid().and_then(|pid| fs::read_link(format!("/proc/{pid}/exe")).ok());
     let replaced = exe.is_some_and(|path| path.to_string_lossy().ends_with(" (deleted)"));
     let version = env!("CARGO_PKG_VERSION");
     if replaced || own.text("version") != version {
         let what = format!(
-            "the gateway that runs is version {}, and its program was replaced since (this one is {version})",
+            "the running gateway is version {}, and its program was replaced since (this one is {version})",
             own.text("version")
         );
-        found.push(Finding::fault(what, "what is installed is not what runs", "barnacle gateway restart"));
+        found.push(Finding::error(
+            what,
+            "the installed version is not the one that runs",
+            "barnacle gateway restart",
+        ));
     }
     found
 }

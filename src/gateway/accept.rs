@@ -3,7 +3,9 @@
 
 use super::{handshake, session};
 use crate::{
-    hub::{Conn, Hub, PendingConn, PendingGuard, Stage},
+    app::App,
+    hub::{Conn, PendingConn, PendingGuard, Stage},
+    methods,
     net::http::{self, Page},
     reactor::{Async, Timer},
     tls::Certificate,
@@ -22,34 +24,34 @@ pub const LIVE: &str = r#"{"ok":true,"status":"live"}"#;
 
 /// Takes a new connection in; `place` is what it counts as until it attaches. It has its seat at once, so
 /// that there is no moment at which a hand-over would miss it.
-pub fn take_in(hub: &Rc<Hub>, socket: Async<TcpStream>, remote: SocketAddr, place: impl Sized + 'static) {
-    let settings = hub.settings();
+pub fn take_in(app: &Rc<App>, socket: Async<TcpStream>, remote: SocketAddr, place: impl Sized + 'static) {
+    let settings = app.settings();
     let session = match settings.tls.certificate().map(Certificate::accept) {
         // Never without TLS where it was asked for.
         Some(None) => return,
         session => session.flatten(),
     };
-    let seat = hub.pending_conns.welcome(socket, remote, session, settings.handshake_timeout);
+    let seat = app.hub.pending_conns.welcome(socket, remote, session, settings.handshake_timeout);
     // Those of a later reload are for this connection as well: it keeps none of them alive.
     drop(settings);
-    hub.spawn(go_on(hub.clone(), seat, place));
+    app.spawn(go_on(app.clone(), seat, place));
 }
 
 /// Goes on with a connection, new or written down.
-pub async fn go_on(hub: Rc<Hub>, seat: PendingGuard, place: impl Sized) {
+pub async fn go_on(app: Rc<App>, seat: PendingGuard, place: impl Sized) {
     let stage = seat.pending.stage.borrow().clone();
     match stage {
-        Stage::Head => head(&hub, seat).await,
+        Stage::Head => head(&app, seat).await,
         Stage::Challenged(challenged) => {
-            let attached = handshake::go_on(&hub, &seat.pending, challenged).await;
-            serve(&hub, seat, attached);
+            let attached = handshake::go_on(&app, &seat.pending, challenged).await;
+            serve(&app, seat, attached);
         }
         Stage::Leaving => session::linger(&seat.pending).await,
     }
     drop(place);
 }
 
-async fn head(hub: &Rc<Hub>, seat: PendingGuard) {
+async fn head(app: &Rc<App>, seat: PendingGuard) {
     let pending = seat.pending.clone();
     let Some((head, length)) = in_time(&pending, http::head(&pending.wire)).await.flatten() else {
         if pending.wire.is_tls() {
@@ -58,7 +60,7 @@ async fn head(hub: &Rc<Hub>, seat: PendingGuard) {
         }
         return;
     };
-    if let (false, Some(why)) = (pending.wire.is_tls(), hub.settings().tls.closed()) {
+    if let (false, Some(why)) = (pending.wire.is_tls(), app.settings().tls.closed()) {
         let body = format!("This gateway lets nobody in without TLS, and has none: {why}\n");
         let head = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8";
         pending.wire.forget(length);
@@ -67,21 +69,21 @@ async fn head(hub: &Rc<Hub>, seat: PendingGuard) {
     }
     if head.websocket_key.is_some() {
         pending.wire.forget(length);
-        let attached = handshake::attach(hub, &pending, &head).await;
-        serve(hub, seat, attached);
+        let attached = handshake::attach(app, &pending, &head).await;
+        serve(app, seat, attached);
     } else {
         pending.move_on(Stage::Head, HTTP);
-        let strict = || hub.settings().config.strict_transport_security.clone();
-        in_time(&pending, http::serve(&pending.wire, |path| page(hub, path), strict)).await;
+        let strict = || app.settings().config.strict_transport_security.clone();
+        in_time(&pending, http::serve(&pending.wire, |path| page(app, path), strict)).await;
     }
 }
 
 /// A connection that attached is no guest any more.
-fn serve(hub: &Rc<Hub>, seat: PendingGuard, attached: Option<Rc<Conn>>) {
+fn serve(app: &Rc<App>, seat: PendingGuard, attached: Option<Rc<Conn>>) {
     drop(seat);
     if let Some(conn) = attached {
         // A task of its own: this one's memory was sized for the handshake.
-        hub.spawn(session::serve(hub.clone(), conn, true));
+        app.spawn(session::serve(app.clone(), conn, true));
     }
 }
 
@@ -94,11 +96,13 @@ async fn in_time<T>(pending: &PendingConn, what: impl Future<Output = T>) -> Opt
 }
 
 /// What plain HTTP is told. Cheap: it is polled.
-fn page(hub: &Hub, path: &str) -> Page {
+fn page(app: &App, path: &str) -> Page {
     match path {
         "/health" | "/healthz" => Page::json(200, LIVE),
-        "/readyz" if hub.is_leaving() => Page::json(503, r#"{"ready":false,"reason":"gateway stopping"}"#),
-        "/readyz" => Page::json(200, r#"{"ready":true}"#),
+        "/readyz" if app.hub.is_stopping() => {
+            Page::json(503, r#"{"ready":false,"reason":"gateway stopping"}"#)
+        }
+        "/readyz" => Page::json(200, &methods::ready(app)),
         "/" => Page {
             status: 200,
             kind: "text/plain; charset=utf-8",

@@ -5,8 +5,9 @@
 //! nobody.
 
 use crate::{
+    app::App,
     clock::wall_ms,
-    hub::Hub,
+    hub::Audience,
     protocol::{Event, Json, TICK_MS},
     reactor::Timer,
     store::Request,
@@ -26,19 +27,19 @@ const BREAK: Duration = Duration::from_millis(1);
 const REQUEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Beats until the gateway ends.
-pub async fn beat(hub: Rc<Hub>) {
+pub async fn beat(app: Rc<App>) {
     let tick = Duration::from_millis(TICK_MS);
     loop {
-        let due = hub.next_tick.get();
+        let due = app.ticks.next.get();
         Timer::after(due.saturating_duration_since(Instant::now())).await;
         let late = due.elapsed();
         if late > tick / 2 {
-            hub.late_ticks.set(hub.late_ticks.get() + 1);
+            app.ticks.late.set(app.ticks.late.get() + 1);
             log::warn!("a tick came {} ms late", late.as_millis());
         }
-        hub.next_tick.set(Instant::now() + tick);
-        hub.broadcast(Event::Tick, &Json(format!(r#"{{"ts":{}}}"#, wall_ms())));
-        for (n, conn) in hub.conns().into_iter().enumerate() {
+        app.ticks.next.set(Instant::now() + tick);
+        app.hub.events.publish(Event::Tick, Audience::Everyone, &Json(format!(r#"{{"ts":{}}}"#, wall_ms())));
+        for (n, conn) in app.hub.conns.all().into_iter().enumerate() {
             if n % AT_ONCE == AT_ONCE - 1 {
                 Timer::after(BREAK).await;
             }
@@ -48,20 +49,21 @@ pub async fn beat(hub: Rc<Hub>) {
                 _ => conn.wire.send_ping(),
             }
         }
-        forget_requests(&hub).await;
+        forget_requests(&app).await;
     }
 }
 
 /// Drops requests of unpaired devices that have not come back; a paired device's request stays.
-async fn forget_requests(hub: &Rc<Hub>) {
-    hub.forget_contacts();
-    let registry = hub.registry();
-    let stale =
-        |r: &Request| registry.device(&r.key.device_id()).is_none() && hub.since_contact(&r.id) > REQUEST;
+async fn forget_requests(app: &Rc<App>) {
+    app.devices.forget_contacts();
+    let registry = app.devices.registry();
+    let stale = |r: &Request| {
+        registry.device(&r.key.device_id()).is_none() && app.devices.since_contact(&r.id) > REQUEST
+    };
     if !registry.requests().iter().any(|r| stale(r)) {
         return;
     }
-    let done = hub.change(|next| {
+    let done = app.devices.change(|next| {
         next.retain_requests(|r| !stale(r));
         Ok(())
     });

@@ -12,8 +12,8 @@ use super::{
     boot_queue::Caller,
 };
 use crate::{
+    app::App,
     handoff,
-    hub::Hub,
     net::{
         listen::{self, Bind, Doors, ListenError},
         local_addr,
@@ -41,7 +41,7 @@ pub struct Listening {
     /// Not wanted any more, and not closed yet.
     unwanted: RefCell<Vec<Door>>,
     me: Weak<Self>,
-    hub: RefCell<Weak<Hub>>,
+    app: RefCell<Weak<App>>,
     unattached: Rc<Unattached>,
     keeper: RefCell<Option<Rc<Notify>>>,
     bind: Cell<Bind>,
@@ -88,7 +88,7 @@ impl Listening {
             me: me.clone(),
             open: RefCell::new(open),
             unwanted: RefCell::default(),
-            hub: RefCell::default(),
+            app: RefCell::default(),
             unattached: Rc::default(),
             keeper: RefCell::default(),
             bind: Cell::new(bind),
@@ -113,28 +113,27 @@ impl Listening {
         }
     }
 
-    /// Begins to let connections in to `hub`.
-    pub fn serve(self: &Rc<Self>, hub: &Rc<Hub>) {
-        *self.hub.borrow_mut() = Rc::downgrade(hub);
-        self.open.borrow_mut().iter_mut().for_each(|door| door.accept(hub, &self.unattached));
-        hub.set_doors(self.clone());
-        self.close_later(hub);
-        self.follow(hub);
+    /// Begins to let connections in to `app`.
+    pub fn serve(self: &Rc<Self>, app: &Rc<App>) {
+        *self.app.borrow_mut() = Rc::downgrade(app);
+        self.open.borrow_mut().iter_mut().for_each(|door| door.accept(app, &self.unattached));
+        self.close_later(app);
+        self.follow(app);
     }
 
     /// Lets in who came before.
-    pub fn let_in(&self, hub: &Rc<Hub>, callers: Vec<Caller>) {
+    pub fn let_in(&self, app: &Rc<App>, callers: Vec<Caller>) {
         for Caller { socket, remote, given, .. } in callers {
-            welcome(hub, socket, remote, &self.unattached, given);
+            welcome(app, socket, remote, &self.unattached, given);
         }
     }
 
     /// Lets nobody in for a while: who knocks waits in the kernel's backlog.
     pub fn pause(&self, pause: bool) {
-        let hub = self.hub.borrow().upgrade().filter(|_| !pause);
+        let app = self.app.borrow().upgrade().filter(|_| !pause);
         for door in self.open.borrow_mut().iter_mut() {
-            match &hub {
-                Some(hub) => door.accept(hub, &self.unattached),
+            match &app {
+                Some(app) => door.accept(app, &self.unattached),
                 None => door.accepting = None,
             }
         }
@@ -165,7 +164,7 @@ impl Listening {
     }
 
     /// Where the tailnet's address is to be listened on: looks for it, since it is not known before it is there.
-    fn follow(&self, hub: &Rc<Hub>) {
+    fn follow(&self, app: &Rc<App>) {
         if self.bind.get() != Bind::Tailnet {
             self.following.take();
             return;
@@ -183,21 +182,21 @@ impl Listening {
                 }
             }
         };
-        self.following.borrow_mut().get_or_insert_with(|| hub.task(follow));
+        self.following.borrow_mut().get_or_insert_with(|| app.tasks.cancellable(follow));
     }
 
-    fn close_later(&self, hub: &Rc<Hub>) {
+    fn close_later(&self, app: &Rc<App>) {
         let mut unwanted = self.unwanted.borrow_mut();
-        unwanted.iter_mut().for_each(|door| door.accept(hub, &self.unattached));
+        unwanted.iter_mut().for_each(|door| door.accept(app, &self.unattached));
         if unwanted.is_empty() {
             return;
         }
-        let (this, hub_then) = (self.me.clone(), hub.clone());
-        hub.spawn(async move {
+        let (this, app_then) = (self.me.clone(), app.clone());
+        app.spawn(async move {
             Timer::after(ON_THE_WAY).await;
             let Some(this) = this.upgrade() else { return };
             let unwanted = this.unwanted.take();
-            unwanted.into_iter().for_each(|door| door.close(&hub_then, &this.unattached));
+            unwanted.into_iter().for_each(|door| door.close(&app_then, &this.unattached));
         });
     }
 
@@ -251,12 +250,12 @@ impl Doors for Listening {
         };
         let (mut doors, unwanted): (Vec<_>, Vec<_>) =
             before.into_iter().partition(|door| door.is_wanted(&wanted));
-        let hub = self.hub.borrow().upgrade();
+        let app = self.app.borrow().upgrade();
         for mut door in opened.into_iter().filter_map(|socket| Door::new(socket, false)) {
             if door.is_here() {
                 log::info!("listening on {}", door.at);
             }
-            hub.iter().for_each(|hub| door.accept(hub, &self.unattached));
+            app.iter().for_each(|app| door.accept(app, &self.unattached));
             doors.push(door);
         }
         // The first one's port is the gateway's.
@@ -264,9 +263,9 @@ impl Doors for Listening {
         *self.unattached.wanted.borrow_mut() = wanted.iter().map(SocketAddr::ip).collect();
         self.unwanted.replace(unwanted);
         self.bind.set(bind);
-        hub.iter().for_each(|hub| {
-            self.close_later(hub);
-            self.follow(hub);
+        app.iter().for_each(|app| {
+            self.close_later(app);
+            self.follow(app);
         });
         share(&doors, false);
         let port = doors.first().map_or(port, |door| door.at.port());
@@ -343,26 +342,26 @@ impl Door {
         self.given || wanted.iter().any(covers)
     }
 
-    fn accept(&mut self, hub: &Rc<Hub>, unattached: &Rc<Unattached>) {
+    fn accept(&mut self, app: &Rc<App>, unattached: &Rc<Unattached>) {
         if self.accepting.is_some() {
             return;
         }
-        let accepting = accept(hub.clone(), self.socket.clone(), unattached.clone(), self.given);
-        self.accepting = Some(hub.task(accepting));
+        let accepting = accept(app.clone(), self.socket.clone(), unattached.clone(), self.given);
+        self.accepting = Some(app.tasks.cancellable(accepting));
     }
 
     /// Whoever has knocked is let in yet.
-    fn close(mut self, hub: &Rc<Hub>, unattached: &Rc<Unattached>) {
+    fn close(mut self, app: &Rc<App>, unattached: &Rc<Unattached>) {
         self.accepting = None;
         while let Ok((socket, remote)) = self.socket.accept_now() {
-            welcome(hub, socket, remote, unattached, self.given);
+            welcome(app, socket, remote, unattached, self.given);
         }
         log::info!("not listening on {} any more", self.at);
     }
 }
 
 fn welcome(
-    hub: &Rc<Hub>,
+    app: &Rc<App>,
     socket: Async<TcpStream>,
     remote: SocketAddr,
     unattached: &Rc<Unattached>,
@@ -375,17 +374,17 @@ fn welcome(
     if unattached.full_for(ip) {
         return log::warn!("{ip}: too many connections that have not attached; closed one");
     }
-    accept::take_in(hub, socket, remote, unattached.place(ip));
+    accept::take_in(app, socket, remote, unattached.place(ip));
 }
 
-async fn accept(hub: Rc<Hub>, listener: Rc<Async<TcpListener>>, unattached: Rc<Unattached>, given: bool) {
+async fn accept(app: Rc<App>, listener: Rc<Async<TcpListener>>, unattached: Rc<Unattached>, given: bool) {
     loop {
         while unattached.full() {
             // Whoever comes now waits in the kernel's backlog.
             Timer::after(Duration::from_millis(20)).await;
         }
         match listener.accept().await {
-            Ok((socket, remote)) => welcome(&hub, socket, remote, &unattached, given),
+            Ok((socket, remote)) => welcome(&app, socket, remote, &unattached, given),
             Err(e) => {
                 log::warn!("accept: {e}");
                 Timer::after(Duration::from_millis(50)).await;

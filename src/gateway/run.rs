@@ -2,15 +2,18 @@
 
 use super::{entropy, keepalive, listeners::Listening, session, supervisor::Supervised};
 use crate::{
+    app::{App, Handshakes, Ticks},
+    auth::{Limiter, Nonces, identity::Identity},
     clock::Clock,
-    config::{Settings, StartError},
+    config::{Running, Settings, StartError},
+    devices::Devices,
     handoff::{self, Inherited, Pass, Program, StateFormat, Taken},
-    hub::{Boot, Conn, Hub, Saved},
+    hub::{Audience, Boot, Conn, Hub, Restarts, Saved},
     journal::Journal,
-    net::{fds, listen::ListenError},
+    net::{Budget, fds, listen::ListenError},
     protocol::{Event, Json},
-    reactor::{self, Async, Timer},
-    reload::{Trigger, follow},
+    reactor::{self, Async, Tasks, Timer},
+    reload::{self, Reloads, Trigger, follow},
     sd_notify::{self, Notify},
     store::{OpenError, Store},
     tls::Tls,
@@ -18,6 +21,7 @@ use crate::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use smol::{LocalExecutor, future};
 use std::{
+    cell::RefCell,
     fmt,
     future::poll_fn,
     io::{self, Read},
@@ -32,6 +36,8 @@ use std::{
 const FINISH: Duration = Duration::from_secs(2);
 /// How long the answers to those that did not may take.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
+/// What unattached connections may hold together, bytes.
+const BUDGET: usize = 4 << 20;
 
 /// Why the gateway does not run.
 #[derive(Debug)]
@@ -73,7 +79,7 @@ impl std::error::Error for StartFailure {}
 
 /// A gateway whose sockets are open.
 pub struct Gateway {
-    hub: Rc<Hub>,
+    app: Rc<App>,
     doors: Rc<Listening>,
     inherited: Option<Inherited>,
     /// How long there were no random numbers.
@@ -122,14 +128,14 @@ impl Gateway {
         let _ = settings.make_first_token();
         settings.make_certificate();
         let store_notices: Vec<String> = store_notices.iter().map(ToString::to_string).collect();
-        let hub = Hub::new(boot, store, settings, store_notices, journal, executor);
-        hub.notices().iter().for_each(|n| log::warn!("{n}"));
-        Ok(Self { hub, doors, inherited, waited: Duration::ZERO })
+        let app = rooms(boot, store, settings, store_notices, &doors, journal, executor);
+        app.notices().iter().for_each(|n| log::warn!("{n}"));
+        Ok(Self { app, doors, inherited, waited: Duration::ZERO })
     }
 
     /// What its connections share.
-    pub fn hub(&self) -> &Rc<Hub> {
-        &self.hub
+    pub fn app(&self) -> &Rc<App> {
+        &self.app
     }
 
     /// The port it listens on.
@@ -139,14 +145,14 @@ impl Gateway {
 
     /// Says in one line what runs.
     pub fn announce(&self) {
-        let hub = &self.hub;
-        let settings = hub.settings();
+        let app = &self.app;
+        let settings = app.settings();
         let at: Vec<String> = self.doors.addresses().iter().map(ToString::to_string).collect();
         // One that goes on has been up for longer.
         let took = match self.inherited {
             None => format!(
                 " · {:.1} ms to listen",
-                (hub.boot.clock.uptime() - self.waited).as_secs_f64() * 1000.0
+                (app.boot.clock.uptime() - self.waited).as_secs_f64() * 1000.0
             ),
             Some(_) => String::new(),
         };
@@ -156,25 +162,70 @@ impl Gateway {
             settings.auth.as_str(),
             settings.credential_source(),
             settings.paths.barnacle_dir.display(),
-            hub.registry().devices().len(),
+            app.devices.registry().devices().len(),
         );
     }
 
     /// Accepts connections, until the executor ends.
-    pub fn accept(self) -> Rc<Hub> {
+    pub fn accept(self) -> Rc<App> {
         if let Some(inherited) = self.inherited {
-            inherited.go_on(&self.hub, |socket| Box::new(self.doors.place(socket)));
+            inherited.go_on(&self.app, |socket| Box::new(self.doors.place(socket)));
         }
-        self.doors.serve(&self.hub);
-        self.hub.spawn(keepalive::beat(self.hub.clone()));
-        self.hub.spawn(follow::follow(self.hub.clone()));
-        self.hub
+        self.doors.serve(&self.app);
+        self.app.spawn(keepalive::beat(self.app.clone()));
+        self.app.spawn(follow::follow(self.app.reloads.clone()));
+        self.app
     }
 
     /// Goes on with a connection that was written down.
-    pub fn resume(hub: &Rc<Hub>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
-        session::resume(hub, saved, socket)
+    pub fn resume(app: &Rc<App>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
+        session::resume(app, saved, socket)
     }
+}
+
+/// Puts the rooms of a gateway together.
+fn rooms(
+    boot: Boot,
+    store: Store,
+    settings: Settings,
+    store_notices: Vec<String>,
+    listeners: &Rc<Listening>,
+    journal: &'static Journal,
+    executor: Rc<LocalExecutor<'static>>,
+) -> Rc<App> {
+    let tasks = Tasks::new(executor);
+    let hub = Hub::new(boot.clone(), &tasks);
+    let identity = Identity::from_seed(&store.key().identity_seed());
+    let devices = Devices::new(store, &hub.conns, boot.clock);
+    let limiter = Rc::new(RefCell::new(Limiter::new(settings.limits)));
+    let running = Running::new(settings, journal);
+    let restarts: Rc<Restarts> = Rc::default();
+    let reloads = Reloads::new(reload::Rooms {
+        running: running.clone(),
+        devices: devices.clone(),
+        conns: hub.conns.clone(),
+        events: hub.events.clone(),
+        limiter: limiter.clone(),
+        listeners: listeners.clone(),
+        restarts: restarts.clone(),
+        tasks: tasks.clone(),
+    });
+    let handshakes = Handshakes { nonces: Nonces::default(), limiter, budget: Budget::new(BUDGET) };
+    let ticks = Ticks::default();
+    Rc::new(App {
+        boot,
+        hub,
+        devices,
+        running,
+        reloads,
+        restarts,
+        handshakes,
+        ticks,
+        identity,
+        journal,
+        store_notices,
+        tasks,
+    })
 }
 
 /// Runs a gateway until it is told to stop, or goes on with the one that this process was.
@@ -218,20 +269,21 @@ pub fn run(
         gateway.announce();
     }
     let doors = gateway.doors.clone();
-    let hub = gateway.accept();
-    doors.let_in(&hub, callers);
+    let app = gateway.accept();
+    doors.let_in(&app, callers);
     if notify.is_there() {
         handoff::forget(&notify);
         doors.keep_with(&notify);
     }
-    let supervised = Supervised::new(&hub, &notify);
+    let supervised = Supervised::new(&app, &notify);
     supervised.begin();
+    crate::code_pages::unmap();
     let proven = Rc::default();
     let pass =
-        |program| Pass { hub: hub.clone(), doors, program, state_format, signals: signals.clone(), proven };
+        |program| Pass { app: app.clone(), doors, program, state_format, signals: signals.clone(), proven };
     let pass = program.map(pass).map_err(|e| log::warn!("this gateway cannot restart itself: {e}")).ok();
     if let Some(pass) = &pass {
-        hub.restarts.set(Rc::new(pass.clone()));
+        app.restarts.set(Rc::new(pass.clone()));
     }
     // A task of its own, so that it is looked at only when a signal came.
     let serve = executor.spawn(async move {
@@ -240,11 +292,11 @@ pub fn run(
                 SIGHUP => {
                     log::info!("SIGHUP: reading the configuration");
                     supervised.reloading();
-                    hub.reload(Trigger::Asked).await.conclude(&hub);
+                    app.reloads.reload(Trigger::Asked).await.conclude(&app.reloads);
                     supervised.ready();
                 }
-                SIGUSR1 => restart(&hub, "SIGUSR1", &supervised),
-                SIGUSR2 => restart(&hub, "SIGUSR2", &supervised),
+                SIGUSR1 => restart(&app, "SIGUSR1", &supervised),
+                SIGUSR2 => restart(&app, "SIGUSR2", &supervised),
                 SIGINT => break log::info!("SIGINT: stopping"),
                 _ => {
                     log::info!("SIGTERM: stopping");
@@ -256,7 +308,7 @@ pub fn run(
             }
         }
         supervised.stopping();
-        stop(&hub).await;
+        stop(&app).await;
     });
     block_on(executor.run(serve))
 }
@@ -273,10 +325,10 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, StartFailure> {
 }
 
 /// Restarts; while the program on disk is asked, signals are heard.
-fn restart(hub: &Rc<Hub>, why: &'static str, supervised: &Rc<Supervised>) {
-    let (restarts, supervised) = (hub.restarts.clone(), supervised.clone());
+fn restart(app: &Rc<App>, why: &'static str, supervised: &Rc<Supervised>) {
+    let (restarts, supervised) = (app.restarts.clone(), supervised.clone());
     supervised.reloading();
-    hub.spawn(async move {
+    app.spawn(async move {
         restarts.run(why).await;
         supervised.ready();
     });
@@ -337,42 +389,46 @@ fn ends(signal: i32) -> bool {
 }
 
 /// Lets requests under way finish, tells everyone, and writes down what is only in memory.
-async fn stop(hub: &Rc<Hub>) {
-    hub.begin_leaving();
+async fn stop(app: &Rc<App>) {
+    app.hub.begin_stop();
     // First of all, so that whoever loses patience and kills it loses nothing. Again at the end, for what
     // is seen meanwhile: that costs a write only if something was. A disk that hangs holds up neither.
     let late = || async {
         Timer::after(FINISH).await;
     };
     let save = async {
-        hub.settle().await;
-        hub.keep_config().await;
+        app.devices.settle().await;
+        app.reloads.keep_config().await;
     };
     future::or(save, late()).await;
     let finished = || async {
-        while hub.conns().iter().any(|c| c.in_flight() > 0) {
+        while app.hub.conns.all().iter().any(|c| c.in_flight() > 0) {
             Timer::after(Duration::from_millis(10)).await;
         }
     };
     let answer = async {
         Timer::after(FINISH).await;
         // Whoever waits for a node is answered all the same.
-        hub.invocations.stop();
+        app.hub.invocations.stop();
         future::or(finished(), async { _ = Timer::after(LAST_ANSWERS).await }).await;
     };
     future::or(finished(), answer).await;
-    hub.broadcast(Event::Shutdown, &Json(r#"{"reason":"gateway stopping","restartExpectedMs":1000}"#.into()));
-    hub.flush_events();
-    for conn in hub.conns() {
+    app.hub.events.publish(
+        Event::Shutdown,
+        Audience::Everyone,
+        &Json(r#"{"reason":"gateway stopping","restartExpectedMs":1000}"#.into()),
+    );
+    app.hub.events.flush();
+    for conn in app.hub.conns.all() {
         conn.wire.close(1012, "gateway stopping");
     }
     let gone = async {
-        while hub.conn_count() > 0 {
+        while app.hub.conns.count() > 0 {
             Timer::after(Duration::from_millis(5)).await;
         }
     };
     future::or(gone, late()).await;
-    future::or(hub.settle(), late()).await;
+    future::or(app.devices.settle(), late()).await;
 }
 
 /// As many descriptors as the system allows: one a connection.

@@ -5,8 +5,9 @@
 //! task of its own, so the connection is read on meanwhile.
 
 use crate::{
+    app::App,
     clock::instant_of,
-    hub::{Conn, Hub, PendingConn, Saved, SavedInvocation, Stage},
+    hub::{Conn, PendingConn, Saved, SavedInvocation, Stage},
     methods::{self, Reply},
     net::{scan::Excess, wire::Close, ws},
     protocol::{ErrorShape, MAX_PAYLOAD, RequestFrame, refusal, response},
@@ -36,10 +37,10 @@ enum Turn {
     Gone,
 }
 
-/// Serves `conn`, which has joined the hub, until it ends; `new` if it joined just now.
-pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>, new: bool) {
+/// Serves `conn`, which has joined the app, until it ends; `new` if it joined just now.
+pub async fn serve(app: Rc<App>, conn: Rc<Conn>, new: bool) {
     if new && crate::hub::is_listed(&conn) {
-        hub.presence_changed();
+        app.hub.presence.changed();
     }
     let mut socket = ws::open(&conn.wire, MAX_PAYLOAD).await;
     loop {
@@ -51,7 +52,7 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>, new: bool) {
             if conn.wire.closing().is_some() {
                 return Poll::Ready(Turn::Close);
             }
-            if hub.holding() {
+            if app.hub.is_paused() {
                 return Poll::Pending;
             }
             Pin::new(&mut socket).poll_next(cx).map(Turn::Message)
@@ -60,9 +61,9 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>, new: bool) {
             Turn::Message(Some(Ok(message))) => {
                 conn.heard();
                 match message {
-                    Message::Text(text) => dispatch(&hub, &conn, &text),
+                    Message::Text(text) => dispatch(&app, &conn, &text),
                     Message::Binary(bytes) => match std::str::from_utf8(&bytes) {
-                        Ok(text) => dispatch(&hub, &conn, text),
+                        Ok(text) => dispatch(&app, &conn, text),
                         Err(_) => conn.wire.close(1003, "text frames only"),
                     },
                     Message::Close(frame) => {
@@ -87,7 +88,10 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>, new: bool) {
         }
     }
     drop(socket);
-    hub.leave(&conn);
+    app.hub.leave(&conn);
+    if let Some(device) = conn.device() {
+        app.devices.saw(device, None);
+    }
     let end = conn.wire.closing();
     match &end {
         Some(Close { reason, .. }) if reason.is_empty() => log::info!("left {}", conn.session().name()),
@@ -95,40 +99,40 @@ pub async fn serve(hub: Rc<Hub>, conn: Rc<Conn>, new: bool) {
         None => log::info!("left {}", conn.session().name()),
     }
     if end.is_some() {
-        let seat = hub.pending_conns.leaving(&conn.wire, LAST_WORDS);
+        let seat = app.hub.pending_conns.leaving(&conn.wire, LAST_WORDS);
         linger(&seat.pending).await;
     }
 }
 
 /// Serves `conn` as soon as there is anything to do for it. Of thousands that were carried over most say nothing for
 /// long: until then they cost next to nothing, and nobody waits for their turn.
-async fn rest(hub: Rc<Hub>, conn: Rc<Conn>) {
+async fn rest(app: Rc<App>, conn: Rc<Conn>) {
     poll_fn(|cx| conn.wire.poll_stir(cx)).await;
-    Box::pin(serve(hub, conn, false)).await;
+    Box::pin(serve(app, conn, false)).await;
 }
 
 /// Goes on with a connection that was written down, over its socket.
-pub fn resume(hub: &Rc<Hub>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
+pub fn resume(app: &Rc<App>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
     let conn = Conn::resume(saved, socket);
-    hub.join(&conn);
-    hub.spawn(rest(hub.clone(), conn.clone()));
+    app.hub.join(&conn);
+    app.spawn(rest(app.clone(), conn.clone()));
     conn
 }
 
 /// Goes on waiting for a node, for a caller that does.
-pub fn resume_invocation(hub: &Rc<Hub>, saved: SavedInvocation) {
+pub fn resume_invocation(app: &Rc<App>, saved: SavedInvocation) {
     let SavedInvocation { asked, until_ns } = saved;
-    let Some(caller) = hub.conn(asked.caller) else { return };
+    let Some(caller) = app.hub.conns.get(asked.caller) else { return };
     let Some(mut under_way) = caller.begin() else { return };
     under_way.waits(&asked.request);
-    let (hub, id, node) = (hub.clone(), asked.request.clone(), asked.node);
-    let invocation = hub.invocations.begin(asked, instant_of(until_ns));
-    if hub.conn(node).is_none() {
-        hub.invocations.gone(node);
+    let (app, id, node) = (app.clone(), asked.request.clone(), asked.node);
+    let invocation = app.hub.invocations.begin(asked, instant_of(until_ns));
+    if app.hub.conns.get(node).is_none() {
+        app.hub.invocations.gone(node);
     }
-    hub.clone().spawn(async move {
+    app.clone().spawn(async move {
         let reply = methods::resume(invocation).await;
-        answer(&hub, &caller, &id, reply);
+        answer(&app, &caller, &id, reply);
         drop(under_way);
     });
 }
@@ -155,7 +159,7 @@ pub async fn linger(pending: &PendingConn) {
     }
 }
 
-fn dispatch(hub: &Rc<Hub>, conn: &Rc<Conn>, text: &str) {
+fn dispatch(app: &Rc<App>, conn: &Rc<Conn>, text: &str) {
     let request = match RequestFrame::parse(text) {
         Ok(request) => request,
         Err((why, Some(id))) => return conn.send(&refusal(&id, &ErrorShape::invalid(why.to_string()))),
@@ -166,28 +170,28 @@ fn dispatch(hub: &Rc<Hub>, conn: &Rc<Conn>, text: &str) {
         let error = ErrorShape::later("too many requests of this connection under way", BUSY_MS);
         return conn.send(&refusal(&id, &error));
     };
-    let mut call = methods::call(hub.clone(), conn.clone(), request);
+    let mut call = methods::call(app.clone(), conn.clone(), request);
     // Most methods are done at once and need no task.
     let mut cx = Context::from_waker(Waker::noop());
     if let Poll::Ready(reply) = call.as_mut().poll(&mut cx) {
-        return answer(hub, conn, &id, reply);
+        return answer(app, conn, &id, reply);
     }
     under_way.waits(&id);
-    let (task_hub, task_conn) = (hub.clone(), conn.clone());
-    hub.spawn(async move {
+    let (task_app, task_conn) = (app.clone(), conn.clone());
+    app.spawn(async move {
         let reply = call.await;
-        answer(&task_hub, &task_conn, &id, reply);
+        answer(&task_app, &task_conn, &id, reply);
         drop(under_way);
     });
 }
 
 /// The answer first, and only then what follows from it.
-fn answer(hub: &Rc<Hub>, conn: &Rc<Conn>, id: &str, reply: Result<Reply, ErrorShape>) {
+fn answer(app: &Rc<App>, conn: &Rc<Conn>, id: &str, reply: Result<Reply, ErrorShape>) {
     match reply {
         Ok(Reply { payload, after }) => {
             conn.send(&response(id, &payload));
             if let Some(after) = after {
-                after(hub);
+                after(app);
             }
         }
         Err(error) => conn.send(&refusal(id, &error)),

@@ -2,8 +2,9 @@
 //! Where none does, nothing is said.
 
 use crate::{
+    app::App,
     handoff::Pass,
-    hub::Hub,
+    host::Memory,
     protocol::TICK_MS,
     reactor::Timer,
     sd_notify::{self, Next, Notify},
@@ -12,15 +13,15 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 /// The gateway and who runs it.
 pub struct Supervised {
-    hub: Rc<Hub>,
+    app: Rc<App>,
     notify: Rc<Notify>,
     said: RefCell<String>,
 }
 
 impl Supervised {
-    /// The gateway of `hub`, run by who is at the other end of `notify`.
-    pub fn new(hub: &Rc<Hub>, notify: &Rc<Notify>) -> Rc<Self> {
-        Rc::new(Self { hub: hub.clone(), notify: notify.clone(), said: RefCell::default() })
+    /// The gateway of `app`, run by who is at the other end of `notify`.
+    pub fn new(app: &Rc<App>, notify: &Rc<Notify>) -> Rc<Self> {
+        Rc::new(Self { app: app.clone(), notify: notify.clone(), said: RefCell::default() })
     }
 
     /// It serves: said now, and from now on that the loop goes round, and how many are here if that changed.
@@ -32,7 +33,7 @@ impl Supervised {
         let tick = Duration::from_millis(TICK_MS);
         let every = self.notify.watchdog().map_or(tick, |watchdog| watchdog.min(tick));
         let this = self.clone();
-        self.hub.spawn(async move {
+        self.app.spawn(async move {
             loop {
                 this.notify.alive();
                 let status = this.status();
@@ -66,8 +67,8 @@ impl Supervised {
         let resident = resident().map_or_else(String::new, |mib| format!(" · {mib} MiB"));
         format!(
             "{} devices · {} connections{resident}",
-            self.hub.registry().devices().len(),
-            self.hub.conn_count()
+            self.app.devices.registry().devices().len(),
+            self.app.hub.conns.count()
         )
     }
 
@@ -91,8 +92,6 @@ impl Supervised {
 
 /// Memory that is not in a file, MiB: so coarse that the same is not said again and again.
 fn resident() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let mut pages = statm.split(' ').skip(1).map_while(|n| n.parse::<u64>().ok());
-    let (resident, shared) = (pages.next()?, pages.next()?);
-    Some((resident.saturating_sub(shared) * rustix::param::page_size() as u64).div_ceil(1 << 20))
+    let Memory { resident, shared } = Memory::now()?;
+    Some(resident.saturating_sub(shared).div_ceil(1 << 20))
 }

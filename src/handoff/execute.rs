@@ -7,9 +7,10 @@ use super::{
     state::{State, StateFormat},
 };
 use crate::{
+    app::App,
     clock::monotonic_ns,
     gateway::{listeners::Listening, run::Signals},
-    hub::{Conn, Hub, Proof, Restart},
+    hub::{Conn, Proof, Restart},
     net::{fds, frame},
     protocol::{ErrorShape, Event, refusal},
     reactor::{self, Timer},
@@ -44,7 +45,7 @@ const RESTARTING: &str =
 #[derive(Clone)]
 pub struct Pass {
     /// What is handed over.
-    pub hub: Rc<Hub>,
+    pub app: Rc<App>,
     /// The sockets it listens on.
     pub doors: Rc<Listening>,
     /// The program.
@@ -63,9 +64,9 @@ impl Restart for Pass {
         Box::pin(async move {
             this.has_certificate().await?;
             // Whoever goes on reads it from there.
-            this.hub.store.renew().await.map_err(|e| format!("the devices' file is gone: {e}"))?;
+            this.app.devices.store.renew().await.map_err(|e| format!("the devices' file is gone: {e}"))?;
             let (mut state, sockets) =
-                State::of(&this.hub, &this.doors, this.state_format.version, "", |_| Vec::new());
+                State::of(&this.app, &this.doors, this.state_format.version, "", |_| Vec::new());
             state.keep_places(&sockets);
             let state = this.state_format.seal(&state);
             let program = this.program.clone();
@@ -87,7 +88,7 @@ impl Restart for Pass {
                             return this.pass(&why, since);
                         }
                     }
-                    Ok(_) => this.hub.hold(false),
+                    Ok(_) => this.app.hub.pause(false),
                     Err(e) => return this.stay(e),
                 }
                 if let Err(e) = this.prove().await {
@@ -103,7 +104,7 @@ impl Pass {
     /// The certificate that is served lives in this process: where its files cannot be read any more, the next
     /// one would let nobody in, or by another.
     async fn has_certificate(&self) -> Result<(), String> {
-        let old = self.hub.settings();
+        let old = self.app.settings();
         let again = old.again();
         let new = smol::unblock(move || again.resolve()).await;
         // Nor does the next image know a secret whose file is away.
@@ -116,21 +117,21 @@ impl Pass {
     /// Waits until nothing is under way that has to end in this process image; since when nothing new is
     /// begun, nanoseconds of the monotonic clock.
     pub(super) async fn come_to_rest(&self) -> u64 {
-        let hub = &self.hub;
+        let app = &self.app;
         let rest = || async {
-            while !hub.at_rest() {
+            while !app.at_rest() {
                 Timer::after(Duration::from_millis(1)).await;
             }
             // A reload that is under way has connections to close yet.
-            drop(hub.reloads.turn().await);
+            drop(app.reloads.turn().await);
         };
         let late = |time| async move {
             Timer::after(time).await;
         };
         future::or(rest(), late(QUIET)).await;
         let since = monotonic_ns();
-        if !hub.at_rest() {
-            hub.hold(true);
+        if !app.at_rest() {
+            app.hub.pause(true);
             future::or(rest(), late(FINISH)).await;
         }
         since
@@ -140,13 +141,13 @@ impl Pass {
     /// process image does: who comes back at once waits in the kernel's backlog. Meanwhile everything else
     /// goes on.
     pub(super) async fn dismiss(&self) -> bool {
-        let hub = &self.hub;
-        let dismissed = hub.not_carried();
+        let app = &self.app;
+        let dismissed = app.hub.not_carried();
         if dismissed.is_empty() {
             return false;
         }
         self.doors.pause(true);
-        hub.hold(false);
+        app.hub.pause(false);
         log::info!("{} TLS connections cannot be carried over: closed (1012)", dismissed.len());
         for conn in dismissed {
             for id in conn.waiting() {
@@ -156,13 +157,14 @@ impl Pass {
             conn.wire.close(1012, "gateway restarting");
         }
         let left = || {
-            hub.pending_conns
+            app.hub
+                .pending_conns
                 .all()
                 .iter()
                 .all(|pending| !pending.wire.is_tls() || pending.wire.closing().is_none())
         };
         let gone = async {
-            while !(hub.not_carried().is_empty() && left()) {
+            while !(app.hub.not_carried().is_empty() && left()) {
                 Timer::after(Duration::from_millis(1)).await;
             }
         };
@@ -173,17 +175,17 @@ impl Pass {
     /// Gives the process to the program on disk. From here to `exec` nothing else runs. Returns only if
     /// nothing came of it: why.
     fn pass(&self, why: &str, since: u64) -> String {
-        if self.hub.is_leaving() {
+        if self.app.hub.is_stopping() {
             return self.stay("the gateway stops".into());
         }
         // A signal that nobody listens for ends the process; one that is held is there for the next.
         self.signals.hold(true);
-        self.hub.flush_events();
+        self.app.hub.events.flush();
         let (mut state, sockets) =
-            State::of(&self.hub, &self.doors, self.state_format.version, why, self.last_words());
+            State::of(&self.app, &self.doors, self.state_format.version, why, self.last_words());
         state.since_ns = since;
         state.keep_places(&sockets);
-        let lock = self.hub.store.lock();
+        let lock = self.app.devices.store.lock();
         let passed = || -> std::io::Result<()> {
             let file = self.state_format.seal(&state).memory_file()?;
             sockets.fds().try_for_each(fds::bequeath)?;
@@ -207,7 +209,7 @@ impl Pass {
     }
 
     fn stay(&self, why: String) -> String {
-        self.hub.hold(false);
+        self.app.hub.pause(false);
         self.doors.pause(false);
         why
     }
@@ -215,7 +217,7 @@ impl Pass {
     /// What is still under way has no outcome that anybody will know: whoever asked is told to ask again. It is
     /// told by the next process image, so that it is not told at all if there is none.
     pub(super) fn last_words(&self) -> impl Fn(&Conn) -> Vec<u8> + use<> {
-        let carried = self.hub.invocations.save();
+        let carried = self.app.hub.invocations.save();
         let unknown = ErrorShape::later(UNKNOWN, AGAIN_MS);
         move |conn| {
             let goes_on =

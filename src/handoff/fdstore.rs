@@ -25,14 +25,14 @@ const CONNECTION: &str = "c";
 impl Pass {
     /// Leaves everything to systemd, and ends this process. Returns only if nothing came of it: why.
     pub async fn leave(&self, notify: &Notify) -> io::Error {
-        self.hub.settle().await;
+        self.app.devices.settle().await;
         let mut since = self.come_to_rest().await;
         if self.dismiss().await {
             since = self.come_to_rest().await;
         }
         let e = self.end(notify, since).err();
         [STATE, CONNECTION].into_iter().for_each(|name| notify.remove(name));
-        self.hub.hold(false);
+        self.app.hub.pause(false);
         self.doors.pause(false);
         e.unwrap_or_else(|| io::Error::other("it has no room for all of them (FileDescriptorStoreMax=)"))
     }
@@ -40,9 +40,9 @@ impl Pass {
     /// Nothing else runs from the moment at which the state is written down. Returns if systemd keeps less
     /// than all.
     fn end(&self, notify: &Notify, since: u64) -> io::Result<()> {
-        self.hub.flush_events();
+        self.app.hub.events.flush();
         let (mut state, sockets) =
-            State::of(&self.hub, &self.doors, self.state_format.version, "systemd", self.last_words());
+            State::of(&self.app, &self.doors, self.state_format.version, "systemd", self.last_words());
         state.since_ns = since;
         // The lock is let go of with this process: whoever is next has to take it.
         state.lock = None;

@@ -7,12 +7,14 @@
 
 mod execute;
 mod fdstore;
+mod memory;
 mod preflight;
 mod restore;
 mod state;
 
 pub use execute::Pass;
 pub use fdstore::{forget, keep_listening};
+pub use memory::Memory;
 pub use preflight::{Program, can_resume};
 pub use restore::{Inherited, Taken, goes_on, take};
 pub use state::{Admits, Damage, STATE_FORMAT, State, StateFormat};

@@ -41,7 +41,7 @@ impl Program {
     /// # Errors
     /// When there is no telling where it is.
     pub fn of_process() -> io::Result<Self> {
-        let exe = std::env::current_exe()?;
+        let exe = crate::host::program()?;
         let args: Vec<OsString> = std::env::args_os().collect();
         // As it was called, if that is the same file: an upgrade may turn a symbolic link.
         let called = args.first().and_then(|name| called(Path::new(name)));

@@ -3,15 +3,16 @@
 use super::{
     VARIABLE,
     preflight::read_all,
-    state::{Admits, State, StateFormat},
+    state::{State, StateFormat},
 };
 use crate::{
-    auth::Basis,
+    app::App,
+    auth::Lost,
     clock::{monotonic_ns, wall_ms},
     gateway::{accept, session},
-    hub::{Hub, Session},
     net::fds,
     reactor::{self, Async, Place},
+    reload,
 };
 use std::{
     fs::File,
@@ -20,9 +21,6 @@ use std::{
     os::fd::{OwnedFd, RawFd},
     rc::Rc,
 };
-
-/// The close code of a connection whose credential is no longer the gateway's, as in OpenClaw.
-const AUTH_CHANGED: u16 = 4001;
 
 /// What this process was born with.
 #[derive(Default)]
@@ -93,23 +91,21 @@ pub fn take(state_format: &StateFormat) -> Option<Taken> {
 
 impl Inherited {
     /// Goes on with every connection.
-    pub fn go_on(self, hub: &Rc<Hub>, place: impl Fn(&TcpStream) -> Box<dyn std::any::Any>) {
+    pub fn go_on(self, app: &Rc<App>, place: impl Fn(&TcpStream) -> Box<dyn std::any::Any>) {
         let Self { state, epoll, conns, pending_conns, .. } = self;
         let State { memory, admits, why, since_ns, version, places, .. } = state;
         let mut places = places.into_iter().filter(|_| epoll);
         let all = conns.len() + pending_conns.len();
-        hub.remember(&memory);
-        let now = Admits::of(&hub.settings());
+        app.remember(&memory);
+        let (admitted, now) = (admits.shared_auth(), reload::shared_auth(&app.settings()));
         let (mut carried, mut closed, mut connecting) = (0u64, 0, 0);
         for (saved, fd) in memory.conns.read().zip(conns) {
             let place = places.next();
             let (Some(saved), Some(socket)) = (saved, fd.and_then(|fd| socket(fd, place))) else { continue };
-            let refused = match saved.session.basis == Basis::Shared && !admits.still(&now) {
-                true => Some((AUTH_CHANGED, "gateway auth changed")),
-                false => lost_access(hub, &saved.session),
-            };
-            let conn = session::resume(hub, saved, socket);
-            if let Some((code, reason)) = refused {
+            // Between two processes the registry can be changed by whoever has the store's lock then.
+            let lost = reload::lost(&app.devices, &saved.session, &admitted, &now);
+            let conn = session::resume(app, saved, socket);
+            if let Some((code, reason)) = lost.map(Lost::close) {
                 conn.wire.close(code, reason);
                 closed += 1;
             } else {
@@ -121,17 +117,17 @@ impl Inherited {
             let Some(socket) = fd.and_then(|fd| socket(fd, at)) else { continue };
             let place = place(socket.get_ref());
             connecting += 1;
-            hub.spawn(accept::go_on(hub.clone(), hub.pending_conns.resume(saved, socket), place));
+            app.spawn(accept::go_on(app.clone(), app.hub.pending_conns.resume(saved, socket), place));
         }
         for invocation in memory.invocations {
-            session::resume_invocation(hub, invocation);
+            session::resume_invocation(app, invocation);
         }
         let lost = all as u64 - carried - closed - connecting;
         if lost > 0 {
             log::error!("{lost} of {all} connections were lost on the way; the others go on");
         }
         let took = (monotonic_ns() - since_ns) / 1000;
-        let told = hub.restarts.told();
+        let told = app.restarts.told();
         log::info!(
             "restarted ({why}): Barnacle {} goes on from {version} · {carried} connections carried over, \
              {connecting} on their way in, {closed} closed · nobody was served for {:.1} ms",
@@ -139,29 +135,13 @@ impl Inherited {
             took as f64 / 1000.0,
         );
         let last_ms = wall_ms();
-        hub.restarts.set_told(crate::hub::Told {
+        app.restarts.set_told(crate::hub::Told {
             count: told.count + 1,
             last_ms,
             took_us: took,
             carried,
             why,
         });
-    }
-}
-
-/// Between one process and the next, devices can be changed by who has the store's lock then; the close that
-/// is due for it.
-fn lost_access(hub: &Hub, session: &Session) -> Option<(u16, &'static str)> {
-    let device = session.device?;
-    match (hub.registry().device(&device), session.basis) {
-        // It may never have been one.
-        (None, Basis::Shared) => None,
-        (None, _) => Some((1008, "device removed: pair it again with an operator's approval")),
-        (Some(record), _) => {
-            let grant = record.grant(session.role);
-            let revoked = grant.map_or(session.basis != Basis::Shared, |g| g.revoked_ms.is_some());
-            revoked.then_some((1008, "device token revoked: an operator must approve this role again"))
-        }
     }
 }
 

@@ -4,10 +4,13 @@
 //! "BARNHAND" · format u32 · length u64 · payload · SHA-256 of all before   (little endian)
 //! ```
 
+use super::Memory;
 use crate::{
+    app::App,
+    auth::SharedAuth,
     config::{AuthMode, Settings},
     gateway::listeners::Listening,
-    hub::{Conn, Hub, Memory, PendingConn},
+    hub::{Conn, PendingConn},
     protocol::TokenHash,
     reactor::{self, Async, Place},
 };
@@ -74,15 +77,10 @@ impl Admits {
         Self { mode: settings.auth.as_str().into(), secret: secret.map(|(secret, _)| secret.hash()) }
     }
 
-    /// Whether what rests on the shared secret, and was let in by these, is let in by `new`; the rule of
-    /// [`still_admitted`](crate::reload::still_admitted).
-    pub fn still(&self, new: &Self) -> bool {
-        match (AuthMode::parse(&self.mode), AuthMode::parse(&new.mode)) {
-            (_, Some(AuthMode::None)) => true,
-            // It need not have shown any.
-            (Some(AuthMode::None), _) => false,
-            _ => self.secret.is_some() && self.secret == new.secret,
-        }
+    /// What they asked of a connection that has no device.
+    pub fn shared_auth(&self) -> SharedAuth {
+        let open = AuthMode::parse(&self.mode) == Some(AuthMode::None);
+        SharedAuth { open, secret: self.secret }
     }
 }
 
@@ -111,7 +109,7 @@ impl State {
     /// The gateway as it is now, and the sockets that it speaks of; `version` is this program's, and `more` is
     /// what a connection is sent besides.
     pub fn of(
-        hub: &Rc<Hub>,
+        app: &Rc<App>,
         doors: &Listening,
         version: &str,
         why: &str,
@@ -119,13 +117,17 @@ impl State {
     ) -> (Self, Sockets) {
         let listeners = [doors.sockets(), doors.given()];
         let [own, given] = listeners.each_ref().map(|l| l.iter().map(|l| l.get_ref().as_raw_fd()).collect());
-        let (conns, pending_conns) = hub.carried();
+        let (conns, pending_conns) = app.hub.carried();
         let state = Self {
             version: version.into(),
             why: why.into(),
             since_ns: crate::clock::monotonic_ns(),
-            lock: hub.store.lock().map(|fd| (hub.store.dir().to_string_lossy().into(), fd.as_raw_fd())),
-            admits: Admits::of(&hub.settings()),
+            lock: app
+                .devices
+                .store
+                .lock()
+                .map(|fd| (app.devices.store.dir().to_string_lossy().into(), fd.as_raw_fd())),
+            admits: Admits::of(&app.settings()),
             listeners: own,
             given,
             conns: conns.iter().map(|c| c.wire.socket().get_ref().as_raw_fd()).collect(),
@@ -133,7 +135,7 @@ impl State {
             cookies: Vec::new(),
             epoll: None,
             places: Vec::new(),
-            memory: hub.memory(&conns, &pending_conns, more),
+            memory: app.memory(&conns, &pending_conns, more),
         };
         (state, Sockets { listeners, conns, pending_conns })
     }

@@ -1,6 +1,6 @@
 //! A connection that has attached: its wire, its session, and what it counts.
 
-use super::session::{Saved, Session};
+use super::session::{Saved, Session, Topic};
 use crate::{
     net::Wire,
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope},
@@ -43,6 +43,8 @@ pub struct Conn {
 impl Conn {
     /// Most requests of one connection that may be under way together.
     pub const IN_FLIGHT: u32 = 64;
+    /// Most topics that one connection subscribes to.
+    pub const SUBSCRIPTIONS: usize = 256;
     /// What may wait for a slow reader before events that can be missed are missed, bytes.
     const SLOW: usize = 256 << 10;
 
@@ -102,6 +104,32 @@ impl Conn {
     pub fn allows(&self, scope: Scope) -> bool {
         let session = self.session.borrow();
         session.role == Role::Operator && session.scopes.allows(scope)
+    }
+
+    /// Whether it may see and change `device`: one without `operator.admin` and with a device of its own manages
+    /// only that one. For methods, lists and events. Source: `docs/gateway/protocol/auth.md`.
+    pub fn manages(&self, device: &DeviceId) -> bool {
+        self.allows(Scope::Admin) || self.device().is_none_or(|own| own == *device)
+    }
+
+    /// Subscribes to a topic; false if there are [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS) already.
+    pub fn subscribe(&self, topic: Topic) -> bool {
+        let subscriptions = &mut self.session.borrow_mut().subscriptions;
+        let room = subscriptions.len() < Self::SUBSCRIPTIONS || subscriptions.contains(&topic);
+        if room {
+            subscriptions.insert(topic);
+        }
+        room
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&self, topic: &Topic) {
+        self.session.borrow_mut().subscriptions.remove(topic);
+    }
+
+    /// Whether it subscribed to `topic`.
+    pub fn is_subscribed(&self, topic: &Topic) -> bool {
+        self.session.borrow().subscriptions.contains(topic)
     }
 
     /// Lets it have what it asked for of what is now approved, no less and no more.

@@ -1,17 +1,23 @@
-//! Who is here, as `system-presence` and the `presence` event tell it.
+//! Presence: the connected clients, as `system-presence` and the `presence` event list them.
 //!
 //! As in OpenClaw, command-line clients, probes and back ends come and go without being listed.
 
-use super::{Conn, Hub};
+use super::{Boot, Conn, Connections, Events};
 use crate::{
     protocol::{Event, Json},
-    reactor::Timer,
+    reactor::{Tasks, Timer},
 };
 use nanoserde::SerJson;
-use std::{rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 /// Clients listed in `hello-ok`; `system-presence` lists more.
 const LISTED: usize = 64;
+/// How long changes are gathered before they are sent as one event.
+const DELAY: Duration = Duration::from_millis(100);
 
 /// `PresenceEntry` of `protocol.schema.json`.
 #[derive(SerJson)]
@@ -66,69 +72,107 @@ fn entry(conn: &Rc<Conn>) -> Entry {
     }
 }
 
-/// The list, the gateway itself first; at most `limit` clients.
-fn list(hub: &Hub, limit: usize) -> Json {
-    let host = hub.boot.host.clone();
-    let version = env!("CARGO_PKG_VERSION");
-    let own = Entry {
-        text: format!("Gateway: {host} · barnacle {version} · mode gateway"),
-        host: Some(host),
-        ip: None,
-        version: Some(version.into()),
-        platform: Some(format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
-        deviceFamily: Some("Linux".into()),
-        modelIdentifier: None,
-        mode: Some("gateway".into()),
-        reason: "self".into(),
-        ts: hub.boot.clock.started_ms,
-        deviceId: None,
-        roles: None,
-        scopes: None,
-        instanceId: Some(hub.boot.id.clone()),
-    };
-    let mut entries = vec![own];
-    entries.extend(hub.conns().iter().filter(|c| listed(c)).take(limit).map(entry));
-    Json::of(&entries)
+/// Who is present, and when that changed last.
+pub struct Presence {
+    boot: Boot,
+    conns: Rc<Connections>,
+    events: Rc<Events>,
+    tasks: Tasks,
+    version: Cell<u64>,
+    /// Whether an event is about to be sent.
+    pending: Cell<bool>,
+    /// The first entries as of a version.
+    cache: RefCell<(u64, Rc<Json>)>,
 }
 
-impl Hub {
-    /// Who is here changed: tells it soon, once for all that changes meanwhile.
-    pub fn presence_changed(self: &Rc<Self>) {
-        self.presence_version.set(self.presence_version.get() + 1);
-        if !self.presence_pending.get() {
-            self.tell_presence();
+impl Presence {
+    /// The presence of the clients among `conns`.
+    pub(super) fn new(boot: Boot, conns: &Rc<Connections>, events: &Rc<Events>, tasks: &Tasks) -> Rc<Self> {
+        Rc::new(Self {
+            boot,
+            conns: conns.clone(),
+            events: events.clone(),
+            tasks: tasks.clone(),
+            version: Cell::new(1),
+            pending: Cell::new(false),
+            cache: RefCell::new((0, Rc::new(Json::null()))),
+        })
+    }
+
+    /// Notes a change, and sends one `presence` event soon for all changes meanwhile.
+    pub(crate) fn changed(self: &Rc<Self>) {
+        self.version.set(self.version.get() + 1);
+        if !self.pending.get() {
+            self.send_soon();
         }
     }
 
-    /// Tells soon who is here.
-    pub(crate) fn tell_presence(self: &Rc<Self>) {
-        self.presence_pending.set(true);
-        let hub = self.clone();
-        self.spawn(async move {
-            Timer::after(Duration::from_millis(100)).await;
-            hub.presence_pending.set(false);
-            let payload = Json(format!(r#"{{"presence":{}}}"#, hub.presence_list().0));
-            hub.broadcast(Event::Presence, &payload);
+    fn send_soon(self: &Rc<Self>) {
+        self.pending.set(true);
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            Timer::after(DELAY).await;
+            this.pending.set(false);
+            let payload = Json(format!(r#"{{"presence":{}}}"#, this.first().0));
+            this.events.publish_versioned(Event::Presence, &payload, &this.state_version());
         });
     }
 
-    /// Who is here, the first few; built once a change.
-    pub fn presence_list(&self) -> Rc<Json> {
-        let version = self.presence_version.get();
-        if self.presence.borrow().0 != version {
-            let list = list(self, LISTED);
-            *self.presence.borrow_mut() = (version, Rc::new(list));
+    /// The first entries; built once a change.
+    pub(crate) fn first(&self) -> Rc<Json> {
+        let version = self.version.get();
+        if self.cache.borrow().0 != version {
+            let list = self.list(LISTED);
+            *self.cache.borrow_mut() = (version, Rc::new(list));
         }
-        self.presence.borrow().1.clone()
+        self.cache.borrow().1.clone()
     }
 
-    /// Who is here, all.
-    pub fn presence_all(&self) -> Json {
-        list(self, usize::MAX)
+    /// Every entry.
+    pub(crate) fn all(&self) -> Json {
+        self.list(usize::MAX)
     }
 
     /// `stateVersion`.
-    pub fn state_version(&self) -> Json {
-        Json(format!(r#"{{"presence":{},"health":1}}"#, self.presence_version.get()))
+    pub(crate) fn state_version(&self) -> Json {
+        Json(format!(r#"{{"presence":{},"health":1}}"#, self.version.get()))
+    }
+
+    /// The version, and whether an event is about to be sent; saved over a hand-over.
+    pub(crate) fn save(&self) -> (u64, bool) {
+        (self.version.get(), self.pending.get())
+    }
+
+    /// Restores what [`save`](Self::save) returned.
+    pub(crate) fn restore(self: &Rc<Self>, (version, pending): (u64, bool)) {
+        self.version.set(version);
+        if pending {
+            self.send_soon();
+        }
+    }
+
+    /// The entries, the gateway's own first, then at most `limit` clients.
+    fn list(&self, limit: usize) -> Json {
+        let host = self.boot.host.clone();
+        let version = env!("CARGO_PKG_VERSION");
+        let own = Entry {
+            text: format!("Gateway: {host} · barnacle {version} · mode gateway"),
+            host: Some(host),
+            ip: None,
+            version: Some(version.into()),
+            platform: Some(format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+            deviceFamily: Some("Linux".into()),
+            modelIdentifier: None,
+            mode: Some("gateway".into()),
+            reason: "self".into(),
+            ts: self.boot.clock.started_ms,
+            deviceId: None,
+            roles: None,
+            scopes: None,
+            instanceId: Some(self.boot.id.clone()),
+        };
+        let mut entries = vec![own];
+        entries.extend(self.conns.all().iter().filter(|c| listed(c)).take(limit).map(entry));
+        Json::of(&entries)
     }
 }

@@ -10,6 +10,24 @@ use crate::{
     store::{Display, Surface},
 };
 use nanoserde::{DeBin, SerBin};
+use std::collections::BTreeSet;
+
+/// What a connection can subscribe to: a family of events and, where it has several, which of them; in use,
+/// the name of the method that subscribes and the key of a session.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, SerBin, DeBin)]
+pub struct Topic {
+    /// The family.
+    pub family: String,
+    /// One of the family, or all of it.
+    pub key: Option<String>,
+}
+
+impl Topic {
+    /// The topic `key` of `family`.
+    pub fn new(family: &str, key: Option<&str>) -> Self {
+        Self { family: family.into(), key: key.map(str::to_owned) }
+    }
+}
 
 /// The facts of an attached connection.
 #[derive(Clone, PartialEq, Debug, SerBin, DeBin)]
@@ -38,6 +56,8 @@ pub struct Session {
     pub local: bool,
     /// When it attached, wall-clock milliseconds.
     pub connected_ms: u64,
+    /// The topics whose events it is sent.
+    pub subscriptions: BTreeSet<Topic>,
 }
 
 impl Session {

@@ -1,4 +1,4 @@
-//! A state directory of OpenClaw, only ever read.
+//! Reads the paired devices in a state directory of OpenClaw; never writes there.
 
 use super::{NodeSurface, Record, devices, surfaces};
 use miniserde::json::Value;
@@ -7,10 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a source holds.
 #[derive(Default)]
 pub struct Listed {
-    /// Its devices.
     pub devices: Vec<Record>,
     /// What its nodes may be invoked with.
     pub surfaces: Vec<NodeSurface>,
@@ -68,9 +66,6 @@ impl fmt::Display for BadSource {
 impl std::error::Error for BadSource {}
 
 /// Reads the devices of the state directory `path`, or of a file that is one's `devices/paired.json`.
-///
-/// # Errors
-/// [`BadSource`].
 pub fn read(path: &Path, now_ms: u64) -> Result<Listed, BadSource> {
     if path.is_file() {
         let list = json(path)?.ok_or_else(|| BadSource::Missing(path.into()))?;

@@ -1,14 +1,14 @@
-//! Bringing paired devices over from OpenClaw, so that nobody has to pair again.
+//! Imports paired devices from OpenClaw, so that none has to pair again.
 //!
-//! What is read: `devices/paired.json` of 2026.2 (keys, roles, scopes, tokens), or the answers of a
-//! running gateway of any version (`record` reads both: they have the same shape). A device comes over
-//! by its key; its old token is kept as a hash until it is handed its new one. [`merge`] only ever adds:
-//! what was approved here is not narrowed, what was revoked or removed here stays so.
+//! The source is `devices/paired.json` of 2026.2 (keys, roles, scopes, tokens), or the answers of a
+//! running gateway of any version (`record` reads both: they have the same shape). A device is imported
+//! by its key; its old token is kept as a hash until it has its new one. [`merge`] only ever adds: what was
+//! approved here is not narrowed, what was revoked or removed here stays so.
 
 mod directory;
 mod record;
 
-pub use directory::{BadSource, Listed, read};
+pub use directory::{Listed, read};
 pub use record::{Record, Rejected, devices, surfaces};
 
 use crate::{
@@ -17,23 +17,22 @@ use crate::{
     store::{Device, Registry, Surface},
 };
 
-/// What becomes of a device that is brought over.
+/// The outcome of importing a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// It is new here.
     Added,
-    /// It was here, and gains something: what, in words.
+    /// It was here, and gains these grants or names.
     Updated(String),
     /// It was here, with all of that.
     Unchanged,
-    /// It stays out: why.
+    /// It is not imported; the reason.
     Rejected(String),
 }
 
 /// The approved surface of a node, and when it was approved.
 pub type NodeSurface = (DeviceId, Surface, Option<u64>);
 
-/// Brings `device` into `registry`, with the surface it was approved for as a node.
+/// Merges `device` into `registry`, with the surface it was approved for as a node.
 pub fn merge(registry: &mut Registry, mut device: Device, surfaces: &[NodeSurface]) -> Fate {
     let id = device.id();
     if let Some(stone) = registry.tombstone(&id) {

@@ -1,4 +1,4 @@
-//! OpenClaw's records of paired devices, read one by one: a record that makes no sense costs itself only.
+//! OpenClaw's records of paired devices, parsed one by one: an invalid record costs itself only.
 //!
 //! A list of them is an array or an object by id, and so is each record's `tokens`. Unknown fields,
 //! roles and scopes grant nothing and are left out.
@@ -13,11 +13,9 @@ use std::collections::BTreeMap;
 /// A record that stays out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejected {
-    /// What it calls itself.
     pub id: String,
     /// Its name, if it has one.
     pub name: String,
-    /// Why.
     pub why: String,
 }
 

@@ -6,6 +6,7 @@ pub mod schema;
 pub mod write;
 
 use crate::{
+    app::App,
     config::{
         redact::{self, Viewer},
         text::{
@@ -14,7 +15,7 @@ use crate::{
             source::{Include, ReadError, Source},
         },
     },
-    hub::{Conn, Hub},
+    hub::Conn,
     protocol::{Issue, Json, Scope},
 };
 use nanoserde::SerJson;
@@ -64,12 +65,12 @@ struct Snapshot {
 
 /// `config.get`.
 /// `raw`, with its comments, is for administrators alone.
-pub async fn get(hub: &Rc<Hub>, conn: &Rc<Conn>) -> Json {
+pub async fn get(app: &Rc<App>, conn: &Rc<Conn>) -> Json {
     let viewer = match conn.session().scopes.allows(Scope::Admin) {
         true => Viewer::Admin,
         false => Viewer::Reader,
     };
-    let settings = hub.settings();
+    let settings = app.settings();
     let (paths, env) = (settings.paths.clone(), settings.env().clone());
     let read = smol::unblock(move || {
         let source = Source::read(&paths, &env).source;
@@ -104,12 +105,12 @@ pub async fn get(hub: &Rc<Hub>, conn: &Rc<Conn>) -> Json {
         valid: source.is_ok(),
         runtimeConfig: Json(running.clone()),
         config: Json(running),
-        hash: hub.revision(&digest),
+        hash: app.devices.key().revision(&digest),
         issues: Vec::new(),
         warnings: settings.warnings().map(|(path, message)| issue(path, message)).collect(),
         legacyIssues: Vec::new(),
-        configRevisionHash: hub.revision(&digest),
-        appliedConfigHash: hub.revision(&settings.source.digest()),
+        configRevisionHash: app.devices.key().revision(&digest),
+        appliedConfigHash: app.devices.key().revision(&settings.source.digest()),
     };
     match &source {
         Ok(None) => {}

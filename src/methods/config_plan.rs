@@ -2,8 +2,9 @@
 
 use super::Answer;
 use crate::{
+    app::App,
     config::redact,
-    hub::{Conn, Hub},
+    hub::Conn,
     protocol::{ErrorShape, Json, Params},
     reload::Preview,
 };
@@ -45,9 +46,10 @@ fn closed(conn: &Rc<Conn>) -> Closed {
 }
 
 /// `config.plan`, of the text `raw`, or of the file as it is. Who only asks is not counted among the closed.
-pub async fn plan(hub: &Rc<Hub>, asks: &Rc<Conn>, params: &Params<'_>) -> Answer {
+pub async fn plan(app: &Rc<App>, asks: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.opt_str("raw")?.map(str::to_owned);
-    let Preview { plan, refused, browsers, new_lines } = hub
+    let Preview { plan, refused, browsers, new_lines } = app
+        .reloads
         .preview(raw)
         .await
         .map_err(|why| ErrorShape::invalid(format!("invalid config: {}", redact::line(&why))))?;

@@ -8,8 +8,10 @@ use super::{
     wire::{self, Live, Paired},
 };
 use crate::{
+    app::App,
+    auth::Lost,
     clock::wall_ms,
-    hub::{Conn, Hub},
+    hub::{Audience, Conn},
     protocol::{DeviceId, ErrorShape, Event, Json, Params, Role, Scope, Scopes},
     store::{Request, Unfit},
 };
@@ -21,8 +23,8 @@ pub fn reaches(conn: &Conn, device: &DeviceId) -> bool {
 }
 
 /// `device.pair.list`.
-pub fn list(hub: &Rc<Hub>, conn: &Conn) -> Json {
-    wire::device_list(&hub.registry(), |id| reaches(conn, id), |device| Live::of(hub, device))
+pub fn list(app: &Rc<App>, conn: &Conn) -> Json {
+    wire::device_list(&app.devices.registry(), |id| reaches(conn, id), |device| Live::of(app, device))
 }
 
 /// The request meant by `requestId`, or by `deviceId`: a device that retries may have another id by now.
@@ -32,12 +34,12 @@ fn wanted(params: &Params<'_>) -> Result<String, ErrorShape> {
 }
 
 /// `device.pair.approve`.
-pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+pub async fn approve(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let wanted = wanted(params)?;
     let caller = conn.session().scopes;
     let own = conn.device();
     let admin = conn.allows(Scope::Admin);
-    let approved = hub.change(|registry| {
+    let approved = app.devices.change(|registry| {
         let request = registry.find_request(&wanted)?;
         if let Some(why) = forbidden(&request, caller, own, admin) {
             return Err(ErrorShape::invalid(format!("device pairing approval denied: {why}")));
@@ -54,11 +56,15 @@ pub async fn approve(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Ans
         request.scopes,
         conn.session().name()
     );
-    hub.regrant(&id);
-    let registry = hub.registry();
-    let payload = wire::approved(&request, registry.device(&id).map(|d| Paired::new(d, Live::of(hub, d))));
-    Ok(Reply::then(payload, move |hub| {
-        hub.broadcast(Event::DevicePairResolved, &wire::resolved(&request.id, &id, "approved"));
+    app.devices.regrant(&id);
+    let registry = app.devices.registry();
+    let payload = wire::approved(&request, registry.device(&id).map(|d| Paired::new(d, Live::of(app, d))));
+    Ok(Reply::then(payload, move |app| {
+        app.hub.events.publish(
+            Event::DevicePairResolved,
+            Audience::Managers(id),
+            &wire::resolved(&request.id, &id, "approved"),
+        );
     }))
 }
 
@@ -78,10 +84,10 @@ fn forbidden(request: &Request, caller: Scopes, own: Option<DeviceId>, admin: bo
 }
 
 /// `device.pair.reject`.
-pub async fn reject(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+pub async fn reject(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let wanted = wanted(params)?;
     let conn = conn.clone();
-    let rejected = hub.change(|registry| {
+    let rejected = app.devices.change(|registry| {
         let request = registry.find_request(&wanted)?;
         if !reaches(&conn, &request.key.device_id()) {
             return Err(ErrorShape::invalid("device pairing rejection denied: not the caller's own"));
@@ -91,14 +97,18 @@ pub async fn reject(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answ
     });
     let request = rejected.await?;
     let id = request.key.device_id();
-    Ok(Reply::then(wire::rejected(&request), move |hub| {
-        hub.broadcast(Event::DevicePairResolved, &wire::resolved(&request.id, &id, "rejected"));
+    Ok(Reply::then(wire::rejected(&request), move |app| {
+        app.hub.events.publish(
+            Event::DevicePairResolved,
+            Audience::Managers(id),
+            &wire::resolved(&request.id, &id, "rejected"),
+        );
     }))
 }
 
 /// Reads `deviceId`, and checks that it is paired and within the caller's reach.
-pub fn target(hub: &Hub, conn: &Conn, params: &Params<'_>) -> Result<DeviceId, ErrorShape> {
-    let id = hub.registry().find_device(params.str("deviceId")?)?;
+pub fn target(app: &App, conn: &Conn, params: &Params<'_>) -> Result<DeviceId, ErrorShape> {
+    let id = app.devices.registry().find_device(params.str("deviceId")?)?;
     if reaches(conn, &id) {
         return Ok(id);
     }
@@ -111,21 +121,23 @@ pub fn unknown_device(id: DeviceId) -> ErrorShape {
 }
 
 /// `device.pair.remove`.
-pub async fn remove(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
-    let id = target(hub, conn, params)?;
-    hub.change(|registry| registry.remove(&id, wall_ms()).ok_or_else(|| unknown_device(id))).await?;
+pub async fn remove(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+    let id = target(app, conn, params)?;
+    app.devices.change(|registry| registry.remove(&id, wall_ms()).ok_or_else(|| unknown_device(id))).await?;
     log::info!("device {} removed by {}", id.short(), conn.session().name());
-    Ok(Reply::then(wire::removed(&id), move |hub| {
-        hub.broadcast(Event::DevicePairChanged, &Json("{}".into()));
-        hub.close_device(&id, None, "device removed: pair it again with an operator's approval");
+    Ok(Reply::then(wire::removed(&id), move |app| {
+        app.hub.events.publish(Event::DevicePairChanged, Audience::Managers(id), &Json("{}".into()));
+        app.devices.close(&id, None, Lost::DeviceRemoved);
     }))
 }
 
 /// `device.pair.rename`.
-pub async fn rename(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
-    let id = target(hub, conn, params)?;
+pub async fn rename(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+    let id = target(app, conn, params)?;
     let label = params.str("label")?.to_owned();
-    let label = hub.change(|registry| Ok(registry.rename(&id, &label)?)).await?;
+    let label = app.devices.change(|registry| Ok(registry.rename(&id, &label)?)).await?;
     let payload = wire::renamed(&id, &label);
-    Ok(Reply::then(payload, |hub| hub.broadcast(Event::DevicePairChanged, &Json("{}".into()))))
+    Ok(Reply::then(payload, move |app| {
+        app.hub.events.publish(Event::DevicePairChanged, Audience::Managers(id), &Json("{}".into()))
+    }))
 }

@@ -6,7 +6,8 @@
 
 use super::{Answer, nodes};
 use crate::{
-    hub::{Asked, Conn, Hub, Invocation, InvokeResult},
+    app::App,
+    hub::{Asked, Audience, Conn, Invocation, InvokeResult},
     protocol::{Details, ErrorCode, ErrorShape, Event, Json, Params, RequestId},
     reactor::Timer,
 };
@@ -46,18 +47,18 @@ struct Invoked {
 }
 
 /// `node.invoke`.
-pub async fn invoke(hub: &Rc<Hub>, caller: &Conn, request: &str, params: &Params<'_>) -> Answer {
-    let device = nodes::find(hub, params.str("nodeId")?)?;
+pub async fn invoke(app: &Rc<App>, caller: &Conn, request: &str, params: &Params<'_>) -> Answer {
+    let device = nodes::find(app, params.str("nodeId")?)?;
     let id = device.id();
     let command = params.str("command")?.to_owned();
     let key = params.str("idempotencyKey")?.to_owned();
     let timeout = params.opt_u64("timeoutMs")?.filter(|ms| *ms > 0).unwrap_or(DEFAULT_TIMEOUT_MS);
     let timeout = timeout.min(MAX_TIMEOUT_MS);
-    let conn = hub.node(&id).ok_or_else(|| {
+    let conn = app.hub.conns.node(&id).ok_or_else(|| {
         failed("NOT_CONNECTED", format!("node {} is not connected", device.name().unwrap_or(&id.short())))
     })?;
     let declared = conn.session().declared.commands.contains(&command);
-    if nodes::denied(hub, &command) {
+    if nodes::denied(app, &command) {
         return Err(ErrorShape::invalid(format!(
             "node command not allowed: {command} is in gateway.nodes.commands.deny"
         )));
@@ -91,8 +92,8 @@ pub async fn invoke(hub: &Rc<Hub>, caller: &Conn, request: &str, params: &Params
         command,
         timeout_ms: timeout,
     };
-    let invocation = hub.invocations.begin(asked, Instant::now() + Duration::from_millis(timeout));
-    hub.tell(&conn, Event::NodeInvokeRequest, &Json::of(&todo));
+    let invocation = app.hub.invocations.begin(asked, Instant::now() + Duration::from_millis(timeout));
+    app.hub.events.publish(Event::NodeInvokeRequest, Audience::Connection(conn.id()), &Json::of(&todo));
     drop(conn);
     outcome(invocation).await
 }
@@ -129,7 +130,7 @@ fn failed(code: &str, message: String) -> ErrorShape {
 }
 
 /// `node.invoke.result`.
-pub fn result(hub: &Rc<Hub>, conn: &Conn, params: &Params<'_>) -> Answer {
+pub fn result(app: &Rc<App>, conn: &Conn, params: &Params<'_>) -> Answer {
     let id = params.str("id")?;
     let ok = params.opt_bool("ok")?.ok_or_else(|| {
         ErrorShape::invalid("invalid node.invoke.result params: must have required property 'ok'")
@@ -153,7 +154,7 @@ pub fn result(hub: &Rc<Hub>, conn: &Conn, params: &Params<'_>) -> Answer {
         InvokeResult::Failed(code, word("message")?.unwrap_or_else(|| "the node failed".into()))
     };
     // A late answer, to a caller that gave up, is no fault of the node's.
-    let waited = hub.invocations.answer(id, conn.id(), answer);
+    let waited = app.hub.invocations.answer(id, conn.id(), answer);
     Ok(Json(if waited { r#"{"ok":true}"# } else { r#"{"ok":true,"ignored":true}"# }.into()).into())
 }
 
@@ -167,11 +168,11 @@ struct Handled {
 }
 
 /// `node.event`. Events that only an agent could act on are taken and said to be not handled.
-pub fn event(hub: &Rc<Hub>, conn: &Conn, params: &Params<'_>) -> Answer {
+pub fn event(app: &Rc<App>, conn: &Conn, params: &Params<'_>) -> Answer {
     let event = params.str("event")?.to_owned();
     let handled = event == "node.presence.alive";
     if handled && let Some(device) = conn.device() {
-        hub.saw(device, None);
+        app.devices.saw(device, None);
     }
     let reason = if handled { "updated" } else { "unsupported" };
     Ok(Json::of(&Handled { ok: true, event, handled, reason: Some(reason) }).into())

@@ -2,7 +2,7 @@
 
 use super::Answer;
 use crate::{
-    hub::Hub,
+    app::App,
     journal::Tail,
     protocol::{Json, Params},
 };
@@ -24,10 +24,10 @@ struct Result {
 const FILE: &str = "(memory)";
 
 /// `logs.tail`.
-pub fn tail(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
+pub fn tail(app: &Rc<App>, params: &Params<'_>) -> Answer {
     let cursor = params.opt_u64("cursor")?;
     let limit = params.opt_u64("limit")?.unwrap_or(500).clamp(1, 5000);
     let bytes = params.opt_u64("maxBytes")?.unwrap_or(250_000).clamp(1, 1_000_000);
-    let Tail { lines, cursor, reset, truncated } = hub.journal.tail(cursor, limit as usize, bytes as usize);
+    let Tail { lines, cursor, reset, truncated } = app.journal.tail(cursor, limit as usize, bytes as usize);
     Ok(Json::of(&Result { file: FILE, cursor, size: cursor, lines, truncated, reset }).into())
 }

@@ -16,14 +16,17 @@ mod system;
 mod tokens;
 pub mod wire;
 
+pub(crate) use system::ready;
+
 use crate::{
-    hub::{Conn, Hub, Invocation},
+    app::App,
+    hub::{Conn, Invocation},
     protocol::{Access, ErrorShape, Json, RequestFrame, Role, Scope, access, openclaw_scope},
 };
 use std::{future::Future, pin::Pin, rc::Rc};
 
 /// What is done once the answer is out.
-type After = Box<dyn FnOnce(&Rc<Hub>)>;
+type After = Box<dyn FnOnce(&Rc<App>)>;
 
 /// An answer.
 pub struct Reply {
@@ -35,7 +38,7 @@ pub struct Reply {
 
 impl Reply {
     /// The answer, and afterwards `after`.
-    fn then(payload: Json, after: impl FnOnce(&Rc<Hub>) + 'static) -> Self {
+    fn then(payload: Json, after: impl FnOnce(&Rc<App>) + 'static) -> Self {
         Self { payload, after: Some(Box::new(after)) }
     }
 }
@@ -50,11 +53,11 @@ type Answer = Result<Reply, ErrorShape>;
 type Call = Pin<Box<dyn Future<Output = Answer>>>;
 
 /// Answers a request of `conn`.
-pub fn call(hub: Rc<Hub>, conn: Rc<Conn>, request: RequestFrame) -> Call {
+pub fn call(app: Rc<App>, conn: Rc<Conn>, request: RequestFrame) -> Call {
     if let Err(error) = check(&conn, &request.method) {
         return Box::pin(std::future::ready(Err(error)));
     }
-    Box::pin(async move { run(&hub, &conn, &request).await })
+    Box::pin(async move { run(&app, &conn, &request).await })
 }
 
 /// Goes on waiting for a node, for the caller of an invocation that was written down.
@@ -62,44 +65,44 @@ pub fn resume(invocation: Invocation) -> Call {
     Box::pin(invoke::outcome(invocation))
 }
 
-async fn run(hub: &Rc<Hub>, conn: &Rc<Conn>, request: &RequestFrame) -> Answer {
+async fn run(app: &Rc<App>, conn: &Rc<Conn>, request: &RequestFrame) -> Answer {
     let params = request.params();
     match request.method.as_str() {
-        "health" => Ok(system::health(hub).into()),
-        "status" => Ok(system::status(hub).into()),
-        "system-presence" => Ok(hub.presence_all().into()),
+        "health" => Ok(system::health(app).into()),
+        "status" => Ok(system::status(app).into()),
+        "system-presence" => Ok(app.hub.presence.all().into()),
         // Agents, and with them their heartbeats, do not run in this version.
         "last-heartbeat" => Ok(Json::null().into()),
-        "gateway.identity.get" => Ok(system::identity(hub).into()),
+        "gateway.identity.get" => Ok(system::identity(app).into()),
         "gateway.restart.preflight" => Ok(restart::preflight().into()),
-        "gateway.restart.request" => restart::request(hub, &params).await,
-        "config.get" => Ok(config::get(hub, conn).await.into()),
-        "config.plan" => config_plan::plan(hub, conn, &params).await,
-        "config.set" => config::write::set(hub, conn, &params).await,
-        "config.patch" => config::write::patch(hub, conn, &params).await,
+        "gateway.restart.request" => restart::request(app, &params).await,
+        "config.get" => Ok(config::get(app, conn).await.into()),
+        "config.plan" => config_plan::plan(app, conn, &params).await,
+        "config.set" => config::write::set(app, conn, &params).await,
+        "config.patch" => config::write::patch(app, conn, &params).await,
         "config.schema" => Ok(config::schema::whole().into()),
         "config.schema.lookup" => config::schema::lookup(&params),
-        "config.apply" => config::write::apply(hub, conn, &params).await,
-        "logs.tail" => logs::tail(hub, &params),
-        "device.pair.list" => Ok(devices::list(hub, conn).into()),
-        "device.pair.approve" => devices::approve(hub, conn, &params).await,
-        "device.pair.reject" => devices::reject(hub, conn, &params).await,
-        "device.pair.remove" => devices::remove(hub, conn, &params).await,
-        "device.pair.rename" => devices::rename(hub, conn, &params).await,
-        "device.pair.setupCode" => setup::code(hub, &params).await,
-        "device.pair.setupStatus" => setup::status(hub, &params),
-        "device.token.rotate" => tokens::rotate(hub, conn, &params).await,
-        "device.token.revoke" => tokens::revoke(hub, conn, &params).await,
-        "node.pair.list" => Ok(nodes::pair_list(hub).into()),
-        "node.pair.approve" => nodes::approve(hub, conn, &params).await,
-        "node.pair.reject" => nodes::reject(hub, &params).await,
-        "node.pair.remove" => nodes::remove(hub, conn, &params).await,
-        "node.list" => Ok(nodes::list(hub).into()),
-        "node.describe" => nodes::describe(hub, &params),
-        "node.rename" => nodes::rename(hub, &params).await,
-        "node.invoke" => invoke::invoke(hub, conn, &request.id, &params).await,
-        "node.invoke.result" => invoke::result(hub, conn, &params),
-        "node.event" => invoke::event(hub, conn, &params),
+        "config.apply" => config::write::apply(app, conn, &params).await,
+        "logs.tail" => logs::tail(app, &params),
+        "device.pair.list" => Ok(devices::list(app, conn).into()),
+        "device.pair.approve" => devices::approve(app, conn, &params).await,
+        "device.pair.reject" => devices::reject(app, conn, &params).await,
+        "device.pair.remove" => devices::remove(app, conn, &params).await,
+        "device.pair.rename" => devices::rename(app, conn, &params).await,
+        "device.pair.setupCode" => setup::code(app, &params).await,
+        "device.pair.setupStatus" => setup::status(app, &params),
+        "device.token.rotate" => tokens::rotate(app, conn, &params).await,
+        "device.token.revoke" => tokens::revoke(app, conn, &params).await,
+        "node.pair.list" => Ok(nodes::pair_list(app).into()),
+        "node.pair.approve" => nodes::approve(app, conn, &params).await,
+        "node.pair.reject" => nodes::reject(app, &params).await,
+        "node.pair.remove" => nodes::remove(app, conn, &params).await,
+        "node.list" => Ok(nodes::list(app).into()),
+        "node.describe" => nodes::describe(app, &params),
+        "node.rename" => nodes::rename(app, &params).await,
+        "node.invoke" => invoke::invoke(app, conn, &request.id, &params).await,
+        "node.invoke.result" => invoke::result(app, conn, &params),
+        "node.event" => invoke::event(app, conn, &params),
         "node.pending.pull" | "node.pending.drain" => Ok(invoke::nothing_pending(conn).into()),
         "node.pending.ack" => invoke::ack(conn, &params),
         other => Err(ErrorShape::invalid(format!("unknown method: {other}"))),

@@ -6,7 +6,7 @@
 
 use super::{Answer, Reply};
 use crate::{
-    hub::Hub,
+    app::App,
     protocol::{ErrorShape, Json, Params},
 };
 use nanoserde::SerJson;
@@ -73,7 +73,7 @@ pub fn preflight() -> Json {
 }
 
 /// `gateway.restart.request`.
-pub async fn request(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
+pub async fn request(app: &Rc<App>, params: &Params<'_>) -> Answer {
     if let Some(target) = params.opt_object("target")?
         && target.opt_u64("pid")?.is_some_and(|pid| pid != u64::from(std::process::id()))
     {
@@ -81,10 +81,10 @@ pub async fn request(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
     }
     let reason = params.opt_str("reason")?.map(str::trim).filter(|r| !r.is_empty());
     let reason: String = reason.unwrap_or("gateway.restart.safe").chars().take(REASON).collect();
-    let coalesced = hub.restarts.under_way();
+    let coalesced = app.restarts.under_way();
     let proven = match coalesced {
         true => None,
-        false => Some(hub.restarts.prove(&reason).await?),
+        false => Some(app.restarts.prove(&reason).await?),
     };
     let answer = Json::of(&Requested {
         ok: true,
@@ -102,8 +102,8 @@ pub async fn request(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
             emitHooksQueued: false,
         },
         version: proven.as_ref().map(|p| p.version.clone()),
-        closes: hub.not_carried().len() as u64,
+        closes: app.hub.not_carried().len() as u64,
     });
     let Some(proven) = proven else { return Ok(answer.into()) };
-    Ok(Reply::then(answer, |hub| hub.spawn(proven.hand_over())))
+    Ok(Reply::then(answer, |app| app.spawn(proven.hand_over())))
 }

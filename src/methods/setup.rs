@@ -6,8 +6,8 @@
 
 use super::{Answer, Reply};
 use crate::{
+    app::App,
     clock::wall_ms,
-    hub::Hub,
     protocol::{ErrorShape, Json, Params, RequestId, TokenHash, base64url_encode},
     store::{Access, SETUP_CODE_MS, SetupCode},
 };
@@ -37,7 +37,7 @@ struct Content {
 }
 
 /// `device.pair.setupCode`.
-pub async fn code(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
+pub async fn code(app: &Rc<App>, params: &Params<'_>) -> Answer {
     let access = match params.opt_str("bootstrapProfile")? {
         None => Access::Full,
         Some("limited") => Access::Limited,
@@ -48,7 +48,7 @@ pub async fn code(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
             )));
         }
     };
-    let settings = hub.settings();
+    let settings = app.settings();
     let (url, source) = match params.opt_str("publicUrl")? {
         Some(url) => (url.to_owned(), "publicUrl"),
         None => match settings.reachable_at() {
@@ -65,19 +65,20 @@ pub async fn code(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
         hash: TokenHash::of(&token),
         access,
         spent: None,
-        left_ms: hub.boot.clock.uptime_ms() + SETUP_CODE_MS,
+        left_ms: app.boot.clock.uptime_ms() + SETUP_CODE_MS,
     };
-    let uptime = hub.boot.clock.uptime_ms();
+    let uptime = app.boot.clock.uptime_ms();
     let kept = made.clone();
-    hub.change(|registry| {
-        let codes = registry.setup_codes_mut();
-        codes.retain(|c| c.spent.is_some() || uptime < c.left_ms);
-        codes.push(kept);
-        let over = codes.len().saturating_sub(MOST);
-        codes.drain(..over);
-        Ok(())
-    })
-    .await?;
+    app.devices
+        .change(|registry| {
+            let codes = registry.setup_codes_mut();
+            codes.retain(|c| c.spent.is_some() || uptime < c.left_ms);
+            codes.push(kept);
+            let over = codes.len().saturating_sub(MOST);
+            codes.drain(..over);
+            Ok(())
+        })
+        .await?;
     let content = Json::of(&Content { url: url.clone(), bootstrapToken: token });
     let payload = Json::of(&Code {
         setupId: made.id.to_string(),
@@ -92,9 +93,9 @@ pub async fn code(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
 }
 
 /// `device.pair.setupStatus`.
-pub fn status(hub: &Rc<Hub>, params: &Params<'_>) -> Answer {
+pub fn status(app: &Rc<App>, params: &Params<'_>) -> Answer {
     let id = params.str("setupId")?;
-    let registry = hub.registry();
+    let registry = app.devices.registry();
     let spent = registry.setup_codes().iter().find(|c| c.id.0 == id).filter(|c| c.spent.is_some());
     let payload = spent.map_or_else(
         || Json("{}".into()),

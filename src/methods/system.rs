@@ -2,7 +2,9 @@
 //!
 //! Of agents, sessions and channels it tells what the configuration says of them; none run in this version.
 
-use crate::{clock::wall_ms, config::model::agents::Agents, hub::Hub, protocol::Json, tls::Tls};
+use crate::{
+    app::App, clock::wall_ms, config::model::agents::Agents, host::Memory, protocol::Json, tls::Tls,
+};
 use nanoserde::SerJson;
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -18,6 +20,7 @@ struct Sessions {
 #[allow(non_snake_case)]
 struct Health {
     ok: bool,
+    degraded: Option<String>,
     ts: u64,
     durationMs: u64,
     channels: BTreeMap<String, String>,
@@ -63,8 +66,8 @@ impl Beat {
 }
 
 /// `health`.
-pub fn health(hub: &Rc<Hub>) -> Json {
-    let settings = hub.settings();
+pub fn health(app: &Rc<App>) -> Json {
+    let settings = app.settings();
     let agents = &settings.config.agents;
     let sessions = || Sessions {
         path: settings.paths.barnacle_dir.to_string_lossy().into_owned(),
@@ -73,6 +76,7 @@ pub fn health(hub: &Rc<Hub>) -> Json {
     };
     Json::of(&Health {
         ok: true,
+        degraded: app.devices.store.degraded(),
         ts: wall_ms(),
         durationMs: 0,
         channels: BTreeMap::new(),
@@ -200,11 +204,11 @@ struct Status {
 }
 
 /// `status`.
-pub fn status(hub: &Rc<Hub>) -> Json {
-    let settings = hub.settings();
+pub fn status(app: &Rc<App>) -> Json {
+    let settings = app.settings();
     let agents = &settings.config.agents;
-    let registry = hub.registry();
-    let restarts = hub.restarts.told();
+    let registry = app.devices.registry();
+    let restarts = app.restarts.told();
     let path = |p: &std::path::Path| p.to_string_lossy().into_owned();
     Json::of(&Status {
         runtimeVersion: env!("CARGO_PKG_VERSION"),
@@ -238,9 +242,9 @@ pub fn status(hub: &Rc<Hub>) -> Json {
         barnacle: Own {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
-            bootId: hub.boot.id.clone(),
-            startedAtMs: hub.boot.clock.started_ms,
-            uptimeMs: hub.boot.clock.uptime_ms(),
+            bootId: app.boot.id.clone(),
+            startedAtMs: app.boot.clock.started_ms,
+            uptimeMs: app.boot.clock.uptime_ms(),
             port: settings.port,
             bind: settings.bind.to_string(),
             authMode: settings.auth.as_str(),
@@ -250,10 +254,10 @@ pub fn status(hub: &Rc<Hub>) -> Json {
             stateDir: path(&settings.paths.barnacle_dir),
             devices: registry.devices().len() as u64,
             pending: registry.requests().len() as u64,
-            connections: hub.conn_count() as u64,
-            storeCommits: hub.store.commits(),
-            readOnly: hub.store.read_only(),
-            latePulses: hub.late_ticks.get(),
+            connections: app.hub.conns.count() as u64,
+            storeCommits: app.devices.store.commits(),
+            readOnly: app.devices.store.read_only(),
+            latePulses: app.ticks.late.get(),
             restarts: restarts.count,
             lastRestart: (restarts.count > 0).then(|| LastRestart {
                 atMs: restarts.last_ms,
@@ -261,21 +265,23 @@ pub fn status(hub: &Rc<Hub>) -> Json {
                 unservedUs: restarts.took_us,
                 carried: restarts.carried,
             }),
-            notRestarted: hub.restarts.stayed(),
-            residentKb: resident_kb(),
-            notices: hub.notices(),
+            notRestarted: app.restarts.stayed(),
+            residentKb: Memory::now().map(|memory| memory.resident / 1024),
+            notices: app.notices(),
         },
     })
 }
 
-/// Resident memory, KiB.
-fn resident_kb() -> Option<u64> {
-    let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64 / 1024)
+/// Returns the body of `/readyz`: why it is degraded, if it is, and how often it was restarted in place, if it was.
+pub fn ready(app: &App) -> String {
+    let degraded = app.devices.store.degraded().map(|why| format!(r#","degraded":{}"#, why.serialize_json()));
+    let restarts = Some(app.restarts.told().count).filter(|count| *count > 0);
+    let restarts = restarts.map(|count| format!(r#","restarts":{count}"#));
+    format!(r#"{{"ready":true{}{}}}"#, degraded.unwrap_or_default(), restarts.unwrap_or_default())
 }
 
 /// `gateway.identity.get`.
-pub fn identity(hub: &Rc<Hub>) -> Json {
-    let key = hub.identity.public_key();
+pub fn identity(app: &Rc<App>) -> Json {
+    let key = app.identity.public_key();
     Json(format!(r#"{{"deviceId":"{}","publicKey":"{key}"}}"#, key.device_id()))
 }

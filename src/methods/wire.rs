@@ -4,8 +4,8 @@
 //! schema leaves an answer open.
 
 use crate::{
+    app::App,
     clock::wall_ms,
-    hub::Hub,
     protocol::{DeviceId, Json, RequestId, Role, Scopes},
     store::{Device, Display, NodeRequest, Registry, Request, SetupCode, Surface},
 };
@@ -153,13 +153,13 @@ pub struct Live {
 }
 
 impl Live {
-    /// What `hub` knows of `device`.
-    pub fn of(hub: &Hub, device: &Device) -> Self {
+    /// What `app` knows of `device`.
+    pub fn of(app: &App, device: &Device) -> Self {
         let id = device.id();
-        let conns = hub.conns_of(&id);
+        let conns = app.hub.conns.of(&id);
         Self {
             client: conns.last().map(|c| c.session().client.clone()),
-            seen_ms: if conns.is_empty() { hub.seen_ms(&id) } else { Some(wall_ms()) },
+            seen_ms: if conns.is_empty() { app.devices.seen_ms(&id) } else { Some(wall_ms()) },
             connected: !conns.is_empty(),
         }
     }
@@ -360,13 +360,13 @@ pub struct Node {
 
 impl Node {
     /// The entry of `device`.
-    pub fn new(hub: &Hub, device: &Device) -> Self {
+    pub fn new(app: &App, device: &Device) -> Self {
         let id = device.id();
-        let conn = hub.node(&id);
+        let conn = app.hub.conns.node(&id);
         let d = conn.as_ref().map_or_else(|| device.display.clone(), |c| c.session().client.clone());
         let live = device.node.usable(conn.as_ref().map(|c| c.session()).as_ref().map(|s| &s.declared));
         let pending = device.node.pending.as_ref();
-        let seen = hub.seen_ms(&id).or(device.seen_ms);
+        let seen = app.devices.seen_ms(&id).or(device.seen_ms);
         let grant = device.grant(Role::Node);
         Self {
             nodeId: id.to_string(),

@@ -11,7 +11,7 @@ use super::{
     frame,
     scan::{Excess, Scan},
 };
-use crate::{reactor::Async, tls::Session};
+use crate::{host, reactor::Async, tls::Session};
 use nanoserde::{DeBin, SerBin};
 use std::{
     cell::{Cell, RefCell},
@@ -192,11 +192,7 @@ impl Wire {
         if close.is_some() {
             return;
         }
-        let mut end = reason.len().min(123);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        let reason = &reason[..end];
+        let reason = host::cut(reason, 123);
         *close = Some(Close { code, reason: reason.into() });
         frame::close(code, reason, &mut self.buffers.borrow_mut().output);
         self.try_drain();

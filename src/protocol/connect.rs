@@ -4,6 +4,7 @@
 //! display data. Source: `docs/gateway/protocol/handshake.md`, `ConnectParams` of the schema.
 
 use super::{ParamFault, Params};
+use crate::host::cut;
 use miniserde::json::Value;
 use std::collections::BTreeMap;
 
@@ -102,9 +103,10 @@ impl<'a> Connect<'a> {
         let client = params.object("client")?;
         // What is only shown never costs a connection, whatever stands there.
         let shown = |name: &str| client.opt_str(name).ok().flatten().filter(|s| !s.is_empty());
-        let short = |name: &str| shown(name).map(cut);
+        let short = |name: &str| shown(name).map(|text| cut(text, LONGEST));
         let names = |name: &str| -> Result<Vec<&'a str>, ParamFault> {
-            let mut names: Vec<&str> = params.strs(name)?.into_iter().map(cut).collect();
+            let mut names: Vec<&str> =
+                params.strs(name)?.into_iter().map(|name| cut(name, LONGEST)).collect();
             names.retain(|n| !n.is_empty());
             names.truncate(MOST_NAMES);
             Ok(names)
@@ -115,7 +117,7 @@ impl<'a> Connect<'a> {
                 .entries()
                 .take(MOST_NAMES)
                 .filter_map(|(name, value)| match value {
-                    Value::Bool(on) => Some((cut(name), *on)),
+                    Value::Bool(on) => Some((cut(name, LONGEST), *on)),
                     _ => None,
                 })
                 .collect(),
@@ -164,15 +166,6 @@ fn both(max: Result<u64, ParamFault>, min: Result<u64, ParamFault>) -> Result<(u
             Err(ParamFault(format!("{}; {second}", max.0)))
         }
     }
-}
-
-/// The first [`LONGEST`] bytes, to a whole character.
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(LONGEST);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 impl<'a> DeviceParams<'a> {

@@ -1,4 +1,4 @@
-//! Events: what the gateway says unasked.
+//! Events: what the gateway sends unasked, one row an event.
 
 use super::Scope;
 
@@ -7,76 +7,123 @@ use super::Scope;
 pub enum Event {
     /// The first frame of every connection.
     ConnectChallenge,
-    /// The gateway lives.
+    /// The gateway is alive.
     Tick,
-    /// The gateway goes, or restarts.
+    /// The gateway stops or restarts.
     Shutdown,
-    /// Who is here changed.
+    /// The connected clients changed.
     Presence,
     /// A device waits for approval.
     DevicePairRequested,
-    /// It was approved or rejected.
+    /// A device's request was approved or rejected.
     DevicePairResolved,
-    /// A paired device changed (renamed, rotated, revoked, removed).
+    /// A paired device was renamed, rotated, revoked or removed.
     DevicePairChanged,
-    /// A setup code was spent.
+    /// A setup code was used.
     DevicePairSetupCompleted,
-    /// A node waits for more commands.
+    /// A node waits for the approval of more commands.
     NodePairRequested,
-    /// It was approved or rejected.
+    /// A node's request was approved or rejected.
     NodePairResolved,
-    /// A node is asked to do something.
+    /// A node is asked to run a command.
     NodeInvokeRequest,
     /// The configuration was reloaded, or could not be: Barnacle's own.
     ConfigReloaded,
 }
 
+/// The kind of connections that an event is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AudienceKind {
+    /// Every connection.
+    Everyone,
+    /// Those that may manage the device that the event is about.
+    Managers,
+    /// Those that subscribed to its topic.
+    Subscribers,
+    /// One connection.
+    Connection,
+}
+
+/// What is declared of an event.
+struct Row {
+    event: Event,
+    name: &'static str,
+    /// The operator scope that a receiver needs; `None` for everyone, nodes included.
+    scope: Option<Scope>,
+    /// Whether a client that reads slowly may miss it, since the next one says the same.
+    droppable: bool,
+    audience: AudienceKind,
+}
+
+const fn row(
+    event: Event,
+    name: &'static str,
+    scope: Option<Scope>,
+    droppable: bool,
+    audience: AudienceKind,
+) -> Row {
+    Row { event, name, scope, droppable, audience }
+}
+
+/// Every event, in the order of `features.events` and of [`Event`].
+#[rustfmt::skip]
+const EVENTS: [Row; 12] = {
+    use AudienceKind::*;
+    use Event::*;
+    const READ: Option<Scope> = Some(Scope::Read);
+    const PAIRING: Option<Scope> = Some(Scope::Pairing);
+    [
+        row(ConnectChallenge,         "connect.challenge",           None,    false, Connection),
+        row(Tick,                     "tick",                        None,    true,  Everyone),
+        row(Shutdown,                 "shutdown",                    None,    false, Everyone),
+        row(Presence,                 "presence",                    READ,    true,  Everyone),
+        row(DevicePairRequested,      "device.pair.requested",       PAIRING, false, Managers),
+        row(DevicePairResolved,       "device.pair.resolved",        PAIRING, false, Managers),
+        row(DevicePairChanged,        "device.pair.changed",         PAIRING, false, Managers),
+        row(DevicePairSetupCompleted, "device.pair.setup.completed", PAIRING, false, Managers),
+        row(NodePairRequested,        "node.pair.requested",         PAIRING, false, Managers),
+        row(NodePairResolved,         "node.pair.resolved",          PAIRING, false, Managers),
+        row(NodeInvokeRequest,        "node.invoke.request",         None,    false, Connection),
+        row(ConfigReloaded,           "config.reloaded",             READ,    false, Everyone),
+    ]
+};
+
+/// A row is found by its place.
+const _: () = {
+    let mut at = 0;
+    while at < EVENTS.len() {
+        assert!(EVENTS[at].event as usize == at);
+        at += 1;
+    }
+};
+
 impl Event {
-    /// All of them, in the order they are listed in `features.events`.
-    pub const ALL: [Self; 12] = [
-        Self::ConnectChallenge,
-        Self::Tick,
-        Self::Shutdown,
-        Self::Presence,
-        Self::DevicePairRequested,
-        Self::DevicePairResolved,
-        Self::DevicePairChanged,
-        Self::DevicePairSetupCompleted,
-        Self::NodePairRequested,
-        Self::NodePairResolved,
-        Self::NodeInvokeRequest,
-        Self::ConfigReloaded,
-    ];
+    fn row(self) -> &'static Row {
+        &EVENTS[self as usize]
+    }
+
+    /// Every event's name, as `features.events` lists them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        EVENTS.iter().map(|row| row.name)
+    }
 
     /// The wire name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ConnectChallenge => "connect.challenge",
-            Self::Tick => "tick",
-            Self::Shutdown => "shutdown",
-            Self::Presence => "presence",
-            Self::DevicePairRequested => "device.pair.requested",
-            Self::DevicePairResolved => "device.pair.resolved",
-            Self::DevicePairChanged => "device.pair.changed",
-            Self::DevicePairSetupCompleted => "device.pair.setup.completed",
-            Self::NodePairRequested => "node.pair.requested",
-            Self::NodePairResolved => "node.pair.resolved",
-            Self::NodeInvokeRequest => "node.invoke.request",
-            Self::ConfigReloaded => "config.reloaded",
-        }
+        self.row().name
     }
 
-    /// The operator scope that lets one hear it; `None` for everyone, nodes included.
+    /// The operator scope that a receiver needs; `None` for everyone, nodes included.
     pub fn scope(self) -> Option<Scope> {
-        match self {
-            Self::ConnectChallenge | Self::Tick | Self::Shutdown | Self::NodeInvokeRequest => None,
-            Self::Presence | Self::ConfigReloaded => Some(Scope::Read),
-            _ => Some(Scope::Pairing),
-        }
+        self.row().scope
     }
 
-    /// Whether a client that reads slowly may miss it: the next one says the same.
+    /// Whether a client that reads slowly may miss it.
     pub fn droppable(self) -> bool {
-        matches!(self, Self::Tick | Self::Presence)
+        self.row().droppable
+    }
+
+    /// The kind of connections that it is for.
+    pub fn audience(self) -> AudienceKind {
+        self.row().audience
     }
 }

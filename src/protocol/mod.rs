@@ -20,7 +20,7 @@ pub use connect::{Auth, Client, Connect, DeviceParams};
 pub use error::{
     Details, ErrorCode, ErrorShape, Fingerprints, Issue, PairingReason, approve_command, role_phrase,
 };
-pub use event::Event;
+pub use event::{AudienceKind, Event};
 pub use fields::{Fields, raw_member};
 pub use frame::{BadFrame, Json, ParamFault, Params, Request as RequestFrame, refusal, response};
 pub use id::{DeviceId, PublicKey, RequestId, TokenHash, hex};

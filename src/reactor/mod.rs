@@ -9,9 +9,11 @@
 //! made here stays on its thread, and goes on only while that thread is in [`block_on`].
 
 mod socket;
+mod tasks;
 mod timer;
 
 pub use socket::Async;
+pub use tasks::Tasks;
 pub use timer::Timer;
 
 use nanoserde::{DeBin, SerBin};

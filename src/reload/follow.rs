@@ -1,9 +1,8 @@
 //! Follows the files of the configuration while the gateway runs.
 
-use super::Trigger;
+use super::{Reloads, Trigger};
 use crate::{
     config::{credentials::secret_files::STABLE, watch::Watch},
-    hub::Hub,
     reactor::Timer,
 };
 use smol::future;
@@ -15,24 +14,24 @@ const AGAIN: Duration = Duration::from_secs(5);
 const RESTLESS: Duration = Duration::from_secs(2);
 
 /// Reloads whenever a file has changed, until the gateway ends.
-pub async fn follow(hub: Rc<Hub>) {
+pub async fn follow(reloads: Rc<Reloads>) {
     let mut watch = Watch::new();
     {
         // A restart waits for it: what it goes on with may be this one.
-        let _turn = hub.reloads.turn().await;
-        hub.keep_config().await;
+        let _turn = reloads.turn().await;
+        reloads.keep_config().await;
     }
-    watch.follow(&hub.reloads.files()).await;
+    watch.follow(&reloads.files()).await;
     // What happened since the start is not known.
-    let mut again = reload(&hub, &mut watch).await;
+    let mut again = reload(&reloads, &mut watch).await;
     loop {
-        while watch.follow(&hub.reloads.files()).await {
-            watch.settled(hub.settings().config.reload.debounce, RESTLESS).await;
-            again = reload(&hub, &mut watch).await;
+        while watch.follow(&reloads.files()).await {
+            watch.settled(reloads.rooms.running.get().config.reload.debounce, RESTLESS).await;
+            again = reload(&reloads, &mut watch).await;
         }
         let changed = async {
             watch.changed().await;
-            watch.settled(hub.settings().config.reload.debounce, RESTLESS).await;
+            watch.settled(reloads.rooms.running.get().config.reload.debounce, RESTLESS).await;
         };
         let later = async {
             match again {
@@ -41,14 +40,14 @@ pub async fn follow(hub: Rc<Hub>) {
             }
         };
         future::or(changed, later).await;
-        again = reload(&hub, &mut watch).await;
+        again = reload(&reloads, &mut watch).await;
     }
 }
 
 /// Applies what changed; says after how long another try is worth it though nothing changes.
-async fn reload(hub: &Rc<Hub>, watch: &mut Watch) -> Option<Duration> {
+async fn reload(reloads: &Rc<Reloads>, watch: &mut Watch) -> Option<Duration> {
     watch.note().await;
-    let outcome = hub.reload(Trigger::File).await;
-    outcome.conclude(hub);
+    let outcome = reloads.reload(Trigger::File).await;
+    outcome.conclude(reloads);
     if outcome.settling { Some(STABLE) } else { outcome.again.then_some(AGAIN) }
 }

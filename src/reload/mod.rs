@@ -11,9 +11,10 @@ pub mod preview;
 pub use preview::Preview;
 
 use crate::{
+    auth::{Approval, Limiter, Lost, SharedAuth, StandingFacts, standing},
     clock::wall_ms,
     config::{
-        AuthMode, FileState, KeyPath, ReloadMode, RevokeOnRotate, Settings, StartError,
+        AuthMode, FileState, KeyPath, ReloadMode, RevokeOnRotate, Running, Settings, StartError,
         change::{
             diff::{Change, diff},
             plan::{Effect, Plan, plan},
@@ -21,9 +22,11 @@ use crate::{
         text::{file::Unreadable, source::ReadError},
         to_keep,
     },
-    hub::{Conn, Hub, Session},
+    devices::Devices,
+    hub::{Audience, Conn, Connections, Events, Restarts, Session},
+    net::listen::Doors,
     protocol::{DeviceId, Event, Json, Role},
-    reactor::Timer,
+    reactor::{Tasks, Timer},
     store::{Device, atomic},
     tls::Tls,
 };
@@ -37,8 +40,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The close code of a connection whose credential is no longer the gateway's, as in OpenClaw.
-const AUTH_CHANGED: u16 = 4001;
 /// How long a file that cannot be read may be somebody's who is writing it.
 const WRITER: Duration = Duration::from_millis(250);
 /// How often it is read again before it is called broken.
@@ -47,9 +48,29 @@ const PATIENCE: u32 = 4;
 /// The right to reload, until it is dropped.
 pub type Turn = MutexGuardArc<()>;
 
-/// What reloading knows between two times.
-#[derive(Default)]
+/// What a reload changes.
+pub(crate) struct Rooms {
+    /// The settings in use.
+    pub(crate) running: Rc<Running>,
+    /// The device registry.
+    pub(crate) devices: Rc<Devices>,
+    /// The attached connections.
+    pub(crate) conns: Rc<Connections>,
+    /// Events to them.
+    pub(crate) events: Rc<Events>,
+    /// The limits on guesses of the shared secret.
+    pub(crate) limiter: Rc<RefCell<Limiter>>,
+    /// The listening sockets.
+    pub(crate) listeners: Rc<dyn Doors>,
+    /// Restarts, for `gateway.reload.mode: "restart"`.
+    pub(crate) restarts: Rc<Restarts>,
+    /// The tasks of the one thread.
+    pub(crate) tasks: Tasks,
+}
+
+/// Reloads of the configuration: one at a time.
 pub struct Reloads {
+    rooms: Rooms,
     turn: Arc<Mutex<()>>,
     files: RefCell<Vec<PathBuf>>,
     /// What is wrong with the file, while what ran before holds.
@@ -76,7 +97,7 @@ pub struct Outcome {
     /// What changed, and what was done about it.
     pub plan: Plan,
     /// Who is refused by the new configuration.
-    pub refused: Vec<Rc<Conn>>,
+    pub refused: Vec<(Rc<Conn>, Lost)>,
     /// Why nothing was changed, if the file cannot be read.
     pub broken: Option<String>,
     /// Whether it is worth another try though no file changes.
@@ -101,9 +122,17 @@ struct Told {
 }
 
 impl Reloads {
-    /// Reloads of a gateway that begins with `settings`.
-    pub fn following(settings: &Settings) -> Self {
-        Self { files: RefCell::new(settings.files.clone()), ..Self::default() }
+    /// Reloads of a gateway that begins with the settings in `rooms`.
+    pub(crate) fn new(rooms: Rooms) -> Rc<Self> {
+        Rc::new(Self {
+            files: RefCell::new(rooms.running.get().files.clone()),
+            rooms,
+            turn: Arc::default(),
+            broken: RefCell::default(),
+            waiting: RefCell::default(),
+            elsewhere: RefCell::default(),
+            count: Cell::new(0),
+        })
     }
 
     /// Waits for the turn: whoever has it is the only one who reloads, or writes what is reloaded.
@@ -116,10 +145,11 @@ impl Reloads {
         self.files.borrow().clone()
     }
 
-    /// What the operator should know of the file, one line each.
-    pub fn notices(&self) -> impl Iterator<Item = String> {
-        let all = [&self.broken, &self.waiting, &self.elsewhere];
-        all.into_iter().filter_map(|notice| notice.borrow().clone()).collect::<Vec<_>>().into_iter()
+    /// What the operator should know of the configuration and the listening sockets, one line each.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        let own = [&self.broken, &self.waiting, &self.elsewhere].map(|notice| notice.borrow().clone());
+        let listening = self.rooms.listeners.notices();
+        own.into_iter().flatten().chain(self.rooms.running.get().lines()).chain(listening).collect()
     }
 
     /// What is wrong with the file, if what ran before holds.
@@ -138,11 +168,11 @@ impl Reloads {
     }
 }
 
-impl Hub {
+impl Reloads {
     /// Reads the configuration and applies what changed, but for closing who is then refused: that is
     /// [`Outcome::close`].
     pub async fn reload(self: &Rc<Self>, why: Trigger) -> Outcome {
-        let turn = self.reloads.turn().await;
+        let turn = self.turn().await;
         self.reload_in(&turn, why).await
     }
 
@@ -153,31 +183,31 @@ impl Hub {
             Ok(new) => new,
             Err(e) => return self.not_reloaded(format!("{e}; until it is mended: what ran before"), began),
         };
-        *self.reloads.files.borrow_mut() = new.files.clone();
+        *self.files.borrow_mut() = new.files.clone();
         let path = new.paths.config_file.display().to_string();
         let issue = match &new.found {
             FileState::Broken(broken) => Some(format!("{broken}; until it is mended: what ran before")),
             // Without its variables a secret would be another, or none.
-            FileState::Whole if new.unread.is_some() && self.settings().unread.is_none() => {
+            FileState::Whole if new.unread.is_some() && self.rooms.running.get().unread.is_none() => {
                 new.unread.as_ref().map(|env| format!("{env}; until it is mended: what ran before"))
             }
             FileState::Missing
-                if self.settings().found.is_whole() || self.reloads.broken.borrow().is_some() =>
+                if self.rooms.running.get().found.is_whole() || self.broken.borrow().is_some() =>
             {
                 Some(format!("{path} is gone; until it is back: what ran before"))
             }
-            FileState::Whole if new.loses_gateway(&self.settings()) => {
+            FileState::Whole if new.loses_gateway(&self.rooms.running.get()) => {
                 Some(format!("{path} has no gateway section any more; until it has one: what ran before"))
             }
-            FileState::Whole if new.foreign_since(&self.settings()).is_some() => {
-                new.foreign_since(&self.settings()).map(|line| format!("{line}; until then: what ran before"))
-            }
+            FileState::Whole if new.foreign_since(&self.rooms.running.get()).is_some() => new
+                .foreign_since(&self.rooms.running.get())
+                .map(|line| format!("{line}; until then: what ran before")),
             _ => None,
         };
         if let Some(issue) = issue {
             if matches!(new.found, FileState::Missing) {
                 // Whoever writes the file anew begins with it.
-                let _ = self.store.renew().await;
+                let _ = self.rooms.devices.store.renew().await;
                 self.keep_config().await;
             }
             let unread = match &new.found {
@@ -187,17 +217,17 @@ impl Hub {
             let again = unread.is_some_and(Unreadable::may_pass);
             return Outcome { again, ..self.not_reloaded(issue, began) };
         }
-        if self.reloads.broken.take().is_some() {
+        if self.broken.take().is_some() {
             log::info!("{path} can be read again");
         }
-        let old = self.settings();
+        let old = self.rooms.running.get();
         new.keep_tls(&old);
         if new.held.is_empty() && !new.settling && !old.held.is_empty() {
             log::info!("the shared secret's file holds a whole value again");
         }
         let mut outcome = Outcome { plan: compare(&old, &new), settling: new.settling, ..Outcome::default() };
         if outcome.plan.effects.is_empty() {
-            self.reloads.waiting.take();
+            self.waiting.take();
             // Something else may be said of the same file.
             if !old.lines().eq(new.lines()) {
                 self.apply(&old, new, &mut outcome).await;
@@ -210,17 +240,17 @@ impl Hub {
                  restart on (barnacle gateway restart)",
                 outcome.plan.paths()
             );
-            if self.reloads.waiting.replace(Some(waits.clone())).as_ref() != Some(&waits) {
+            if self.waiting.replace(Some(waits.clone())).as_ref() != Some(&waits) {
                 log::warn!("{waits}");
             }
             outcome.waits = true;
             return outcome;
         }
-        self.reloads.waiting.take();
+        self.waiting.take();
         outcome.restart = new.config.reload.mode == ReloadMode::Restart;
         self.apply(&old, new, &mut outcome).await;
         outcome.took = began.elapsed();
-        self.reloads.count.set(self.reloads.count.get() + 1);
+        self.count.set(self.count.get() + 1);
         log::info!(
             "configuration reloaded: {} · applied: {} · {:.1} ms · {} connections closed",
             outcome.plan.paths(),
@@ -235,7 +265,7 @@ impl Hub {
     /// Goes on with what runs, and says why, once.
     fn not_reloaded(self: &Rc<Self>, issue: String, began: Instant) -> Outcome {
         let outcome = Outcome { broken: Some(issue.clone()), took: began.elapsed(), ..Outcome::default() };
-        if self.reloads.broken.replace(outcome.broken.clone()) != outcome.broken {
+        if self.broken.replace(outcome.broken.clone()) != outcome.broken {
             log::error!("configuration not reloaded: {issue}");
             self.tell_reload(&outcome);
         }
@@ -246,7 +276,7 @@ impl Hub {
     async fn read_settings(&self, why: Trigger) -> Result<Settings, StartError> {
         let mut patience = if why == Trigger::File { PATIENCE } else { 0 };
         loop {
-            let old = self.settings();
+            let old = self.rooms.running.get();
             let read = smol::unblock({
                 let again = old.again();
                 move || again.resolve()
@@ -257,7 +287,7 @@ impl Hub {
                         && patience > 0 =>
                 {
                     patience -= 1;
-                    *self.reloads.files.borrow_mut() = new.files;
+                    *self.files.borrow_mut() = new.files;
                     Timer::after(WRITER).await;
                 }
                 // A file that is replaced may be gone for a moment.
@@ -280,27 +310,31 @@ impl Hub {
             new.keep_tls(old);
         }
         // The old address stays where the new one cannot be had.
-        self.reloads.elsewhere.take();
+        self.elsewhere.take();
         if !new.keep_where_it_listens(old) && outcome.plan.effects.contains(&Effect::Listen) {
-            match self.listen(new.where_to_listen(), new.port) {
+            match self.rooms.listeners.open(new.where_to_listen(), new.port) {
                 Ok(port) => new.port = port,
                 Err(e) => {
                     let told = format!("still listening where it was, on port {}: {e}", old.port);
                     log::error!("{told}");
-                    *self.reloads.elsewhere.borrow_mut() = Some(told);
+                    *self.elsewhere.borrow_mut() = Some(told);
                     (new.port, new.bind) = (old.port, old.bind);
                 }
             }
         }
         if old.local_url() != new.local_url() {
-            self.store.tell_where(&new.local_url());
+            self.rooms.devices.store.tell_where(&new.local_url());
         }
         let browsers = self.browsers_to_revoke(old, &new);
         new.lines_new_since(old).for_each(|line| log::warn!("{line}"));
-        self.limiter.borrow_mut().set_limits(new.limits);
-        outcome.refused =
-            self.conns().into_iter().filter(|conn| !still_admitted(&conn.session(), old, &new)).collect();
-        self.set_settings(new);
+        self.rooms.limiter.borrow_mut().set_limits(new.limits);
+        let (was, now) = (shared_auth(old), shared_auth(&new));
+        let lost = |conn: Rc<Conn>| {
+            let why = lost(&self.rooms.devices, &conn.session(), &was, &now)?;
+            Some((conn, why))
+        };
+        outcome.refused = self.rooms.conns.all().into_iter().filter_map(lost).collect();
+        self.rooms.running.set(new);
         if !browsers.is_empty() {
             self.revoke_browsers(browsers, outcome).await;
         }
@@ -309,7 +343,7 @@ impl Hub {
 
     /// Keeps the configuration that runs, for a start at which the file cannot be read.
     pub async fn keep_config(&self) {
-        let settings = self.settings();
+        let settings = self.rooms.running.get();
         if !settings.found.is_whole() {
             return;
         }
@@ -334,7 +368,7 @@ impl Hub {
         if !rotated || new.config.auth.revoke_on_rotate != RevokeOnRotate::Browsers {
             return Vec::new();
         }
-        let registry = self.registry();
+        let registry = self.rooms.devices.registry();
         let live = |d: &&Rc<Device>| {
             d.display.is_browser() && d.grant(Role::Operator).is_some_and(|g| g.revoked_ms.is_none())
         };
@@ -342,7 +376,7 @@ impl Hub {
     }
 
     async fn revoke_browsers(self: &Rc<Self>, browsers: Vec<DeviceId>, outcome: &mut Outcome) {
-        let done = self.change(|registry| {
+        let done = self.rooms.devices.change(|registry| {
             for id in &browsers {
                 registry.revoke(id, Role::Operator, wall_ms())?;
             }
@@ -355,7 +389,8 @@ impl Hub {
         let of_browser = |conn: &Rc<Conn>| {
             conn.role() == Role::Operator && conn.device().is_some_and(|id| browsers.contains(&id))
         };
-        outcome.refused.extend(self.conns().into_iter().filter(of_browser));
+        let of_browser = self.rooms.conns.all().into_iter().filter(of_browser);
+        outcome.refused.extend(of_browser.map(|conn| (conn, Lost::AuthChanged)));
     }
 
     fn tell_reload(self: &Rc<Self>, outcome: &Outcome) {
@@ -368,10 +403,10 @@ impl Hub {
             closed: outcome.refused.len() as u64,
             issue: outcome.broken.clone(),
         };
-        self.broadcast(Event::ConfigReloaded, &Json::of(&payload));
+        self.rooms.events.publish(Event::ConfigReloaded, Audience::Everyone, &Json::of(&payload));
         if !outcome.refused.is_empty() {
             // Before they are closed.
-            self.flush_events();
+            self.rooms.events.flush();
         }
     }
 }
@@ -394,28 +429,31 @@ pub(crate) fn compare(old: &Settings, new: &Settings) -> Plan {
     plan
 }
 
-/// Whether the new settings let `session` in, which the old ones let in. A device that proved itself is
-/// let in by that, whatever else it showed.
-pub fn still_admitted(session: &Session, old: &Settings, new: &Settings) -> bool {
-    if session.device.is_some() {
-        return true;
-    }
-    let secret = |s: &Settings| s.credentials.active.as_ref().map(|(secret, _)| secret.clone());
-    match (old.auth, new.auth) {
-        (_, AuthMode::None) => true,
-        // It need not have shown any.
-        (AuthMode::None, _) => false,
-        _ => secret(old).is_some() && secret(old) == secret(new),
-    }
+/// What `settings` ask of a connection that has no device.
+pub(crate) fn shared_auth(settings: &Settings) -> SharedAuth {
+    let secret = settings.credentials.active.as_ref();
+    SharedAuth { open: settings.auth == AuthMode::None, secret: secret.map(|(secret, _)| secret.hash()) }
+}
+
+/// Decides whether the connection of `session`, which was admitted under `old`, may stay under `new`; `Some` is
+/// why not. See [`standing`].
+pub(crate) fn lost(devices: &Devices, session: &Session, old: &SharedAuth, new: &SharedAuth) -> Option<Lost> {
+    let registry = devices.registry();
+    let approval = session.device.map(|id| Approval::of(registry.device(&id).map(|d| &**d), session.role));
+    standing(&StandingFacts { approval, old, new })
 }
 
 impl Outcome {
     /// Closes who is refused now, and makes the restart that `gateway.reload.mode: "restart"` asks for.
-    pub fn conclude(&self, hub: &Rc<Hub>) {
-        self.refused.iter().for_each(|conn| conn.wire.close(AUTH_CHANGED, "gateway auth changed"));
+    pub fn conclude(&self, reloads: &Reloads) {
+        for (conn, why) in &self.refused {
+            let (code, reason) = why.close();
+            conn.wire.close(code, reason);
+        }
         if self.restart {
-            let restarts = hub.restarts.clone();
-            hub.spawn(async move { restarts.run("gateway.reload.mode is \"restart\"").await });
+            let Rooms { restarts, tasks, .. } = &reloads.rooms;
+            let restarts = restarts.clone();
+            tasks.spawn(async move { restarts.run("gateway.reload.mode is \"restart\"").await });
         }
     }
 }

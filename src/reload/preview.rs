@@ -1,9 +1,9 @@
 //! What a reload would come to, said before it is made: the same reading and comparing, and nothing applied.
 
-use super::{compare, still_admitted};
+use super::{Reloads, compare, lost, shared_auth};
 use crate::{
     config::{FileState, ReloadMode, change::plan::Plan},
-    hub::{Conn, Hub},
+    hub::Conn,
     protocol::DeviceId,
 };
 use std::rc::Rc;
@@ -20,13 +20,13 @@ pub struct Preview {
     pub new_lines: Vec<String>,
 }
 
-impl Hub {
+impl Reloads {
     /// What a reload would come to if `openclaw.json` held `text`; as it is on disk, without one.
     ///
     /// # Errors
     /// What is wrong with the text.
     pub async fn preview(&self, text: Option<String>) -> Result<Preview, String> {
-        let old = self.settings();
+        let old = self.rooms.running.get();
         let again = old.again();
         let read = smol::unblock(move || again.resolve_with(text.as_deref()));
         let mut new = read.await.map_err(|e| e.to_string())?;
@@ -38,10 +38,13 @@ impl Hub {
         let plan = compare(&old, &new);
         // It is applied by a restart, over which TLS cannot be carried.
         let restarts = new.config.reload.mode == ReloadMode::Restart && !plan.effects.is_empty();
-        let closed = |c: &Rc<Conn>| !still_admitted(&c.session(), &old, &new) || restarts && c.wire.is_tls();
+        let (was, now) = (shared_auth(&old), shared_auth(&new));
+        let closed = |c: &Rc<Conn>| {
+            lost(&self.rooms.devices, &c.session(), &was, &now).is_some() || restarts && c.wire.is_tls()
+        };
         Ok(Preview {
             plan,
-            refused: self.conns().into_iter().filter(closed).collect(),
+            refused: self.rooms.conns.all().into_iter().filter(closed).collect(),
             browsers: self.browsers_to_revoke(&old, &new),
             new_lines: new.lines().filter(|line| !said.contains(line)).collect(),
         })

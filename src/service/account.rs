@@ -5,13 +5,10 @@ use std::path::PathBuf;
 /// An account of this host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account {
-    /// Its name.
     pub name: String,
-    /// Its number.
     pub uid: u32,
     /// The number of its group.
     pub gid: u32,
-    /// Its home directory.
     pub home: PathBuf,
 }
 

@@ -1,22 +1,19 @@
-//! The init of a host that has no systemd, and what makes it run the gateway.
+//! The init of a host that has no systemd, and an example that makes it run the gateway.
 
 use super::Plan;
 use std::{fmt, path::Path};
 
-/// What process 1 is.
+/// The kind of process 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Init {
     /// OpenRC, as on Alpine and Gentoo.
     OpenRc,
-    /// runit, as on Void.
     Runit,
     /// s6.
     S6,
-    /// System V init.
     Sysv,
-    /// BusyBox init.
     BusyBox,
-    /// None that supervises: a container, say.
+    /// None that supervises, as in a container.
     None,
 }
 
@@ -34,7 +31,7 @@ impl fmt::Display for Init {
 }
 
 impl Init {
-    /// Looks what is there.
+    /// Detects the init of this host.
     pub fn detect() -> Self {
         let there = |path: &str| Path::new(path).exists();
         let first = std::fs::read_to_string("/proc/1/comm").unwrap_or_default();
@@ -53,60 +50,52 @@ impl Init {
         }
     }
 
-    /// What makes this init run `plan`: files with their text, and the commands after them.
+    /// Returns what makes this init run `plan`: files with their text, and the commands after them.
     pub fn example(self, plan: &Plan) -> String {
         let base = &plan.name.base;
         let (user, home) = (&plan.account.name, shell(&plan.account.home.to_string_lossy()));
         let words = [plan.program.to_string_lossy().into_owned()].into_iter().chain(plan.arguments.clone());
         let words: Vec<_> = words.map(|word| shell(&word)).collect();
         let command = words.join(" ");
-        let vars: Vec<_> =
-            plan.variables.iter().map(|(name, value)| format!("{name}={}", shell(value))).collect();
+        let vars = plan.variables.iter().map(|(name, value)| format!("{name}={}", shell(value)));
         let vars = [format!("HOME={home}")].into_iter().chain(vars).collect::<Vec<_>>().join(" ");
-        let daemon =
-            |setuid: &str| format!("#!/bin/sh\nexec 2>&1\nexport {vars}\nexec {setuid} {user} {command}\n");
+        let fill = |template: &str, setuid: &str| {
+            [
+                ("@program@", words[0].as_str()),
+                ("@arguments@", &words[1..].join(" ")),
+                ("@command@", &command),
+                ("@variables@", &vars),
+                ("@user@", user),
+                ("@setuid@", setuid),
+            ]
+            .iter()
+            .fold(template.to_owned(), |text, (name, value)| text.replace(name, value))
+        };
+        let inittab = |id: &str, reload: &str| {
+            let command = within_quotes(&format!("{vars} exec {command}"));
+            format!(
+                "# a line of /etc/inittab; sudo {reload} reads it\n\
+                 {id}:respawn:/bin/su -s /bin/sh {user} -c \"{command}\"\n"
+            )
+        };
         match self {
             Self::OpenRc => {
-                let script = format!(
-                    "#!/sbin/openrc-run\n\
-                     description=\"Barnacle gateway\"\n\
-                     supervisor=supervise-daemon\n\
-                     command={}\n\
-                     command_args=\"{}\"\n\
-                     command_user={user}\n\
-                     respawn_delay=2\n\
-                     respawn_max=30\n\
-                     respawn_period=300\n\
-                     export {vars}\n",
-                    words[0],
-                    words[1..].join(" ")
-                );
-                file(&format!("/etc/init.d/{base}"), &script)
+                file(&format!("/etc/init.d/{base}"), &fill(OPENRC, ""))
                     + &format!("sudo rc-update add {base} default\nsudo rc-service {base} start\n")
             }
+            // Both start it again at once whatever its exit code: after 78 it has to stay down.
             Self::Runit => {
-                // Started again at once whatever its exit code: at 78 it is to be left down.
-                let finish = "#!/bin/sh\n[ \"$1\" = 78 ] && sv down .\nsleep 1\n";
-                file(&format!("/etc/sv/{base}/run"), &daemon("chpst -u"))
-                    + &file(&format!("/etc/sv/{base}/finish"), finish)
+                file(&format!("/etc/sv/{base}/run"), &fill(RUN, "chpst -u"))
+                    + &file(&format!("/etc/sv/{base}/finish"), RUNIT_FINISH)
                     + &format!("sudo ln -s /etc/sv/{base} /var/service/\n")
             }
             Self::S6 => {
-                let finish = "#!/bin/sh\n[ \"$1\" = 78 ] && exit 125\nsleep 1\n";
-                file(&format!("/run/service/{base}/run"), &daemon("s6-setuidgid"))
-                    + &file(&format!("/run/service/{base}/finish"), finish)
+                file(&format!("/run/service/{base}/run"), &fill(RUN, "s6-setuidgid"))
+                    + &file(&format!("/run/service/{base}/finish"), S6_FINISH)
                     + "sudo s6-svscanctl -a /run/service\n"
             }
-            Self::Sysv => format!(
-                "# a line of /etc/inittab; sudo telinit q reads it\n\
-                 bg:2345:respawn:/bin/su -s /bin/sh {user} -c \"{}\"\n",
-                within_quotes(&format!("{vars} exec {command}"))
-            ),
-            Self::BusyBox => format!(
-                "# a line of /etc/inittab; sudo kill -HUP 1 reads it\n\
-                 ::respawn:/bin/su -s /bin/sh {user} -c \"{}\"\n",
-                within_quotes(&format!("{vars} exec {command}"))
-            ),
+            Self::Sysv => inittab("bg:2345", "telinit q"),
+            Self::BusyBox => inittab(":", "kill -HUP 1"),
             Self::None => format!(
                 "# in a container, its command:\n{command}\n\
                  # else, until the host stops:\n{vars} setsid nohup {command} >{home}/barnacle.log 2>&1 &\n"
@@ -115,12 +104,18 @@ impl Init {
     }
 }
 
-/// A command that writes an executable file.
+const OPENRC: &str = include_str!("templates/openrc.sh");
+/// Of runit and s6.
+const RUN: &str = include_str!("templates/run.sh");
+const RUNIT_FINISH: &str = include_str!("templates/runit-finish.sh");
+const S6_FINISH: &str = include_str!("templates/s6-finish.sh");
+
+/// Returns the command that writes an executable file.
 fn file(path: &str, text: &str) -> String {
     format!("sudo install -D -m 755 /dev/stdin {path} <<'EOF'\n{text}EOF\n")
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell.
 fn shell(word: &str) -> String {
     let plain = |c: char| {
         c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '=' | ':' | ',' | '@' | '~')
@@ -132,7 +127,7 @@ fn shell(word: &str) -> String {
     }
 }
 
-/// A command for a shell, between double quotes.
+/// Escapes a command for use between double quotes.
 fn within_quotes(command: &str) -> String {
     ['\\', '"', '$', '`'].iter().fold(command.to_owned(), |text, c| text.replace(*c, &format!("\\{c}")))
 }

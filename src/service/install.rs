@@ -1,7 +1,7 @@
-//! Putting the units there, and taking them away.
+//! Installs and removes the units.
 //!
-//! What is not ours is not written over: OpenClaw's unit is disabled only when told, and kept; a file that
-//! somebody changed by hand is put aside, without the secrets that may stand in it, for its owner only.
+//! No file of others is overwritten: OpenClaw's unit is disabled only when told, and kept; a file that was changed by
+//! hand is kept beside the new one, without the secrets that may stand in it, for its owner only.
 
 use super::{Manager, Name, Plan, Scope, Unreachable, lingers, systemd::Refused, unit};
 use crate::store::{atomic, lock_holder};
@@ -11,16 +11,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What was done, and what is to be known, a line each.
+/// What an installation did, a line each.
 #[derive(Default)]
 pub struct Installed {
-    /// In the order it was done.
     pub lines: Vec<String>,
-    /// What may go wrong later.
+    /// Warnings of what may fail later.
     pub warnings: Vec<String>,
 }
 
-/// Why the service is not as it was asked for.
+/// Why the service was not installed, removed or started.
 #[derive(Debug)]
 pub enum Failed {
     /// OpenClaw's unit is in use.
@@ -29,19 +28,16 @@ pub enum Failed {
     OpenClawElsewhere(String, Scope),
     /// A gateway runs on the same state that is not this service.
     ByHand(u32, PathBuf),
-    /// The file is somebody else's.
+    /// The file was not written by Barnacle.
     NotOurs(PathBuf),
     /// It is the service of another state directory.
     OtherState(PathBuf, String),
-    /// Nothing of ours is there.
     NotInstalled(Name),
-    /// systemd is needed for it.
     Unreachable(Unreachable),
     /// The file cannot be written.
     Io(PathBuf, io::Error),
-    /// systemd does not do it.
     Systemd(String, Refused),
-    /// It does not come up: its exit code, and how to see why.
+    /// It does not start: its exit code, and how to see why.
     NotStarted(Option<u8>, String),
 }
 
@@ -60,13 +56,13 @@ impl fmt::Display for Failed {
         match self {
             Self::OpenClaw(unit) => write!(
                 f,
-                "{unit} is in use, and would have the same port. To take its place (it is kept, and given back by \
-                 barnacle gateway uninstall --restore-openclaw): barnacle gateway install --replace-openclaw. To \
+                "{unit} is in use, with the same port. To take its place (it is kept, and restored by barnacle gateway \
+                 uninstall --restore-openclaw): barnacle gateway install --replace-openclaw. To \
                  run beside it: OPENCLAW_PROFILE=<name> barnacle gateway install"
             ),
             Self::OpenClawElsewhere(unit, scope) => write!(
                 f,
-                "{unit} is in use, and would have the same port. It belongs to another systemd than this service, so \
+                "{unit} is in use, with the same port. It belongs to another systemd than this service, so \
                  stop it first: {} disable --now {unit}",
                 scope.systemctl()
             ),
@@ -97,7 +93,7 @@ impl fmt::Display for Failed {
             Self::Io(path, e) => write!(f, "{}: {e}", path.display()),
             Self::Systemd(what, e) => write!(f, "systemctl {what}: {e}"),
             Self::NotStarted(code, see) => {
-                f.write_str("the gateway does not come up")?;
+                f.write_str("the gateway does not start")?;
                 code.iter().try_for_each(|code| write!(f, " (exit code {code})"))?;
                 write!(f, "; see why: {see}")
             }
@@ -176,16 +172,13 @@ pub fn install(
     Ok(done)
 }
 
-/// Whether systemd runs `pid` as `unit`, whatever systemd says: cgroups(7).
+/// Whether `pid` belongs to `unit`, as its control group says: cgroups(7).
 fn is_in(pid: u32, unit: &str) -> bool {
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     groups.lines().any(|line| line.ends_with(&format!("/{unit}")))
 }
 
-/// Takes away what `install` put there, and gives OpenClaw's unit its place back if told.
-///
-/// # Errors
-/// [`Failed`].
+/// Removes what `install` wrote, and restores OpenClaw's unit if told.
 pub fn uninstall(
     name: &Name,
     manager: Result<Manager, Unreachable>,
@@ -228,7 +221,7 @@ pub fn uninstall(
             restore(&unit, manager, &mut done)?;
         }
         (Some(unit), false) => done.warnings.push(format!(
-            "{unit}, whose place this took, stays disabled; give it back: {} enable --now {unit}",
+            "{unit}, whose place this took, stays disabled; to restore it: {} enable --now {unit}",
             name.scope.systemctl()
         )),
         (None, false) => {}
@@ -244,13 +237,10 @@ fn restore(unit: &str, manager: Result<Manager, Unreachable>, done: &mut Install
     Ok(())
 }
 
-/// Starts the service that is installed as `name`, and waits until it says that it is ready.
-///
-/// # Errors
-/// [`Failed`].
+/// Starts the service that is installed as `name`, and waits until it is ready.
 pub fn start(name: &Name, manager: &Manager) -> Result<(), Failed> {
     let service = name.service();
-    // It may have failed too often of late: whoever says start means now.
+    // It may have failed too often of late, and be held back.
     let _ = manager.run(&["reset-failed", &service]);
     let Err(e) = manager.run(&["start", &service]) else { return Ok(()) };
     let code = manager.show(&service).ok().and_then(|p| p.get("ExecMainStatus").parse().ok());
@@ -294,7 +284,7 @@ fn start_installed(
     let program = plan.program.to_string_lossy();
     if !runs.get("ExecStart").contains(&format!("path={program} ;")) {
         done.warnings
-            .push(format!("a drop-in has it start something else than {program}: {}", runs.get("ExecStart")));
+            .push(format!("a drop-in starts another program than {program}: {}", runs.get("ExecStart")));
     }
     Ok(())
 }
@@ -303,7 +293,7 @@ fn systemctl(manager: &Manager, arguments: &[&str]) -> Result<String, Failed> {
     manager.run(arguments).map_err(|e| Failed::Systemd(arguments.join(" "), e))
 }
 
-/// The text of a unit that is ours; `None` where there is none.
+/// Reads a unit that Barnacle wrote; `None` where there is none.
 fn read_ours(path: &Path) -> Result<Option<String>, Failed> {
     match std::fs::read_to_string(path) {
         Ok(text) if text.starts_with(unit::MARK) => Ok(Some(text)),
@@ -313,7 +303,7 @@ fn read_ours(path: &Path) -> Result<Option<String>, Failed> {
     }
 }
 
-/// Two gateways must not share a name.
+/// Refuses to replace the unit of a gateway with another state directory.
 fn check_state(plan: &Plan, before: Option<&str>) -> Result<(), Failed> {
     let Some(before) = before else { return Ok(()) };
     let of = |text: &str| text.lines().find(|l| l.contains("OPENCLAW_STATE_DIR=")).map(String::from);
@@ -342,8 +332,8 @@ fn openclaw_in_use(plan: &Plan, manager: Option<&Manager>) -> Result<Option<Stri
     }
 }
 
-/// Which systemd starts `unit`, a unit of OpenClaw's, at boot or login. Told from the links that `systemctl
-/// enable` makes: the other systemd may not be ours to ask.
+/// The systemd that starts `unit`, a unit of OpenClaw's, at boot or login. The links that `systemctl enable` makes show
+/// it: this process may be unable to ask the other systemd.
 pub fn openclaw_enabled(home: &Path, system_units: &Path, unit: &str) -> Option<(Scope, String)> {
     let user = home.join(".config/systemd/user");
     [(Scope::User, user.as_path()), (Scope::System, system_units)].into_iter().find_map(|(scope, dir)| {
@@ -353,7 +343,7 @@ pub fn openclaw_enabled(home: &Path, system_units: &Path, unit: &str) -> Option<
     })
 }
 
-/// A directory that the unit names must be there before it starts.
+/// Creates the directories that the unit names: they must exist before it starts.
 fn make_directories(plan: &Plan) -> Result<(), Failed> {
     for dir in plan.writes.iter().filter(|dir| !dir.exists()) {
         let missing: Vec<_> = dir.ancestors().take_while(|d| !d.exists()).collect();
@@ -366,7 +356,7 @@ fn make_directories(plan: &Plan) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Writes a unit; says whether that changed it.
+/// Writes a unit; returns whether that changed it.
 fn put(path: &Path, text: &str, done: &mut Installed) -> Result<bool, Failed> {
     let io = |e| Failed::Io(path.into(), e);
     let before = std::fs::read_to_string(path).unwrap_or_default();
@@ -384,7 +374,7 @@ fn put(path: &Path, text: &str, done: &mut Installed) -> Result<bool, Failed> {
     Ok(true)
 }
 
-/// A unit's text without what may be a secret: the values of such variables and options.
+/// Removes the values of variables and options that may be secrets from a unit's text.
 fn without_secrets(text: &str) -> String {
     let sounds = |line: &str| {
         let line = line.to_ascii_uppercase();
@@ -401,7 +391,7 @@ fn remove(path: &Path) -> Result<(), Failed> {
     std::fs::remove_file(path).map_err(|e| Failed::Io(path.into(), e))
 }
 
-/// What `systemctl enable` does, where it cannot be asked.
+/// Enables a unit as `systemctl enable` does, where that cannot run.
 fn link(wants: &Path, unit: &Path) -> Result<(), Failed> {
     let at = unit.file_name().map(|name| wants.join(name)).unwrap_or_default();
     if at.is_symlink() {
@@ -411,7 +401,7 @@ fn link(wants: &Path, unit: &Path) -> Result<(), Failed> {
     made.map_err(|e| Failed::Io(at, e))
 }
 
-/// The drop-ins of a service: they outlive every install, and what they say is what holds.
+/// The drop-ins of a service, which outlive every install and take precedence.
 pub fn drop_ins(name: &Name) -> Vec<PathBuf> {
     let dir = name.file(&format!("{}.d", name.service()));
     let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path());
@@ -431,7 +421,7 @@ fn drop_in_warnings(name: &Name) -> impl Iterator<Item = String> {
         .map(move |path| format!("the drop-in {} changes the unit; see both: {see} {unit}", path.display()))
 }
 
-/// Has the user's services outlive the login, if that is let; says what is to be done if not.
+/// Turns lingering on, if that is allowed; returns a warning if not.
 fn linger(plan: &Plan) -> Option<String> {
     let account = &plan.account;
     if !lingers(account) {

@@ -1,4 +1,4 @@
-//! What the service is to be: which gateway, run by whom, with its units where.
+//! The plan of a service: which gateway, which account, which units.
 //!
 //! A user's own unit needs no root, but ends with the login unless lingering is on; a system unit starts
 //! with the board. So root gets a system unit, which runs as whoever called sudo, and everyone else their own.
@@ -6,6 +6,7 @@
 use super::{Account, Manager, unit};
 use crate::{
     config::{Env, Flags, Paths, Settings, StartError},
+    host,
     net::listen,
 };
 use std::{
@@ -20,12 +21,10 @@ use std::{
 pub enum Scope {
     /// The user's own (`systemctl --user`).
     User,
-    /// The host's.
     System,
 }
 
 impl Scope {
-    /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -42,10 +41,10 @@ impl Scope {
     }
 }
 
-/// The name of a unit, and where its files are.
+/// The name of a unit, and the directory of its files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Name {
-    /// Which systemd.
+    /// The systemd it belongs to.
     pub scope: Scope,
     /// The directory of its files.
     pub dir: PathBuf,
@@ -108,7 +107,7 @@ fn with_profile(base: &str, profile: Option<&str>) -> String {
     profile.map_or_else(|| base.into(), |profile| format!("{base}-{profile}"))
 }
 
-/// What the command line says of the service.
+/// The options of `barnacle gateway install`.
 #[derive(Default)]
 pub struct Options {
     /// `--user` or `--system`.
@@ -121,36 +120,31 @@ pub struct Options {
     pub socket: bool,
 }
 
-/// A service to be.
 pub struct Plan {
-    /// Its units.
     pub name: Name,
-    /// The program.
     pub program: PathBuf,
-    /// Its arguments.
     pub arguments: Vec<String>,
-    /// What it finds in its environment.
+    /// The variables of its environment.
     pub variables: Vec<(&'static str, String)>,
-    /// Who runs it.
+    /// The account that runs it.
     pub account: Account,
     /// The directories it writes to.
     pub writes: Vec<PathBuf>,
     /// The port it listens on.
     pub port: u16,
-    /// Where systemd is to listen for it, if it is.
+    /// The addresses of the socket unit, if there is one.
     pub sockets: Vec<SocketAddr>,
-    /// The unit of OpenClaw's whose place it takes.
+    /// OpenClaw's unit that it replaces.
     pub replaces: Option<String>,
-    /// What the gateway would run with.
+    /// The settings of the gateway.
     pub settings: Settings,
 }
 
-/// Why there is nothing to install.
+/// Why no service can be planned.
 #[derive(Debug)]
 pub enum NoPlan {
     /// The gateway would not start.
     Settings(StartError),
-    /// No such account.
     NoAccount(String),
     /// A system unit, but no root.
     NotRoot,
@@ -183,8 +177,8 @@ impl fmt::Display for NoPlan {
             Self::NotRoot => f.write_str("a system unit takes root: sudo barnacle gateway install --system"),
             Self::UserAsRoot(name) => write!(
                 f,
-                "{name}'s own systemd is not root's to ask: as {name}, without sudo, barnacle gateway install; or \
-                 let the system run it as {name}: sudo barnacle gateway install --system --run-as {name}"
+                "root cannot ask {name}'s own systemd: as {name}, without sudo, barnacle gateway install; or let the system \
+                 run it as {name}: sudo barnacle gateway install --system --run-as {name}"
             ),
             Self::OutOfReach(program, at, name) => write!(
                 f,
@@ -206,9 +200,6 @@ const VARIABLES: [&str; 4] =
 
 impl Plan {
     /// Makes a plan out of the environment, the configuration and `options`. Writes nothing.
-    ///
-    /// # Errors
-    /// [`NoPlan`].
     pub fn find(env: &Env, options: &Options) -> Result<Self, NoPlan> {
         let uid = rustix::process::geteuid().as_raw();
         let scope = options.scope.unwrap_or(if uid == 0 { Scope::System } else { Scope::User });
@@ -277,7 +268,7 @@ fn account(env: &Env, options: &Options, uid: u32, scope: Scope) -> Result<Accou
     Ok(Account::with_uid(uid).unwrap_or_else(own))
 }
 
-/// The environment of who called sudo: under it HOME is root's, and the gateway that is meant is not.
+/// The environment of the caller of sudo, where HOME is root's and the gateway that is meant is not.
 pub fn as_caller(env: Env) -> Env {
     let caller = env.process("SUDO_USER").filter(|_| rustix::process::geteuid().is_root());
     match caller.filter(|name| *name != "root").and_then(Account::named) {
@@ -294,7 +285,7 @@ fn with_home(env: &Env, home: &Path) -> Env {
 
 /// The program as it was called, so that a link that an upgrade moves is followed; else where it lies.
 fn program(env: &Env) -> std::io::Result<PathBuf> {
-    let exact = std::env::current_exe()?;
+    let exact = host::program()?;
     let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
     let named = match called.components().count() {
         0 | 1 => std::env::split_paths(env.process("PATH").unwrap_or_default())

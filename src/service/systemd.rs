@@ -1,4 +1,4 @@
-//! The systemd that runs the gateway, asked through systemctl(1) by the command line only.
+//! The systemd that runs the gateway, called through systemctl(1) by the command line only.
 
 use super::{Account, Init, Scope};
 use std::{
@@ -8,7 +8,6 @@ use std::{
     process::Command,
 };
 
-/// A systemd that answers.
 pub struct Manager {
     scope: Scope,
     /// Its version, 252 say.
@@ -18,11 +17,10 @@ pub struct Manager {
 /// Why no systemd can be asked.
 #[derive(Debug)]
 pub enum Unreachable {
-    /// Another init runs here.
     OtherInit(Init),
-    /// systemd runs, but `systemctl` is not to be had.
+    /// systemd runs, but `systemctl` cannot.
     NoSystemctl(io::Error),
-    /// The user's own does not answer; what it said, and what to do.
+    /// The user's own does not answer; its error, and the fix.
     NoBus(String, String),
     /// The host's does not answer.
     Said(String),
@@ -33,7 +31,7 @@ impl fmt::Display for Unreachable {
         match self {
             Self::OtherInit(init) => write!(f, "no systemd runs here ({init})"),
             Self::NoSystemctl(e) => write!(f, "systemctl cannot be run ({e})"),
-            Self::NoBus(said, mend) => write!(f, "your own systemd does not answer ({said}). {mend}"),
+            Self::NoBus(said, fix) => write!(f, "your own systemd does not answer ({said}). {fix}"),
             Self::Said(said) => write!(f, "systemd does not answer: {said}"),
         }
     }
@@ -41,7 +39,7 @@ impl fmt::Display for Unreachable {
 
 impl std::error::Error for Unreachable {}
 
-/// What systemd knows of a unit: the answer of `systemctl show`.
+/// The properties of a unit: the answer of `systemctl show`.
 #[derive(Default)]
 pub struct Properties(BTreeMap<String, String>);
 
@@ -98,7 +96,7 @@ impl Manager {
         }
     }
 
-    /// Everything about `unit` that systemd knows.
+    /// The properties of `unit`.
     ///
     /// # Errors
     /// What it said.
@@ -109,12 +107,11 @@ impl Manager {
     }
 }
 
-/// Why `systemctl` did not do it.
+/// Why `systemctl` failed.
 #[derive(Debug)]
 pub enum Refused {
     /// It could not be run.
     NotRun(io::Error),
-    /// It said so.
     Said(String),
 }
 
@@ -133,14 +130,14 @@ fn runtime_dir() -> PathBuf {
     format!("/run/user/{}", rustix::process::geteuid().as_raw()).into()
 }
 
-/// What to do where a user's systemd does not answer.
+/// The fix where a user's systemd does not answer.
 fn no_bus() -> String {
     let uid = rustix::process::geteuid().as_raw();
     let system = "Or let the system run it: sudo barnacle gateway install";
     let name = Account::with_uid(uid).map_or_else(|| uid.to_string(), |a| a.name);
     if !runtime_dir().exists() {
         return format!(
-            "None runs for {name}: su and sudo -i are no login to it. Have it run from boot on, and log in \
+            "None runs for {name}: su and sudo -i are no login to it. Let it run from boot on, and log in \
              anew: sudo loginctl enable-linger {name}. {system}"
         );
     }
@@ -158,7 +155,7 @@ fn no_bus() -> String {
     }
 }
 
-/// Whether the services of `account` outlive its login: logind's own mark.
+/// Whether the services of `account` outlive its login: logind's own flag file.
 pub fn lingers(account: &Account) -> bool {
     Path::new("/var/lib/systemd/linger").join(&account.name).exists()
 }

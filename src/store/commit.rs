@@ -8,6 +8,7 @@ use super::{
     open::{self, Opened},
     registry::Registry,
 };
+use crate::host::Disk;
 use std::{
     cell::{Cell, RefCell},
     fmt,
@@ -71,6 +72,8 @@ pub struct Store {
     key_kept: Cell<bool>,
     intact: Cell<bool>,
     read_only: RefCell<Option<String>>,
+    /// Whether that was for want of room.
+    full: Cell<bool>,
     live: RefCell<Rc<Registry>>,
     staged: RefCell<Option<(Registry, Rc<Batch>)>>,
     flight: RefCell<Option<Flight>>,
@@ -104,6 +107,7 @@ impl Store {
             key_kept: Cell::new(key_kept),
             intact: Cell::new(intact),
             read_only: RefCell::new(read_only),
+            full: Cell::new(false),
             live: RefCell::new(Rc::new(registry)),
             staged: RefCell::new(None),
             flight: RefCell::new(None),
@@ -166,6 +170,18 @@ impl Store {
         self.read_only.borrow().clone()
     }
 
+    /// Why a change could not be stored now: the disk is full, or refused the last one for another cause.
+    pub fn degraded(&self) -> Option<String> {
+        /// Room that a change of a small registry takes, bytes.
+        const LEAST: u64 = 16 << 10;
+        let full = Disk::of(&self.dir).is_some_and(|disk| disk.no_inodes || disk.free < LEAST);
+        if full {
+            let dir = self.dir.display();
+            return Some(format!("the disk of {dir} is full: paired devices are served, changes fail"));
+        }
+        self.read_only().filter(|_| !self.full.get())
+    }
+
     /// Makes a change; done when it is on disk. `change` sees the changes staged before it; if it says
     /// no, or changes nothing, nothing of it remains.
     ///
@@ -194,7 +210,9 @@ impl Store {
     pub async fn renew(&self) -> Result<(), DiskError> {
         let (dir, key, key_kept) = (self.dir.clone(), self.key.clone(), self.key_kept.get());
         let gone = smol::unblock(move || !dir.join("tokens.bin").exists() || key_kept && key.is_gone(&dir));
-        if self.counter.get() == 0 || !gone.await {
+        // Nothing is lost of a registry that is empty, and a full disk may never have taken it.
+        let empty = self.newest(|registry| *registry == Registry::default());
+        if self.counter.get() == 0 || empty || !gone.await {
             return Ok(());
         }
         self.key_kept.set(false);
@@ -291,6 +309,7 @@ impl Store {
                 // holds.
                 let error = DiskError(open::cannot_write(&self.dir, &e));
                 *self.read_only.borrow_mut() = Some(error.to_string());
+                self.full.set(e.kind() == io::ErrorKind::StorageFull);
                 // What was staged meanwhile rests on what was not written.
                 if let Some((_, batch)) = self.staged.take() {
                     *batch.outcome.borrow_mut() = Some(Err(error.clone()));

@@ -1,6 +1,6 @@
 //! What stands in for TLS in a build without it: types of which there is no value.
 
-use super::{Fault, Files, Trust, Validity};
+use super::{CertificateError, Files, Trust, Validity};
 use std::{
     io::{self, Read, Write},
     marker::PhantomData,
@@ -18,17 +18,17 @@ impl Certificate {
     /// Says that there is none.
     ///
     /// # Errors
-    /// [`Fault::NotBuilt`].
-    pub fn read(_: &Files) -> Result<Self, Fault> {
-        Err(Fault::NotBuilt)
+    /// [`CertificateError::NotBuilt`].
+    pub fn read(_: &Files) -> Result<Self, CertificateError> {
+        Err(CertificateError::NotBuilt)
     }
 
     /// Says that there is none.
     ///
     /// # Errors
-    /// [`Fault::NotBuilt`].
-    pub fn make(_: &Files) -> Result<Self, Fault> {
-        Err(Fault::NotBuilt)
+    /// [`CertificateError::NotBuilt`].
+    pub fn make(_: &Files) -> Result<Self, CertificateError> {
+        Err(CertificateError::NotBuilt)
     }
 
     /// Nothing.

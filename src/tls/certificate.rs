@@ -1,21 +1,17 @@
-//! Certificate and key, read and proven.
+//! A certificate and its key, read and checked.
 
-use super::{Fault, Files, Session, Validity, make};
+use super::{CertificateError, Files, Session, Validity, make, x509};
+use crate::host;
 use rustls::{
     Error, InconsistentKeys, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::NoServerSessionStorage,
+    sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
 };
 use sha2::{Digest, Sha256};
-use std::{
-    fs::OpenOptions,
-    io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc};
 
 /// Most of a file that is read, bytes; OpenClaw's bound.
 const MOST: u64 = 64 << 10;
@@ -32,34 +28,33 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads certificate and key, and proves that they belong together.
+    /// Reads certificate and key, and checks that they belong together.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub fn read(files: &Files) -> Result<Self, Fault> {
-        let missing = |read: &Result<_, Fault>| matches!(read, Err(Fault::Unreadable(_, _, e)) if e.kind() == io::ErrorKind::NotFound);
+    /// [`CertificateError`].
+    pub fn read(files: &Files) -> Result<Self, CertificateError> {
+        let missing = |read: &Result<_, CertificateError>| matches!(read, Err(CertificateError::Unreadable(_, _, e)) if e.kind() == io::ErrorKind::NotFound);
         let (cert, key) = (read(CERT, &files.cert), read(KEY, &files.key));
         match (missing(&cert), missing(&key)) {
-            (true, true) => return Err(Fault::Missing(files.clone())),
-            (true, false) if make::is_interrupted(files) => return Err(Fault::Missing(files.clone())),
-            (true, false) => return Err(Fault::Half(files.key.clone(), files.cert.clone())),
-            (false, true) => return Err(Fault::Half(files.cert.clone(), files.key.clone())),
+            (true, true) => return Err(CertificateError::Missing(files.clone())),
+            (true, false) if make::is_interrupted(files) => {
+                return Err(CertificateError::Missing(files.clone()));
+            }
+            (true, false) => return Err(CertificateError::Half(files.key.clone(), files.cert.clone())),
+            (false, true) => return Err(CertificateError::Half(files.cert.clone(), files.key.clone())),
             (false, false) => {}
         }
         let (cert, key) = (cert?, key?);
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&cert).filter_map(Result::ok).collect();
-        let first = chain.first().ok_or_else(|| Fault::NoPem(CERT, files.cert.clone(), "certificate"))?;
+        let first =
+            chain.first().ok_or_else(|| CertificateError::NoPem(CERT, files.cert.clone(), "certificate"))?;
         let fingerprint = crate::protocol::hex(&Sha256::digest(first));
-        let private = PrivateKeyDer::from_pem_slice(&key)
-            .map_err(|_| Fault::NoPem(KEY, files.key.clone(), "private key"))?;
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&TLS13])
-            .and_then(|config| config.with_no_client_auth().with_single_cert(chain, private))
-            .map_err(|e| match e {
-                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Fault::Mismatch(files.clone()),
-                Error::InvalidCertificate(_) => Fault::Refused(files.cert.clone(), e.to_string()),
-                e => Fault::Refused(files.key.clone(), e.to_string()),
-            })?;
+        let private = private_key(&key, files)?;
+        let certified = certified(chain, private, files)?;
+        let config = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+        let config = config.map_err(|e| CertificateError::Refused(files.cert.clone(), e.to_string()))?;
+        let resolver = Arc::new(SingleCertAndKey::from(certified));
+        let mut config = config.with_no_client_auth().with_cert_resolver(resolver);
         // A connection lasts for days: what resuming one would save is not worth what it would hold.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -71,8 +66,8 @@ impl Certificate {
     /// reads them.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub fn make(files: &Files) -> Result<Self, Fault> {
+    /// [`CertificateError`].
+    pub fn make(files: &Files) -> Result<Self, CertificateError> {
         make::make(files)?;
         Self::read(files)
     }
@@ -93,41 +88,70 @@ impl Certificate {
         Some(crate::protocol::hex(&Sha256::digest(cert)))
     }
 
-    /// How long the certificate in a file is valid.
+    /// The validity of the certificate in a file.
     pub fn validity_in(path: &Path) -> Option<Validity> {
         Validity::of(&CertificateDer::from_pem_slice(&read(CERT, path).ok()?).ok()?)
     }
 
-    /// Where it was read from.
+    /// The files it was read from.
     pub fn files(&self) -> &Files {
         &self.files
     }
 
-    /// The TLS of a connection that somebody else opens.
+    /// The TLS of a connection that a client opens.
     pub fn accept(&self) -> Option<Session> {
         Session::accept(&self.config).map_err(|e| log::error!("TLS: {e}")).ok()
     }
 }
 
-/// What is used of cryptography: that of the signatures, too.
+/// The cryptography of TLS.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Fault> {
-    let read = || {
-        // Whatever is there instead of a file must not hold up the reader.
-        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-        let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no file"));
+fn private_key(pem: &[u8], files: &Files) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    let text = String::from_utf8_lossy(pem);
+    // PKCS #8, and the older form of OpenSSL.
+    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(CertificateError::Encrypted(files.key.clone()));
+    }
+    PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|_| CertificateError::NoPem(KEY, files.key.clone(), "private key"))
+}
+
+/// The chain with its key, which is the key of its first certificate.
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    private: PrivateKeyDer<'static>,
+    files: &Files,
+) -> Result<CertifiedKey, CertificateError> {
+    let first = chain.first().map_or(&[][..], |first| first);
+    let shown = x509::public_key(first).map(<[u8]>::to_vec);
+    let key = provider().key_provider.load_private_key(private).map_err(|e| {
+        let bits = shown.as_deref().and_then(x509::rsa_bits).filter(|bits| *bits < 2048);
+        match bits {
+            Some(bits) => CertificateError::WeakKey(files.key.clone(), bits),
+            None => CertificateError::Refused(files.key.clone(), e.to_string()),
         }
-        let mut bytes = Vec::new();
-        file.take(MOST + 1).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > MOST {
-            true => Err(io::Error::other(format!("it has more than {MOST} bytes"))),
-            false => Ok(bytes),
+    })?;
+    let version_1 = x509::is_version_1(first);
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(Error::InconsistentKeys(_)) => Err(CertificateError::Mismatch(files.clone())),
+        // rustls reads version 3 alone, and serves whatever it is given: the keys are compared here.
+        Err(_) if version_1 => {
+            let own = certified.key.public_key();
+            match own.is_none_or(|own| Some(&own[..]) == shown.as_deref()) {
+                true => Ok(certified),
+                false => Err(CertificateError::Mismatch(files.clone())),
+            }
         }
-    };
-    read().map_err(|e| Fault::Unreadable(key, path.into(), e))
+        Err(e) => Err(CertificateError::Refused(files.cert.clone(), e.to_string())),
+    }
+}
+
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, CertificateError> {
+    // Whatever is there instead of a file must not hold up the reader.
+    host::read_small_file(path, MOST).map_err(|e| CertificateError::Unreadable(key, path.into(), e))
 }

@@ -1,12 +1,12 @@
 //! The client's side: TLS over a socket that blocks, with whom it is told to trust.
 
-use super::{Trust, certificate::provider};
+use super::{Trust, certificate::provider, x509};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     StreamOwned,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    crypto::{CryptoProvider, verify_tls13_signature_with_raw_key},
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime, pem::PemObject},
     version::TLS13,
 };
 use sha2::{Digest, Sha256};
@@ -99,7 +99,10 @@ impl ServerCertVerifier for Pinned {
         shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, shown, signed, &self.provider.signature_verification_algorithms)
+        // Whatever else is in the certificate, and of whatever version it is.
+        let key = x509::public_key(shown).ok_or_else(|| Error::General("it shows no certificate".into()))?;
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(key), signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

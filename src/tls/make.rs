@@ -4,7 +4,7 @@
 //! two leaves the certificate beside its place, from where the next start takes it. A name that is there is
 //! never overwritten: clients may have been told to trust what it holds.
 
-use super::{Fault, Files};
+use super::{CertificateError, Files};
 use crate::store::atomic::{beside, make_directory, replace, sync_directory};
 use ring::{
     rand::{SecureRandom, SystemRandom},
@@ -26,12 +26,12 @@ pub fn is_interrupted(files: &Files) -> bool {
 /// Makes both files of `files`, neither of which is there.
 ///
 /// # Errors
-/// [`Fault::NotMade`].
-pub fn make(files: &Files) -> Result<(), Fault> {
+/// [`CertificateError::NotMade`].
+pub fn make(files: &Files) -> Result<(), CertificateError> {
     let (staged_cert, staged_key) = (beside(&files.cert, ".new"), beside(&files.key, ".new"));
     let not_made = |path: &Path| {
         let path = path.to_owned();
-        move |e| Fault::NotMade(path, e)
+        move |e| CertificateError::NotMade(path, e)
     };
     if is_interrupted(files) {
         return publish(&staged_cert, &files.cert).map_err(not_made(&files.cert));
@@ -79,12 +79,12 @@ fn to_be_signed(serial: &[u8], public: &[u8]) -> Vec<u8> {
     let ec_public_key = der(0x06, &[&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01]]);
     let prime256v1 = der(0x06, &[&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]]);
     let key = der(0x30, &[&der(0x30, &[&ec_public_key, &prime256v1]), &bits(public)]);
-    let host = rustix::system::uname();
+    let host = crate::host::name();
     let names = der(
         0x30,
         &[
             &der(0x82, &[b"localhost"]),
-            &der(0x82, &[host.nodename().to_bytes()]),
+            &der(0x82, &[host.as_bytes()]),
             &der(0x87, &[&[127, 0, 0, 1]]),
             &der(0x87, &[&std::net::Ipv6Addr::LOCALHOST.octets()]),
         ],

@@ -1,7 +1,7 @@
-//! TLS, `gateway.tls`: the certificate that is shown, the one that is made where there is none, and the TLS
+//! TLS, `gateway.tls`: the certificate that is served, the one that is made where there is none, and the TLS
 //! of one connection.
 //!
-//! A [`Certificate`] is read whole and proven before anything is served with it. A [`Session`] has no socket
+//! A [`Certificate`] is read whole and checked against its key before anything is served with it. A [`Session`] has no socket
 //! of its own: [`Wire`](crate::net::Wire) holds it beside the socket, or nothing at all on a plain
 //! connection. Source of the keys and their defaults: OpenClaw's `docs/gateway/config-gateway.md`. Only
 //! version 1.3 is spoken, as there. Without the feature `tls` there is no certificate that could be read.
@@ -16,7 +16,7 @@ mod client;
 mod make;
 #[cfg(feature = "tls")]
 mod session;
-mod validity;
+mod x509;
 
 #[cfg(not(feature = "tls"))]
 pub use absent::{Certificate, Secured, Session, secure};
@@ -27,11 +27,11 @@ pub use {
     session::Session,
 };
 
-pub use validity::Validity;
+pub use x509::Validity;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
-/// Where certificate and key are.
+/// The files of certificate and key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Files {
     /// `gateway.tls.certPath`: the certificate and those that vouch for it, PEM.
@@ -42,12 +42,12 @@ pub struct Files {
     pub generate: bool,
 }
 
-/// Whom a client trusts.
+/// The certificates that a client trusts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Trust {
-    /// Who shows the certificate with this fingerprint, and nobody else.
+    /// The one with this fingerprint.
     Only(String),
-    /// Whom the authorities vouch for that this host trusts.
+    /// Those issued by an authority that this host trusts.
     Authorities,
 }
 
@@ -61,16 +61,20 @@ impl Trust {
     }
 }
 
-/// Why there is no certificate to show.
+/// Why there is no certificate to serve.
 #[derive(Debug)]
-pub enum Fault {
+pub enum CertificateError {
     /// The file of this key cannot be read.
     Unreadable(&'static str, PathBuf, io::Error),
     /// The file of this key holds no such thing.
     NoPem(&'static str, PathBuf, &'static str),
     /// The key is not the certificate's.
     Mismatch(Files),
-    /// The TLS library does not take one of them.
+    /// The key is encrypted with a passphrase.
+    Encrypted(PathBuf),
+    /// The key is RSA of too few bits.
+    WeakKey(PathBuf, usize),
+    /// The TLS library rejects one of them.
     Refused(PathBuf, String),
     /// Of the two, only the first is there.
     Half(PathBuf, PathBuf),
@@ -82,7 +86,7 @@ pub enum Fault {
     NotBuilt,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(key, path, e) => write!(f, "{key}: {} cannot be read: {e}", path.display()),
@@ -93,16 +97,24 @@ impl fmt::Display for Fault {
                 key.display(),
                 cert.display()
             ),
+            Self::Encrypted(path) => write!(
+                f,
+                "gateway.tls.keyPath: {} is encrypted with a passphrase, which nobody is there to type at a start",
+                path.display()
+            ),
+            Self::WeakKey(path, bits) => {
+                write!(f, "gateway.tls.keyPath: {} is an RSA key of {bits} bits; TLS takes 2048 or more", path.display())
+            }
             Self::Refused(path, e) => write!(f, "gateway.tls: {}: {e}", path.display()),
             Self::Half(there, missing) => write!(
                 f,
-                "gateway.tls: {} is there and {} is not. Put it there, or take both away and a new pair is made",
+                "gateway.tls: {} exists and {} is missing. Put it there, or remove both and a new pair is made",
                 there.display(),
                 missing.display()
             ),
             Self::Missing(Files { cert, key, .. }) => write!(
                 f,
-                "gateway.tls: neither {} nor {} is there, and gateway.tls.autoGenerate is false",
+                "gateway.tls: neither {} nor {} exists, and gateway.tls.autoGenerate is false",
                 cert.display(),
                 key.display()
             ),
@@ -115,9 +127,24 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for CertificateError {}
 
-/// What new connections speak.
+/// Whether `e`, an error of a TLS client, says that its peer speaks no TLS at all.
+pub fn is_plain_peer(e: &io::Error) -> bool {
+    #[cfg(feature = "tls")]
+    {
+        use rustls::{Error, InvalidMessage};
+        let inner = e.get_ref().and_then(|e| e.downcast_ref::<Error>());
+        matches!(inner, Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)))
+    }
+    #[cfg(not(feature = "tls"))]
+    {
+        let _ = e;
+        false
+    }
+}
+
+/// The TLS of new connections.
 #[derive(Clone)]
 pub enum Tls {
     /// No TLS.
@@ -126,21 +153,21 @@ pub enum Tls {
     On(Arc<Certificate>),
     /// TLS, once these files are made.
     Unmade(Files),
-    /// TLS is asked for and cannot be had: nobody is let in, and told why.
+    /// TLS is configured and there is no certificate: nobody is admitted, for this reason.
     Closed(String),
 }
 
 impl Tls {
-    /// With what `files` hold; without TLS where there are none. Writes nothing.
+    /// Reads `files`; no TLS where there are none. Writes nothing.
     pub fn of(files: Option<Files>) -> Self {
         let Some(files) = files else { return Self::Off };
         match Certificate::read(&files) {
-            Err(Fault::Missing(files)) if files.generate => Self::Unmade(files),
+            Err(CertificateError::Missing(files)) if files.generate => Self::Unmade(files),
             read => Self::found(read),
         }
     }
 
-    /// Makes the files that are still to be made.
+    /// Makes the files of [`Self::Unmade`].
     #[must_use]
     pub fn made(self) -> Self {
         match self {
@@ -149,11 +176,11 @@ impl Tls {
         }
     }
 
-    fn found(read: Result<Certificate, Fault>) -> Self {
-        read.map_or_else(|fault| Self::Closed(fault.to_string()), |found| Self::On(Arc::new(found)))
+    fn found(read: Result<Certificate, CertificateError>) -> Self {
+        read.map_or_else(|e| Self::Closed(e.to_string()), |found| Self::On(Arc::new(found)))
     }
 
-    /// The certificate that is shown.
+    /// The certificate that is served.
     pub fn certificate(&self) -> Option<&Certificate> {
         match self {
             Self::On(certificate) => Some(certificate),
@@ -161,7 +188,7 @@ impl Tls {
         }
     }
 
-    /// Whether TLS is asked for and cannot be had: why.
+    /// Why TLS is configured and cannot be served.
     pub fn closed(&self) -> Option<&str> {
         match self {
             Self::Closed(why) => Some(why),
@@ -169,7 +196,7 @@ impl Tls {
         }
     }
 
-    /// Whether a new connection finds the same.
+    /// Whether a new connection is served the same.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Off, Self::Off) | (Self::Closed(_), Self::Closed(_)) => true,

@@ -1,5 +1,5 @@
-//! Clocks: a board has none worth the name. The gateway's wall clock jumps while clients are attached;
-//! `libfaketime` moves it (Debian's package `faketime`), the monotonic clock stays as it is.
+//! Jumps of the wall clock while clients are attached, as on a board without a clock of its own. `libfaketime`
+//! (Debian's package `faketime`) moves it; the monotonic clock stays as it is.
 
 use crate::wire::{Device, Home, Offer, READ, Server, number, text};
 use std::{fs, path::Path};
@@ -33,7 +33,7 @@ fn start(home: &Home, clock: &Path) -> Server {
 const YEAR_MS: u64 = 365 * 86_400_000;
 
 #[test]
-fn jumps_cost_nobody_anything() {
+fn clock_jumps_close_no_connection() {
     let home = Home::empty();
     home.auth(r#"{mode:"token",token:"T1",rateLimit:{maxAttempts:3,windowMs:60000,lockoutMs:600000}}"#);
     let clock = home.dir.join("clock");

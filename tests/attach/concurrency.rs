@@ -1,5 +1,5 @@
-//! Two hundred clients of one device at once, each asking for something else: all are attached, all hold
-//! the same token, and after the first round the disk is left alone.
+//! Two hundred concurrent clients of one device: all are attached and hold the same token, and after the first
+//! round nothing is written to disk.
 
 use crate::wire::{ADMIN, Device, Home, Offer, Server, number};
 use std::collections::HashSet;

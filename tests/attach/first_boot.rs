@@ -1,5 +1,5 @@
-//! A kernel that has no random numbers yet, as on a board's first boot: the port is open, HTTP is
-//! answered, it is said what is waited for, nobody is let in and nothing secret is made before there are some.
+//! Start before the kernel has random numbers, as on a board's first boot: the port is open and HTTP is answered,
+//! the log names the cause, nobody is let in, and no secret is made.
 
 use crate::wire::{Device, Home, LONG, Offer, READ, Server, signal};
 use std::{
@@ -21,11 +21,10 @@ fn start_by(home: &Home, vars: &[(&str, &Path)], by: &[&str]) -> Server {
     let gate = home.dir.join("gate");
     assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
     let kernel = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/attach/kernel.py");
-    let mut command = Command::new("sh");
+    let mut command = home.program("sh");
     command.args(["-euc", r#"gate=$1; shift; exec "$@" 0<>"$gate""#, "sh"]).arg(&gate);
     command.args(by).args(["python3", kernel, env!("CARGO_BIN_EXE_barnacle"), "gateway"]);
-    command.args(["--port", &home.port.to_string()]).env_clear().env("HOME", &home.dir);
-    command.env("PATH", std::env::var_os("PATH").unwrap()).envs(vars.iter().copied());
+    command.args(["--port", &home.port.to_string()]).envs(vars.iter().copied());
     let server = Server::spawn(command, home.port);
     assert!(server.log().contains("waiting for the kernel's random numbers"), "{}", server.log());
     server

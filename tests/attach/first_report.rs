@@ -1,6 +1,5 @@
-//! The report that started this, step by step: an agent is paired, two harmless keys of the WhatsApp
-//! channel are edited, the gateway restarts, and the agent comes back. Then everything its reporter
-//! tried in vain.
+//! The report that started this project, step by step: an agent is paired, two harmless keys of the WhatsApp
+//! channel are edited, the gateway restarts, and the agent attaches again. Then everything its reporter tried.
 
 use crate::wire::{Device, Home, Offer, READ, Server};
 use std::fs;

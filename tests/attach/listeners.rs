@@ -1,5 +1,5 @@
-//! Listening elsewhere: where the configuration moves the port or the address, the new sockets open first,
-//! the old ones close, and no connection ends. Where it cannot be, all stays as it was.
+//! Moving the listeners: where the configuration changes the port or the address, the new sockets open first, the
+//! old ones close, and no connection ends. Where that fails, all stays as it was.
 
 use crate::wire::{
     Client, Device, Home, LONG, Offer, READ, Server, free_port, list, number, own_address, text,
@@ -77,7 +77,7 @@ impl Prober {
 }
 
 #[test]
-fn another_port_costs_no_connection() {
+fn changing_the_port_closes_no_connection() {
     let home = Home::empty();
     let (old, new) = (home.port, free_port());
     listens(&home, old, "loopback");
@@ -94,7 +94,7 @@ fn another_port_costs_no_connection() {
 }
 
 #[test]
-fn a_port_that_somebody_has_changes_nothing() {
+fn a_port_in_use_changes_nothing() {
     let home = Home::empty();
     listens(&home, home.port, "loopback");
     let server = start(&home);
@@ -113,7 +113,7 @@ fn a_port_that_somebody_has_changes_nothing() {
 }
 
 #[test]
-fn wider_and_narrower_on_one_port_refuses_nobody() {
+fn binding_wider_and_narrower_refuses_nobody() {
     let Some(own) = own_address() else { return println!("this host has no address but loopback") };
     let home = Home::empty();
     listens(&home, home.port, "loopback");
@@ -185,7 +185,7 @@ impl<'h> Host<'h> {
 
 /// Wi-Fi and DHCP are late at boot, and come and go.
 #[test]
-fn an_address_is_served_as_it_comes_without_a_reload() {
+fn a_new_address_is_served_without_a_reload() {
     for (ip, length) in [("10.9.9.1", "/32"), ("fd00::9", "/128 nodad")] {
         let home = Home::empty();
         home.config(&format!(
@@ -233,7 +233,7 @@ fn the_tailnet_is_served_once_it_is_up() {
 }
 
 #[test]
-fn an_address_that_is_not_here_costs_nothing_that_is() {
+fn a_missing_address_leaves_the_others_served() {
     let home = Home::empty();
     listens(&home, home.port, "loopback");
     let server = start(&home);

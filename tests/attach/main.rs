@@ -3,6 +3,7 @@
 #[path = "../support/wire/mod.rs"]
 mod wire;
 
+mod attached;
 mod clock;
 mod concurrency;
 mod field_cases;

@@ -1,5 +1,5 @@
-//! Every way to be turned away, one row each: the error's code, the detail's code, the close code and
-//! reason as OpenClaw 2026.9.6 gives them where it knows the case, and a hint that can be followed.
+//! Every refusal, one row each: the error's code, the detail's code, the close code and reason as OpenClaw 2026.9.6
+//! gives them where it knows the case, and a hint that can be followed.
 
 use crate::wire::{Device, Home, LONG, Offer, READ, Refused, Server, json, text};
 use async_tungstenite::tungstenite::{Message, protocol::Role};
@@ -176,7 +176,7 @@ fn refusals_of_connect() {
 }
 
 #[test]
-fn dead_tokens_are_called_so_only_where_they_are() {
+fn stale_device_tokens_are_named_as_such() {
     let home = Home::empty();
     home.auth(r#"{mode:"token",token:"T1",deviceKeyProof:false}"#);
     let server = home.start();
@@ -250,7 +250,7 @@ fn dead_tokens_are_called_so_only_where_they_are() {
 }
 
 #[test]
-fn passwords_have_their_own_words() {
+fn refusals_of_passwords() {
     let home = Home::empty();
     home.auth(r#"{mode:"password",password:"P1"}"#);
     let server = home.start();
@@ -312,7 +312,7 @@ fn first(server: &Server, message: Message) -> (String, (u16, String)) {
 }
 
 #[test]
-fn first_messages_that_are_no_connect() {
+fn first_messages_other_than_connect() {
     let home = Home::fix();
     let server = home.start();
     let deep = format!(
@@ -361,7 +361,7 @@ fn first_messages_that_are_no_connect() {
 }
 
 #[test]
-fn a_silent_client_is_told_why() {
+fn a_silent_client_is_closed_with_a_reason() {
     let home = Home::fix();
     let server = home.start_with(&[], &[("OPENCLAW_HANDSHAKE_TIMEOUT_MS", "200")]);
     let mut silent = server.socket();

@@ -1,5 +1,5 @@
-//! `gateway.tls`: the port speaks TLS while it is asked for, with the certificate that is on disk, and never
-//! anything else; who is connected stays, whatever becomes of it. What it costs is in `benches/`.
+//! `gateway.tls`: the port speaks TLS and nothing else while the configuration asks for it, with the certificate that
+//! is on disk; a change closes no connection. What it costs is in `benches/`.
 
 #![cfg(feature = "tls")]
 
@@ -107,7 +107,7 @@ fn a_certificate_is_made_once() {
 }
 
 #[test]
-fn who_does_not_speak_it_is_told() {
+fn plain_text_on_a_tls_port_is_answered() {
     let home = home("{enabled:true}");
     let server = home.start_with(&[], &[("OPENCLAW_HANDSHAKE_TIMEOUT_MS", "300")]);
     let (status, body) = server.get("/");
@@ -142,7 +142,7 @@ fn who_does_not_speak_it_is_told() {
 }
 
 #[test]
-fn on_and_off_closes_nobody() {
+fn switching_tls_closes_no_connection() {
     let home = home("{enabled:false}");
     let server = home.start();
     let devices: Vec<_> = (0..5).map(|_| Device::pair(&server, READ)).collect();
@@ -178,7 +178,7 @@ fn raw(home: &Home, tls: &str) -> String {
 }
 
 #[test]
-fn a_renewed_certificate_is_shown_to_who_comes_next() {
+fn a_renewed_certificate_is_used_for_new_connections() {
     let home = home("{}");
     let (cert, key, first) = certificate(&home, "a");
     let (new_cert, new_key, second) = certificate(&home, "b");
@@ -210,7 +210,7 @@ fn a_renewed_certificate_is_shown_to_who_comes_next() {
 }
 
 #[test]
-fn without_its_files_nobody_is_let_in_at_a_start() {
+fn a_start_without_certificate_files_refuses_everybody() {
     let home = home("{}");
     let (cert, key, trust) = certificate(&home, "a");
     let (_, other, _) = certificate(&home, "b");
@@ -249,7 +249,7 @@ fn without_its_files_nobody_is_let_in_at_a_start() {
 }
 
 #[test]
-fn over_a_restart_tls_is_told_and_the_rest_goes_on() {
+fn a_restart_closes_tls_connections_with_notice() {
     let home = home("{enabled:false}");
     let server = home.start();
     let device = Device::pair(&server, READ);

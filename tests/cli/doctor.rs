@@ -1,4 +1,4 @@
-//! `barnacle doctor` and `barnacle gateway status`: each finding on a home that has it, and its mending.
+//! `barnacle doctor` and `barnacle gateway status`: each finding on a home that has it, and its fix.
 
 use crate::wire::{Device, Home, READ};
 use std::{
@@ -16,13 +16,13 @@ fn doctor(home: &Home, args: &[&str]) -> (i32, String) {
     (code, out)
 }
 
-/// The entry that holds `word`: its sign, what, why, mend.
+/// The finding that holds `word`: what, why, fix.
 #[track_caller]
 fn entry(text: &str, word: &str) -> String {
     let entries: Vec<_> = text.split("\n! ").flat_map(|t| t.split("\n- ")).collect();
     let found = entries.iter().find(|e| e.contains(word));
-    let found = found.unwrap_or_else(|| panic!("nothing said of {word:?} in:\n{text}"));
-    assert_eq!(found.trim_end().lines().count(), 3, "what, why and mend of {word}: {found}");
+    let found = found.unwrap_or_else(|| panic!("no finding with {word:?} in:\n{text}"));
+    assert_eq!(found.trim_end().lines().count(), 3, "what, why and fix of {word}: {found}");
     (*found).to_owned()
 }
 
@@ -42,12 +42,12 @@ fn well() -> Home {
     Device::pair(&server, READ);
     Device::pair(&server, READ);
     server.stop();
-    assert_eq!(doctor(&home, &[]), (0, "Nothing is wrong.\n".into()));
+    assert_eq!(doctor(&home, &[]), (0, "no problems found\n".into()));
     home
 }
 
 #[test]
-fn a_home_that_is_well_and_one_that_is_empty() {
+fn a_healthy_home_and_an_empty_one() {
     let home = well();
     let before = tree(&home);
     assert_eq!(doctor(&home, &["--fix"]).0, 0);
@@ -56,7 +56,7 @@ fn a_home_that_is_well_and_one_that_is_empty() {
     assert_eq!(doctor(&empty, &[]).0, 0);
     assert!(!empty.store().exists(), "looking made something");
     let server = home.start();
-    assert_eq!(doctor(&home, &[]), (0, "Nothing is wrong.\n".into()), "while it runs");
+    assert_eq!(doctor(&home, &[]), (0, "no problems found\n".into()), "while it runs");
     server.stop();
 }
 
@@ -72,7 +72,7 @@ fn tree(home: &Home) -> Vec<(String, u32, Vec<u8>)> {
 }
 
 #[test]
-fn permissions_are_told_and_mended() {
+fn permissions_are_reported_and_fixed() {
     let home = well();
     let key = home.store().join("key");
     chmod(&key, 0o644);
@@ -80,10 +80,10 @@ fn permissions_are_told_and_mended() {
     let (code, text) = doctor(&home, &[]);
     assert_eq!(code, 1);
     assert!(entry(&text, "barnacle/key is open").contains("chmod 600"), "{text}");
-    assert!(entry(&text, "others may read it").contains("chmod go-rwx"), "{text}");
-    assert_eq!(mode(&key), 0o644, "without --fix nothing is mended");
+    assert!(entry(&text, "other accounts can read it").contains("chmod go-rwx"), "{text}");
+    assert_eq!(mode(&key), 0o644, "without --fix nothing is changed");
     let (code, text) = doctor(&home, &["--fix"]);
-    assert!(code == 0 && text.matches("mended: ").count() == 2, "{text}");
+    assert!(code == 0 && text.matches("fixed: ").count() == 2, "{text}");
     assert_eq!((mode(&key), mode(&home.config_path())), (0o600, 0o600));
     assert_eq!(doctor(&home, &[]).0, 0);
     // B61, B156: after sudo, and read-only.
@@ -96,7 +96,7 @@ fn permissions_are_told_and_mended() {
 }
 
 #[test]
-fn configurations_that_are_odd() {
+fn odd_configurations() {
     let home = well();
     let port = home.port;
     let text = "{\n  gateway: { mode: \"local\", port: \"x\", hotCocoa: 1,\n    auth: { mode: \"token\", token: \"T1\" } }\n}\n";
@@ -109,7 +109,7 @@ fn configurations_that_are_odd() {
     assert_eq!(fs::read_to_string(home.config_path()).unwrap(), text);
     home.config("{ half");
     let (code, said) = doctor(&home, &["--fix"]);
-    assert!(code == 1 && entry(&said, "openclaw.json:1:").contains("what ran last"), "{said}");
+    assert!(code == 1 && entry(&said, "openclaw.json:1:").contains("last good configuration"), "{said}");
     assert_eq!(fs::read_to_string(home.config_path()).unwrap(), "{ half", "the file is the user's");
     home.config(&format!("{{gateway:{{mode:\"local\",bind:\"lan\",port:{port},auth:{{mode:\"none\"}}}}}}"));
     let said = doctor(&home, &[]).1;
@@ -120,7 +120,7 @@ fn configurations_that_are_odd() {
 }
 
 #[test]
-fn tokens_that_differ_and_names_that_nobody_reads() {
+fn conflicting_tokens_and_unused_variables() {
     let home = well();
     let units = home.dir.join(".config/systemd/user");
     fs::create_dir_all(&units).unwrap();
@@ -148,13 +148,13 @@ fn tokens_that_differ_and_names_that_nobody_reads() {
 }
 
 #[test]
-fn stores_that_are_damaged_are_told_and_let_be() {
+fn damaged_stores_are_reported_and_left_alone() {
     let home = well();
     fs::write(home.tokens(), b"BARNACLE").unwrap();
     let before = tree(&home);
     let (code, said) = doctor(&home, &["--fix"]);
     assert!(
-        code == 1 && entry(&said, "the one before it is whole").contains("barnacle devices list"),
+        code == 1 && entry(&said, "the previous one is intact").contains("barnacle devices list"),
         "{said}"
     );
     fs::write(home.store().join("tokens.bin.prev"), b"").unwrap();
@@ -168,7 +168,7 @@ fn stores_that_are_damaged_are_told_and_let_be() {
 }
 
 #[test]
-fn a_rotated_token_that_its_device_has_not_taken_up() {
+fn a_rotated_token_that_its_device_has_not_used() {
     let home = Home::fix();
     chmod(&home.config_path(), 0o600);
     let server = home.start();
@@ -195,7 +195,7 @@ fn a_port_that_is_held_names_who_holds_it() {
 }
 
 #[test]
-fn disks_that_forget_are_full_or_closed() {
+fn volatile_full_and_read_only_disks() {
     // B153, B63: a state directory on tmpfs, then nearly full, then read-only, each in a mount namespace.
     let home = well();
     let script = r#"
@@ -304,22 +304,22 @@ mod tls {
         let (files, other) = (made(&home, "a"), made(&home, "b"));
         let pair = |cert: &Path, key: &Path| asks(&home, &format!(",certPath:{cert:?},keyPath:{key:?}"));
         pair(&files.cert, &files.key);
-        assert_eq!(doctor(&home, &[]), (0, "Nothing is wrong.\n".into()));
+        assert_eq!(doctor(&home, &[]), (0, "no problems found\n".into()));
 
         let none = home.dir.join("none.pem");
         let cases = [
             (&files.cert, &other.key, "is not the key of the certificate", "one issue"),
-            (&files.cert, &none, "is not. Put it there", "mv "),
+            (&files.cert, &none, "is missing. Put it there", "mv "),
             (&files.key, &files.key, "holds no certificate in PEM", "-inform der"),
             (&home.dir, &files.key, "it is no file", "barnacle config set gateway.tls.certPath"),
         ];
-        for (cert, key, what, mend) in cases {
+        for (cert, key, what, fix) in cases {
             pair(cert, key);
             let (code, said) = doctor(&home, &[]);
             assert_eq!(code, 1, "{said}");
             let entry = entry(&said, what);
-            assert!(entry.contains("nobody is let in") && entry.contains(mend), "{entry}");
-            assert_eq!(said.matches("nobody is let in").count(), 1, "{said}");
+            assert!(entry.contains("admits nobody") && entry.contains(fix), "{entry}");
+            assert_eq!(said.matches("admits nobody").count(), 1, "{said}");
         }
         asks(&home, &format!(",autoGenerate:false,certPath:{none:?},keyPath:{none:?}"));
         assert!(entry(&doctor(&home, &[]).1, "autoGenerate is false").contains("autoGenerate true"));
@@ -336,7 +336,7 @@ mod tls {
             assert!(entry(&said, what).contains("fingerprint"), "{said}");
         }
         dates(&files.cert, &day(-90), &day(90));
-        assert_eq!(doctor(&home, &[]), (0, "Nothing is wrong.\n".into()));
+        assert_eq!(doctor(&home, &[]), (0, "no problems found\n".into()));
 
         chmod(&files.key, 0o644);
         let (code, said) = doctor(&home, &[]);
@@ -346,9 +346,9 @@ mod tls {
 
         asks(&home, &format!(",certPath:{:?},keyPath:{:?},caPath:{:?}", files.cert, files.key, other.cert));
         let (code, said) = doctor(&home, &[]);
-        let entry = entry(&said, "gateway.tls.caPath counts for nothing");
+        let entry = entry(&said, "gateway.tls.caPath has no effect");
         assert!(code == 0 && entry.contains("no client is asked for a certificate"), "{said}");
-        assert_eq!(said.matches("caPath counts for nothing").count(), 1, "{said}");
+        assert_eq!(said.matches("caPath").count(), 2, "{said}");
     }
 
     #[test]
@@ -363,7 +363,7 @@ mod tls {
             chown(path, Some(1234), Some(1234)).unwrap();
         }
         let (_, said) = doctor(&home, &[]);
-        let entry = entry(&said, "key.pem is uid 0's alone");
+        let entry = entry(&said, "key.pem is readable by uid 0 alone");
         assert!(entry.contains("sudo chown 1234"), "{entry}");
     }
 
@@ -382,7 +382,7 @@ mod tls {
         let entry = entry(&said, "listens on every address, without TLS");
         assert!(entry.contains("barnacle config set gateway.tls.enabled true"), "{entry}");
         for (where_, tls) in [("lan", true), ("loopback", false)] {
-            assert_eq!(bind(where_, tls), (0, "Nothing is wrong.\n".into()), "{where_} {tls}");
+            assert_eq!(bind(where_, tls), (0, "no problems found\n".into()), "{where_} {tls}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Devices that were paired with OpenClaw come over and attach: from its files, and from a gateway that
-//! runs.
+//! Import of devices that were paired with OpenClaw, from its files and from a running gateway.
 
 use crate::wire::{Device, Home, Offer, READ, get, items, list, text};
 use barnacle::protocol::hex;
@@ -88,7 +87,7 @@ fn ok(home: &Home, args: &[&str]) -> String {
 }
 
 #[test]
-fn a_directory_is_shown_first_and_then_comes_over() {
+fn an_import_is_listed_before_it_is_done() {
     let source = Source::new();
     let before = files(&source.home.dir);
     let plan = source.import(&[]);
@@ -148,10 +147,10 @@ fn an_old_token_is_proof_where_a_key_alone_is_not() {
 }
 
 #[test]
-fn what_was_decided_here_stays() {
+fn decisions_made_here_outlive_an_import() {
     let source = Source::new();
     source.import(&["--apply"]);
-    assert!(source.import(&["--apply"]).contains("Nothing to do"));
+    assert!(source.import(&["--apply"]).contains("nothing to do"));
     let (phone, node) = (source.phone.id(), source.node.id());
     ok(&source.home, &["devices", "rotate", &phone, "--role", "operator", "--scope", "operator.read"]);
     ok(&source.home, &["devices", "revoke", &node, "--role", "node"]);
@@ -172,7 +171,7 @@ fn what_was_decided_here_stays() {
 }
 
 #[test]
-fn a_running_gateway_is_asked() {
+fn import_from_a_running_gateway() {
     let there = Home::fix();
     let openclaw = there.start();
     let phone = Device::pair(&openclaw, READ);
@@ -187,7 +186,7 @@ fn a_running_gateway_is_asked() {
     let (code, _, err) = here.run(&["import", "--from", &url, "--token", "wrong"]);
     assert!(code == 4 && err.contains("token mismatch"), "{err}");
     let import = ["import", "--from", &url, "--token", "T1", "--apply"];
-    assert!(ok(&here, &import).contains("2 devices came over"));
+    assert!(ok(&here, &import).contains("2 devices imported"));
     openclaw.stop();
     let server = here.start();
     server.connect(&Offer::device(&phone).token(phone.token()).remote());
@@ -196,7 +195,7 @@ fn a_running_gateway_is_asked() {
 }
 
 #[test]
-fn what_cannot_be_read_says_what_to_do() {
+fn unreadable_sources_say_what_to_do() {
     let source = Source::new();
     let server = source.home.start();
     let (code, _, err) = source.home.run(&["import", "--from", "~/.openclaw", "--apply"]);

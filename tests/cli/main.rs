@@ -5,4 +5,5 @@ mod wire;
 
 mod client;
 mod doctor;
+mod hardening;
 mod import;

@@ -38,7 +38,7 @@ fn paths() {
 }
 
 #[test]
-fn paths_that_cannot_be() {
+fn paths_that_are_refused() {
     let start = |vars: &[(&str, &str)]| Paths::resolve(&vars.iter().copied().collect()).unwrap_err();
     assert!(start(&[]).to_string().contains("HOME is not set"));
     assert!(matches!(start(&[("OPENCLAW_HOME", "~/x")]), StartError::NoHome));
@@ -50,7 +50,7 @@ fn paths_that_cannot_be() {
 }
 
 #[test]
-fn old_names_are_told_and_not_read() {
+fn old_file_names_are_reported_and_not_read() {
     let home = Home::new();
     home.write(".clawdbot/clawdbot.json", "{gateway: {port: 1}}");
     let settings =
@@ -87,7 +87,7 @@ fn json5_in_every_form() {
 }
 
 #[test]
-fn broken_files_are_told_by_line_and_never_touched() {
+fn broken_files_are_reported_by_line_and_never_written() {
     let rows = [
         ("", ":1:1: the file is empty"),
         ("[]", ":1:1: the file does not hold an object"),
@@ -138,7 +138,7 @@ fn unreadable_is_not_missing() {
 }
 
 #[test]
-fn wrong_keys_cost_themselves_and_fail_closed() {
+fn wrong_values_are_ignored_or_fail_closed() {
     let home = Home::with(
         "{
   gateway: {
@@ -203,7 +203,7 @@ fn wrong_keys_cost_themselves_and_fail_closed() {
 }
 
 #[test]
-fn a_section_that_is_none_closes_what_it_would_have_said() {
+fn a_section_of_the_wrong_type_fails_closed() {
     for text in ["{gateway: {mode: 'local', auth: 'none', nodes: []}}", "{gateway: 'local'}"] {
         let settings = Home::with(text).settings();
         assert_eq!(settings.auth, AuthMode::Token, "{text}");
@@ -276,7 +276,7 @@ fn bind_words() {
 }
 
 #[test]
-fn nothing_is_open_to_strangers() {
+fn binding_beyond_loopback_needs_auth() {
     let rows = [
         ("mode: 'none'", false, r#"mode is "none""#),
         ("mode: 'token', token: '${NOT_SET}'", false, "there is no shared token"),
@@ -297,7 +297,7 @@ fn nothing_is_open_to_strangers() {
 }
 
 #[test]
-fn what_cannot_be_had_is_told() {
+fn unusable_settings_are_reported() {
     let rows = [
         ("auth: {mode: 'password'}", "set gateway.auth.password in"),
         ("tls: {enabled: true, autoGenerate: false}", "gateway.tls.autoGenerate is false"),
@@ -326,7 +326,7 @@ fn the_guard_of_gateway_mode() {
 }
 
 #[test]
-fn numbers_of_the_environment() {
+fn numbers_in_environment_variables() {
     let home =
         Home::with("{gateway: {mode: 'local', port: 19000, handshakeTimeoutMs: 20000, auth: {token: 't'}}}");
     // OPENCLAW_GATEWAY_PORT, OPENCLAW_HANDSHAKE_TIMEOUT_MS, --port; port, seconds, complaints

@@ -1,4 +1,4 @@
-//! `$include` and `${VAR}`: what several files come to, and what is said where they cannot be put together.
+//! `$include` and `${VAR}`: how several files are merged, and which errors name which file and line.
 
 use crate::home::{Home, lines};
 use barnacle::config::{AuthMode, Flags};
@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
 
 #[test]
-fn files_are_put_together() {
+fn includes_are_merged() {
     let rows: &[Row] = &[
         // One file is what stands there, whatever it is within.
         (
@@ -59,7 +59,7 @@ fn files_are_put_together() {
 }
 
 #[test]
-fn what_cannot_be_included_is_told_where_it_is_asked_for() {
+fn failed_includes_are_reported_at_their_line() {
     let rows: &[Row] = &[
         ("{a: {\n  $include: './a.json5'}}", &[], "openclaw.json:2:13: "),
         ("{a: {$include: './a.json5'}}", &[], "a.json5 cannot be included: there is no such file"),
@@ -101,7 +101,7 @@ fn what_cannot_be_included_is_told_where_it_is_asked_for() {
 }
 
 #[test]
-fn a_link_out_of_the_directory_is_out_of_the_directory() {
+fn a_symlink_out_of_the_directory_is_refused() {
     let home = Home::with("{gateway: {mode: 'local', port: 19001}, env: {$include: './a.json5'}}");
     let outside = home.write("elsewhere/a.json5", "{x: 1}");
     symlink(&outside, home.path(".openclaw/a.json5")).unwrap();
@@ -116,7 +116,7 @@ fn a_link_out_of_the_directory_is_out_of_the_directory() {
 }
 
 #[test]
-fn who_gets_in_may_stand_in_an_included_file() {
+fn credentials_in_an_included_file() {
     let home = Home::with("{gateway: {mode: 'local', auth: {$include: './auth.json5'}}}");
     home.write(".openclaw/auth.json5", "{mode: 'password',\n password: '${SAFE}', deviceKeyProof: 7}");
     home.write(".openclaw/.env", "SAFE=open-sesame");
@@ -132,7 +132,7 @@ fn who_gets_in_may_stand_in_an_included_file() {
 }
 
 #[test]
-fn variables_are_replaced_wherever_a_text_is_read() {
+fn variables_are_replaced_in_every_text() {
     let text = "{
   env: {vars: {ORIGIN: 'https://own.example', FROM_ENV: 'file'}, LEGACY: 'lan'},
   gateway: {

@@ -1,22 +1,22 @@
-//! `barnacle config plan`: what an edit would do is told before it is made, and nothing is saved.
+//! `barnacle config plan`: the effects of an edit, without making it.
 
 use crate::wire::{ADMIN, Device, Home, Offer};
 use std::fs;
 
 #[test]
-fn the_readme_holds_the_table() {
+fn the_reference_page_has_the_table_of_keys() {
     let home = Home::empty();
     let (code, table, err) = home.run(&["config", "plan", "--table"]);
     assert_eq!((code, &*err), (0, ""));
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md")).unwrap();
     assert!(
-        readme.contains(&table),
-        "README.md does not hold what `barnacle config plan --table` prints:\n{table}"
+        page.contains(&table),
+        "docs/configuration.md does not hold what `barnacle config plan --table` prints:\n{table}"
     );
 }
 
 #[test]
-fn a_plan_says_whom_it_closes_and_saves_nothing() {
+fn a_plan_names_whom_it_closes_and_writes_nothing() {
     let home = Home::fix();
     let before = fs::read_to_string(home.config_path()).unwrap();
     let server = home.start();

@@ -1,5 +1,5 @@
-//! The power goes while the configuration is written: the file is what it was or what it was to be,
-//! whole, and what it was before is beside it.
+//! A power cut while the configuration is written: the file is the one before or the one after, whole, and its
+//! backup is beside it.
 
 use crate::crash::Step;
 use crate::home::Home;
@@ -127,10 +127,7 @@ fn whatever_a_power_cut_leaves_is_whole() {
     assert_eq!(first, None);
     assert!(trees > 60, "only {trees} trees from {} steps", run.steps.len());
     // The same run without its syncs does lose something: the model can tell.
-    let without = |lost: fn(&Step) -> bool| {
-        let steps = run.steps.iter().filter(|(step, _)| !lost(step)).cloned().collect();
-        crate::crash::first_loss(&crate::crash::Run { steps }, check).1
-    };
+    let without = |lost| crate::crash::first_loss(&run.without(lost), check).1;
     assert!(without(|step| matches!(step, Step::Sync { directory: false, .. })).is_some());
     assert!(without(|step| matches!(step, Step::Sync { directory: true, .. })).is_some());
 }

@@ -37,7 +37,7 @@ fn based(raw: &str, hash: &str) -> String {
 }
 
 #[test]
-fn what_is_shown() {
+fn config_get_without_secrets() {
     let home = home();
     let server = home.start();
     let mut client = admin(&server);
@@ -176,7 +176,7 @@ fn refusals_leave_the_file_alone() {
 }
 
 #[test]
-fn a_tree_that_comes_back_leaves_comments_and_secrets() {
+fn config_set_keeps_comments_and_secrets() {
     let home = home();
     let server = home.start();
     let mut client = admin(&server);
@@ -216,7 +216,7 @@ fn a_new_token_is_answered_before_it_closes() {
 }
 
 #[test]
-fn list_entries_go_by_their_ids() {
+fn list_entries_merge_by_id() {
     let home = home();
     home.config(&read(&home).replace(
         "list: [1, 2, 3]",

@@ -1,5 +1,5 @@
-//! What clients are told of agents, sessions, channels and models, how much is logged, and the header of
-//! plain HTTP: each as the file says, from the next answer on.
+//! Settings as clients see them: agents, sessions, channels and models, the log level, and a header of plain HTTP.
+//! Each follows the file from the next answer on.
 
 use crate::wire::{Home, Server, json, signal};
 use std::io::{Read, Write};
@@ -19,7 +19,7 @@ fn start(keys: &str) -> (Home, Server) {
 }
 
 #[test]
-fn a_config_that_says_nothing_gives_the_usual() {
+fn an_empty_config_has_defaults() {
     let (_home, server) = start("");
     let (hello, health, status) = told(&server);
     assert!(
@@ -34,7 +34,7 @@ fn a_config_that_says_nothing_gives_the_usual() {
 }
 
 #[test]
-fn agents_in_both_forms() {
+fn agents_as_a_list_and_as_entries() {
     let rest = "session: {mainKey: 'Desk'}, channels: {whatsapp: {allowFrom: []}, irc: {enabled: false}, defaults: {}}";
     let defaults = "defaults: {model: {primary: 'a/b'}, contextTokens: 9000, heartbeat: {every: '1h30m'}}";
     for agents in [
@@ -79,7 +79,7 @@ fn one_session_for_all() {
 }
 
 #[test]
-fn how_much_is_said() {
+fn log_level() {
     let home = Home::fix();
     let set = |logging: &str| {
         home.config(&format!(

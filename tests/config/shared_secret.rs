@@ -1,4 +1,4 @@
-//! The shared credential: where it comes from, what disagrees with it, and how the first is made.
+//! The shared secret: its sources, conflicts between them, and how the first is made.
 
 use crate::home::{Home, lines, mode};
 use barnacle::config::settings::first_run::NotStored;
@@ -15,7 +15,7 @@ fn active(settings: &Settings) -> String {
 }
 
 #[test]
-fn precedence_and_what_loses() {
+fn precedence_of_sources() {
     let home =
         Home::with("{gateway: {mode: 'local', auth: {token: 'of-file'}, remote: {token: 'of-remote'}}}");
     home.write(".openclaw/.env", &format!("{TOKEN}=of-dotenv"));
@@ -63,7 +63,7 @@ fn precedence_and_what_loses() {
 }
 
 #[test]
-fn a_refused_token_is_told_where_it_stands() {
+fn a_bad_token_is_reported_with_its_source() {
     let home =
         Home::with("{gateway: {mode: 'local', auth: {token: 'of-file'}, remote: {token: 'of-remote'}}}");
     home.write(".config/systemd/user/openclaw-gateway-ops.service", &format!("Environment={TOKEN}=of-env\n"));
@@ -82,7 +82,7 @@ fn a_refused_token_is_told_where_it_stands() {
 }
 
 #[test]
-fn a_file_that_changed_since_is_found_at_the_refusal() {
+fn a_refusal_names_a_file_that_changed() {
     let home = Home::with("{gateway: {mode: 'local', auth: {token: 'first'}}}");
     let credentials = home.settings().credentials;
     assert!(credentials.loaded_ms > 1_700_000_000_000);
@@ -370,7 +370,7 @@ fn pipe(home: &Home, name: &str) -> PathBuf {
 }
 
 #[test]
-fn a_dotenv_that_is_a_pipe_holds_nobody_up() {
+fn a_dotenv_that_is_a_pipe_does_not_block() {
     let home = Home::with("{gateway: {mode: 'local', auth: {token: '${T}'}}}");
     pipe(&home, ".openclaw/.env");
     let told = lines(&home.settings());
@@ -397,7 +397,7 @@ fn gateway_env_comes_after_dotenv() {
 }
 
 #[test]
-fn no_token_file_no_start() {
+fn a_missing_token_file_prevents_the_start() {
     let home = Home::with("{gateway: {mode: 'local', auth: {token: 't'}}}");
     // What can be read once only would be empty at the next look.
     for file in [home.path("none"), home.write("blank", " \n"), pipe(&home, "pipe")] {
@@ -408,7 +408,7 @@ fn no_token_file_no_start() {
 }
 
 #[test]
-fn a_secret_shows_itself_to_no_one() {
+fn debug_output_hides_secrets() {
     let secret = Secret::new(" hush-hush ").unwrap();
     assert!(secret.matches("hush-hush") && !secret.matches("hush-hush ") && !secret.matches(""));
     for shown in [format!("{secret}"), format!("{secret:?}"), format!("{:?}", Some((&secret, 1)))] {

@@ -1,4 +1,4 @@
-//! Writing the configuration: everything outside of a changed value stays as it was, byte for byte.
+//! Writes of the configuration: everything outside of a changed value stays as it was, byte for byte.
 
 use crate::home::{Home, mode};
 use barnacle::config::change::merge::{at, with};
@@ -109,7 +109,7 @@ fn only_the_value_changes() {
 }
 
 #[test]
-fn what_is_so_already_is_not_written() {
+fn an_unchanged_value_is_not_written() {
     for (text, key, value) in [
         ("{a: 1e3, // thousand\n}", "a", "1000"),
         ("{a: 'x'}", "a", "x"),
@@ -127,7 +127,7 @@ fn what_is_so_already_is_not_written() {
 }
 
 #[test]
-fn a_file_that_is_not_there() {
+fn a_missing_file_is_created() {
     let home = Home::new();
     let written = set(&home, "gateway.port", "19000").unwrap();
     assert_eq!(home.read(), "{\n  \"gateway\": {\n    \"port\": 19000\n  }\n}\n");
@@ -136,7 +136,7 @@ fn a_file_that_is_not_there() {
 }
 
 #[test]
-fn link_mode_and_backups_stay() {
+fn symlink_mode_and_backups_are_kept() {
     let home = Home::new();
     let real = home.write("dotfiles/oc.json", "{n: 0}");
     fs::create_dir_all(home.path(".openclaw")).unwrap();
@@ -159,7 +159,7 @@ fn link_mode_and_backups_stay() {
 }
 
 #[test]
-fn a_value_of_every_kind_comes_back() {
+fn every_kind_of_value_round_trips() {
     let values =
         ["null", "true", "0.5", "-3", "\"\"", "[]", "{}", "[[], {\"a\": null}]", "{\"a\": {\"b\": [1]}}"];
     let files =
@@ -252,7 +252,7 @@ impl Wild {
 }
 
 #[test]
-fn in_any_layout_the_rest_stays() {
+fn any_layout_is_kept() {
     let (mut changed, mut restored) = (0, 0);
     for seed in 0..80 {
         let mut wild = Wild { seed, comments: 0, objects: Vec::new(), texts: Vec::new() };

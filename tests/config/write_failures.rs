@@ -1,4 +1,4 @@
-//! Files that are mounted, closed, somebody else's, or on a full disk; and other writers.
+//! Configuration files that are mounted, read-only, owned by others or on a full disk, and concurrent writers.
 
 use crate::wire::{Home, Server, json, text};
 use nanoserde::SerJson;
@@ -103,7 +103,7 @@ fn a_mounted_file_is_written_in_place() {
 }
 
 #[test]
-fn a_full_disk_costs_nothing() {
+fn a_full_disk_loses_nothing() {
     let home = with("{}");
     // Once by renaming, once in place: in neither case is there room.
     let script = "mount -t tmpfs -o size=64k none \"$HOME/.openclaw\"; cd \"$HOME/.openclaw\"; \
@@ -138,7 +138,7 @@ fn a_read_only_file_stays_one() {
 }
 
 #[test]
-fn a_file_of_anothers_is_named() {
+fn a_file_of_another_owner_is_named() {
     let home = with("{gateway: {mode: 'local'}}");
     give(&home.dir, NOBODY);
     let config = home.config_path();
@@ -163,7 +163,7 @@ fn a_file_of_anothers_is_named() {
 }
 
 #[test]
-fn a_closed_directory_is_written_past() {
+fn a_file_in_a_read_only_directory_is_written_in_place() {
     let home = with("{a: 1}");
     give(&home.dir, NOBODY);
     let (config, state) = (home.config_path(), home.store());
@@ -182,7 +182,7 @@ fn a_closed_directory_is_written_past() {
 }
 
 #[test]
-fn managed_elsewhere_is_not_written() {
+fn a_managed_file_is_not_written() {
     let home = with("{a: 1}");
     for name in ["OPENCLAW_CONFIG_READONLY", "OPENCLAW_NIX_MODE"] {
         let output = home.command(&["config", "set", "a", "2"]).env(name, "1").output().unwrap();
@@ -192,7 +192,7 @@ fn managed_elsewhere_is_not_written() {
 }
 
 #[test]
-fn what_a_killed_writer_left_goes() {
+fn temporary_files_of_a_killed_writer_are_removed() {
     let home = with("{a: 1}");
     let dir = home.config_path().parent().unwrap().to_owned();
     let left = ["openclaw.json.12.tmp", "openclaw.json.bak.9.tmp"];
@@ -220,7 +220,7 @@ fn a_broken_file_is_not_written_to() {
 
 /// Six programs of each kind at once, each with keys of its own.
 #[test]
-fn writers_at_once_lose_nothing() {
+fn concurrent_writers_lose_nothing() {
     const EACH: u32 = 5;
     let home =
         with("// kept\n{\n  gateway: {mode: 'local', port: 0, auth: {mode: 'token', token: 'T1'}},\n}\n");
@@ -271,7 +271,7 @@ fn patches(server: &Server, writer: u32, each: u32) {
 }
 
 #[test]
-fn what_cannot_be_read_for_a_moment_is_read_later() {
+fn a_failed_read_is_retried() {
     let home = Home::fix();
     let server = home.start();
     let mut shared = server.admin();
@@ -291,7 +291,7 @@ fn what_cannot_be_read_for_a_moment_is_read_later() {
 }
 
 #[test]
-fn a_dotenv_that_cannot_be_read_any_more_changes_nothing() {
+fn an_unreadable_dotenv_changes_nothing() {
     let home = Home::empty();
     home.gateway("auth:{mode:'token',token:'${SAFE}'}");
     let dotenv = home.config_path().with_file_name(".env");

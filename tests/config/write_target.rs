@@ -1,4 +1,4 @@
-//! Which of several files a change goes to, and which it must not go to.
+//! The choice of the file that a change is written to, where the configuration has several.
 
 use crate::home::Home;
 use barnacle::config::change::merge::with;
@@ -106,7 +106,7 @@ fn a_change_goes_to_the_file_that_has_the_key() {
 type Left<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r str);
 
 #[test]
-fn what_no_file_owns_alone_is_left_to_the_user() {
+fn a_key_of_several_files_is_not_written() {
     let rows: [Left<'_>; 13] = [
         (&[("channels.x.n", "2")], "channels.x.n comes from $include together with other keys", "a.json5"),
         (&[("channels.z", "2")], "together with other keys", "b.json5"),
@@ -148,7 +148,7 @@ fn what_no_file_owns_alone_is_left_to_the_user() {
 
 /// A client that was shown the sum of all files, and sends it back, wants no copy of them.
 #[test]
-fn what_is_sent_back_flat_is_not_copied() {
+fn merged_values_sent_back_are_not_copied() {
     let home = Home::with("{a: {$include: './a.json5'}, b: 1} ");
     home.write(".openclaw/a.json5", "{n: 1, // kept\n}");
     let (paths, env) = (home.paths(&[]), home.env(&[]));
@@ -168,7 +168,7 @@ fn what_is_sent_back_flat_is_not_copied() {
 
 /// A writer that heeds no lock of ours, between our reading and our writing.
 #[test]
-fn another_writer_is_not_written_over() {
+fn a_concurrent_edit_is_not_overwritten() {
     let home = Home::with("{a: 1, b: 1}");
     let (paths, env) = (home.paths(&[]), home.env(&[]));
     let mut times = 0;

@@ -169,7 +169,7 @@ fn over_ssh_in_openclaws_place() {
     openclaw("active");
     board.set.of(this());
     let text = board.deploy(&["--import-openclaw", "--replace-openclaw"]);
-    assert!(text.contains("1 devices came over"), "{text}");
+    assert!(text.contains("1 devices imported"), "{text}");
     openclaw("inactive");
     assert!(Client::connect(board.at, &Offer::device(&device).scopes(&["operator.read"])).is_ok());
     board.set.of(next());
@@ -228,7 +228,7 @@ fn over_ssh_while_openclaw_runs() {
 
     board.set.of(this());
     let text = board.deploy(&["--import-openclaw", "--replace-openclaw"]);
-    assert!(text.contains("1 devices came over"), "{text}");
+    assert!(text.contains("1 devices imported"), "{text}");
     assert_eq!(board.host.property(OPENCLAW, "ActiveState"), "inactive");
     // By what OpenClaw gave it, and nobody has to approve it again.
     let client = Client::connect(board.at, &Offer::device(&phone).token(phone.token()));
@@ -302,7 +302,7 @@ fn without_systemd() {
     let install = |program: PathBuf| {
         set.of(&program);
         let sums = fs::read_to_string(set.0.join("SHA256SUMS")).unwrap();
-        let mut command = Command::new("unshare");
+        let mut command = home.program("unshare");
         command.args([
             "--mount",
             "sh",
@@ -313,13 +313,12 @@ fn without_systemd() {
             "--user",
         ]);
         command.arg("--binary").arg(set.binary()).args(["--sha256", sums.split(' ').next().unwrap()]);
-        command.env_clear().env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
         said(command.output().unwrap())
     };
     let (code, text) = install(this().into());
     assert!(code == 1 && text.contains("nothing was started, for want of systemd"), "{text}");
-    let mut command = Command::new(home.dir.join(".local/bin/barnacle"));
-    command.arg("gateway").env_clear().env("HOME", &home.dir);
+    let mut command = home.program(home.dir.join(".local/bin/barnacle"));
+    command.arg("gateway");
     let server = Server::spawn(command, home.port);
     let mut client = server.connect(&Offer::new().token("T1").scopes(ADMIN));
     let (code, text) = install(next());

@@ -1,10 +1,10 @@
-//! A restart reads the configuration anew, writes none, and is done once.
+//! Restarts and the configuration: it is read anew, never written, and a restart happens once.
 
 use crate::wire::{ADMIN, Device, Home, LONG, Offer, READ, Server, flag, json, number, signal, text};
 use std::{fs, time::Instant};
 
 #[test]
-fn what_was_edited_counts_after_it_and_who_is_refused_is_closed() {
+fn edits_apply_at_a_restart_and_the_refused_are_closed() {
     let home = Home::fix();
     home.gateway(r#"auth:{mode:"token",token:"T1"},reload:{mode:"off"}"#);
     let server = home.start();
@@ -25,7 +25,7 @@ fn what_was_edited_counts_after_it_and_who_is_refused_is_closed() {
 }
 
 #[test]
-fn a_broken_file_is_no_reason_to_lose_anyone() {
+fn a_broken_config_closes_nobody() {
     let home = Home::fix();
     let server = home.start();
     let mut admin = server.admin();
@@ -73,7 +73,7 @@ fn mode_restart_restarts_once() {
 }
 
 #[test]
-fn the_lock_and_the_locks_of_guessers_hold_through_it() {
+fn locks_and_lockouts_outlive_a_restart() {
     let home = Home::fix();
     home.gateway(
         r#"auth:{mode:"token",token:"T1",rateLimit:{maxAttempts:3,windowMs:60000,lockoutMs:600000,exemptLoopback:false}}"#,
@@ -106,7 +106,7 @@ fn the_lock_and_the_locks_of_guessers_hold_through_it() {
 }
 
 #[test]
-fn where_to_listen_makes_no_sense() {
+fn an_invalid_port_keeps_the_one_in_use() {
     let home = Home::fix();
     let start = || Server::spawn(home.command(&["gateway"]), home.port);
     let mut server = start();
@@ -157,7 +157,7 @@ fn tls_that_makes_no_sense_is_not_switched_off() {
 }
 
 #[test]
-fn a_token_file_that_is_gone_is_told_and_comes_back() {
+fn a_missing_token_file_is_reported_until_it_is_back() {
     let home = Home::fix();
     let file = home.dir.join("token");
     fs::write(&file, "\u{feff}F1\r\n").unwrap();

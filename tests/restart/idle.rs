@@ -1,5 +1,5 @@
-//! Ten thousand idle connections through a restart: how long, and how much memory. Then through some that come
-//! while they are being told of an edit.
+//! Ten thousand idle connections through a restart: its pause and its memory. Then two restarts in the middle of a
+//! reload's events.
 
 use crate::wire::{Home, Offer, READ, get, number, signal, text};
 use rustix::process::{Resource, getrlimit, setrlimit};

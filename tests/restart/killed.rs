@@ -1,11 +1,6 @@
-//! The process is killed at every system call of a hand-over: whatever is left, the store opens, the port
-//! can be had again, and a paired device is let in.
+//! A kill at every system call of a handoff: the store opens, the port is free, and a paired device is let in.
 
-use crate::wire::{ADMIN, Device, Home, Offer, READ, number, signal, text};
-use std::{
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
-};
+use crate::wire::{ADMIN, Device, Home, Offer, READ, Strace, number, signal, text};
 
 /// The calls that a hand-over is made of, and that a kill before it or within could leave half done.
 const CALLS: [&str; 16] = [
@@ -38,16 +33,10 @@ enum End {
 fn killed_at(home: &Home, device: &Device, call: &str, n: u32) -> End {
     let mut server = home.start();
     let mut client = server.connect(&Offer::device(device).scopes(READ));
-    let mut strace = Command::new("strace")
-        .args(["-f", "-o", "/dev/null", "-p", &server.pid().to_string(), "-e", &format!("trace={call}")])
-        .args(["-e", &format!("inject={call}:signal=SIGKILL:when={n}")])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(strace.stderr.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().contains("attached")));
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=SIGKILL:when={n}"));
+    let _strace = Strace::attach(server.pid(), &["-e", &trace, "-e", &inject]);
     signal(server.pid(), "USR1");
-    let end = loop {
+    loop {
         if server.child.try_wait().unwrap().is_some() {
             break End::Killed;
         }
@@ -62,10 +51,7 @@ fn killed_at(home: &Home, device: &Device, call: &str, n: u32) -> End {
         if number(&frame, "payload.barnacle.restarts") == 1 {
             break End::Restarted;
         }
-    };
-    let _ = strace.kill();
-    strace.wait().unwrap();
-    end
+    }
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod idle;
 mod killed;
 mod mid_message;
 mod session_state;
+mod standing;
 mod under_load;

@@ -1,5 +1,5 @@
-//! Whatever a connection is in the middle of, it goes on there after a restart: half a frame, a message in
-//! pieces, megabytes unsent, a handshake, a plain HTTP request, an invocation, its last words.
+//! Restarts in the middle of something: a frame, a fragmented message, megabytes unsent, a handshake, a plain HTTP
+//! request, an invocation, a close.
 
 use crate::wire::{ADMIN, Client, Device, Home, LONG, Offer, READ, Server, flag, json, number, text};
 use async_tungstenite::tungstenite::{
@@ -42,7 +42,7 @@ fn dial(server: &Server) -> TcpStream {
 }
 
 #[test]
-fn a_frame_at_every_cut_and_a_message_in_pieces() {
+fn frames_cut_anywhere_and_fragmented_messages() {
     let home = Home::fix();
     let server = home.start();
     let mut admin = server.admin();
@@ -175,7 +175,7 @@ fn plain_http_keeps_its_connection() {
 }
 
 #[test]
-fn an_invocation_goes_on() {
+fn an_invocation_continues() {
     let home = Home::fix();
     let server = home.start();
     // The caller's answers may come whenever; it asks for nothing else.
@@ -218,7 +218,7 @@ fn an_invocation_goes_on() {
 }
 
 #[test]
-fn last_words_are_read() {
+fn frames_before_a_close_are_read() {
     let home = Home::fix();
     let server = home.start();
     let mut admin = server.admin();

@@ -1,5 +1,5 @@
-//! A live session is plain data: written down in the middle of a frame, with bytes still unsent, read
-//! back by another gateway, and gone on with over the same socket, while the client notices nothing.
+//! A live session as plain data: serialised in the middle of a frame and with bytes unsent, restored by another
+//! gateway over the same socket, while the client notices nothing.
 
 use crate::wire::{Device, Home, Offer, READ, flag, number, text};
 use async_tungstenite::tungstenite::{
@@ -10,10 +10,11 @@ use async_tungstenite::tungstenite::{
     },
 };
 use barnacle::{
+    app::App,
     clock::Clock,
     config::{Env, Flags, Settings},
     gateway::Gateway,
-    hub::{Hub, Saved},
+    hub::{Audience, Saved},
     journal::Journal,
     protocol::{Event, Json},
     reactor::{Async, block_on},
@@ -22,7 +23,7 @@ use nanoserde::{DeBin, SerBin};
 use smol::LocalExecutor;
 use std::{io::Write, net::TcpStream, rc::Rc, sync::mpsc, thread};
 
-fn start(home: &Home, executor: &Rc<LocalExecutor<'static>>) -> Rc<Hub> {
+fn start(home: &Home, executor: &Rc<LocalExecutor<'static>>) -> Rc<App> {
     let env: Env = [("HOME", home.dir.to_str().unwrap())].into_iter().collect();
     let settings = Settings::resolve(&env, &Flags { port: Some(home.port), ..Flags::default() }).unwrap();
     Gateway::start(settings, Clock::start(), Journal::install(false), executor.clone()).unwrap().accept()
@@ -41,10 +42,10 @@ fn frame(id: &str, method: &str) -> Vec<u8> {
 /// Runs a gateway until the test says so, then writes its only session down.
 fn first(home: &Home, ready: mpsc::Sender<()>, enough: smol::channel::Receiver<()>) -> (Vec<u8>, TcpStream) {
     let executor = Rc::new(LocalExecutor::new());
-    let hub = start(home, &executor);
+    let app = start(home, &executor);
     ready.send(()).unwrap();
     block_on(executor.run(async { enough.recv().await.unwrap() })).unwrap();
-    let conn = hub.conns().pop().unwrap();
+    let conn = app.hub.conns.all().pop().unwrap();
     // Something under way to the client, too.
     conn.wire.queue(b"\x81\x02{}");
     let socket = conn.wire.socket().get_ref().try_clone().unwrap();
@@ -54,7 +55,7 @@ fn first(home: &Home, ready: mpsc::Sender<()>, enough: smol::channel::Receiver<(
 }
 
 #[test]
-fn a_live_session_goes_on_elsewhere() {
+fn a_live_session_continues_in_another_gateway() {
     let home = Home::fix();
     let (ready, is_ready) = mpsc::channel();
     let (stop, enough) = smol::channel::bounded(1);
@@ -89,11 +90,11 @@ fn a_live_session_goes_on_elsewhere() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let executor = Rc::new(LocalExecutor::new());
-            let hub = start(&other, &executor);
+            let app = start(&other, &executor);
             block_on(executor.run(async {
-                let conn = Gateway::resume(&hub, saved, Async::new(socket).unwrap());
+                let conn = Gateway::resume(&app, saved, Async::new(socket).unwrap());
                 gone.recv().await.unwrap();
-                hub.broadcast(Event::Tick, &Json(r#"{"ts":1}"#.into()));
+                app.hub.events.publish(Event::Tick, Audience::Everyone, &Json(r#"{"ts":1}"#.into()));
                 assert!(conn.in_flight() == 0);
                 enough.recv().await.unwrap();
             }))

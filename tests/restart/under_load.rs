@@ -1,4 +1,4 @@
-//! A restart that no one sees: under load, in the middle of frames, with bytes unsent.
+//! Restarts under load, in the middle of frames and with bytes unsent.
 
 use crate::wire::{ADMIN, Client, Device, Home, Offer, READ, Server, free_port, json, number, text};
 use std::{
@@ -16,7 +16,7 @@ fn restarts(client: &mut Client) -> u64 {
 }
 
 #[test]
-fn a_client_goes_on_as_if_nothing_had_been() {
+fn a_client_continues_unaware() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::new();
@@ -113,7 +113,7 @@ fn nobody_sees_a_hundred_restarts_under_load() {
 }
 
 #[test]
-fn what_is_taken_away_from_disk_meanwhile_locks_nobody_out() {
+fn files_removed_before_a_restart_lock_nobody_out() {
     let home = Home::fix();
     let server = home.start();
     let paired: Vec<_> = (0..2).map(|_| Device::pair(&server, ADMIN)).collect();

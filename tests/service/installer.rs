@@ -1,5 +1,5 @@
-//! The installer where a board makes it hard: another processor, no room, what came over broken; and that a
-//! release set which is not whole is none. Over ssh and with systemd: `deploy/`.
+//! The installer on difficult boards: another processor, a full disk, a damaged download, an incomplete release. Over
+//! ssh and with systemd: `tests/deploy`.
 
 use std::{
     fs,
@@ -95,7 +95,7 @@ fn each_processor_gets_its_own_binary() {
 
 /// B10, B133.
 #[test]
-fn what_cannot_be_put_there_changes_nothing() {
+fn a_failed_installation_changes_nothing() {
     let home = Home::new();
     // 2 MB for a directory that has room for 1.
     let script = "#!/bin/sh\necho barnacle 9.9.9\nexit\n".to_owned() + &" ".repeat(2 << 20);
@@ -120,7 +120,7 @@ fn what_cannot_be_put_there_changes_nothing() {
 
 /// B83, B132: of every target the same files, each with its checksum.
 #[test]
-fn a_set_that_is_not_whole_is_no_release() {
+fn an_incomplete_release_is_refused() {
     let home = Home::new();
     home.write("release-set/stray", b"");
     home.write("release-set/SHA256SUMS", b"");

@@ -1,7 +1,7 @@
-//! What systemd and the gateway say to each other, with a stand-in for systemd: it hears what it is told,
-//! keeps what it is given to keep, passes that at the next start, and loses some of it where a test says so.
-//! The real one is in `systemd.rs`.
+//! The notify protocol and the descriptor store, with a stand-in for systemd that records, stores, passes at the next
+//! start, and loses some of it where a test says so. With the real one: `systemd.rs`.
 
+use crate::host::shared;
 use crate::wire::{
     Client, Device, Home, LONG, Offer, READ, Server, free_port, list, number, own_address, signal,
 };
@@ -177,7 +177,7 @@ fn call_all_the_time(clients: Vec<Client>, done: &Arc<AtomicBool>) -> Vec<thread
 }
 
 #[test]
-fn nobody_sees_systemd_restart_it() {
+fn a_restart_by_systemd_keeps_every_connection() {
     let systemd = Systemd::new(1000, true);
     let mut server = systemd.start(&[]);
     let device = Device::pair(&server, READ);
@@ -222,7 +222,7 @@ fn nobody_sees_systemd_restart_it() {
 }
 
 #[test]
-fn what_systemd_loses_is_told_and_the_others_go_on() {
+fn lost_descriptors_are_reported_and_the_others_kept() {
     let systemd = Systemd::new(1000, true);
     let server = systemd.start(&[]);
     let mut clients: Vec<_> = (0..5).map(|_| server.connect(&Offer::new().token("T1"))).collect();
@@ -249,7 +249,7 @@ fn what_systemd_loses_is_told_and_the_others_go_on() {
 }
 
 #[test]
-fn where_nothing_is_kept_everyone_is_told() {
+fn without_a_descriptor_store_every_client_is_told() {
     for (room, starts_again) in [(3, true), (1000, false)] {
         let systemd = Systemd::new(room, starts_again);
         let server = systemd.start(&[]);
@@ -292,15 +292,13 @@ fn a_kill_leaves_the_port_open() {
 }
 
 #[test]
-fn the_port_that_is_kept_follows_the_configuration() {
+fn the_stored_listener_follows_the_configuration() {
     let systemd = Systemd::new(1000, true);
     let server = systemd.start(&[]);
     let before = systemd.wait("READY=1", 1);
     assert!(before.iter().all(|told| !told.contains("READY")), "{before:?}");
     let port = free_port();
-    systemd
-        .home
-        .config(&format!("{{gateway:{{mode:\"local\",port:{port},auth:{{mode:\"token\",token:\"T1\"}}}}}}"));
+    systemd.home.config(&shared(port));
     signal(server.pid(), "HUP");
     systemd.wait("RELOADING=1", 1);
     systemd.wait("READY=1", 2);
@@ -311,7 +309,7 @@ fn the_port_that_is_kept_follows_the_configuration() {
 }
 
 #[test]
-fn it_says_that_it_restarts_and_that_it_has() {
+fn a_restart_is_notified() {
     let systemd = Systemd::new(1000, true);
     let server = systemd.start(&[]);
     let mut client = server.connect(&Offer::new().token("T1"));

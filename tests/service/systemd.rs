@@ -1,7 +1,7 @@
-//! The service under the real systemd: its own manager in namespaces, started here (`host`).
+//! The service under a real systemd, its own manager in namespaces (`support/host`).
 
-use crate::host::{ACCOUNT, Host, PROGRAM, UNIT};
-use crate::wire::{ADMIN, Client, Offer, free_port, number, signal};
+use crate::host::{ACCOUNT, Host, PROGRAM, UNIT, shared};
+use crate::wire::{Client, free_port, number, signal};
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -40,7 +40,7 @@ fn nothing_of_the_machine_is_within_reach_of_its_systemd() {
 /// A host with a configuration; its port.
 fn configured(host: Host) -> (Host, u16) {
     let port = free_port();
-    host.config(&format!("{{gateway:{{mode:\"local\",port:{port},auth:{{mode:\"token\",token:\"T1\"}}}}}}"));
+    host.config(&shared(port));
     (host, port)
 }
 
@@ -112,7 +112,7 @@ fn root_installs_a_system_unit_that_runs_as_the_account() {
 }
 
 #[test]
-fn what_starting_again_does_not_mend_is_not_tried_again() {
+fn a_permanent_failure_is_not_restarted() {
     let (host, port) = configured(Host::user());
     let holder = TcpListener::bind(("127.0.0.1", port)).unwrap();
     host.run(&["gateway", "install"]);
@@ -129,7 +129,7 @@ fn what_starting_again_does_not_mend_is_not_tried_again() {
 }
 
 #[test]
-fn openclaws_unit_is_replaced_when_told_and_given_back() {
+fn openclaws_unit_is_replaced_on_request_and_restored() {
     let (host, _) = configured(Host::user());
     let theirs = "[Service]\nEnvironment=OPENCLAW_GATEWAY_TOKEN=T0\nExecStart=/bin/sleep 1000\n\
                   [Install]\nWantedBy=default.target\n";
@@ -151,7 +151,7 @@ fn openclaws_unit_is_replaced_when_told_and_given_back() {
 }
 
 #[test]
-fn what_is_not_ours_is_not_written_over_and_what_is_put_aside_holds_no_secret() {
+fn foreign_units_are_kept_and_backups_hold_no_secret() {
     let (host, _) = configured(Host::user());
     let unit = host.write(&format!(".config/systemd/user/{UNIT}"), "[Service]\nExecStart=/bin/true\n");
     let (code, _, err) = host.run(&["gateway", "install"]);
@@ -181,21 +181,20 @@ fn a_socket_unit_has_the_port_before_the_gateway_and_after_it() {
     host.wait_log("listening on", 1);
     assert_eq!(host.property("barnacle-gateway.socket", "ActiveState"), "active");
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let offer = Offer::new().token("T1").scopes(ADMIN);
-    let mut client = Client::connect(at, &offer).ok().unwrap();
+    let mut client = host.attach(at);
     assert_eq!(host.systemctl(&["restart", UNIT]).0, 0, "{}", host.log());
     client.ok("health", "{}");
     // Whoever comes while it is stopped has it started.
     assert_eq!(host.systemctl(&["stop", UNIT]).0, 0, "{}", host.log());
     assert_eq!(client.closed().0, 1012);
-    Client::connect(at, &offer).ok().unwrap().ok("health", "{}");
+    host.attach(at).ok("health", "{}");
     assert_eq!(host.property(UNIT, "ActiveState"), "active");
     host.ok(&["gateway", "uninstall"]);
     assert!(!host.units().join("barnacle-gateway.socket").exists());
 }
 
 #[test]
-fn status_names_what_has_drifted_and_what_mends_it_does() {
+fn status_names_drift_and_its_fix() {
     let (host, port) = configured(Host::user());
     host.ok(&["gateway", "install", "--port", &port.to_string()]);
     let socket =
@@ -203,9 +202,9 @@ fn status_names_what_has_drifted_and_what_mends_it_does() {
     host.write(".config/systemd/user/barnacle-gateway.socket", &socket);
     fs::write(host.path(&format!("var/lib/systemd/linger/{ACCOUNT}")), "").unwrap();
     let drifted = |word: &str| host.ok(&["gateway", "status", "--timeout", "2000"]).contains(word);
-    assert!(!drifted("To mend, or to know"), "{}", host.ok(&["gateway", "status"]));
+    assert!(!drifted("Findings:"), "{}", host.ok(&["gateway", "status"]));
     let other = free_port();
-    host.config(&format!("{{gateway:{{mode:\"local\",port:{other},auth:{{mode:\"token\",token:\"T1\"}}}}}}"));
+    host.config(&shared(other));
     assert!(drifted(&format!("--port={port}; the configuration says {other}")), "the port in the unit");
     assert!(
         drifted(&format!("holds 127.0.0.1:{port}; the configuration says port {other}")),
@@ -217,9 +216,9 @@ fn status_names_what_has_drifted_and_what_mends_it_does() {
     // A unit that is changed by hand is not what systemd does until it has read it.
     let unit = host.units().join(UNIT);
     fs::write(&unit, fs::read_to_string(&unit).unwrap() + "\n[X-Mine]\na=b\n").unwrap();
-    assert!(drifted("were changed since systemd read them"), "{}", host.ok(&["gateway", "status"]));
-    assert!(host.run(&["doctor", "--fix"]).1.contains("mended: systemd has read its units anew"));
-    assert!(!drifted("were changed since systemd read them"));
+    assert!(drifted("changed since systemd read them"), "{}", host.ok(&["gateway", "status"]));
+    assert!(host.run(&["doctor", "--fix"]).1.contains("fixed: systemd reloaded its units"));
+    assert!(!drifted("changed since systemd read them"));
     host.systemctl(&["disable", UNIT]);
     assert!(drifted("is not enabled"));
     // B143: each class of failure shows what it is.
@@ -275,16 +274,14 @@ fn a_user_does_not_install_for_the_host_nor_root_for_a_user() {
 }
 
 #[test]
-fn a_reload_is_not_seen_by_who_is_attached() {
+fn a_reload_keeps_every_connection() {
     // Within each sandbox: the hand-over needs a memory file, a child that proves, and exec.
     for host in [Host::user(), Host::system()] {
         let (host, port) = configured(host);
         host.ok(&["gateway", "install"]);
         host.wait_log("listening on", 1);
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let Ok(mut client) = Client::connect(at, &Offer::new().token("T1").scopes(ADMIN)) else {
-            panic!("refused; log:\n{}", host.log())
-        };
+        let mut client = host.attach(at);
         let pid = host.property(UNIT, "MainPID");
         assert_eq!(host.systemctl(&["reload", UNIT]).0, 0, "{}", host.log());
         host.until("not restarted", || {
@@ -297,14 +294,12 @@ fn a_reload_is_not_seen_by_who_is_attached() {
 }
 
 #[test]
-fn a_stop_really_stops_and_tells_everyone() {
+fn a_stop_tells_every_client() {
     let (host, port) = configured(Host::user());
     host.ok(&["gateway", "install"]);
     host.wait_log("listening on", 1);
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let Ok(mut client) = Client::connect(at, &Offer::new().token("T1").scopes(ADMIN)) else {
-        panic!("refused; log:\n{}", host.log())
-    };
+    let mut client = host.attach(at);
     // Under `Restart=always` too: B111, it takes less than the unit allows.
     host.ok(&["gateway", "stop"]);
     client.event("shutdown");
@@ -317,14 +312,12 @@ fn a_stop_really_stops_and_tells_everyone() {
 }
 
 #[test]
-fn a_restart_by_systemd_and_a_loop_that_hangs() {
+fn a_restart_by_systemd_and_the_watchdog() {
     let (host, port) = configured(Host::user());
     host.ok(&["gateway", "install"]);
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     // READY came after the sockets were open, or `install` would not have waited for it: B142.
-    let Ok(mut client) = Client::connect(at, &Offer::new().token("T1").scopes(ADMIN)) else {
-        panic!("refused; log:\n{}", host.log())
-    };
+    let mut client = host.attach(at);
     let before = host.property(UNIT, "MainPID");
     assert_eq!(host.systemctl(&["restart", UNIT]).0, 0, "{}", host.log());
     assert_ne!(host.property(UNIT, "MainPID"), before, "it was not restarted");

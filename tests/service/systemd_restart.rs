@@ -1,7 +1,7 @@
-//! Restarts under the real systemd, with clients that call all the time: it stops the gateway, keeps what
-//! the gateway leaves with it, and starts it again, and none of them sees anything of it.
+//! Restarts by a real systemd with clients that call all the time: it stops the gateway, keeps its descriptors, and
+//! starts it again, and no client notices.
 
-use crate::host::{Host, UNIT};
+use crate::host::{Host, UNIT, shared};
 use crate::wire::{Client, Offer, free_port, number};
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -13,10 +13,10 @@ use std::{
 };
 
 #[test]
-fn systemd_restarts_it_and_nobody_sees() {
+fn a_restart_by_systemd_is_not_noticed() {
     let host = Host::user();
     let port = free_port();
-    host.config(&format!("{{gateway:{{mode:\"local\",port:{port},auth:{{mode:\"token\",token:\"T1\"}}}}}}"));
+    host.config(&shared(port));
     host.ok(&["gateway", "install"]);
     host.until_property(UNIT, "ActiveState", "active");
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -1,4 +1,4 @@
-//! The service where no systemd answers, and the text of the units; with a real one: `systemd.rs`.
+//! The text of the units, and the service where there is no systemd; with a real one: `systemd.rs`.
 
 use crate::wire::{Home, Server};
 use std::{
@@ -86,7 +86,7 @@ fn without_systemd_the_init_that_is_there_is_named_and_its_example_runs() {
 }
 
 #[test]
-fn what_a_systemd_does_not_know_is_left_out() {
+fn unit_options_of_newer_systemds_are_left_out() {
     let home = Home::fix();
     let (old, new) = (units(&home, "252.38-1", "--system"), units(&home, "257.9", "--system"));
     assert!(old.contains("\nRestartSec=1\n") && !old.contains("RestartSteps"), "{old}");
@@ -134,7 +134,7 @@ fn units_say_which_gateway_is_meant_and_hold_no_secret() {
 
 /// What `systemd-analyze security` says of the system unit. The readme shows the same.
 #[test]
-fn the_figure_of_the_sandbox_is_that_of_the_readme() {
+fn the_sandbox_score_is_that_of_the_readme() {
     let home = Home::fix();
     let program = PathBuf::from("/usr/local/bin/barnacle");
     let all =
@@ -154,9 +154,9 @@ fn the_figure_of_the_sandbox_is_that_of_the_readme() {
     let figure = figure.unwrap().split(' ').next().unwrap();
     println!("systemd-analyze security: {figure}");
     assert!(figure.parse::<f32>().unwrap() < 2.0, "{said}");
-    let readme = include_str!("../../README.md");
+    let page = include_str!("../../docs/service.md");
     assert!(
-        readme.contains(&format!("`systemd-analyze security`: {figure}")),
-        "the readme does not say {figure}"
+        page.contains(&format!("`systemd-analyze security`: {figure}")),
+        "docs/service.md does not say {figure}"
     );
 }

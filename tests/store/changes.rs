@@ -1,5 +1,4 @@
-//! Changes in use: whose the store is, how many become one commit, and what a caller that gives up
-//! leaves behind.
+//! Changes of the registry in use: its owner, how many become one commit, and cancelled callers.
 
 use crate::store_dir::{Dir, add, approve, as_writer, disk_error, held, key, open};
 use barnacle::store::{ChangeError, Device, Display, OpenError, Store, Via};
@@ -15,7 +14,7 @@ use std::{
 };
 
 #[test]
-fn two_hundred_at_once_make_few_commits() {
+fn concurrent_changes_share_commits() {
     let dir = Dir::new();
     let store = Rc::new(open(&dir.path()).unwrap().0);
     let executor = smol::LocalExecutor::new();
@@ -89,7 +88,7 @@ fn a_change_sees_the_staged_one_and_others_only_the_durable() {
 }
 
 #[test]
-fn whoever_gives_up_holds_up_nobody() {
+fn a_cancelled_change_blocks_nobody() {
     let dir = Dir::new();
     let (store, _) = open(&dir.path()).unwrap();
     smol::block_on(async {
@@ -129,7 +128,7 @@ fn a_store_dropped_in_a_commit_stays_locked_until_that_has_ended() {
 }
 
 #[test]
-fn a_second_owner_is_told_who_the_first_is_and_a_dead_one_owns_nothing() {
+fn the_lock_names_its_owner_and_ends_with_it() {
     let dir = Dir::new();
     let mut command = Command::new(std::env::current_exe().unwrap());
     as_writer(&mut command, &dir.path(), 2, true);
@@ -186,7 +185,7 @@ fn a_second_gateway_ends_with_78_names_the_first_and_touches_nothing() {
 
 /// A commit that stands still until it is let go, and then fails: a pipe stands where its file goes.
 #[test]
-fn nothing_is_seen_or_said_before_the_disk_has_it() {
+fn nothing_is_visible_before_it_is_durable() {
     let dir = Dir::holding(1..=1);
     let (store, _) = open(&dir.path()).unwrap();
     let pipe = dir.file("tokens.bin.tmp");

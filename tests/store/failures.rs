@@ -1,5 +1,5 @@
-//! The disk fails or lies, the file is damaged, the directory is someone else's: the request fails with
-//! the way out of it, nothing is lost, and what can be read is served.
+//! Failing disks, damaged files, foreign directories: a request fails with a way out, nothing is lost, and what can
+//! be read is served.
 
 use crate::store_dir::{CALLS, Dir, Said, add, as_writer, disk_error, held, open, with_fault};
 use barnacle::store::{Notice, OpenError, codec};
@@ -258,7 +258,7 @@ fn an_unreadable_file_is_not_an_empty_one() {
 }
 
 #[test]
-fn a_disk_error_is_over_when_the_disk_is_mended() {
+fn a_disk_error_ends_when_the_disk_works_again() {
     let dir = Dir::holding(1..=1);
     let (store, _) = open(&dir.path()).unwrap();
     // A directory where the new file is to be written.

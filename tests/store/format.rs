@@ -76,7 +76,7 @@ fn full_book() -> Registry {
 }
 
 #[test]
-fn format_1_is_read_and_written_as_ever() {
+fn format_1_round_trips() {
     let (registry, counter) = (full_book(), 22);
     let file = codec::seal(codec::encode(&registry, counter));
     if std::env::var_os("BARNACLE_BLESS").is_some() {

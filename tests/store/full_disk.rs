@@ -1,6 +1,5 @@
-//! Real disks that say no: full ones and read-only ones, mounted in a mount namespace of this program's
-//! own (unshare(1)). The change fails by name, every device that was read is served, and the next change
-//! succeeds once there is room, without a restart.
+//! Full and read-only disks, mounted in a mount namespace of this program's own (unshare(1)): the change fails by
+//! name, every device that was read is served, and the next change succeeds once there is room, without a restart.
 
 use crate::store_dir::{Dir, add, disk_error, held, key, open};
 use barnacle::{

@@ -90,10 +90,7 @@ fn whatever_was_not_synced_nothing_acknowledged_is_lost() {
     assert!(trees > 100, "only {trees} trees from {} steps", run.steps.len());
 
     // The same run without its syncs does lose something: the model can tell.
-    let without = |lost: fn(&Step) -> bool| {
-        let steps = run.steps.iter().filter(|(step, _)| !lost(step)).cloned().collect();
-        crate::crash::first_loss(&crate::crash::Run { steps }, check).1
-    };
+    let without = |lost| crate::crash::first_loss(&run.without(lost), check).1;
     assert!(without(|step| matches!(step, Step::Sync { directory: false, .. })).is_some());
     assert!(without(|step| matches!(step, Step::Sync { directory: true, .. })).is_some());
     assert!(without(|step| matches!(step, Step::Sync { node: 0..=2, .. })).is_some(), "parent directories");

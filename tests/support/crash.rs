@@ -32,6 +32,13 @@ pub struct Run {
     pub steps: Vec<(Step, String)>,
 }
 
+impl Run {
+    /// The same run without some of its steps.
+    pub fn without(&self, left_out: fn(&Step) -> bool) -> Self {
+        Self { steps: self.steps.iter().filter(|(step, _)| !left_out(step)).cloned().collect() }
+    }
+}
+
 /// Names in a directory.
 type Names = BTreeMap<String, usize>;
 

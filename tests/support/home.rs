@@ -1,4 +1,4 @@
-//! A home directory of its own for each test, and the environment of a process that lives in it.
+//! A home directory for each test, and the environment of a process that lives in it.
 
 #![allow(dead_code)]
 

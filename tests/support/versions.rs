@@ -1,5 +1,5 @@
-//! A test program that is another version of Barnacle, too: no test harness, and where its first word is a command of
-//! Barnacle's it is that version.
+//! A test program that is also another version of Barnacle: it has no test harness, and where its first argument is
+//! a command of Barnacle's it is that version.
 
 #![allow(dead_code)]
 

@@ -53,9 +53,8 @@ impl Upgrade {
         let home = Home::fix();
         let program = home.dir.join("barnacle");
         fs::copy(versions::this(), &program).unwrap();
-        let mut command = std::process::Command::new(&program);
+        let mut command = home.program(&program);
         command.args(["gateway", "--port", &home.port.to_string()]);
-        command.env_clear().env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
         let server = Server::spawn(command, home.port);
         let client = server.connect(&Offer::new().token("T1").scopes(ADMIN));
         Self { home, program, server, client }

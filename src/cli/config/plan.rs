@@ -4,11 +4,12 @@ use super::{here, set};
 use crate::{
     cli::{
         Failure,
-        args::{Args, OPTIONS, Word},
+        args::{Args, Word},
         call::ask,
+        command::call_options,
         print,
     },
-    client::Fault,
+    client::CallError,
     config::{
         FileState, KeyPath, Refused,
         change::{diff::diff, merge, plan, write},
@@ -52,7 +53,7 @@ pub fn plan(mut args: Args) -> Result<(), Failure> {
         }
     }
     if args.help {
-        return print(&format!("{PLAN}{OPTIONS}"));
+        return print(&format!("{PLAN}\n{}", call_options()));
     }
     let path = |text: &str| KeyPath::parse(text).map_err(Failure::usage);
     let edit = match (&words[..], unset, file) {
@@ -68,10 +69,10 @@ pub fn plan(mut args: Args) -> Result<(), Failure> {
     match ask(&target, "config.plan", &params) {
         Ok((answer, _)) if args.json => print(&format!("{answer}\n")),
         Ok((answer, _)) => print(&told(&answer)),
-        Err(Fault::Unreachable(..)) => {
+        Err(CallError::Unreachable(..)) => {
             print(&format!("{alone}No gateway runs at {}: nobody is closed.\n", target.url))
         }
-        Err(fault) => Err(Failure::of(fault, &target)),
+        Err(e) => Err(Failure::of(e, &target)),
     }
 }
 

@@ -20,7 +20,7 @@ use self::{
 use super::{
     Complaint, Env, Fault, Paths,
     credentials::{
-        running::Running,
+        in_force::SecretsInForce,
         secret::{Credential, Kind, Secret, Source as Place},
         secret_files::Held,
         shared::{Credentials, Search, kind_of},
@@ -69,7 +69,7 @@ pub struct SettingsInput {
     pub(crate) process: Env,
     pub(crate) flags: Flags,
     /// The secrets of the gateway that runs.
-    running: Option<Arc<Running>>,
+    running: Option<Arc<SecretsInForce>>,
 }
 
 impl SettingsInput {
@@ -168,7 +168,7 @@ impl Settings {
         env: &Env,
         flags: &Flags,
         instead: Option<&str>,
-        running: Option<&Running>,
+        running: Option<&SecretsInForce>,
     ) -> Result<Self, StartError> {
         let mut paths = Paths::resolve(env)?;
         let mut notices = paths.old_names(env);
@@ -326,7 +326,7 @@ impl Settings {
 
     /// What they were resolved from, for a gateway that runs with them.
     pub fn again(&self) -> SettingsInput {
-        SettingsInput { running: Some(Arc::new(Running::of(self))), ..self.again.clone() }
+        SettingsInput { running: Some(Arc::new(SecretsInForce::of(self))), ..self.again.clone() }
     }
 
     /// The environment, `.env` included.

@@ -2,9 +2,10 @@
 
 use super::proof::Proof;
 use crate::{
+    app::App,
     auth::{Basis, Refusal, refusal::Waiting},
     clock::{timestamp, wall_ms},
-    hub::{Hub, Session},
+    hub::{Audience, Session},
     methods::wire,
     protocol::{ErrorShape, Event, PairingReason, RequestId, Role, Scopes},
     store::{NodeRequest, Registry, Request, Via},
@@ -23,13 +24,13 @@ pub struct Outcome {
 
 /// Has the device wait for an operator; durable before it is told the request's id.
 pub async fn wait(
-    hub: &Rc<Hub>,
+    app: &Rc<App>,
     proof: &Proof<'_>,
     reason: PairingReason,
     trusted: bool,
     dead_token: bool,
 ) -> Refusal {
-    let id = match note(hub, proof, proof.requested, trusted).await {
+    let id = match note(app, proof, proof.requested, trusted).await {
         Ok(id) => id,
         Err(e) => return e,
     };
@@ -56,18 +57,18 @@ pub async fn wait(
 }
 
 /// Notes that a paired device wants more than it has. It is let in either way.
-pub async fn note_wider(hub: &Rc<Hub>, proof: &Proof<'_>, wider: Scopes) {
-    if let Err(refused) = note(hub, proof, wider, true).await {
+pub async fn note_wider(app: &Rc<App>, proof: &Proof<'_>, wider: Scopes) {
+    if let Err(refused) = note(app, proof, wider, true).await {
         log::warn!("a wider request could not be noted: {}", refused.error().message());
     }
 }
 
-async fn note(hub: &Rc<Hub>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -> Result<RequestId, Refusal> {
+async fn note(app: &Rc<App>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -> Result<RequestId, Refusal> {
     let Some(key) = proof.key else {
         return Err(Refusal::DeviceRequired { control_ui: false, switches: String::new() });
     };
-    let known = hub.registry().request_of(&key, proof.role).is_some();
-    if !trusted && !known && !hub.admit_unknown_device() {
+    let known = app.devices.registry().request_of(&key, proof.role).is_some();
+    if !trusted && !known && !app.devices.admit_unknown_device() {
         let why = "too many unknown devices ask to be paired".into();
         return Err(Refusal::Later { why, after_ms: 5000 });
     }
@@ -82,11 +83,12 @@ async fn note(hub: &Rc<Hub>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -
         created_ms: wall_ms(),
     };
     let asked = request.clone();
-    let (id, new) = hub
+    let (id, new) = app
+        .devices
         .change(|registry: &mut Registry| Ok(registry.request(request)))
         .await
         .map_err(|e| later(e.message()))?;
-    hub.contact(&id);
+    app.devices.contact(&id);
     if new {
         log::info!(
             "device {} asks for role {} [{}]: barnacle devices approve {id}",
@@ -95,7 +97,11 @@ async fn note(hub: &Rc<Hub>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -
             scopes
         );
         let known = proof.record.is_some();
-        hub.broadcast(Event::DevicePairRequested, &wire::requested(&asked, &id, known));
+        app.hub.events.publish(
+            Event::DevicePairRequested,
+            Audience::Managers(key.device_id()),
+            &wire::requested(&asked, &id, known),
+        );
     }
     Ok(id)
 }
@@ -106,7 +112,7 @@ fn later(why: &str) -> Refusal {
 
 /// Approves on disk what the decision approved.
 pub async fn approve(
-    hub: &Rc<Hub>,
+    app: &Rc<App>,
     proof: &Proof<'_>,
     grants: Vec<(Role, Scopes)>,
     via: Via,
@@ -117,10 +123,10 @@ pub async fn approve(
     };
     let device = key.device_id();
     let bootstrap = proof.good_bootstrap().map(str::to_owned);
-    let waiting = hub.registry().request_of(&key, proof.role).map(|r| r.id.clone());
+    let waiting = app.devices.registry().request_of(&key, proof.role).map(|r| r.id.clone());
     let wanted = grants.clone();
     let display = proof.display.clone();
-    let done = hub.change(|registry| {
+    let done = app.devices.change(|registry| {
         let now = wall_ms();
         for (role, scopes) in &wanted {
             // The request may have been answered otherwise while this one was being decided.
@@ -145,12 +151,20 @@ pub async fn approve(
     let spent = done.await.map_err(|e| later(e.message()))?;
     log::info!("device {} approved ({}) for {}", device.short(), via.as_str(), describe(&grants));
     if let Some(code) = spent {
-        hub.broadcast(Event::DevicePairSetupCompleted, &wire::setup_completed(&code, &proof.display));
+        app.hub.events.publish(
+            Event::DevicePairSetupCompleted,
+            Audience::Managers(device),
+            &wire::setup_completed(&code, &proof.display),
+        );
     }
-    if let Some(id) = waiting.filter(|_| hub.registry().request_of(&key, proof.role).is_none()) {
-        hub.broadcast(Event::DevicePairResolved, &wire::resolved(&id, &device, "approved"));
+    if let Some(id) = waiting.filter(|_| app.devices.registry().request_of(&key, proof.role).is_none()) {
+        app.hub.events.publish(
+            Event::DevicePairResolved,
+            Audience::Managers(device),
+            &wire::resolved(&id, &device, "approved"),
+        );
     }
-    hub.regrant(&device);
+    app.devices.regrant(&device);
     let scopes = grants.first().map_or(Scopes::NONE, |(_, granted)| proof.requested.granted(*granted));
     Ok(Outcome { scopes, basis, extra: grants.into_iter().skip(1).collect() })
 }
@@ -162,20 +176,20 @@ fn describe(grants: &[(Role, Scopes)]) -> String {
 
 /// A device attached: notes what it says of itself, and lets a replaced token end once the new one is
 /// in use.
-pub fn used(hub: &Rc<Hub>, proof: &Proof<'_>) {
+pub fn used(app: &Rc<App>, proof: &Proof<'_>) {
     let Some((record, device)) = proof.record.as_ref().zip(proof.device()) else { return };
-    hub.saw(device, (record.display != proof.display).then(|| proof.display.clone()));
+    app.devices.saw(device, (record.display != proof.display).then(|| proof.display.clone()));
     let Some(grant) = record.grant(proof.role) else { return };
     if grant.grace_ms.is_none() && grant.imported.is_none() {
         return;
     }
-    let current = hub.store.key().device_token(&device, proof.role, grant.generation);
+    let current = app.devices.key().device_token(&device, proof.role, grant.generation);
     if !proof.bearer_tokens().any(|t| t == current) {
         return;
     }
-    let (role, generation, task) = (proof.role, grant.generation, hub.clone());
-    hub.spawn(async move {
-        let ended = task.change(|registry| {
+    let (role, generation, task) = (proof.role, grant.generation, app.clone());
+    app.spawn(async move {
+        let ended = task.devices.change(|registry| {
             if let Some(grant) = registry.device_mut(&device).and_then(|d| d.grant_mut(role))
                 && grant.generation == generation
             {
@@ -191,9 +205,9 @@ pub fn used(hub: &Rc<Hub>, proof: &Proof<'_>) {
 }
 
 /// A node says what it can do: what is not approved yet waits, what is stays in use.
-pub async fn declare(hub: &Rc<Hub>, session: &Session) {
+pub async fn declare(app: &Rc<App>, session: &Session) {
     let (Some(device), declared) = (session.device, &session.declared) else { return };
-    let Some(record) = hub.registry().device(&device).cloned() else { return };
+    let Some(record) = app.devices.registry().device(&device).cloned() else { return };
     let node = &record.node;
     let settled = node.approved.covers(declared);
     if settled && node.pending.is_none() {
@@ -206,7 +220,7 @@ pub async fn declare(hub: &Rc<Hub>, session: &Session) {
     let first = session.basis == Basis::SetupCode && node.approved_ms.is_none();
     let Ok(id) = RequestId::random() else { return };
     let request = NodeRequest { id, surface: declared.clone(), created_ms: wall_ms() };
-    let noted = hub.change(|registry| {
+    let noted = app.devices.change(|registry| {
         if let Some(device) = registry.device_mut(&device) {
             if settled {
                 device.node.pending = None;
@@ -228,8 +242,12 @@ pub async fn declare(hub: &Rc<Hub>, session: &Session) {
                 device.short(),
                 request.id
             );
-            if let Some(record) = hub.registry().device(&device) {
-                hub.broadcast(Event::NodePairRequested, &wire::node_request(record, &request));
+            if let Some(record) = app.devices.registry().device(&device) {
+                app.hub.events.publish(
+                    Event::NodePairRequested,
+                    Audience::Managers(device),
+                    &wire::node_request(record, &request),
+                );
             }
         }
     }

@@ -3,8 +3,9 @@
 //! What never changes of it is built once. Source: `HelloOk` of `protocol.schema.json`.
 
 use crate::{
+    app::App,
     auth::policy::Bearer,
-    hub::{Conn, Hub},
+    hub::Conn,
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scopes, TICK_MS, method_names},
     store::{Device, Registry},
 };
@@ -16,7 +17,7 @@ const LOOK_BACK: u32 = 16;
 
 /// What `token` is to the device `id` in `role`.
 pub fn token_generations(
-    hub: &Hub,
+    app: &App,
     registry: &Registry,
     id: &DeviceId,
     record: Option<&Device>,
@@ -24,7 +25,7 @@ pub fn token_generations(
     token: &str,
 ) -> Bearer {
     let equal = |role, generation| {
-        let right = hub.store.key().device_token(id, role, generation);
+        let right = app.devices.key().device_token(id, role, generation);
         bool::from(subtle::ConstantTimeEq::ct_eq(right.as_bytes(), token.as_bytes()))
     };
     let newest = |role| match record {
@@ -32,7 +33,7 @@ pub fn token_generations(
         None => registry.tombstone(id).map_or(1, |t| t.generation),
     };
     if let Some(grant) = record.and_then(|d| d.grant(role)) {
-        let honoured = grant.grace_ms.is_some_and(|left| hub.boot.clock.uptime_ms() < left);
+        let honoured = grant.grace_ms.is_some_and(|left| app.boot.clock.uptime_ms() < left);
         if equal(role, grant.generation)
             || (honoured && grant.generation > 1 && equal(role, grant.generation - 1))
             || grant.imported.is_some_and(|hash| hash.matches(token))
@@ -70,10 +71,10 @@ struct Token {
     issuedAtMs: u64,
 }
 
-fn token(hub: &Hub, device: &Device, role: Role) -> Option<Token> {
+fn token(app: &App, device: &Device, role: Role) -> Option<Token> {
     let grant = device.grant(role).filter(|g| g.revoked_ms.is_none())?;
     Some(Token {
-        deviceToken: hub.store.key().device_token(&device.id(), role, grant.generation),
+        deviceToken: app.devices.key().device_token(&device.id(), role, grant.generation),
         role: role.as_str(),
         scopes: grant.scopes,
         issuedAtMs: grant.rotated_ms.unwrap_or(grant.created_ms),
@@ -81,15 +82,15 @@ fn token(hub: &Hub, device: &Device, role: Role) -> Option<Token> {
 }
 
 /// The response to `connect` that lets `conn` in; `extra` are further roles whose tokens it gets.
-pub fn frame(hub: &Rc<Hub>, conn: &Conn, request_id: &str, extra: &[(Role, Scopes)]) -> String {
+pub fn frame(app: &Rc<App>, conn: &Conn, request_id: &str, extra: &[(Role, Scopes)]) -> String {
     static FIXED: OnceLock<String> = OnceLock::new();
     let fixed = FIXED.get_or_init(fixed);
     let session = conn.session();
-    let registry = hub.registry();
+    let registry = app.devices.registry();
     let device = session.device.and_then(|id| registry.device(&id).cloned());
-    let own = device.as_ref().and_then(|d| token(hub, d, session.role));
+    let own = device.as_ref().and_then(|d| token(app, d, session.role));
     let extra: Vec<Token> =
-        device.iter().flat_map(|d| extra.iter().filter_map(|(role, _)| token(hub, d, *role))).collect();
+        device.iter().flat_map(|d| extra.iter().filter_map(|(role, _)| token(app, d, *role))).collect();
     let auth = Auth {
         role: session.role.as_str(),
         scopes: session.scopes,
@@ -97,8 +98,8 @@ pub fn frame(hub: &Rc<Hub>, conn: &Conn, request_id: &str, extra: &[(Role, Scope
         deviceToken: own.map(|t| t.deviceToken),
         deviceTokens: (!extra.is_empty()).then_some(extra),
     };
-    let settings = hub.settings();
-    let presence = hub.presence_list();
+    let settings = app.settings();
+    let presence = app.hub.presence.first();
     let mut s = SerJsonState::new(String::with_capacity(fixed.len() + presence.0.len() + 1024));
     s.out.push_str(r#"{"type":"res","id":"#);
     request_id.ser_json(0, &mut s);
@@ -108,11 +109,11 @@ pub fn frame(hub: &Rc<Hub>, conn: &Conn, request_id: &str, extra: &[(Role, Scope
         r#","ok":true,"payload":{{"type":"hello-ok","protocol":{},"server":{{"version":"{}","bootId":"{}","connId":"{}"}},{fixed},"snapshot":{{"presence":{},"health":{{}},"stateVersion":{},"uptimeMs":{},"configPath":"#,
         session.protocol,
         env!("CARGO_PKG_VERSION"),
-        hub.boot.id,
+        app.boot.id,
         session.id,
         presence.0,
-        hub.state_version().0,
-        hub.boot.clock.uptime_ms(),
+        app.hub.presence.state_version().0,
+        app.boot.clock.uptime_ms(),
     );
     settings.paths.config_file.to_string_lossy().ser_json(0, &mut s);
     s.out.push_str(r#","stateDir":"#);
@@ -137,6 +138,6 @@ fn fixed() -> String {
     format!(
         r#""features":{{"methods":{},"events":{},"capabilities":[]}},"policy":{{"maxPayload":{MAX_PAYLOAD},"maxBufferedBytes":{MAX_BUFFERED},"tickIntervalMs":{TICK_MS}}}"#,
         list(method_names().map(String::from).collect()),
-        list(Event::ALL.into_iter().map(|e| e.as_str().into()).collect()),
+        list(Event::names().map(String::from).collect()),
     )
 }

@@ -9,9 +9,10 @@ mod hello;
 mod proof;
 
 use crate::{
-    auth::{Refusal, Verdict, decide},
+    app::App,
+    auth::{Lost, Refusal, Verdict, decide},
     clock::wall_ms,
-    hub::{Challenged, Conn, Hub, PendingConn, Session, Stage},
+    hub::{Challenged, Conn, PendingConn, Session, Stage},
     net::{
         Peer, Wire,
         peer::Head,
@@ -23,7 +24,7 @@ use crate::{
         base64url_encode, refusal,
     },
     reactor::Timer,
-    reload::still_admitted,
+    reload::{lost, shared_auth},
     store::Surface,
 };
 use async_tungstenite::tungstenite::Message;
@@ -34,14 +35,14 @@ use std::rc::Rc;
 type Refused = (Refusal, Option<String>);
 
 /// Takes a connection through the handshake. `None` when it was turned away or left.
-pub async fn attach(hub: &Rc<Hub>, pending: &PendingConn, head: &Head) -> Option<Rc<Conn>> {
-    let settings = hub.settings();
+pub async fn attach(app: &Rc<App>, pending: &PendingConn, head: &Head) -> Option<Rc<Conn>> {
+    let settings = app.settings();
     let key = head.websocket_key.as_deref()?;
     let wire = &pending.wire;
     let socket = wire.socket().get_ref();
     let remote = pending.remote.or_else(|| socket.peer_addr().ok())?;
     let peer = Peer::new(remote, || socket.local_addr().ok(), head, |ip| settings.config.trusts(ip));
-    let nonce = match hub.nonces.next() {
+    let nonce = match app.handshakes.nonces.next() {
         Ok(nonce) => base64url_encode(&nonce),
         Err(e) => {
             log::error!("no randomness for a nonce: {e}");
@@ -56,13 +57,13 @@ pub async fn attach(hub: &Rc<Hub>, pending: &PendingConn, head: &Head) -> Option
     ));
     let challenged = Challenged { peer, nonce, said: None };
     pending.move_on(Stage::Challenged(challenged.clone()), settings.handshake_timeout);
-    go_on(hub, pending, challenged).await
+    go_on(app, pending, challenged).await
 }
 
 /// Goes on with a connection that was challenged.
-pub async fn go_on(hub: &Rc<Hub>, pending: &PendingConn, challenged: Challenged) -> Option<Rc<Conn>> {
-    pending.wire.charge(hub.budget.clone());
-    match handshake(hub, pending, &challenged).await {
+pub async fn go_on(app: &Rc<App>, pending: &PendingConn, challenged: Challenged) -> Option<Rc<Conn>> {
+    pending.wire.charge(app.handshakes.budget.clone());
+    match handshake(app, pending, &challenged).await {
         Ok(conn) => Some(conn),
         Err(None) => {
             if pending.wire.closing().is_some() {
@@ -78,7 +79,7 @@ pub async fn go_on(hub: &Rc<Hub>, pending: &PendingConn, challenged: Challenged)
 }
 
 async fn handshake(
-    hub: &Rc<Hub>,
+    app: &Rc<App>,
     pending: &PendingConn,
     challenged: &Challenged,
 ) -> Result<Rc<Conn>, Option<Refused>> {
@@ -91,7 +92,7 @@ async fn handshake(
             let read = async { first_frame(&mut socket, wire).await };
             let late = async {
                 Timer::after(pending.left()).await;
-                Err(Some((Refusal::Timeout(hub.settings().handshake_timeout), None)))
+                Err(Some((Refusal::Timeout(app.settings().handshake_timeout), None)))
             };
             future::or(read, late).await?
         }
@@ -103,7 +104,7 @@ async fn handshake(
     }
     // Some clients erase their token at any refused connect, so a gateway that stops refuses none: it
     // closes without an answer, and the client knocks at the next one.
-    if hub.is_leaving() {
+    if app.hub.is_stopping() {
         wire.close(1012, "gateway stopping");
         return Err(None);
     }
@@ -113,8 +114,8 @@ async fn handshake(
     if let Stage::Challenged(challenged) = &mut *pending.stage.borrow_mut() {
         challenged.said = Some(text);
     }
-    hub.let_go().await;
-    let conn = admit(hub, wire, peer, nonce, &connect, &request.id).await.map_err(refuse)?;
+    app.hub.unpaused().await;
+    let conn = admit(app, wire, peer, nonce, &connect, &request.id).await.map_err(refuse)?;
     Ok(conn)
 }
 
@@ -160,7 +161,7 @@ fn bad_frame(why: BadFrame, id: Option<String>) -> Option<Refused> {
 }
 
 async fn admit(
-    hub: &Rc<Hub>,
+    app: &Rc<App>,
     wire: &Rc<Wire>,
     peer: &Peer,
     nonce: &str,
@@ -172,29 +173,29 @@ async fn admit(
         return Err(Refusal::Protocol { min, max });
     }
     let role = Role::parse(connect.role).ok_or_else(|| Refusal::Role(connect.role.into()))?;
-    let settings = hub.settings();
+    let settings = app.settings();
     let ui = &settings.config.control_ui;
     if !peer.origin_allowed(&ui.allowed_origins, ui.host_header_origin_fallback) {
         let received = peer.origin.clone().unwrap_or_default();
         return Err(Refusal::Origin { allow: received.clone(), received });
     }
-    let proof = proof::gather(hub, peer, nonce, connect, role)?;
+    let proof = proof::gather(app, peer, nonce, connect, role)?;
     let verdict = decide(&proof.facts());
     let outcome = match verdict {
-        Verdict::Refuse(denied) => return Err(proof.refusal(hub, denied).await),
+        Verdict::Refuse(denied) => return Err(proof.refusal(app, denied).await),
         Verdict::Wait { reason, trusted, dead_token } => {
-            return Err(grants::wait(hub, &proof, reason, trusted, dead_token).await);
+            return Err(grants::wait(app, &proof, reason, trusted, dead_token).await);
         }
         Verdict::Admit { scopes, basis, wider } => {
             if let Some(wider) = wider {
-                grants::note_wider(hub, &proof, wider).await;
+                grants::note_wider(app, &proof, wider).await;
             }
-            grants::used(hub, &proof);
-            proof.count_guess(hub);
+            grants::used(app, &proof);
+            proof.count_guess(app);
             grants::Outcome { scopes, basis, extra: Vec::new() }
         }
         Verdict::Approve { grants, via, basis } => {
-            match (grants::approve(hub, &proof, grants, via, basis).await, proof.approved()) {
+            match (grants::approve(app, &proof, grants, via, basis).await, proof.approved()) {
                 // A disk that takes no more costs a paired device nothing that it has.
                 (Err(refused), Some(approved)) => {
                     log::warn!("a wider request could not be granted: {}", refused.error().message());
@@ -212,7 +213,7 @@ async fn admit(
         permissions: connect.permissions.iter().map(|(name, on)| ((*name).to_owned(), *on)).collect(),
     };
     let mut session = Session {
-        id: hub.next_id(),
+        id: app.hub.conns.next_id(),
         protocol: max.min(PROTOCOL_MAX),
         role,
         requested: proof.requested,
@@ -224,28 +225,28 @@ async fn admit(
         declared: if role == Role::Node { declared() } else { Surface::default() },
         local: peer.local,
         connected_ms: wall_ms(),
+        subscriptions: Default::default(),
     };
     if role == Role::Node {
-        grants::declare(hub, &session).await;
+        grants::declare(app, &session).await;
     }
     // While the disk was waited for, an operator may have revoked, narrowed or removed. From here to
     // `join` nothing waits, so whatever comes later finds the connection.
-    if let Some(device) = session.device {
-        let registry = hub.registry();
-        let grant = registry.device(&device).and_then(|d| d.grant(role)).filter(|g| g.revoked_ms.is_none());
-        let Some(grant) = grant else {
-            let why = "the device was changed while it connected; connect again".into();
-            return Err(Refusal::Later { why, after_ms: 100 });
+    if let Some(lost) = lost(&app.devices, &session, &shared_auth(&settings), &shared_auth(&app.settings())) {
+        let why = match lost {
+            Lost::AuthChanged => "the shared credential was changed meanwhile; connect again",
+            _ => "the device was changed while it connected; connect again",
         };
+        return Err(Refusal::Later { why: why.into(), after_ms: 100 });
+    }
+    if let Some(device) = session.device
+        && let Some(grant) = app.devices.registry().device(&device).and_then(|d| d.grant(role))
+    {
         session.scopes = session.requested.granted(grant.scopes);
     }
-    if !still_admitted(&session, &settings, &hub.settings()) {
-        let why = "the shared credential was changed meanwhile; connect again".into();
-        return Err(Refusal::Later { why, after_ms: 100 });
-    }
     let conn = Conn::new(wire.clone(), session);
-    conn.send(&hello::frame(hub, &conn, request_id, &outcome.extra));
-    hub.join(&conn);
+    conn.send(&hello::frame(app, &conn, request_id, &outcome.extra));
+    app.hub.join(&conn);
     let session = conn.session();
     log::info!(
         "attached {} from {} by {} with [{}]",

@@ -2,6 +2,7 @@
 
 use super::hello::token_generations;
 use crate::{
+    app::App,
     auth::{
         Facts, Refusal,
         identity::{self, BadProof},
@@ -12,9 +13,8 @@ use crate::{
     },
     clock::wall_ms,
     config::AuthMode,
-    hub::Hub,
     net::Peer,
-    protocol::{Connect, DeviceId, DeviceParams, Fingerprints, PublicKey, Role, Scopes},
+    protocol::{Connect, DeviceId, DeviceParams, Fingerprints, PublicKey, Role, Scopes, hex},
     store::{Device, Display, Registry},
 };
 use std::{
@@ -53,17 +53,17 @@ const CLOCK_FAR_OFF: u64 = 120_000;
 /// # Errors
 /// When the device's proof is no good: then nothing else of the frame counts.
 pub fn gather<'a>(
-    hub: &Rc<Hub>,
+    app: &Rc<App>,
     peer: &'a Peer,
     nonce: &str,
     connect: &'a Connect<'a>,
     role: Role,
 ) -> Result<Proof<'a>, Refusal> {
     let key = connect.device.as_ref().map(|d| prove(connect, d, nonce)).transpose()?;
-    let registry = hub.registry();
+    let registry = app.devices.registry();
     let id = key.map(|k| k.device_id());
     let record = id.and_then(|id| registry.device(&id).cloned());
-    let settings = hub.settings();
+    let settings = app.settings();
     let client = &connect.client;
     let text = |s: Option<&str>| s.filter(|s| !s.is_empty()).map(str::to_owned);
     let cut = |s: &str| {
@@ -93,9 +93,9 @@ pub fn gather<'a>(
         removed_ms: id.and_then(|id| registry.tombstone(&id).map(|t| t.removed_ms)),
         display,
         shared: shared(&settings, connect),
-        bearer: id.map_or(Bearer::None, |id| bearer(hub, &registry, &id, record.as_deref(), connect, role)),
-        bootstrap: bootstrap(hub, &registry, id, connect),
-        locked: hub.limiter.borrow().locked(origin, Instant::now()),
+        bearer: id.map_or(Bearer::None, |id| bearer(app, &registry, &id, record.as_deref(), connect, role)),
+        bootstrap: bootstrap(app, &registry, id, connect),
+        locked: app.handshakes.limiter.borrow().locked(origin, Instant::now()),
         record,
         settings,
     })
@@ -162,7 +162,7 @@ fn shared(settings: &crate::config::Settings, connect: &Connect<'_>) -> Shared {
 }
 
 fn bearer(
-    hub: &Hub,
+    app: &App,
     registry: &Registry,
     id: &DeviceId,
     record: Option<&Device>,
@@ -174,7 +174,7 @@ fn bearer(
     let offered = offered.into_iter().filter_map(|(token, explicit)| Some((token?, explicit)));
     let mut best = Bearer::None;
     for (token, explicit) in offered.filter(|(token, _)| !token.is_empty()) {
-        match token_generations(hub, registry, id, record, role, token) {
+        match token_generations(app, registry, id, record, role, token) {
             Bearer::Good => return Bearer::Good,
             Bearer::Unknown { .. } if best == Bearer::None => best = Bearer::Unknown { explicit },
             Bearer::Unknown { .. } | Bearer::None => {}
@@ -184,11 +184,11 @@ fn bearer(
     best
 }
 
-fn bootstrap(hub: &Hub, registry: &Registry, id: Option<DeviceId>, connect: &Connect<'_>) -> Bootstrap {
+fn bootstrap(app: &App, registry: &Registry, id: Option<DeviceId>, connect: &Connect<'_>) -> Bootstrap {
     let Some(token) = connect.auth.bootstrap_token.filter(|t| !t.is_empty()) else {
         return Bootstrap::None;
     };
-    let uptime = hub.boot.clock.uptime_ms();
+    let uptime = app.boot.clock.uptime_ms();
     let found = registry.setup_codes().iter().find(|c| c.hash.matches(token));
     match (found, id) {
         (Some(code), Some(id)) => match code.spent {
@@ -251,7 +251,7 @@ impl Proof<'_> {
     }
 
     /// The words for a decision against it; counts a wrong secret on the way.
-    pub async fn refusal(&self, hub: &Rc<Hub>, denied: Denied) -> Refusal {
+    pub async fn refusal(&self, app: &Rc<App>, denied: Denied) -> Refusal {
         let kind = match self.settings.auth {
             AuthMode::Password => SecretKind::Password,
             _ => SecretKind::Token,
@@ -268,19 +268,19 @@ impl Proof<'_> {
             Denied::DeviceTokenOtherRole(has) => Refusal::DeviceTokenRole { has, wants: self.role, device },
             Denied::BootstrapInvalid => Refusal::Bootstrap,
             Denied::RateLimited(left) => Refusal::RateLimited(left),
-            Denied::SharedMismatch(retry) => self.mismatch(hub, kind, retry).await,
+            Denied::SharedMismatch(retry) => self.mismatch(app, kind, retry).await,
         }
     }
 
     /// Counts a wrong shared secret, and returns it. A paired device that offers one gets in by its own
     /// proof, but is not let guess for free: the right one would widen what it may.
-    pub fn count_guess(&self, hub: &Hub) -> &str {
+    pub fn count_guess(&self, app: &App) -> &str {
         let wrong = offered(self.connect).next().unwrap_or_default();
         if self.shared != Shared::Wrong || !matches!(self.bearer, Bearer::None | Bearer::Unknown { .. }) {
             return wrong;
         }
         let origin = Origin { ip: self.peer.ip, loopback: self.peer.loopback };
-        if let Some(lock) = hub.limiter.borrow_mut().fail(origin, wrong, Instant::now()) {
+        if let Some(lock) = app.handshakes.limiter.borrow_mut().fail(origin, wrong, Instant::now()) {
             log::warn!(
                 "too many different wrong secrets from {}: refused for {} s",
                 self.peer.ip,
@@ -290,8 +290,8 @@ impl Proof<'_> {
         wrong
     }
 
-    async fn mismatch(&self, hub: &Rc<Hub>, kind: SecretKind, retry_with_device_token: bool) -> Refusal {
-        let wrong = self.count_guess(hub);
+    async fn mismatch(&self, app: &Rc<App>, kind: SecretKind, retry_with_device_token: bool) -> Refusal {
+        let wrong = self.count_guess(app);
         let active = self.settings.credentials.active.as_ref();
         let matches = self.settings.recognise(wrong).await;
         Refusal::SharedMismatch(
@@ -300,11 +300,11 @@ impl Proof<'_> {
                 retry_with_device_token,
                 matches,
                 fingerprints: active.map(|(secret, _)| Fingerprints {
-                    offered: hub.fingerprint(wrong),
-                    expected: hub.fingerprint(secret.reveal()),
+                    offered: hex(&app.devices.key().fingerprint(wrong)),
+                    expected: hex(&app.devices.key().fingerprint(secret.reveal())),
                 }),
                 expected_from: active.map(|(_, source)| source.to_string()),
-                gateway: Some((hub.boot.id.clone(), hub.boot.clock.started_ms)),
+                gateway: Some((app.boot.id.clone(), app.boot.clock.started_ms)),
             }),
         )
     }

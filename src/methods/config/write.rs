@@ -4,6 +4,7 @@
 //! connection of the one who made it, before that one has an answer.
 
 use crate::{
+    app::App,
     clock::wall_ms,
     config::{
         Fault, KeyPath, Refused,
@@ -14,7 +15,7 @@ use crate::{
         redact::{self, Viewer},
         text::{file, node::Value},
     },
-    hub::{Conn, Hub},
+    hub::Conn,
     methods::{Answer, Reply},
     protocol::{Details, ErrorCode, ErrorShape, Issue, Json, Params},
     reload::Trigger,
@@ -61,21 +62,21 @@ struct Stats {
 }
 
 /// `config.set`: the whole text.
-pub async fn set(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+pub async fn set(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
     let want = move |_: &Present<'_>| Ok(WriteTarget::Root(raw.clone()));
-    change(hub, conn, params, "config.set", want).await
+    change(app, conn, params, "config.set", want).await
 }
 
 /// `config.apply`: the same, told as applied.
-pub async fn apply(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+pub async fn apply(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
     let want = move |_: &Present<'_>| Ok(WriteTarget::Root(raw.clone()));
-    change(hub, conn, params, "config.apply", want).await
+    change(app, conn, params, "config.apply", want).await
 }
 
 /// `config.patch`: what is to change.
-pub async fn patch(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+pub async fn patch(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?;
     let patch = file::value(raw).map_err(|invalid| refusal(&Refused::BadText(invalid)))?;
     if !matches!(patch.value, Value::Object(_)) {
@@ -95,11 +96,11 @@ pub async fn patch(hub: &Rc<Hub>, conn: &Rc<Conn>, params: &Params<'_>) -> Answe
         merge::restore(&mut sum, root)?;
         Ok(WriteTarget::Sum(sum))
     };
-    change(hub, conn, params, "config.patch", want).await
+    change(app, conn, params, "config.patch", want).await
 }
 
 async fn change(
-    hub: &Rc<Hub>,
+    app: &Rc<App>,
     conn: &Rc<Conn>,
     params: &Params<'_>,
     method: &'static str,
@@ -107,14 +108,14 @@ async fn change(
 ) -> Answer {
     let base = params.opt_str("baseHash")?.map(str::to_owned);
     let note = params.opt_str("note")?.map(str::to_owned);
-    let settings = hub.settings();
+    let settings = app.settings();
     let (paths, env) = (settings.paths.clone(), settings.env().clone());
-    let turn = hub.reloads.turn().await;
+    let turn = app.reloads.turn().await;
     // A file that is gone is written anew from what runs.
     if settings.found.is_whole() && !paths.config_file.exists() {
-        hub.keep_config().await;
+        app.reloads.keep_config().await;
     }
-    let key = hub.store.key().clone();
+    let key = app.devices.key().clone();
     let patches = method == "config.patch";
     let written = smol::unblock(move || {
         let options = WriteOptions { may_shrink: patches, ..WriteOptions::default() };
@@ -141,7 +142,7 @@ async fn change(
         ok: true,
         noop: (noop && patches).then_some(true),
         path: path.clone(),
-        hash: (!noop || !patches).then(|| hub.revision(&now.source.digest())),
+        hash: (!noop || !patches).then(|| app.devices.key().revision(&now.source.digest())),
         config: Json(redact::tree(&now.source.root, Viewer::Admin).to_json()),
         changedPaths: patches.then(|| names.clone()),
         sentinel: None,
@@ -150,7 +151,7 @@ async fn change(
         return Ok(Json::of(&done).into());
     }
     log::info!("{method} by {}: {}", conn.session().name(), names.join(", "));
-    let outcome = hub.reload_in(&turn, Trigger::Asked).await;
+    let outcome = app.reloads.reload_in(&turn, Trigger::Asked).await;
     if let Some(broken) = &outcome.broken {
         let message = format!("written, but not applied: {broken}; re-run config.get and see its issues");
         return Err(ErrorShape::new(ErrorCode::Unavailable, message));
@@ -169,8 +170,8 @@ async fn change(
             },
         },
     });
-    Ok(Reply::then(Json::of(&done), move |hub| {
-        outcome.conclude(hub);
+    Ok(Reply::then(Json::of(&done), move |app| {
+        outcome.conclude(&app.reloads);
         drop(turn);
     }))
 }

@@ -1,16 +1,12 @@
-//! What went wrong on boards, around files, and between restarts.
+//! Boards: what went wrong around files, memory and restarts.
 
-use crate::wire::{ADMIN, Device, Home, Offer, READ, Server, flag, json, list, number, signal, text};
-use std::{fs, process::Command, time::Instant};
-
-/// The gateway of `home`, started by a shell that first does `prepare` in namespaces of its own.
-fn prepared(home: &Home, unshare: &[&str], prepare: &str) -> Server {
-    let mut command = Command::new("unshare");
-    let script = format!("{prepare}\nexec {} gateway", env!("CARGO_BIN_EXE_barnacle"));
-    command.args(unshare).args(["sh", "-euc", &script]).env_clear().env("HOME", &home.dir);
-    command.env("PATH", std::env::var_os("PATH").unwrap());
-    Server::spawn(command, home.port)
-}
+use crate::wire::{ADMIN, Device, Home, Offer, READ, flag, json, list, number, signal, text};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Instant,
+};
 
 /// Ready means served, while fifty connect.
 #[test]
@@ -143,7 +139,7 @@ fn b66_no_resolver() {
     let nothing = home.dir.join("nothing");
     fs::write(&nothing, "").unwrap();
     let script = format!("mount --bind {0} /etc/hosts; mount --bind {0} /etc/resolv.conf", nothing.display());
-    prepared(&home, &["-m"], &script).admin();
+    home.start_unshared(&["-m"], &script, &[]).admin();
 }
 
 /// IPv6 switched off is a note.
@@ -152,13 +148,13 @@ fn b70_no_ipv6() {
     let home = Home::fix();
     let script =
         "ip link set lo up; sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1";
-    let server = prepared(&home, &["-n"], script);
+    let server = home.start_unshared(&["-n"], script, &[]);
     assert!(!server.log().contains("in use"), "{}", server.log());
 }
 
 /// Names that nobody knows, in files that others share.
 #[test]
-fn b77_strange_names_in_shared_files() {
+fn b77_unknown_names_in_shared_files() {
     let home = Home::fix();
     let state = home.dir.join(".openclaw");
     for (name, text) in [
@@ -232,7 +228,7 @@ fn b146_a_proxy_without_a_device() {
 
 /// A newer client that knocks and knocks does not fill the journal.
 #[test]
-fn b155_knocking_with_another_protocol() {
+fn b155_refusals_of_another_protocol_do_not_fill_the_log() {
     let home = Home::fix();
     let server = home.start();
     for _ in 0..600 {
@@ -246,7 +242,7 @@ fn b155_knocking_with_another_protocol() {
 
 /// A key that nobody knows, live: no restart, nothing closed, told once.
 #[test]
-fn b115_an_invented_key() {
+fn b115_an_unknown_key_closes_nothing() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, ADMIN);
@@ -261,4 +257,21 @@ fn b115_an_invented_key() {
     );
     assert_eq!(server.log().matches("inventedKey is no key").count().max(1), 1, "{}", server.log());
     assert_eq!(server.log().matches("listening on").count(), 1);
+}
+
+/// A command of the command line needs little beside the agents of a small board.
+#[test]
+fn b131_memory_of_a_command() {
+    let home = Home::fix();
+    let _server = home.start();
+    let mut following = home.command(&["logs", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(following.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", following.id())).unwrap();
+    following.kill().unwrap();
+    following.wait().unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+    let peak: u64 = peak.strip_suffix(" kB").unwrap().parse().unwrap();
+    assert!(!line.is_empty() && peak < 10_000, "{peak} kB");
+    println!("`barnacle logs --follow` needs {peak} kB at most");
 }

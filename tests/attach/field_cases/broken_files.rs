@@ -20,7 +20,7 @@ fn paired() -> (Home, Device) {
 }
 
 #[test]
-fn a30_store_cut_short() {
+fn a30_a_truncated_store_is_recovered() {
     let (home, device) = paired();
     for broken in [&b""[..], b"{}", b"BARNACLE"] {
         fs::write(home.tokens(), broken).unwrap();
@@ -197,23 +197,8 @@ fn a93_edits_while_running() {
 fn a97_read_only_state() {
     let (home, device) = paired();
     let dir = home.store();
-    let script =
-        format!("mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec \"$@\"", dir.to_str().unwrap());
-    let mut command = std::process::Command::new("unshare");
-    let port = home.port.to_string();
-    command.args([
-        "-m",
-        "sh",
-        "-c",
-        &script,
-        "sh",
-        env!("CARGO_BIN_EXE_barnacle"),
-        "gateway",
-        "--port",
-        &port,
-    ]);
-    command.env_clear().env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
-    let server = Server::spawn(command, home.port);
+    let script = format!("mount --bind {0} {0} && mount -o remount,ro,bind {0}", dir.to_str().unwrap());
+    let server = home.start_unshared(&["-m"], &script, &[]);
     server.wait_log(&["paired devices are served, new pairings are refused"]);
     attached(&server, &device);
     // It asks for more, which on this host is granted and written down at once: it keeps what it has.

@@ -1,4 +1,4 @@
-//! Writes of the configuration: what they must not touch, and whom they must not cost.
+//! Writes of the configuration: what they must not touch, and whom they must not close.
 
 use crate::wire::{ADMIN, Device, Home, LONG, Offer, Server, flag, get, json, signal, text};
 use miniserde::json::Value;

@@ -1,4 +1,4 @@
-//! Starting, stopping, waiting, being slow.
+//! Starts, stops, the network, and slow clients.
 
 use crate::wire::{Client, Device, Home, LONG, Offer, READ, Server, json, number, own_address, text};
 use std::{
@@ -40,7 +40,7 @@ fn a51_killed_and_started() {
 }
 
 #[test]
-fn a33_reconnects_write_nothing() {
+fn a33_reconnects_write_nothing_to_disk() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, READ);
@@ -58,7 +58,7 @@ fn a33_reconnects_write_nothing() {
 }
 
 #[test]
-fn a56_a109_refusals_end_nothing() {
+fn a56_a109_refusals_close_no_other_connection() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, READ);
@@ -134,23 +134,7 @@ fn a70_a108_connecting_over_a_restart() {
 #[test]
 fn a80_b65_b147_no_network() {
     let home = Home::fix();
-    let mut command = std::process::Command::new("unshare");
-    let port = home.port.to_string();
-    let script = "ip link set lo up && exec \"$@\"";
-    command.args([
-        "-n",
-        "sh",
-        "-c",
-        script,
-        "sh",
-        env!("CARGO_BIN_EXE_barnacle"),
-        "gateway",
-        "--port",
-        &port,
-    ]);
-    command.args(["--bind", "lan"]);
-    command.env_clear().env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
-    let server = Server::spawn(command, home.port);
+    let server = home.start_unshared(&["-n"], "ip link set lo up", &["--bind", "lan"]);
     server.wait_log(&["0.0.0.0:"]);
 }
 
@@ -221,37 +205,13 @@ fn a115_slow_readers_and_large_frames() {
     }
 }
 
-/// A gateway to which every fsync takes a second, as on a worn SD card.
-fn on_a_slow_disk(home: &Home) -> Server {
-    let mut command = std::process::Command::new("strace");
-    let port = home.port.to_string();
-    command.args([
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=fsync",
-        "-e",
-        "inject=fsync:delay_enter=1000000",
-    ]);
-    command.args([env!("CARGO_BIN_EXE_barnacle"), "gateway", "--port", &port]);
-    command.env_clear().env("HOME", &home.dir).env("PATH", std::env::var_os("PATH").unwrap());
-    Server::spawn(command, home.port)
-}
-
-/// strace outlives the gateway it started otherwise.
-fn end(mut client: Client) {
-    crate::wire::signal(number(&client.ok("status", "{}"), "barnacle.pid") as u32, "TERM");
-}
-
 #[test]
 fn revoked_while_it_connects() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, READ);
     server.stop();
-    let server = on_a_slow_disk(&home);
+    let server = home.start_on_slow_disk(Duration::from_secs(1));
     let (mut first, mut second) = (server.admin(), server.admin());
     // A change that is under way, so that the next two go to disk together.
     let params = format!(r#"{{"deviceId":"{}","label":"x"}}"#, device.id());
@@ -270,7 +230,7 @@ fn revoked_while_it_connects() {
     second.answer(&revoke).unwrap();
     let list = second.ok("device.pair.list", "{}");
     assert_eq!(text(&list, "paired.0.connected"), "false", "{}", json(&list));
-    end(second);
+    second.terminate();
 }
 
 #[test]
@@ -279,7 +239,7 @@ fn a117_b112_a_slow_disk_holds_nobody_up() {
     let server = home.start();
     let device = Device::pair(&server, READ);
     server.stop();
-    let server = on_a_slow_disk(&home);
+    let server = home.start_on_slow_disk(Duration::from_secs(1));
     let mut admin = server.admin();
     let mut other = server.connect(&Offer::device(&device));
     let rename =
@@ -296,5 +256,5 @@ fn a117_b112_a_slow_disk_holds_nobody_up() {
     let first = admin.frame().unwrap();
     assert_eq!(text(&first, "id"), health, "the rename was acknowledged before it was on disk");
     admin.answer(&rename).unwrap();
-    end(other);
+    other.terminate();
 }

@@ -95,7 +95,7 @@ fn a11_fingerprints_tell_two_tokens_apart() {
 }
 
 #[test]
-fn a12_file_changed_since() {
+fn a12_a_file_changed_since_the_start_is_named() {
     let home = Home::empty();
     home.gateway(r#"reload:{mode:"off"},auth:{mode:"token",token:"T1"}"#);
     let server = home.start();
@@ -107,7 +107,7 @@ fn a12_file_changed_since() {
 }
 
 #[test]
-fn a14_missing_is_not_mismatch() {
+fn a14_a_missing_token_is_no_mismatch() {
     let (_home, server, device) = paired(READ);
     let new = Device::new();
     server.refuse(&Offer::device(&new).remote()).expect("AUTH_TOKEN_MISSING");
@@ -116,7 +116,7 @@ fn a14_missing_is_not_mismatch() {
 }
 
 #[test]
-fn a39_which_gateway_answers() {
+fn a39_a_refusal_names_its_gateway() {
     let home = Home::fix();
     let server = home.start_with(&["--token", "T9"], &[]);
     let refused = server.refuse(&Offer::new().token("T1"));
@@ -176,7 +176,7 @@ fn a41_a_stale_tab_counts_once() {
 }
 
 #[test]
-fn a42_knocking_does_not_lengthen() {
+fn a42_retries_do_not_prolong_a_lockout() {
     let home = Home::empty();
     home.auth(r#"{mode:"token",token:"T1",rateLimit:{maxAttempts:3,windowMs:60000,lockoutMs:5000}}"#);
     let server = home.start();
@@ -217,7 +217,7 @@ fn a60_key_alone() {
 }
 
 #[test]
-fn a64_a128_phrase_is_kept_for_device_tokens() {
+fn a64_a128_device_token_mismatch_is_said_of_device_tokens_only() {
     let home = Home::fix();
     let server = home.start();
     for offer in [

@@ -1,4 +1,4 @@
-//! The proof in a connect frame: signature, nonce, clock, ids, versions, origins.
+//! The device's proof in a connect frame: signature, nonce, clock, ids, versions, origins.
 
 use crate::wire::{Client, Device, Home, Offer, READ, json, text};
 use barnacle::auth::payload::Version;
@@ -88,7 +88,7 @@ fn a29_control_ui_without_device() {
 }
 
 #[test]
-fn a38_switches_are_named() {
+fn a38_unsafe_switches_are_named() {
     let home = Home::fix();
     let server = home.start();
     let offer = || {

@@ -1,4 +1,4 @@
-//! Nodes: paired, approved command by command, and never put out by their own past.
+//! Nodes: pairing, the approval of their commands, and requests that outlive restarts.
 
 use crate::wire::{Client, Device, Home, Offer, Server, list, text};
 
@@ -99,7 +99,7 @@ fn a90_requests_outlive_restarts() {
 }
 
 #[test]
-fn a82_without_credential() {
+fn a82_a_node_without_a_credential() {
     let home = Home::fix();
     let server = home.start();
     let phone = Device::new();

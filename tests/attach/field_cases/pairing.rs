@@ -1,6 +1,6 @@
-//! Asking to be paired, or for more: who waits, who does not, and under which id.
+//! Pairing and wider scopes: which device waits for approval, and under which request id.
 
-use crate::wire::{ADMIN, Device, Home, Offer, READ, items, list, text};
+use crate::wire::{ADMIN, Device, Home, Offer, READ, bootstrap_token, items, list, text};
 
 #[test]
 fn a15_restart_then_silent_upgrade() {
@@ -60,7 +60,7 @@ fn a19_a101_a101b_a111_wider_keeps_what_it_has() {
 }
 
 #[test]
-fn a20_own_upgrade() {
+fn a20_a_device_cannot_approve_its_own_upgrade() {
     let home = Home::fix();
     let server = home.start();
     let device = Device::pair(&server, &["operator.pairing"]);
@@ -196,13 +196,11 @@ fn a53_a99_approve_on_the_host() {
 }
 
 #[test]
-fn a81_setup_codes() {
+fn a81_setup_codes_survive_a_restart() {
     let home = Home::fix();
     let server = home.start();
     let made = server.admin().ok("device.pair.setupCode", r#"{"bootstrapProfile":"limited"}"#);
-    let code = barnacle::protocol::base64url_decode(&text(&made, "setupCode")).unwrap();
-    let code: miniserde::json::Value = miniserde::json::from_str(&String::from_utf8(code).unwrap()).unwrap();
-    let bootstrap = text(&code, "bootstrapToken");
+    let bootstrap = bootstrap_token(&made);
     let phone = Device::new();
     let offer = || Offer::node(&phone, &["camera.snap"]).bootstrap(&bootstrap).remote();
     let first = server.connect(&offer());

@@ -122,7 +122,7 @@ fn until_closed(at: SocketAddr) {
 }
 
 #[test]
-fn sixty_edits_close_just_whom_the_plan_says() {
+fn sixty_edits_close_only_whom_the_plan_names() {
     let mut s = Scene::new();
 
     // Who gets in: the shared credential, in every form.

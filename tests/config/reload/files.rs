@@ -1,13 +1,12 @@
-//! How files change: editors, tools, links, includes, and files that cannot be read.
+//! Ways in which files change: editors, tools, symlinks, includes, and files that cannot be read.
 
 use super::json5::Config;
-use crate::wire::{ADMIN, Client, Device, Home, Offer, READ, Server, flag, items, json, list, text};
+use crate::wire::{ADMIN, Client, Device, Home, Offer, READ, Server, Strace, flag, items, json, list, text};
 use std::{
     fs,
-    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 /// A gateway, and an administrator who sees its reloads.
@@ -92,7 +91,7 @@ fn linked() -> (Home, u16, PathBuf) {
 }
 
 #[test]
-fn links_and_the_folders_they_lead_to_are_followed() {
+fn symlinks_and_their_targets_are_watched() {
     let (home, port, dir) = linked();
     let mut w = Watched::started(home);
     sh(&dir, "ln -s v2 next && mv -T next data");
@@ -104,28 +103,21 @@ fn links_and_the_folders_they_lead_to_are_followed() {
 }
 
 #[test]
-fn what_is_written_before_a_turned_link_is_watched_counts() {
+fn a_write_before_a_new_symlink_target_is_watched_counts() {
     let (home, port, dir) = linked();
     let mut w = Watched::started(home);
     // The gateway comes to watch late where a link leads.
-    let mut strace = Command::new("strace")
-        .args(["-f", "-o", "/dev/null", "-p", &w.server.pid().to_string()])
-        .args(["-e", "trace=inotify_add_watch", "-e", "inject=inotify_add_watch:delay_enter=100000"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(strace.stderr.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().contains("attached")));
+    let pid = w.server.pid();
+    let late = "inject=inotify_add_watch:delay_enter=100000";
+    let _late = Strace::attach(pid, &["-e", "trace=inotify_add_watch", "-e", late]);
     sh(&dir, "ln -s v2 next && mv -T next data");
     assert_eq!(w.reloaded().1, ["gateway.auth.token"]);
     fs::write(dir.join("v2/c.json"), with_token(port, "T3")).unwrap();
     w.expect_token("T3", "the file is written where the link leads, before that is watched");
-    strace.kill().unwrap();
-    strace.wait().unwrap();
 }
 
 #[test]
-fn included_files_are_followed_as_they_come_and_go() {
+fn included_files_are_watched_as_they_come_and_go() {
     let home = Home::empty();
     let (port, dir) = (home.port, home.config_path().parent().unwrap().to_owned());
     let root = |auth: &str| {
@@ -163,7 +155,7 @@ fn included_files_are_followed_as_they_come_and_go() {
 }
 
 #[test]
-fn the_file_of_a_reference_is_followed() {
+fn a_file_reference_is_watched() {
     let home = Home::empty();
     let (port, dir) = (home.port, home.config_path().parent().unwrap().to_owned());
     home.config(&format!(
@@ -185,7 +177,7 @@ fn the_file_of_a_reference_is_followed() {
 }
 
 #[test]
-fn what_cannot_be_read_changes_nothing_and_is_told_in_its_own_words() {
+fn an_unreadable_file_changes_nothing_and_is_reported() {
     let home = Home::empty();
     let mut w = Watched::new(&Config::new(home.port), home);
     let whole = fs::read_to_string(w.home.config_path()).unwrap();
@@ -291,20 +283,13 @@ fn hup_reads_at_once() {
 }
 
 #[test]
-fn where_there_is_no_watch_left_the_files_are_looked_at() {
+fn without_inotify_the_files_are_polled() {
     let home = Home::empty();
     let mut config = Config::new(home.port);
     home.config(&config.text());
     // A user namespace of its own, so that nobody else is left without a watch.
-    let gateway = home.command(&["gateway"]);
-    let script = format!(
-        "echo 0 > /proc/sys/user/max_inotify_instances && exec {} gateway",
-        gateway.get_program().to_str().unwrap()
-    );
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "sh", "-c", &script]).env_clear().env("HOME", &home.dir);
-    command.env("PATH", std::env::var_os("PATH").unwrap());
-    let server = Server::spawn(command, home.port);
+    let none = "echo 0 > /proc/sys/user/max_inotify_instances";
+    let server = home.start_unshared(&["--user", "--map-root-user"], none, &[]);
     server.wait_log(&["cannot be watched", "max_user_instances"]);
     home.config(&config.set("gateway.auth.token", "'T2'").text());
     server.wait_log(&["configuration reloaded: gateway.auth.token"]);
@@ -313,7 +298,7 @@ fn where_there_is_no_watch_left_the_files_are_looked_at() {
 }
 
 #[test]
-fn a_folder_full_of_other_things_costs_nothing() {
+fn a_directory_full_of_other_files_costs_nothing() {
     let home = Home::empty();
     let mut w = Watched::new(&Config::new(home.port), home);
     let dir = w.home.config_path().parent().unwrap().to_owned();

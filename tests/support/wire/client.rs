@@ -3,7 +3,7 @@
 use super::{
     LONG, Offer, flag, get,
     json::{ClonedFlat, json, number, text},
-    list,
+    list, signal,
 };
 use async_tungstenite::tungstenite::{
     self, Message, WebSocket,
@@ -329,6 +329,11 @@ impl Client {
         let token = text(&self.hello, "auth.deviceToken");
         assert!(!token.is_empty(), "no device token in {}", json(&self.hello));
         token
+    }
+
+    /// Ends the gateway by the process id it gives, whichever process started it.
+    pub fn terminate(mut self) {
+        signal(number(&self.ok("status", "{}"), "barnacle.pid") as u32, "TERM");
     }
 
     /// `hello-ok.auth.scopes`, joined.

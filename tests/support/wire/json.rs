@@ -1,4 +1,4 @@
-//! Looking into answers.
+//! Access to fields of answers.
 
 use miniserde::json::{Number, Value};
 
@@ -64,4 +64,10 @@ pub fn items<'v>(value: &'v Value, path: &str) -> Vec<&'v Value> {
 
 pub fn json(value: &Value) -> String {
     miniserde::json::to_string(value)
+}
+
+/// The bootstrap token in the answer to `device.pair.setupCode`.
+pub fn bootstrap_token(made: &Value) -> String {
+    let code = barnacle::protocol::base64url_decode(&text(made, "setupCode")).unwrap();
+    text(&miniserde::json::from_str(&String::from_utf8(code).unwrap()).unwrap(), "bootstrapToken")
 }

@@ -12,9 +12,9 @@ mod offer;
 mod server;
 
 pub use client::{Client, Refused};
-pub use json::{flag, get, items, json, list, number, text};
+pub use json::{bootstrap_token, flag, get, items, json, list, number, text};
 pub use offer::{Device, Offer};
-pub use server::{Home, Server, free_port, own_address, signal};
+pub use server::{Home, Server, Strace, free_port, own_address, signal};
 
 use std::time::Duration;
 

@@ -2,16 +2,17 @@
 
 use super::{ADMIN, Client, LONG, Offer, Refused, json, number};
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicU32, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// A port that was free a moment ago.
@@ -73,8 +74,15 @@ impl Home {
 
     /// `barnacle` with this home as its environment, and nothing else of ours.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_barnacle"));
-        command.args(args).env_clear().env("HOME", &self.dir).env("PATH", std::env::var_os("PATH").unwrap());
+        let mut command = self.program(env!("CARGO_BIN_EXE_barnacle"));
+        command.args(args);
+        command
+    }
+
+    /// Another program with the same environment.
+    pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("HOME", &self.dir).env("PATH", std::env::var_os("PATH").unwrap());
         command
     }
 
@@ -97,6 +105,31 @@ impl Home {
         let mut command = self.command(&all);
         command.envs(vars.iter().copied());
         Server::spawn(command, self.port)
+    }
+
+    /// Starts the gateway with arguments by another program, which runs what its last arguments say.
+    fn start_by(&self, mut program: Command, args: &[&str]) -> Server {
+        program
+            .args([env!("CARGO_BIN_EXE_barnacle"), "gateway", "--port", &self.port.to_string()])
+            .args(args);
+        Server::spawn(program, self.port)
+    }
+
+    /// Starts the gateway with arguments in namespaces of its own, as `unshare` has them, after a shell did
+    /// `prepare` there.
+    pub fn start_unshared(&self, unshare: &[&str], prepare: &str, args: &[&str]) -> Server {
+        let mut command = self.program("unshare");
+        command.args(unshare).args(["sh", "-euc", &format!("{prepare}\nexec \"$@\""), "sh"]);
+        self.start_by(command, args)
+    }
+
+    /// Starts the gateway on a disk whose every fsync takes `delay`, as on a worn SD card. What ends
+    /// with the server is strace, not the gateway: end that by [`Client::terminate`].
+    pub fn start_on_slow_disk(&self, delay: Duration) -> Server {
+        let mut command = self.program("strace");
+        let inject = format!("inject=fsync:delay_enter={}", delay.as_micros());
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", &inject]);
+        self.start_by(command, &[])
     }
 }
 
@@ -239,6 +272,33 @@ impl Server {
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// strace, attached to a running process until this is dropped.
+pub struct Strace {
+    child: Child,
+    /// What it writes to, which must stay open.
+    _stderr: BufReader<ChildStderr>,
+}
+
+impl Strace {
+    /// Attaches strace with these arguments to `pid` and all its threads.
+    pub fn attach(pid: u32, args: &[&str]) -> Self {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-o", "/dev/null", "-p", &pid.to_string()]).args(args);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let attached = stderr.by_ref().lines().any(|line| line.unwrap().contains("attached"));
+        assert!(attached, "strace does not attach");
+        Self { child, _stderr: stderr }
+    }
+}
+
+impl Drop for Strace {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,11 +1,11 @@
-//! What the hub knows and no file holds, as plain data, so that another process image goes on with it.
+//! What a gateway knows and no file holds, as plain data, so that another process image goes on with it.
 
-use super::{
-    Boot, Conn, ConnId, Hub, PackedList, SavedInvocation, SavedPending, restarts::Told, session::Saved,
-};
 use crate::{
+    app::App,
     auth::limiter::SavedRecord,
     clock::{Clock, instant_of, ns_of},
+    devices::Activity,
+    hub::{Boot, Conn, PackedList, PendingConn, Saved, SavedInvocation, SavedPending, Told},
     journal,
     protocol::{DeviceId, RequestId},
     store::Display,
@@ -66,65 +66,54 @@ impl Memory {
     }
 }
 
-impl Hub {
-    /// Writes down what is known, the connections `conns` and the guests `pending_conns` with it; `more` is what a
-    /// connection is sent besides.
+impl App {
+    /// Saves what is known, the attached connections `conns` and the pending ones `pending_conns` with it;
+    /// `more` is what a connection is sent besides.
     pub fn memory(
         &self,
         conns: &[Rc<Conn>],
-        pending_conns: &[Rc<super::PendingConn>],
+        pending_conns: &[Rc<PendingConn>],
         more: impl Fn(&Conn) -> Vec<u8>,
     ) -> Memory {
         let mut row = PackedList::for_some(conns.len());
         conns.iter().for_each(|conn| row.add(|out| conn.write(&more(conn), out)));
-        let (unknown_requests, since) = self.unknown_requests.get();
-        let contacts = self.contacts.borrow();
-        let seen = self.seen.borrow();
+        let Activity { contacts, seen, unknown_requests } = self.devices.activity();
+        let (presence, presence_pending) = self.hub.presence.save();
         Memory {
             boot: self.boot.number,
             started_ns: ns_of(self.boot.clock.started),
             started_ms: self.boot.clock.started_ms,
-            next: self.next.get(),
-            presence: self.presence_version.get(),
-            presence_pending: self.presence_pending.get(),
-            tick_ns: ns_of(self.next_tick.get()),
-            late_ticks: self.late_ticks.get(),
+            next: self.hub.conns.next_number(),
+            presence,
+            presence_pending,
+            tick_ns: ns_of(self.ticks.next.get()),
+            late_ticks: self.ticks.late.get(),
             reloads: self.reloads.count(),
-            contacts: contacts.iter().map(|(id, at)| (id.clone(), ns_of(*at))).collect(),
-            seen: seen.iter().map(|(id, s)| (*id, s.ms, s.display.clone())).collect(),
-            unknown_requests: (unknown_requests, since.map(ns_of)),
-            guesses: self.limiter.borrow().save(ns_of),
+            contacts,
+            seen,
+            unknown_requests,
+            guesses: self.handshakes.limiter.borrow().save(ns_of),
             restarts: self.restarts.told(),
             journal: self.journal.save(),
             conns: row,
             pending_conns: pending_conns.iter().map(|g| g.save()).collect(),
-            invocations: self.invocations.save(),
+            invocations: self.hub.invocations.save(),
         }
     }
 
-    /// Goes on with what another process image knew; its connections are the caller's to go on with.
-    pub fn remember(self: &Rc<Self>, memory: &Memory) {
-        self.next.set(memory.next);
-        self.presence_version.set(memory.presence);
-        self.next_tick.set(instant_of(memory.tick_ns));
-        self.late_ticks.set(memory.late_ticks);
+    /// Restores what another process image knew, but for its connections.
+    pub fn remember(&self, memory: &Memory) {
+        self.hub.conns.set_next_number(memory.next);
+        self.ticks.next.set(instant_of(memory.tick_ns));
+        self.ticks.late.set(memory.late_ticks);
         self.reloads.set_count(memory.reloads);
-        let contacts = memory.contacts.iter().map(|(id, at)| (id.clone(), instant_of(*at)));
-        self.contacts.borrow_mut().extend(contacts);
-        let seen = memory.seen.iter();
-        let seen =
-            seen.map(|(id, ms, display)| (*id, super::activity::Seen { ms: *ms, display: display.clone() }));
-        self.seen.borrow_mut().extend(seen);
-        self.unknown_requests.set((memory.unknown_requests.0, memory.unknown_requests.1.map(instant_of)));
-        self.limiter.borrow_mut().restore(&memory.guesses, instant_of);
+        self.devices.restore(&Activity {
+            contacts: memory.contacts.clone(),
+            seen: memory.seen.clone(),
+            unknown_requests: memory.unknown_requests,
+        });
+        self.handshakes.limiter.borrow_mut().restore(&memory.guesses, instant_of);
         self.restarts.set_told(memory.restarts.clone());
-        if memory.presence_pending {
-            self.tell_presence();
-        }
-    }
-
-    /// The attached connection `id`.
-    pub fn conn(&self, id: ConnId) -> Option<Rc<Conn>> {
-        self.conns.borrow().get(&id).cloned()
+        self.hub.presence.restore((memory.presence, memory.presence_pending));
     }
 }

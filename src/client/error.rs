@@ -1,11 +1,11 @@
-//! What can go wrong between the command line and a gateway, in words.
+//! Errors of a call from the command line to a gateway.
 
 use crate::protocol::Fields;
 use std::{fmt, io, path::PathBuf, time::Duration};
 
-/// What a gateway said no with.
+/// The error that a gateway answered with.
 #[derive(Clone, Default, Debug)]
-pub struct Said {
+pub struct ErrorResponse {
     /// `error.code`.
     pub code: String,
     /// `error.message`.
@@ -14,8 +14,7 @@ pub struct Said {
     pub hint: Option<String>,
 }
 
-impl Said {
-    /// Reads an error shape.
+impl ErrorResponse {
     pub fn of(error: Option<Fields<'_>>) -> Self {
         let Some(error) = error else { return Self::default() };
         let details = error.object("details");
@@ -28,40 +27,46 @@ impl Said {
     }
 }
 
-/// Why a call has no answer. The first text of most is the gateway's URL.
+/// Why a call failed. The first text of most is the gateway's URL.
 #[derive(Debug)]
-pub enum Fault {
-    /// Nobody answers there.
+pub enum CallError {
+    /// No connection can be made.
     Unreachable(String, io::Error),
-    /// The answer takes longer than it may.
-    Slow(String, Duration),
-    /// Someone answers who is no gateway; why.
+    /// No answer within the time limit.
+    TimedOut(String, Duration),
+    /// The peer speaks another protocol; which, or how it shows.
     NotGateway(String, String),
-    /// It closed the connection; code and reason.
+    /// The peer speaks TLS where the URL says `ws://`, or the other way round; the URL that works.
+    WrongScheme(String, String),
+    /// The gateway closed the connection; code and reason.
     Closed(String, u16, String),
-    /// It did not let us in.
-    Refused(Box<Said>),
-    /// It did not do what was asked.
-    Failed(Box<Said>),
-    /// The key of this command line cannot be had.
+    /// The gateway refused the connection.
+    Refused(Box<ErrorResponse>),
+    /// The gateway refused the request.
+    Failed(Box<ErrorResponse>),
+    /// The key of this command line cannot be read or made.
     Key(PathBuf, String),
     /// The store of a gateway that does not run cannot be used.
     Store(String),
 }
 
-impl Fault {
+impl CallError {
     /// 3 where no gateway was reached, 4 where it refused, 1 for the rest.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Unreachable(..) | Self::Slow(..) | Self::NotGateway(..) | Self::Closed(..) => 3,
+            Self::Unreachable(..)
+            | Self::TimedOut(..)
+            | Self::NotGateway(..)
+            | Self::WrongScheme(..)
+            | Self::Closed(..) => 3,
             Self::Refused(_) => 4,
-            Self::Failed(said) if matches!(said.code.as_str(), "FORBIDDEN" | "NOT_PAIRED") => 4,
+            Self::Failed(error) if matches!(error.code.as_str(), "FORBIDDEN" | "NOT_PAIRED") => 4,
             Self::Failed(_) | Self::Key(..) | Self::Store(_) => 1,
         }
     }
 
     /// Whether nobody listens there: then no gateway runs.
-    pub fn nobody_there(&self) -> bool {
+    pub fn is_connection_refused(&self) -> bool {
         matches!(self, Self::Unreachable(_, e) if e.kind() == io::ErrorKind::ConnectionRefused)
     }
 
@@ -69,31 +74,35 @@ impl Fault {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable(..) | Self::Closed(..) => true,
-            Self::Refused(said) | Self::Failed(said) => said.code == "UNAVAILABLE",
+            Self::Refused(error) | Self::Failed(error) => error.code == "UNAVAILABLE",
             _ => false,
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(url, e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-                write!(f, "no gateway at {url}: nobody listens there. Start one there: barnacle gateway")
+                write!(f, "no gateway at {url}: nobody listens there. Start one: barnacle gateway")
             }
             Self::Unreachable(url, e) => write!(f, "{url} cannot be reached: {e}"),
-            Self::Slow(url, limit) => {
+            Self::TimedOut(url, limit) => {
                 let ms = limit.as_millis();
-                write!(f, "{url} did not answer within {ms} ms; give it longer with --timeout <ms>")
+                write!(f, "{url} did not answer within {ms} ms; for more time: --timeout <ms>")
             }
-            Self::NotGateway(url, why) => write!(f, "{url} is no gateway: {why}"),
+            Self::NotGateway(url, why) => write!(f, "{url} is not a gateway: {why}"),
+            Self::WrongScheme(url, other) => {
+                let word = if other.starts_with("ws://") { "no TLS" } else { "TLS" };
+                write!(f, "{url}: it speaks {word}: {other}")
+            }
             Self::Closed(url, code, reason) if reason.is_empty() => {
                 write!(f, "{url} closed the connection ({code})")
             }
             Self::Closed(url, code, reason) => write!(f, "{url} closed the connection ({code}): {reason}"),
-            Self::Refused(said) | Self::Failed(said) => {
-                f.write_str(&said.message)?;
-                said.hint.iter().try_for_each(|hint| write!(f, "\n{hint}"))
+            Self::Refused(error) | Self::Failed(error) => {
+                f.write_str(&error.message)?;
+                error.hint.iter().try_for_each(|hint| write!(f, "\n{hint}"))
             }
             Self::Key(path, why) => write!(f, "{}: {why}", path.display()),
             Self::Store(why) => f.write_str(why),
@@ -101,4 +110,4 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for CallError {}

@@ -2,32 +2,34 @@
 //!
 //! Names in the JSON are those of `openclaw gateway status --json` (2026.9.6), as far as there is such a thing.
 
-use super::{
-    Failure,
-    args::{Args, OPTIONS, Word},
-    print,
-    table::plain,
-};
+use super::super::{Command, Failure, Opt, args::Args, finding::Shown, print, table::plain};
 use crate::{
     client::Url,
-    config::Env,
-    doctor::{Facts, Finding, Service, Weight, drift, token_homes},
+    config::{Env, FileState},
+    doctor::{Facts, Service, drift, token_homes},
+    host,
     net::port_owner,
     service::Properties,
+    store::lock_holder,
     tls::Certificate,
 };
 use nanoserde::SerJson;
 use std::net::IpAddr;
 
-const HELP: &str = "\
-Say what the service, the configuration and the running gateway are, and where they differ.
-
-Usage: barnacle gateway status [options]
-
-  --no-probe             do not ask the gateway
-  --require-rpc          exit with 3 or 4 where it does not answer
-  --deep                 taken for OpenClaw's sake: system units are always looked at
-";
+pub(super) static COMMAND: Command = Command {
+    name: "status",
+    summary: "compare service, configuration and the running gateway",
+    about: "Show the service, the configuration and the running gateway, and where they differ.",
+    options: &[
+        Opt::flag(&["no-probe"], "do not connect to the gateway"),
+        Opt::flag(&["require-rpc"], "exit with 3 or 4 where it does not answer"),
+        // OpenClaw's; system units are always looked at.
+        Opt::flag(&["deep"], ""),
+    ],
+    calls: true,
+    run,
+    ..Command::NONE
+};
 
 #[derive(SerJson)]
 struct Cli {
@@ -103,14 +105,6 @@ struct Rpc {
 }
 
 #[derive(SerJson)]
-struct Drift {
-    weight: &'static str,
-    what: String,
-    why: String,
-    mend: String,
-}
-
-#[derive(SerJson)]
 struct Report {
     cli: Cli,
     service: ServiceShown,
@@ -118,29 +112,16 @@ struct Report {
     gateway: Option<Gateway>,
     port: Option<Port>,
     rpc: Rpc,
-    drift: Vec<Drift>,
+    drift: Vec<Shown>,
 }
 
-/// Runs `barnacle gateway status`.
-pub fn run(mut args: Args) -> Result<(), Failure> {
-    let (mut probe, mut required) = (true, false);
-    while let Some(word) = args.next()? {
-        match word {
-            Word::Flag(name) if name == "no-probe" => probe = false,
-            Word::Flag(name) if name == "require-rpc" => required = true,
-            Word::Flag(name) if name == "deep" => {}
-            other => return Err(other.unexpected()),
-        }
-    }
-    if args.help {
-        return print(&format!("{HELP}{OPTIONS}"));
-    }
-    let facts = Facts::gather(Env::of_process(), args.options(), probe);
+fn run(args: Args) -> Result<(), Failure> {
+    let facts = Facts::gather(Env::of_process(), args.options()?, !args.has("no-probe"));
     let facts = facts.map_err(|e| Failure::new(e.exit_code(), e))?;
     let report = Report::of(&facts);
     print(&if args.json { report.serialize_json() + "\n" } else { report.text() })?;
     match &facts.running {
-        Err(no) if required => Err(Failure::new(no.code.max(1), &no.why)),
+        Err(no) if args.has("require-rpc") => Err(Failure::new(no.code.max(1), &no.why)),
         _ => Ok(()),
     }
 }
@@ -150,10 +131,12 @@ impl Report {
         let settings = facts.settings.as_ref().ok();
         let own = facts.running.as_ref().ok().and_then(|r| r.own());
         let path = |p: &std::path::Path| p.to_string_lossy().into_owned();
-        let issue = match (&facts.settings, settings.filter(|s| !s.found.is_whole())) {
-            (Err(e), _) => Some(e.to_string()),
-            (_, Some(s)) => s.notices.iter().find(|n| n.contains("until it is mended")).cloned(),
-            _ => None,
+        let issue = match &facts.settings {
+            Err(e) => Some(e.to_string()),
+            Ok(s) => match &s.found {
+                FileState::Broken(broken) => Some(broken.to_string()),
+                _ => None,
+            },
         };
         let at = settings.map(Url::own);
         let gateway = settings.zip(at.as_ref()).map(|(s, at)| Gateway {
@@ -172,7 +155,7 @@ impl Report {
         Self {
             cli: Cli {
                 version: env!("CARGO_PKG_VERSION"),
-                entrypoint: std::env::current_exe().map(|p| path(&p)).unwrap_or_default(),
+                entrypoint: host::program().map(|p| path(&p)).unwrap_or_default(),
             },
             service: service(facts),
             config: Configs {
@@ -184,12 +167,12 @@ impl Report {
                 },
             },
             gateway,
-            port: at.map(|at| port(at.port())),
+            port: at.map(|at| port(at.port(), facts)),
             rpc: match &facts.running {
                 Ok(r) => Rpc { ok: true, url: Some(r.url.clone()), ms: Some(r.ms as u64), error: None },
                 Err(no) => Rpc { ok: false, url: None, ms: None, error: Some(no.why.clone()) },
             },
-            drift: drift(facts).into_iter().chain(token_homes(facts)).map(told).collect(),
+            drift: drift(facts).into_iter().chain(token_homes(facts)).map(|f| Shown::new(f, false)).collect(),
         }
     }
 
@@ -203,7 +186,7 @@ impl Report {
         let config = &self.config.cli;
         let state = match (config.exists, &config.issue) {
             (_, Some(issue)) => format!(" · {issue}"),
-            (false, None) => " · not there, so the defaults hold".into(),
+            (false, None) => " · missing; defaults apply".into(),
             (true, None) => String::new(),
         };
         lines.push(format!("Config: {}{state}", config.path));
@@ -216,10 +199,7 @@ impl Report {
             lines.push(format!("Auth: {} ({})", gateway.authMode, gateway.authFrom));
             if gateway.tlsEnabled {
                 let fingerprint = gateway.tlsFingerprintSha256.as_deref();
-                lines.push(format!(
-                    "TLS: fingerprint {}",
-                    fingerprint.unwrap_or("none, there is no certificate")
-                ));
+                lines.push(format!("TLS: fingerprint {}", fingerprint.unwrap_or("none, no certificate")));
             }
             lines.push(format!("Probe target: {}", gateway.probeUrl));
         }
@@ -235,20 +215,12 @@ impl Report {
         if let Some(Port { port, status: "busy", listeners }) = &self.port {
             lines.push(format!("Port {port}: {}", listeners.join(", ")));
         }
+        let mut text: String = lines.iter().map(|line| plain(line) + "\n").collect();
         if !self.drift.is_empty() {
-            lines.extend(["".into(), "To mend, or to know:".into()]);
+            text.push_str("\nFindings:\n");
         }
-        for drift in &self.drift {
-            let sign = if drift.weight == "fault" { "!" } else { "-" };
-            lines.push(format!("{sign} {}", drift.what));
-            lines.push(format!("    {}", drift.why));
-            lines.push(format!("    mend: {}", drift.mend));
-        }
-        lines.extend([
-            "".into(),
-            "More: barnacle status (what the gateway says), barnacle doctor (every check)".into(),
-        ]);
-        lines.iter().map(|line| plain(line) + "\n").collect()
+        self.drift.iter().for_each(|finding| text.push_str(&finding.text()));
+        text + "\nMore: barnacle status (reported by the gateway), barnacle doctor (every check)\n"
     }
 }
 
@@ -260,7 +232,7 @@ impl Runtime {
             self.state.as_ref().map(|state| format!("state {state}")),
             self.subState.as_ref().map(|sub| format!("sub {sub}")),
             self.lastExitStatus.as_ref().filter(|s| *s != "0").map(|status| format!("last exit {status}")),
-            self.restarts.as_ref().filter(|n| *n != "0").map(|n| format!("started again {n} times")),
+            self.restarts.as_ref().filter(|n| *n != "0").map(|n| format!("restarted {n} times")),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         if !parts.is_empty() {
@@ -276,7 +248,7 @@ fn service(facts: &Facts) -> ServiceShown {
     let Some(service) = facts.services.first() else {
         let status = if pid.is_some() { "running" } else { "stopped" };
         let detail = match pid {
-            Some(_) => "started by hand; have the host run it: barnacle gateway install",
+            Some(_) => "started by hand; to run it as a service: barnacle gateway install",
             None => "start it: barnacle gateway install, or barnacle gateway",
         };
         return ServiceShown {
@@ -327,26 +299,24 @@ fn runtime(service: &Service, pid: Option<u32>) -> Runtime {
         Ok(shown) => shown,
         Err(e) => return Runtime { pid, ..Runtime::bare("unknown", Some(e.to_string())) },
     };
-    let said = |properties: &Properties, name| {
+    let shown_as = |properties: &Properties, name| {
         Some(properties.get(name).to_owned()).filter(|value| !value.is_empty())
     };
     Runtime {
         pid: shown.main_pid(),
-        state: said(shown, "ActiveState"),
-        subState: said(shown, "SubState"),
-        lastExitStatus: said(shown, "ExecMainStatus"),
-        restarts: said(shown, "NRestarts"),
+        state: shown_as(shown, "ActiveState"),
+        subState: shown_as(shown, "SubState"),
+        lastExitStatus: shown_as(shown, "ExecMainStatus"),
+        restarts: shown_as(shown, "NRestarts"),
         ..Runtime::bare(if shown.main_pid().is_some() { "running" } else { "stopped" }, None)
     }
 }
 
-fn port(port: u16) -> Port {
-    let held = port_owner::is_held(port);
+fn port(port: u16, facts: &Facts) -> Port {
+    // The files of a gateway of this account are closed to us; its lock says who it is.
+    let own = || lock_holder(&facts.paths.barnacle_dir).filter(|_| facts.lock_has_port(port));
     let listener = port_owner::holder(port).map(|holder| holder.to_string());
+    let listener = listener.or_else(|| Some(host::process(own()?)));
+    let held = port_owner::is_held(port);
     Port { port, status: if held { "busy" } else { "free" }, listeners: listener.into_iter().collect() }
-}
-
-fn told(finding: Finding) -> Drift {
-    let Finding { weight, what, why, mend, .. } = finding;
-    Drift { weight: if weight == Weight::Fault { "fault" } else { "note" }, what, why, mend }
 }

@@ -12,7 +12,7 @@ use crate::config::{
 use std::sync::Arc;
 
 /// What a gateway runs with, as far as secrets go.
-pub(crate) struct Running {
+pub(crate) struct SecretsInForce {
     auth: AuthMode,
     active: Option<(Secret, Place)>,
     token: Credential,
@@ -20,7 +20,7 @@ pub(crate) struct Running {
     source: Arc<Source>,
 }
 
-impl Running {
+impl SecretsInForce {
     pub(crate) fn of(settings: &Settings) -> Self {
         Self {
             auth: settings.auth,

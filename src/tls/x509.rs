@@ -1,6 +1,8 @@
-//! How long a certificate is valid: as much of DER (X.690) as that needs.
+//! Fields of an X.509 certificate (RFC 5280, 4.1): as much of DER (X.690) as they need.
+//!
+//! Also of one of version 1, which rustls does not read and Node serves.
 
-/// When it begins and ends to be valid, each as `20261231235959`, which can be compared as it is.
+/// The first and last second of validity, each as `20261231235959`, which can be compared as text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Validity {
     /// `notBefore`.
@@ -10,21 +12,60 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// That of the certificate `der` (RFC 5280 §4.1). `None` where it is none.
+    /// The validity of the certificate `der`. `None` where it is none.
     pub fn of(der: &[u8]) -> Option<Self> {
-        let (_, certificate, _) = element(der)?;
-        let (_, mut fields, _) = element(certificate)?;
-        // A version, if it is not the first, a serial number, an algorithm, who issued it.
-        let before = if element(fields)?.0 == 0xa0 { 4 } else { 3 };
-        for _ in 0..before {
-            fields = element(fields)?.2;
-        }
-        let (_, validity, _) = element(fields)?;
+        // Serial number, algorithm and issuer come before it.
+        let (_, validity, _) = element(field(der, 3)?)?;
         let (kind, from, rest) = element(validity)?;
         let from = time(kind, from)?;
         let (kind, until, _) = element(rest)?;
         Some(Self { from, until: time(kind, until)? })
     }
+}
+
+/// Whether the certificate `der` is of version 1: it says no version.
+#[cfg(feature = "tls")]
+pub(super) fn is_version_1(der: &[u8]) -> bool {
+    tbs(der).and_then(element).is_some_and(|(tag, ..)| tag != VERSION)
+}
+
+/// The `SubjectPublicKeyInfo` of the certificate `der`, in DER.
+#[cfg(feature = "tls")]
+pub(super) fn public_key(der: &[u8]) -> Option<&[u8]> {
+    let at = field(der, 5)?;
+    let (.., rest) = element(at)?;
+    Some(&at[..at.len() - rest.len()])
+}
+
+/// The size of the RSA modulus of a `SubjectPublicKeyInfo`, bits. `None` for another kind of key.
+#[cfg(feature = "tls")]
+pub(super) fn rsa_bits(public_key: &[u8]) -> Option<usize> {
+    /// 1.2.840.113549.1.1.1
+    const RSA: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+    let (_, info, _) = element(public_key)?;
+    let (_, algorithm, rest) = element(info)?;
+    let (_, bits, _) = element(rest).filter(|_| algorithm.starts_with(RSA))?;
+    let (_, numbers, _) = element(bits.strip_prefix(&[0])?)?;
+    let (_, modulus, _) = element(numbers)?;
+    Some(modulus.strip_prefix(&[0]).unwrap_or(modulus).len() * 8)
+}
+
+/// The tag of a certificate's version.
+const VERSION: u8 = 0xa0;
+
+fn tbs(der: &[u8]) -> Option<&[u8]> {
+    let (_, certificate, _) = element(der)?;
+    Some(element(certificate)?.1)
+}
+
+/// What follows the first `n` fields of the certificate `der`, its version not counted.
+fn field(der: &[u8], n: usize) -> Option<&[u8]> {
+    let mut fields = tbs(der)?;
+    let version = (element(fields)?.0 == VERSION) as usize;
+    for _ in 0..n + version {
+        fields = element(fields)?.2;
+    }
+    Some(fields)
 }
 
 /// The first element of `der`: its tag, what is in it, and what follows.

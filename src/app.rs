@@ -1,0 +1,96 @@
+//! The rooms of a running gateway. `gateway::run` alone puts them together; methods, the handshake and the
+//! hand-over are passed the whole, and take from it what they need.
+
+use crate::{
+    auth::{Limiter, Nonces, identity::Identity},
+    config::{Running, Settings},
+    devices::Devices,
+    hub::{Boot, Hub, Restarts},
+    journal::Journal,
+    net::Budget,
+    protocol::TICK_MS,
+    reactor::Tasks,
+    reload::Reloads,
+};
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// A running gateway.
+pub struct App {
+    /// This start.
+    pub(crate) boot: Boot,
+    /// What is attached.
+    pub hub: Hub,
+    /// The device registry.
+    pub(crate) devices: Rc<Devices>,
+    /// The settings in use.
+    pub(crate) running: Rc<Running>,
+    /// Reloads of the configuration.
+    pub(crate) reloads: Rc<Reloads>,
+    /// Restarts without an interruption.
+    pub(crate) restarts: Rc<Restarts>,
+    /// Limits and randomness of the handshake.
+    pub(crate) handshakes: Handshakes,
+    /// The keepalive's timer.
+    pub(crate) ticks: Ticks,
+    /// The gateway's own key.
+    pub(crate) identity: Identity,
+    /// The journal.
+    pub(crate) journal: &'static Journal,
+    /// What the store reported when it was opened.
+    pub(crate) store_notices: Vec<String>,
+    /// The tasks of the one thread.
+    pub(crate) tasks: Tasks,
+}
+
+/// What every handshake shares.
+pub(crate) struct Handshakes {
+    /// The random bytes that devices sign.
+    pub(crate) nonces: Nonces,
+    /// Wrong guesses of the shared secret.
+    pub(crate) limiter: Rc<RefCell<Limiter>>,
+    /// The memory that pending connections may hold together.
+    pub(crate) budget: Rc<Budget>,
+}
+
+/// The keepalive's timer.
+pub(crate) struct Ticks {
+    /// When the next tick is due.
+    pub(crate) next: Cell<Instant>,
+    /// How many came late, since something held the thread.
+    pub(crate) late: Cell<u64>,
+}
+
+impl Default for Ticks {
+    fn default() -> Self {
+        Self { next: Cell::new(Instant::now() + Duration::from_millis(TICK_MS)), late: Cell::new(0) }
+    }
+}
+
+impl App {
+    /// The settings in use.
+    pub(crate) fn settings(&self) -> Rc<Settings> {
+        self.running.get()
+    }
+
+    /// Runs `task` until it ends.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// What the operator should know, one line each; shown by `status`.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        let mut notices = self.reloads.notices();
+        notices.extend(self.store_notices.iter().cloned());
+        notices
+    }
+
+    /// Whether everything under way can be continued by another process image.
+    pub(crate) fn at_rest(&self) -> bool {
+        self.hub.at_rest() && self.devices.store.is_settled()
+    }
+}

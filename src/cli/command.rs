@@ -1,0 +1,238 @@
+//! The rows of the command line: a [`Command`] declares its arguments and options once, and from that row come
+//! the reader ([`Args`]), `--help` and the table of commands in Markdown.
+
+use super::{Failure, args::Args};
+
+/// An option of a command.
+pub(crate) struct Opt {
+    /// Its names without dashes, the first as help shows it; a name of one letter is a short option.
+    pub names: &'static [&'static str],
+    /// The placeholder of its value; `None` for a flag.
+    pub value: Option<&'static str>,
+    /// Its line in the help text; empty for an option that help does not list.
+    pub help: &'static str,
+}
+
+impl Opt {
+    pub(super) const fn flag(names: &'static [&'static str], help: &'static str) -> Self {
+        Self { names, value: None, help }
+    }
+
+    pub(super) const fn value(
+        names: &'static [&'static str],
+        value: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self { names, value: Some(value), help }
+    }
+
+    fn dashed(name: &str) -> String {
+        if name.len() == 1 { format!("-{name}") } else { format!("--{name}") }
+    }
+
+    /// `-n, --limit <lines>`
+    fn usage(&self) -> String {
+        let mut names = self.names[..1].to_vec();
+        names.extend(self.names.iter().find(|name| name.len() == 1));
+        names.sort_by_key(|name| name.len());
+        let names: Vec<_> = names.into_iter().map(Self::dashed).collect();
+        let value = self.value.map(|value| format!(" {value}")).unwrap_or_default();
+        names.join(", ") + &value
+    }
+}
+
+/// Options of every command that calls a gateway.
+pub(super) const CALL: &[Opt] = &[
+    Opt::value(
+        &["url"],
+        "<url>",
+        "the gateway [OPENCLAW_GATEWAY_URL, gateway.remote.url if gateway.mode is remote, else the one of this host \
+         and state directory]",
+    ),
+    Opt::value(
+        &["token"],
+        "<token>",
+        "its shared token [OPENCLAW_GATEWAY_TOKEN, gateway.remote.token, gateway.auth.token]",
+    ),
+    Opt::value(
+        &["password"],
+        "<password>",
+        "its shared password [OPENCLAW_GATEWAY_PASSWORD, gateway.auth.password]",
+    ),
+    Opt::value(
+        &["tls-fingerprint"],
+        "<sha256>",
+        "the certificate to trust [gateway.remote.tlsFingerprint, this host's own]",
+    ),
+    Opt::value(&["timeout"], "<ms>", "time limit of the whole command [10000]"),
+    Opt::flag(&["json"], "print the answer as JSON"),
+];
+const HELP: Opt = Opt::flag(&["help", "h"], "print this help");
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 no gateway reached, 4 refused, 78 configuration.";
+
+/// A command, or a group of them.
+pub(crate) struct Command {
+    pub name: &'static str,
+    /// Its arguments as the usage line shows them, one word each; one in brackets may be left out.
+    pub arguments: &'static [&'static str],
+    /// What it does, for the list of commands.
+    pub summary: &'static str,
+    /// What it does, for its own help text: sentences.
+    pub about: &'static str,
+    /// What help says after the options.
+    pub notes: &'static str,
+    /// The options that are its own.
+    pub options: &'static [Opt],
+    /// Whether it takes the options of a call, too.
+    pub calls: bool,
+    /// The commands of a group.
+    pub commands: &'static [&'static Command],
+    /// Whether `run` reads the words that follow itself.
+    pub raw: bool,
+    pub run: fn(Args) -> Result<(), Failure>,
+}
+
+impl Command {
+    /// A row with everything that most commands leave out.
+    pub(super) const NONE: Self = Self {
+        name: "",
+        arguments: &[],
+        summary: "",
+        about: "",
+        notes: "",
+        options: &[],
+        calls: false,
+        commands: &[],
+        raw: false,
+        run: |_| Ok(()),
+    };
+
+    /// The option called `name`.
+    pub(super) fn option(&self, name: &str) -> Option<&'static Opt> {
+        let call = if self.calls { CALL } else { &[] };
+        self.options.iter().chain(call).find(|opt| opt.names.contains(&name))
+    }
+
+    /// The command of this group called `name`.
+    pub(super) fn command(&self, name: &str) -> Option<&'static Command> {
+        self.commands.iter().copied().find(|command| command.name == name)
+    }
+
+    /// The help text; `path` is how the command is called.
+    pub(super) fn help(&self, path: &str) -> String {
+        let mut text = format!("{}\n\nUsage: {path}", wrap(self.about, 0, 0));
+        if !self.commands.is_empty() {
+            text.push_str(" <command>");
+        }
+        for word in self.arguments {
+            text.push_str(&format!(" {word}"));
+        }
+        text.push_str(" [options]\n\n");
+        let rows = self.commands.iter().map(|c| (c.usage(), c.summary));
+        if !self.commands.is_empty() {
+            text.push_str(&columns(rows.collect()));
+            text.push('\n');
+        }
+        let call = if self.calls { CALL } else { &[] };
+        let shown = self.options.iter().chain(call).chain([&HELP]).filter(|opt| !opt.help.is_empty());
+        text.push_str(&columns(shown.map(|opt| (opt.usage(), opt.help)).collect()));
+        if !self.commands.is_empty() {
+            text.push_str(&format!("\n{path} <command> --help says more of each.\n"));
+        }
+        for notes in [self.notes, if self.calls { EXIT_CODES } else { "" }] {
+            if !notes.is_empty() {
+                text.push_str(&format!("\n{}\n", wrap(notes, 0, 0)));
+            }
+        }
+        text
+    }
+
+    fn usage(&self) -> String {
+        [&[self.name], self.arguments].concat().join(" ")
+    }
+
+    /// The commands below this one, a row of a Markdown table each.
+    pub(super) fn table(&self, path: &str) -> String {
+        let row = |command: &&Command| {
+            let path = format!("{path} {}", command.name);
+            let arguments: String = command.arguments.iter().map(|word| format!(" {word}")).collect();
+            let call = format!("{path}{arguments}").replace('|', "\\|");
+            format!("| `{call}` | {} |\n{}", command.summary, command.table(&path))
+        };
+        self.commands.iter().map(row).collect()
+    }
+}
+
+/// The options of a call, for the help text of a command that reads its words itself.
+pub(super) fn call_options() -> String {
+    let rows = CALL.iter().chain([&HELP]).map(|opt| (opt.usage(), opt.help)).collect();
+    format!("{}\n{EXIT_CODES}\n", columns(rows))
+}
+
+/// Two columns, the second wrapped.
+fn columns(rows: Vec<(String, &str)>) -> String {
+    const WIDEST: usize = 28;
+    let width = rows.iter().map(|(left, _)| left.len()).filter(|n| *n <= WIDEST).max().unwrap_or(0);
+    let mut text = String::new();
+    for (left, right) in rows {
+        text.push_str(&format!("  {left:width$}"));
+        let indent = width + 4;
+        let mut at = left.len().max(width) + 2;
+        if at > indent {
+            text.push_str(&format!("\n{:indent$}", ""));
+            at = indent;
+        } else {
+            text.push_str("  ");
+            at += 2;
+        }
+        text.push_str(&wrap(right, at, indent));
+        text.push('\n');
+    }
+    text
+}
+
+/// `text` in lines, of which the first begins at column `at` and the others at `indent`.
+fn wrap(text: &str, mut at: usize, indent: usize) -> String {
+    const LINE: usize = 100;
+    let mut lines = String::new();
+    for (n, word) in text.split(' ').enumerate() {
+        if n > 0 && at + 1 + word.len() > LINE {
+            lines.push_str(&format!("\n{:indent$}", ""));
+            at = indent;
+        } else if n > 0 {
+            lines.push(' ');
+            at += 1;
+        }
+        lines.push_str(word);
+        at += word.len();
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn each(command: &Command, path: &str, check: &mut impl FnMut(&Command, &str)) {
+        let path = format!("{path}{} ", command.name);
+        check(command, &path);
+        command.commands.iter().for_each(|below| each(below, &path, check));
+    }
+
+    #[test]
+    fn every_row_is_whole_and_no_name_is_declared_twice() {
+        each(&super::super::ROOT, "", &mut |command, path| {
+            assert!(!command.about.is_empty() || command.raw, "{path}");
+            assert!(!command.summary.is_empty() || path == "barnacle ", "{path}");
+            let call = if command.calls { CALL } else { &[] };
+            let mut names: Vec<_> =
+                command.options.iter().chain(call).chain([&HELP]).flat_map(|opt| opt.names).collect();
+            let declared = names.len();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), declared, "{path}");
+            assert!(command.commands.is_empty() || command.arguments.is_empty(), "{path}");
+        });
+    }
+}

@@ -1,0 +1,4 @@
+#!/bin/sh
+exec 2>&1
+export @variables@
+exec @setuid@ @user@ @command@

@@ -1,0 +1,3 @@
+#!/bin/sh
+[ "$1" = 78 ] && sv down .
+sleep 1
