@@ -85,7 +85,7 @@ say "three times restarted and reloaded by systemctl: the client that was attach
 pid=$(of MainPID)
 this=$(/root/client --version | awk '{ print $2 }')
 dpkg -i /root/next.deb >/dev/null
-went_on() { journalctl -b -u $unit -o cat | sed -n 's/.*: Barnacle \([^ ]*\) goes on from .*/\1/p' | tail -n 1; }
+went_on() { journalctl -b -u $unit -o cat | sed -n 's/.*: Barnacle \([^ ]*\) handed over from .*/\1/p' | tail -n 1; }
 attached upgrade
 next=$(went_on)
 [ "$next" != "$this" ] || fail "it is not the new version"

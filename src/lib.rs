@@ -19,6 +19,7 @@ pub mod clock;
 mod code_pages;
 pub(crate) mod host;
 pub mod journal;
+pub mod packed;
 pub mod reactor;
 
 pub mod protocol;
@@ -32,6 +33,9 @@ pub mod config;
 
 pub mod net;
 
+#[doc(hidden)]
+pub mod outbound;
+
 pub mod devices;
 pub mod hub;
 pub mod reload;
@@ -42,6 +46,7 @@ pub mod handoff;
 pub mod methods;
 
 pub mod sd_notify;
+mod signals;
 
 pub mod gateway;
 pub(crate) mod service;

@@ -100,6 +100,17 @@ impl Notify {
         self.send(&text, Some(fd.as_fd()), SendFlags::empty())
     }
 
+    /// Has systemd keep these listening sockets, and no others, so that the port stays open if this process is
+    /// killed.
+    pub(crate) fn keep_listening<Fd: AsFd>(&self, sockets: impl Iterator<Item = Fd>) {
+        self.remove(LISTENING);
+        for socket in sockets {
+            if let Err(e) = self.store(LISTENING, socket) {
+                log::warn!("a kill would close the port, as systemd does not keep it: {e}");
+            }
+        }
+    }
+
     /// Has systemd drop what it keeps under a name.
     pub fn remove(&self, name: &str) {
         self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), SendFlags::empty());
@@ -180,6 +191,9 @@ fn open(name: &str) -> io::Result<(UnixDatagram, SocketAddrUnix)> {
 fn line_of(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
+
+/// The name of the listening sockets in systemd's store.
+pub(crate) const LISTENING: &str = "barnacle-listening";
 
 /// A descriptor that systemd passed at the start.
 pub struct Passed {

@@ -13,9 +13,10 @@ use crate::{
     protocol::{Role, TokenHash},
     store::Device,
 };
+use nanoserde::{DeBin, SerBin};
 
 /// What the gateway asks of a connection that has no device.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct SharedAuth {
     /// Whether it asks for nothing: auth mode `none`.
     pub open: bool,

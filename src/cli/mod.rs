@@ -17,6 +17,7 @@ mod table;
 use crate::{
     client::{CallError, Target},
     handoff::{STATE_FORMAT, StateFormat},
+    store::lock_holder,
 };
 use args::Args;
 use command::{Command, Opt};
@@ -59,6 +60,9 @@ impl Failure {
                 .notices
                 .iter()
                 .for_each(|n| message.push_str(&format!("\na gateway started from here would say: {n}")));
+        }
+        if let (CallError::TimedOut(..), true, Some(pid)) = (&error, target.own, lock_holder(&target.dir)) {
+            message.push_str(&format!("\nprocess {pid} runs it and does not answer: barnacle doctor"));
         }
         Self::new(error.exit_code(), message)
     }

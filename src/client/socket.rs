@@ -3,7 +3,7 @@
 use super::{CallError, Frame, Url};
 use crate::{
     protocol::{Fields, MAX_PAYLOAD},
-    tls::{self, Secured, Trust},
+    tls::{self, Secured, TlsError, Trust},
 };
 use async_tungstenite::tungstenite::{
     Error, HandshakeError, Message, WebSocket, client::client_with_config, error::ProtocolError,
@@ -252,6 +252,7 @@ fn speaks_tls(url: &Url, timeout: Duration) -> bool {
 }
 
 fn unreachable(url: &str, timeout: Duration, e: io::Error) -> CallError {
+    let e = TlsError::of(&e).map_or(e, io::Error::other);
     match e.kind() {
         io::ErrorKind::TimedOut => CallError::TimedOut(url.into(), timeout),
         _ => CallError::Unreachable(url.into(), e),

@@ -13,6 +13,7 @@ mod tls;
 
 pub use config::token_homes;
 pub use facts::{Facts, Service};
+pub use host::unresponsive;
 pub use service::drift;
 
 use std::io;

@@ -1,26 +1,28 @@
 //! A connection's way in: the head of its request, then plain HTTP or the handshake, and at the end its
 //! last words. Every step can be gone on with by another process image.
 
-use super::{handshake, session};
+use super::{handshake, pages::ROUTES, session};
 use crate::{
     app::App,
     hub::{Conn, PendingConn, PendingGuard, Stage},
-    methods,
-    net::http::{self, Page},
+    net::http::{self, First, Host, Phase},
     reactor::{Async, Timer},
     tls::Certificate,
 };
 use smol::future;
 use std::{
+    future::poll_fn,
     net::{SocketAddr, TcpStream},
+    pin::Pin,
     rc::Rc,
+    task::{Context, Poll},
     time::Duration,
 };
 
-/// How long a plain HTTP connection may last.
-const HTTP: Duration = Duration::from_secs(60);
-/// What `/health` says, as long as there is somebody to ask.
-pub const LIVE: &str = r#"{"ok":true,"status":"live"}"#;
+/// How long a plain HTTP connection may stay between two requests.
+const IDLE: Duration = Duration::from_secs(15);
+/// How long a client may take no byte of an answer.
+const STALL: Duration = Duration::from_secs(30);
 
 /// Takes a new connection in; `place` is what it counts as until it attaches. It has its seat at once, so
 /// that there is no moment at which a hand-over would miss it.
@@ -53,12 +55,22 @@ pub async fn go_on(app: Rc<App>, seat: PendingGuard, place: impl Sized) {
 
 async fn head(app: &Rc<App>, seat: PendingGuard) {
     let pending = seat.pending.clone();
-    let Some((head, length)) = in_time(&pending, http::head(&pending.wire)).await.flatten() else {
-        if pending.wire.is_tls() {
-            // It was told what is wrong with its TLS.
-            session::linger(&pending).await;
+    let (head, length) = match in_time(&pending, http::first(&pending.wire)).await {
+        Some(First::Upgrade(head, length) | First::Request(head, length)) => (head, length),
+        Some(First::Refused(why)) => {
+            let remote = pending.remote.or_else(|| pending.wire.socket().get_ref().peer_addr().ok());
+            let from = remote.map_or_else(String::new, |at| format!(" from {}", at.ip()));
+            log::warn!("refused an HTTP request{from}: {why}");
+            pending.wire.queue(why.answer().as_bytes());
+            return session::linger(&pending).await;
         }
-        return;
+        Some(First::Gone) | None => {
+            if pending.wire.is_tls() {
+                // It was told what is wrong with its TLS.
+                session::linger(&pending).await;
+            }
+            return;
+        }
     };
     if let (false, Some(why)) = (pending.wire.is_tls(), app.settings().tls.closed()) {
         let body = format!("This gateway lets nobody in without TLS, and has none: {why}\n");
@@ -72,13 +84,70 @@ async fn head(app: &Rc<App>, seat: PendingGuard) {
         let attached = handshake::attach(app, &pending, &head).await;
         serve(app, seat, attached);
     } else {
-        pending.move_on(Stage::Head, HTTP);
-        let strict = || app.settings().config.strict_transport_security.clone();
-        in_time(&pending, http::serve(&pending.wire, |path| page(app, path), strict)).await;
+        // Boxed: it is larger than the handshake, which every task of this kind has room for.
+        Box::pin(plain(app, &pending)).await;
     }
 }
 
-/// A connection that attached is no guest any more.
+/// Serves plain HTTP.
+async fn plain(app: &Rc<App>, pending: &Rc<PendingConn>) {
+    pending.move_on(Stage::Head, IDLE);
+    let host = Rc::new(PlainHost { app: app.clone(), pending: pending.clone() });
+    let served = async { Some(http::serve(&pending.wire, host, app.clone(), ROUTES).await) };
+    let silent = async {
+        loop {
+            let left = pending.left();
+            if left.is_zero() {
+                // Nothing waits for the client while the gateway works on its request.
+                if !pending.has_request() || pending.wire.unsent() > 0 {
+                    return None;
+                }
+                pending.move_on(Stage::Head, STALL);
+            } else {
+                Timer::after(left.min(IDLE)).await;
+            }
+        }
+    };
+    if future::or(served, silent).await == Some(true) {
+        session::linger(pending).await;
+    }
+}
+
+/// What the HTTP server asks of the gateway.
+struct PlainHost {
+    app: Rc<App>,
+    pending: Rc<PendingConn>,
+}
+
+impl Host for PlainHost {
+    fn enter(&self, phase: Phase) {
+        self.pending.request.set(phase);
+        self.pending.move_on(Stage::Head, if phase == Phase::Idle { IDLE } else { STALL });
+    }
+
+    fn progress(&self) {
+        if self.pending.request.get() != Phase::Idle {
+            self.pending.move_on(Stage::Head, STALL);
+        }
+    }
+
+    fn begin(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async {
+            poll_fn(|cx| self.app.hub.pending_conns.poll_begin(&self.pending, cx)).await;
+            self.app.hub.unpaused().await;
+        })
+    }
+
+    fn poll_refused(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.pending.poll_refused(cx)
+    }
+
+    fn strict(&self) -> Option<String> {
+        self.app.settings().config.strict_transport_security.clone()
+    }
+}
+
+/// A connection that attached is no longer pending.
 fn serve(app: &Rc<App>, seat: PendingGuard, attached: Option<Rc<Conn>>) {
     drop(seat);
     if let Some(conn) = attached {
@@ -93,21 +162,4 @@ async fn in_time<T>(pending: &PendingConn, what: impl Future<Output = T>) -> Opt
         None
     };
     future::or(async { Some(what.await) }, late).await
-}
-
-/// What plain HTTP is told. Cheap: it is polled.
-fn page(app: &App, path: &str) -> Page {
-    match path {
-        "/health" | "/healthz" => Page::json(200, LIVE),
-        "/readyz" if app.hub.is_stopping() => {
-            Page::json(503, r#"{"ready":false,"reason":"gateway stopping"}"#)
-        }
-        "/readyz" => Page::json(200, &methods::ready(app)),
-        "/" => Page {
-            status: 200,
-            kind: "text/plain; charset=utf-8",
-            body: "This is a Barnacle gateway. Attach over WebSocket: openclaw gateway status\n".into(),
-        },
-        _ => Page { status: 404, kind: "text/plain; charset=utf-8", body: "no such page\n".into() },
-    }
 }

@@ -1,7 +1,7 @@
 //! Who comes before anyone can be let in. Plain HTTP is told how things stand, as a supervisor asks that way;
 //! everyone else waits, connected, for who lets them in.
 
-use super::accept::LIVE;
+use super::pages::LIVE;
 use crate::{
     net::http::{Beginning, Page},
     reactor::Async,

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     app::App,
-    handoff,
     net::{
         listen::{self, Bind, Doors, ListenError},
         local_addr,
@@ -109,7 +108,7 @@ impl Listening {
 
     fn keep(&self) {
         if let Some(keeper) = &*self.keeper.borrow() {
-            handoff::keep_listening(keeper, self.sockets().iter().map(|socket| socket.get_ref()));
+            keeper.keep_listening(self.sockets().iter().map(|socket| socket.get_ref()));
         }
     }
 

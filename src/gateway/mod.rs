@@ -10,6 +10,7 @@ mod entropy;
 mod handshake;
 mod keepalive;
 pub mod listeners;
+mod pages;
 pub mod run;
 pub mod session;
 mod supervisor;

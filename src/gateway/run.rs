@@ -1,36 +1,27 @@
 //! Start, serve, stop: the sockets, the signals, and what each new connection is.
 
-use super::{entropy, keepalive, listeners::Listening, session, supervisor::Supervised};
+use super::{accept, entropy, keepalive, listeners::Listening, session, supervisor::Supervised};
 use crate::{
     app::{App, Handshakes, Ticks},
     auth::{Limiter, Nonces, identity::Identity},
     clock::Clock,
     config::{Running, Settings, StartError},
     devices::Devices,
-    handoff::{self, Inherited, Pass, Program, StateFormat, Taken},
-    hub::{Audience, Boot, Conn, Hub, Restarts, Saved},
+    handoff::{self, Handoff, Inherited, Predecessor, Program, Serve, StateFormat},
+    hub::{Audience, Boot, Conn, Hub, Restarts, SavedConn, SavedInvocation, SavedPending},
     journal::Journal,
-    net::{Budget, fds, listen::ListenError},
+    net::{Budget, listen::ListenError},
     protocol::{Event, Json},
     reactor::{self, Async, Tasks, Timer},
     reload::{self, Reloads, Trigger, follow},
     sd_notify::{self, Notify},
+    signals::Signals,
     store::{OpenError, Store},
     tls::Tls,
 };
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGUSR1, SIGUSR2};
 use smol::{LocalExecutor, future};
-use std::{
-    cell::RefCell,
-    fmt,
-    future::poll_fn,
-    io::{self, Read},
-    net::TcpStream,
-    os::unix::net::UnixStream,
-    rc::Rc,
-    task::Poll,
-    time::Duration,
-};
+use std::{cell::RefCell, fmt, net::TcpStream, rc::Rc, time::Duration};
 
 /// How long requests under way may take to finish when the gateway stops.
 const FINISH: Duration = Duration::from_secs(2);
@@ -81,7 +72,7 @@ impl std::error::Error for StartFailure {}
 pub struct Gateway {
     app: Rc<App>,
     doors: Rc<Listening>,
-    inherited: Option<Inherited>,
+    predecessor: Option<Predecessor>,
     /// How long there were no random numbers.
     waited: Duration,
 }
@@ -98,29 +89,29 @@ impl Gateway {
         journal: &'static Journal,
         executor: Rc<LocalExecutor<'static>>,
     ) -> Result<Self, StartFailure> {
-        let (doors, _) = listen(&settings, Taken::default())?;
+        let (doors, _) = listen(&settings, Inherited::default())?;
         Self::open(settings, clock, doors, None, journal, executor)
     }
 
-    /// Goes on where another process image stopped, or starts.
+    /// Takes over from `predecessor`, or starts.
     fn open(
         mut settings: Settings,
         clock: Clock,
         doors: Rc<Listening>,
-        mut inherited: Option<Inherited>,
+        mut predecessor: Option<Predecessor>,
         journal: &'static Journal,
         executor: Rc<LocalExecutor<'static>>,
     ) -> Result<Self, StartFailure> {
-        let boot = match &inherited {
-            Some(inherited) => {
-                journal.restore(&inherited.state.memory.journal);
-                inherited.state.memory.boot()
+        let boot = match &predecessor {
+            Some(predecessor) => {
+                journal.restore(&predecessor.memory().journal);
+                predecessor.memory().boot()
             }
             None => Boot::now(clock),
         };
         let boot = boot.map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
         settings.port = doors.port().unwrap_or(settings.port);
-        let lock = inherited.as_mut().and_then(|i| i.lock.take());
+        let lock = predecessor.as_mut().and_then(|p| p.lock.take());
         let (store, store_notices) =
             Store::open_with(&settings.paths.barnacle_dir, lock).map_err(StartFailure::Store)?;
         store.tell_where(&settings.local_url());
@@ -130,7 +121,7 @@ impl Gateway {
         let store_notices: Vec<String> = store_notices.iter().map(ToString::to_string).collect();
         let app = rooms(boot, store, settings, store_notices, &doors, journal, executor);
         app.notices().iter().for_each(|n| log::warn!("{n}"));
-        Ok(Self { app, doors, inherited, waited: Duration::ZERO })
+        Ok(Self { app, doors, predecessor, waited: Duration::ZERO })
     }
 
     /// What its connections share.
@@ -148,8 +139,8 @@ impl Gateway {
         let app = &self.app;
         let settings = app.settings();
         let at: Vec<String> = self.doors.addresses().iter().map(ToString::to_string).collect();
-        // One that goes on has been up for longer.
-        let took = match self.inherited {
+        // A successor has been up for longer.
+        let took = match self.predecessor {
             None => format!(
                 " · {:.1} ms to listen",
                 (app.boot.clock.uptime() - self.waited).as_secs_f64() * 1000.0
@@ -168,8 +159,8 @@ impl Gateway {
 
     /// Accepts connections, until the executor ends.
     pub fn accept(self) -> Rc<App> {
-        if let Some(inherited) = self.inherited {
-            inherited.go_on(&self.app, |socket| Box::new(self.doors.place(socket)));
+        if let Some(predecessor) = self.predecessor {
+            predecessor.restore(&self.app, &Restored { app: &self.app, doors: &self.doors });
         }
         self.doors.serve(&self.app);
         self.app.spawn(keepalive::beat(self.app.clone()));
@@ -177,8 +168,8 @@ impl Gateway {
         self.app
     }
 
-    /// Goes on with a connection that was written down.
-    pub fn resume(app: &Rc<App>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
+    /// Serves a saved connection.
+    pub fn resume(app: &Rc<App>, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
         session::resume(app, saved, socket)
     }
 }
@@ -228,7 +219,29 @@ fn rooms(
     })
 }
 
-/// Runs a gateway until it is told to stop, or goes on with the one that this process was.
+/// Serves what a hand-over carried.
+struct Restored<'a> {
+    app: &'a Rc<App>,
+    doors: &'a Listening,
+}
+
+impl Serve for Restored<'_> {
+    fn conn(&self, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
+        session::resume(self.app, saved, socket)
+    }
+
+    fn pending(&self, saved: SavedPending, socket: Async<TcpStream>) {
+        let place = self.doors.place(socket.get_ref());
+        let pending = self.app.hub.pending_conns.resume(saved, socket);
+        self.app.spawn(accept::go_on(self.app.clone(), pending, place));
+    }
+
+    fn invocation(&self, saved: SavedInvocation) {
+        session::resume_invocation(self.app, saved);
+    }
+}
+
+/// Runs a gateway until it is told to stop, or takes over from the one that this process was.
 ///
 /// # Errors
 /// [`StartFailure`] when it does not come up.
@@ -239,19 +252,19 @@ pub fn run(
     state_format: &'static StateFormat,
 ) -> Result<(), StartFailure> {
     let program = Program::of_process();
-    let handed_over = handoff::take(state_format);
-    let went_on = handed_over.is_some();
-    let taken = handed_over.unwrap_or_else(|| Taken::of(sd_notify::passed(), state_format));
+    let handed_over = handoff::inherit(state_format);
+    let is_successor = handed_over.is_some();
+    let inherited = handed_over.unwrap_or_else(|| Inherited::of(sd_notify::passed(), state_format));
     raise_descriptor_limit();
     let executor = Rc::new(LocalExecutor::new());
-    let (doors, inherited) = listen(&settings, taken)?;
+    let (doors, predecessor) = listen(&settings, inherited)?;
     let notify = Rc::new(Notify::of_process());
     // Before anyone can know that it runs, and tell it to stop: the first process of a container or a board
     // has no signal that ends it but those it listens for.
     let signals =
         Signals::new().map_err(|e| StartFailure::System(format!("cannot listen for signals: {e}")))?;
     let signals = Rc::new(signals);
-    signals.hold(false);
+    signals.block(false);
     let tls = !matches!(settings.tls, Tls::Off);
     let ready = async { Some(entropy::ready(&doors, tls, &notify).await) };
     let ended = async {
@@ -263,9 +276,9 @@ pub fn run(
         notify.stopping("stopping");
         return Ok(());
     };
-    let gateway = Gateway::open(settings, clock, doors, inherited, journal, executor.clone())?;
+    let gateway = Gateway::open(settings, clock, doors, predecessor, journal, executor.clone())?;
     let gateway = Gateway { waited, ..gateway };
-    if !went_on {
+    if !is_successor {
         gateway.announce();
     }
     let doors = gateway.doors.clone();
@@ -278,12 +291,11 @@ pub fn run(
     let supervised = Supervised::new(&app, &notify);
     supervised.begin();
     crate::code_pages::unmap();
-    let proven = Rc::default();
-    let pass =
-        |program| Pass { app: app.clone(), doors, program, state_format, signals: signals.clone(), proven };
-    let pass = program.map(pass).map_err(|e| log::warn!("this gateway cannot restart itself: {e}")).ok();
-    if let Some(pass) = &pass {
-        app.restarts.set(Rc::new(pass.clone()));
+    let handoff = |program| Handoff::new(&app, &doors, program, state_format, &signals);
+    let handoff =
+        program.map(handoff).map_err(|e| log::warn!("this gateway cannot restart itself: {e}")).ok();
+    if let Some(handoff) = &handoff {
+        app.restarts.set(Rc::new(handoff.clone()));
     }
     // A task of its own, so that it is looked at only when a signal came.
     let serve = executor.spawn(async move {
@@ -300,8 +312,8 @@ pub fn run(
                 SIGINT => break log::info!("SIGINT: stopping"),
                 _ => {
                     log::info!("SIGTERM: stopping");
-                    if let Some(pass) = &pass {
-                        supervised.leave(pass).await;
+                    if let Some(handoff) = &handoff {
+                        supervised.restart(handoff).await;
                     }
                     break;
                 }
@@ -313,11 +325,14 @@ pub fn run(
     block_on(executor.run(serve))
 }
 
-/// Opens the sockets, or goes on with those that were passed; what else was passed is for later.
-fn listen(settings: &Settings, taken: Taken) -> Result<(Rc<Listening>, Option<Inherited>), StartFailure> {
-    let Taken { inherited, listening, given } = taken;
+/// Listens by the inherited sockets, or opens some.
+fn listen(
+    settings: &Settings,
+    inherited: Inherited,
+) -> Result<(Rc<Listening>, Option<Predecessor>), StartFailure> {
+    let Inherited { predecessor, listening, given } = inherited;
     let doors = Listening::start(listening, given, settings.where_to_listen(), settings.port);
-    Ok((doors.map_err(StartFailure::Listen)?, inherited))
+    Ok((doors.map_err(StartFailure::Listen)?, predecessor))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, StartFailure> {
@@ -334,60 +349,6 @@ fn restart(app: &Rc<App>, why: &'static str, supervised: &Rc<Supervised>) {
     });
 }
 
-/// The signals that are listened for, each with the socket its handler writes to.
-pub struct Signals([(i32, Async<UnixStream>); 5]);
-
-impl Signals {
-    const ALL: [i32; 5] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2];
-
-    fn new() -> io::Result<Self> {
-        let listen = |signal| {
-            let (heard, handler) = UnixStream::pair()?;
-            signal_hook::low_level::pipe::register(signal, handler)?;
-            Ok::<_, io::Error>((signal, Async::new(heard)?))
-        };
-        let [a, b, c, d, e] = Self::ALL.map(listen);
-        Ok(Self([a?, b?, c?, d?, e?]))
-    }
-
-    async fn next(&self) -> i32 {
-        self.first(|_| true).await
-    }
-
-    /// One that ends the gateway; the others are heard later.
-    async fn end(&self) -> i32 {
-        self.first(ends).await
-    }
-
-    async fn first(&self, wanted: impl Fn(i32) -> bool) -> i32 {
-        poll_fn(|cx| {
-            let came =
-                |heard: &Async<UnixStream>| heard.poll_with(cx, |mut s| s.read(&mut [0; 64])).is_ready();
-            let mut those = self.0.iter().filter(|(signal, _)| wanted(*signal));
-            those.find(|(_, heard)| came(heard)).map_or(Poll::Pending, |(s, _)| Poll::Ready(*s))
-        })
-        .await
-    }
-
-    /// Holds them back until this process, or the next image of it, lets them come.
-    pub fn hold(&self, hold: bool) {
-        fds::hold_signals(&Self::ALL, hold);
-    }
-
-    /// Whether one that ends the gateway came and was not yet acted upon. It still will be.
-    pub fn heard_end(&self) -> bool {
-        let peek = |heard: &Async<UnixStream>| {
-            let mut byte = [0];
-            rustix::net::recv(heard.get_ref(), &mut byte, rustix::net::RecvFlags::PEEK).is_ok()
-        };
-        self.0.iter().any(|(signal, heard)| ends(*signal) && peek(heard))
-    }
-}
-
-fn ends(signal: i32) -> bool {
-    matches!(signal, SIGTERM | SIGINT)
-}
-
 /// Lets requests under way finish, tells everyone, and writes down what is only in memory.
 async fn stop(app: &Rc<App>) {
     app.hub.begin_stop();
@@ -402,7 +363,7 @@ async fn stop(app: &Rc<App>) {
     };
     future::or(save, late()).await;
     let finished = || async {
-        while app.hub.conns.all().iter().any(|c| c.in_flight() > 0) {
+        while app.hub.conns.all().iter().any(|c| c.in_flight() > 0) || app.hub.pending_conns.requests() > 0 {
             Timer::after(Duration::from_millis(10)).await;
         }
     };
@@ -410,6 +371,7 @@ async fn stop(app: &Rc<App>) {
         Timer::after(FINISH).await;
         // Whoever waits for a node is answered all the same.
         app.hub.invocations.stop();
+        app.hub.pending_conns.refuse_requests();
         future::or(finished(), async { _ = Timer::after(LAST_ANSWERS).await }).await;
     };
     future::or(finished(), answer).await;

@@ -7,7 +7,7 @@
 use crate::{
     app::App,
     clock::instant_of,
-    hub::{Conn, PendingConn, Saved, SavedInvocation, Stage},
+    hub::{Conn, PendingConn, SavedConn, SavedInvocation, Stage},
     methods::{self, Reply},
     net::{scan::Excess, wire::Close, ws},
     protocol::{ErrorShape, MAX_PAYLOAD, RequestFrame, refusal, response},
@@ -111,8 +111,8 @@ async fn rest(app: Rc<App>, conn: Rc<Conn>) {
     Box::pin(serve(app, conn, false)).await;
 }
 
-/// Goes on with a connection that was written down, over its socket.
-pub fn resume(app: &Rc<App>, saved: Saved, socket: Async<TcpStream>) -> Rc<Conn> {
+/// Serves a saved connection over its socket.
+pub fn resume(app: &Rc<App>, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
     let conn = Conn::resume(saved, socket);
     app.hub.join(&conn);
     app.spawn(rest(app.clone(), conn.clone()));

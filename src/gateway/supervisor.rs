@@ -1,9 +1,9 @@
-//! What the systemd that runs this gateway is told while it runs, and what it is left to keep at the end.
-//! Where none does, nothing is said.
+//! Reports to the systemd that runs this gateway, and leaves the connections to it at a restart. Without systemd,
+//! does nothing.
 
 use crate::{
     app::App,
-    handoff::Pass,
+    handoff::Handoff,
     host::Memory,
     protocol::TICK_MS,
     reactor::Timer,
@@ -15,16 +15,16 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 pub struct Supervised {
     app: Rc<App>,
     notify: Rc<Notify>,
-    said: RefCell<String>,
+    reported: RefCell<String>,
 }
 
 impl Supervised {
-    /// The gateway of `app`, run by who is at the other end of `notify`.
+    /// The gateway of `app`, run by the systemd at the other end of `notify`.
     pub fn new(app: &Rc<App>, notify: &Rc<Notify>) -> Rc<Self> {
-        Rc::new(Self { app: app.clone(), notify: notify.clone(), said: RefCell::default() })
+        Rc::new(Self { app: app.clone(), notify: notify.clone(), reported: RefCell::default() })
     }
 
-    /// It serves: said now, and from now on that the loop goes round, and how many are here if that changed.
+    /// Reports that it is ready, and from now on that it is alive and, where it changed, its status.
     pub fn begin(self: &Rc<Self>) {
         if !self.notify.is_there() {
             return;
@@ -37,28 +37,28 @@ impl Supervised {
             loop {
                 this.notify.alive();
                 let status = this.status();
-                if *this.said.borrow() != status {
+                if *this.reported.borrow() != status {
                     this.notify.status(&status);
-                    this.said.replace(status);
+                    this.reported.replace(status);
                 }
                 Timer::after(every).await;
             }
         });
     }
 
-    /// It serves, be it again or still.
+    /// Reports that it is ready, again or still.
     pub fn ready(&self) {
         let status = self.status();
         self.notify.ready(&status);
-        self.said.replace(status);
+        self.reported.replace(status);
     }
 
-    /// It reads its configuration, or restarts; [`ready`](Self::ready) ends that.
+    /// Reports that it reads its configuration, or restarts; [`ready`](Self::ready) ends that.
     pub fn reloading(&self) {
         self.notify.reloading();
     }
 
-    /// It stops.
+    /// Reports that it stops.
     pub fn stopping(&self) {
         self.notify.stopping("stopping");
     }
@@ -72,16 +72,16 @@ impl Supervised {
         )
     }
 
-    /// Told to end, and about to be started again: leaves everything to systemd, and ends this process
+    /// On SIGTERM: if systemd is about to start the gateway again, leaves everything to it, and ends this process
     /// without a word to anyone. Returns if it is not to be started again, or nothing is kept.
-    pub async fn leave(&self, pass: &Pass) {
+    pub async fn restart(&self, handoff: &Handoff) {
         if !self.notify.is_there() {
             return;
         }
         match smol::unblock(sd_notify::next).await {
             Next::End => {}
             Next::Start => {
-                let e = pass.leave(&self.notify).await;
+                let e = handoff.store_and_exit(&self.notify).await;
                 log::warn!(
                     "systemd does not keep the connections over this restart, so they are closed: {e}"
                 );

@@ -1,19 +1,22 @@
-//! Handing over: until the last moment everything goes on, and if nothing comes of it everything goes on
-//! afterwards, too.
+//! Executes a hand-over: prepares it while everyone is served, then gives the process to the program on disk. On any
+//! failure this process keeps serving.
 
 use super::{
     VARIABLE,
-    preflight::{Program, Which},
-    state::{State, StateFormat},
+    preflight::{Accepted, Program},
+    requests,
+    sections::{Sealed, StateFormat},
+    state::{Across, Sockets, State},
 };
 use crate::{
     app::App,
     clock::monotonic_ns,
-    gateway::{listeners::Listening, run::Signals},
-    hub::{Conn, Proof, Restart},
+    gateway::listeners::Listening,
+    hub::{Conn, Preflight, Restart},
     net::{fds, frame},
     protocol::{ErrorShape, Event, refusal},
     reactor::{self, Timer},
+    signals::Signals,
 };
 use smol::future;
 use std::{
@@ -25,84 +28,116 @@ use std::{
     time::Duration,
 };
 
-/// How long a moment is waited for at which nothing is under way that has to end here, while everything
-/// goes on.
+/// How long a moment is waited for at which no request is under way, while everyone is served.
 const QUIET: Duration = Duration::from_millis(500);
-/// How long what is under way may then take, while nothing new is begun.
+/// How long the requests under way may then take, while no new one is begun.
 const FINISH: Duration = Duration::from_secs(2);
 /// How often a program that is replaced while it is asked is asked again.
 const TRIES: u32 = 5;
-/// Ask again after so long, milliseconds: a request of which the outcome was not known in time.
+/// The delay after which a request of unknown outcome may be sent again, milliseconds.
 const AGAIN_MS: u64 = 1000;
-const UNKNOWN: &str = "the gateway restarts, and what comes of this is not known yet; look, then ask again";
-/// How long those that are closed may take to read why.
+const UNKNOWN: &str =
+    "the gateway restarts, and the outcome of this request is not known yet; look, then ask again";
+/// How long connections that are closed may take to read the reason.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Up to the end of the payload.
+/// The event up to the end of its payload.
 const RESTARTING: &str =
     r#"{"type":"event","event":"shutdown","payload":{"reason":"gateway restarting","restartExpectedMs":500}"#;
 
-/// Hands this process over to the program that is on disk.
+/// Hands this process over to the program on disk.
 #[derive(Clone)]
-pub struct Pass {
-    /// What is handed over.
-    pub app: Rc<App>,
-    /// The sockets it listens on.
-    pub doors: Rc<Listening>,
-    /// The program.
-    pub program: Program,
-    /// How the state is written.
-    pub state_format: &'static StateFormat,
-    /// The signals that were heard and not yet acted upon.
-    pub signals: Rc<Signals>,
-    /// Which file said that it can go on.
-    pub proven: Rc<Cell<Option<Which>>>,
+pub struct Handoff {
+    pub(crate) app: Rc<App>,
+    pub(crate) doors: Rc<Listening>,
+    pub(crate) program: Program,
+    pub(crate) state_format: &'static StateFormat,
+    pub(crate) signals: Rc<Signals>,
+    accepted: Rc<Cell<Option<Accepted>>>,
 }
 
-impl Restart for Pass {
-    fn prove(&self) -> Proof {
+impl Restart for Handoff {
+    fn preflight(&self) -> Preflight {
         let this = self.clone();
         Box::pin(async move {
             this.has_certificate().await?;
-            // Whoever goes on reads it from there.
+            // The next process image reads it from there.
             this.app.devices.store.renew().await.map_err(|e| format!("the devices' file is gone: {e}"))?;
-            let (mut state, sockets) =
-                State::of(&this.app, &this.doors, this.state_format.version, "", |_| Vec::new());
-            state.keep_places(&sockets);
-            let state = this.state_format.seal(&state);
-            let program = this.program.clone();
-            let (version, which) = smol::unblock(move || program.prove(&state)).await?;
-            this.proven.set(Some(which));
-            Ok(version)
+            this.ask().await
         })
     }
 
-    fn hand_over(&self, why: &str) -> Pin<Box<dyn Future<Output = String>>> {
-        let (this, why) = (self.clone(), why.to_owned());
+    fn hand_over(&self, reason: &str) -> Pin<Box<dyn Future<Output = String>>> {
+        let (this, reason) = (self.clone(), reason.to_owned());
         Box::pin(async move {
             // The file may be replaced after it was asked, even by a whole other one.
             for _ in 0..TRIES {
-                let since = this.come_to_rest().await;
-                match this.program.which() {
-                    Ok(which) if this.proven.get() == Some(which) => {
-                        if !this.dismiss().await {
-                            return this.pass(&why, since);
+                let since = this.quiesce().await;
+                match (this.program.file(), this.accepted.get()) {
+                    (Ok(file), Some(accepted)) if accepted.file == file => {
+                        if !this.close_tls().await {
+                            return this.execute(&reason, since, accepted.format);
                         }
                     }
-                    Ok(_) => this.app.hub.pause(false),
-                    Err(e) => return this.stay(e),
+                    (Ok(_), _) => this.app.hub.pause(false),
+                    (Err(e), _) => return this.abort(e),
                 }
-                if let Err(e) = this.prove().await {
+                if let Err(e) = this.preflight().await {
                     return e;
                 }
             }
-            this.stay(format!("{} changes all the time", this.program.path.display()))
+            this.abort(format!("{} changes all the time", this.program.path.display()))
         })
     }
 }
 
-impl Pass {
-    /// The certificate that is served lives in this process: where its files cannot be read any more, the next
-    /// one would let nobody in, or by another.
+impl Handoff {
+    /// A hand-over of `app` and its listening sockets to `program`.
+    pub(crate) fn new(
+        app: &Rc<App>,
+        doors: &Rc<Listening>,
+        program: Program,
+        state_format: &'static StateFormat,
+        signals: &Rc<Signals>,
+    ) -> Self {
+        let (app, doors, signals) = (app.clone(), doors.clone(), signals.clone());
+        Self { app, doors, program, state_format, signals, accepted: Rc::default() }
+    }
+
+    /// Asks the program on disk whether it can take over, and in which format of the state; its version.
+    pub(super) async fn ask(&self) -> Result<String, String> {
+        let (state, _sockets) = self.state("", Across::Images, |_| Vec::new());
+        let (program, state_format) = (self.program.clone(), self.state_format);
+        let accepted = smol::unblock(move || program.preflight(state_format, &state)).await;
+        let (version, accepted) = accepted?;
+        self.accepted.set(Some(accepted));
+        Ok(version)
+    }
+
+    /// The format that the program on disk reads, as far as it was asked.
+    pub(super) fn format(&self) -> u32 {
+        self.accepted.get().map_or(self.state_format.preferred(), |accepted| accepted.format)
+    }
+
+    pub(super) fn state(
+        &self,
+        reason: &str,
+        across: Across,
+        more: impl Fn(&Conn) -> Vec<u8>,
+    ) -> (State, Sockets) {
+        State::of(&self.app, &self.doors, self.state_format.version, reason, across, more)
+    }
+
+    pub(super) fn seal(&self, state: &State, format: u32) -> Sealed {
+        if format != self.state_format.preferred() {
+            log::info!(
+                "the program on disk reads only format {format} of the state: it is handed over in that"
+            );
+        }
+        self.state_format.seal(state, format)
+    }
+
+    /// Checks that the certificate can be read again: it lives in this process, and without its files the next
+    /// process image would let nobody in, or by another.
     async fn has_certificate(&self) -> Result<(), String> {
         let old = self.app.settings();
         let again = old.again();
@@ -114,9 +149,9 @@ impl Pass {
         new.ok().and_then(|mut new| new.keep_tls(&old)).map_or(Ok(()), Err)
     }
 
-    /// Waits until nothing is under way that has to end in this process image; since when nothing new is
-    /// begun, nanoseconds of the monotonic clock.
-    pub(super) async fn come_to_rest(&self) -> u64 {
+    /// Waits until no request is under way that has to end in this process image. Returns since when no new one
+    /// is begun, nanoseconds of the monotonic clock.
+    pub(super) async fn quiesce(&self) -> u64 {
         let app = &self.app;
         let rest = || async {
             while !app.at_rest() {
@@ -129,27 +164,30 @@ impl Pass {
             Timer::after(time).await;
         };
         future::or(rest(), late(QUIET)).await;
+        // These can take long, so nobody else waits for them.
+        requests::finish(&app.hub.pending_conns, FINISH).await;
         let since = monotonic_ns();
         if !app.at_rest() {
             app.hub.pause(true);
             future::or(rest(), late(FINISH)).await;
         }
+        requests::give_up(&app.hub.pending_conns).await;
         since
     }
 
-    /// Closes the connections that cannot be carried over, if there are any, and lets nobody in until the next
-    /// process image does: who comes back at once waits in the kernel's backlog. Meanwhile everything else
-    /// goes on.
-    pub(super) async fn dismiss(&self) -> bool {
+    /// Closes the TLS connections, which cannot be handed over, if there are any. Accepts nobody until the next
+    /// process image does: whoever reconnects at once waits in the kernel's backlog. All others are served
+    /// meanwhile.
+    pub(super) async fn close_tls(&self) -> bool {
         let app = &self.app;
-        let dismissed = app.hub.not_carried();
-        if dismissed.is_empty() {
+        let closed = app.hub.not_carried();
+        if closed.is_empty() {
             return false;
         }
         self.doors.pause(true);
         app.hub.pause(false);
-        log::info!("{} TLS connections cannot be carried over: closed (1012)", dismissed.len());
-        for conn in dismissed {
+        log::info!("{} TLS connections cannot be handed over: closed (1012)", closed.len());
+        for conn in closed {
             for id in conn.waiting() {
                 conn.send(&refusal(&id, &ErrorShape::later(UNKNOWN, AGAIN_MS)));
             }
@@ -172,60 +210,60 @@ impl Pass {
         true
     }
 
-    /// Gives the process to the program on disk. From here to `exec` nothing else runs. Returns only if
-    /// nothing came of it: why.
-    fn pass(&self, why: &str, since: u64) -> String {
+    /// Gives the process to the program on disk. From here to `exec` nothing else runs. Returns only on failure:
+    /// why.
+    fn execute(&self, reason: &str, since: u64, format: u32) -> String {
         if self.app.hub.is_stopping() {
-            return self.stay("the gateway stops".into());
+            return self.abort("the gateway stops".into());
         }
-        // A signal that nobody listens for ends the process; one that is held is there for the next.
-        self.signals.hold(true);
+        // A signal that nobody listens for ends the process; one that is blocked is there for the next.
+        self.signals.block(true);
         self.app.hub.events.flush();
-        let (mut state, sockets) =
-            State::of(&self.app, &self.doors, self.state_format.version, why, self.last_words());
+        let (mut state, sockets) = self.state(reason, Across::Images, self.unfinished_answers());
         state.since_ns = since;
-        state.keep_places(&sockets);
         let lock = self.app.devices.store.lock();
-        let passed = || -> std::io::Result<()> {
-            let file = self.state_format.seal(&state).memory_file()?;
-            sockets.fds().try_for_each(fds::bequeath)?;
-            lock.as_ref().map_or(Ok(()), fds::bequeath)?;
-            reactor::with_epoll(|epoll| fds::bequeath(epoll))??;
-            fds::bequeath(&file)?;
+        let executed = || -> std::io::Result<()> {
+            let file = self.seal(&state, format).memory_file()?;
+            sockets.fds().try_for_each(fds::clear_cloexec)?;
+            lock.as_ref().map_or(Ok(()), fds::clear_cloexec)?;
+            reactor::with_epoll(|epoll| fds::clear_cloexec(epoll))??;
+            fds::clear_cloexec(&file)?;
             if self.signals.heard_end() {
                 return Err(std::io::Error::other("the gateway was told to stop"));
             }
             let at = format!("{}:{}", std::process::id(), file.as_raw_fd());
             Err(self.program.command().env(VARIABLE, at).exec())
         };
-        let e = passed().err().map(|e| e.to_string()).unwrap_or_default();
-        sockets.fds().for_each(fds::keep);
-        let _ = reactor::with_epoll(|epoll| fds::keep(epoll));
+        let e = executed().err().map(|e| e.to_string()).unwrap_or_default();
+        sockets.fds().for_each(fds::set_cloexec);
+        let _ = reactor::with_epoll(|epoll| fds::set_cloexec(epoll));
         if let Some(lock) = &lock {
-            fds::keep(lock);
+            fds::set_cloexec(lock);
         }
-        self.signals.hold(false);
-        self.stay(format!("{}: {e}", self.program.path.display()))
+        self.signals.block(false);
+        self.abort(format!("{}: {e}", self.program.path.display()))
     }
 
-    fn stay(&self, why: String) -> String {
+    /// Serves everyone again.
+    pub(super) fn abort(&self, why: String) -> String {
         self.app.hub.pause(false);
         self.doors.pause(false);
         why
     }
 
-    /// What is still under way has no outcome that anybody will know: whoever asked is told to ask again. It is
-    /// told by the next process image, so that it is not told at all if there is none.
-    pub(super) fn last_words(&self) -> impl Fn(&Conn) -> Vec<u8> + use<> {
+    /// The answers to requests that are still under way and have no outcome that anybody will know: ask again. They
+    /// are sent by the next process image, so that they are not sent at all if there is none.
+    pub(super) fn unfinished_answers(&self) -> impl Fn(&Conn) -> Vec<u8> + use<> {
         let carried = self.app.hub.invocations.save();
         let unknown = ErrorShape::later(UNKNOWN, AGAIN_MS);
         move |conn| {
-            let goes_on =
+            let continues =
                 |id: &str| carried.iter().any(|i| i.asked.caller == conn.id() && i.asked.request == id);
-            let lost = conn.waiting().into_iter().filter(|id| !goes_on(id));
-            let mut words = Vec::new();
-            lost.for_each(|id| frame::text(&refusal(&id, &unknown), &mut words));
-            words
+            let mut answers = Vec::new();
+            for id in conn.waiting().into_iter().filter(|id| !continues(id)) {
+                frame::text(&refusal(&id, &unknown), &mut answers);
+            }
+            answers
         }
     }
 }

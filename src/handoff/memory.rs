@@ -1,20 +1,22 @@
-//! What a gateway knows and no file holds, as plain data, so that another process image goes on with it.
+//! What a gateway knows and no file holds, as plain data, which another process image restores.
 
+use super::state::Across;
 use crate::{
     app::App,
     auth::limiter::SavedRecord,
     clock::{Clock, instant_of, ns_of},
     devices::Activity,
-    hub::{Boot, Conn, PackedList, PendingConn, Saved, SavedInvocation, SavedPending, Told},
+    hub::{Boot, Conn, PendingConn, RestartReport, SavedConn, SavedInvocation, SavedPending},
     journal,
+    packed::PackedList,
     protocol::{DeviceId, RequestId},
     store::Display,
 };
-use nanoserde::{DeBin, SerBin};
+use nanoserde::SerBin;
 use std::rc::Rc;
 
 /// Everything a gateway knows and no file holds, but for its sockets.
-#[derive(Clone, SerBin, DeBin)]
+#[derive(Clone, Default, Debug)]
 pub struct Memory {
     /// Random, drawn when the gateway started; the hand-over is no start.
     pub boot: u32,
@@ -43,19 +45,19 @@ pub struct Memory {
     /// Guesses at the shared secret.
     pub guesses: Vec<SavedRecord>,
     /// The restarts so far.
-    pub restarts: Told,
+    pub restarts: RestartReport,
     /// The journal.
     pub journal: journal::Kept,
     /// The attached connections.
-    pub conns: PackedList<Saved>,
+    pub conns: PackedList<SavedConn>,
     /// The others.
-    pub pending_conns: Vec<SavedPending>,
+    pub pending_conns: PackedList<SavedPending>,
     /// Invocations that wait for a node.
     pub invocations: Vec<SavedInvocation>,
 }
 
 impl Memory {
-    /// The start that goes on.
+    /// The start of the gateway, which a hand-over is none.
     ///
     /// # Errors
     /// When the kernel has no randomness to give.
@@ -67,16 +69,20 @@ impl Memory {
 }
 
 impl App {
-    /// Saves what is known, the attached connections `conns` and the pending ones `pending_conns` with it;
-    /// `more` is what a connection is sent besides.
-    pub fn memory(
+    /// Saves what is known, the attached connections `conns` and the pending ones `pending_conns` with it; `more` is
+    /// what a connection is sent besides.
+    pub(crate) fn memory(
         &self,
         conns: &[Rc<Conn>],
         pending_conns: &[Rc<PendingConn>],
+        across: Across,
         more: impl Fn(&Conn) -> Vec<u8>,
     ) -> Memory {
-        let mut row = PackedList::for_some(conns.len());
-        conns.iter().for_each(|conn| row.add(|out| conn.write(&more(conn), out)));
+        let cookie = across == Across::Processes;
+        let mut saved_conns = PackedList::for_some(conns.len());
+        conns.iter().for_each(|conn| saved_conns.add(|out| conn.write(&more(conn), cookie, out)));
+        let mut saved_pending = PackedList::for_some(pending_conns.len());
+        pending_conns.iter().for_each(|pending| saved_pending.add(|out| pending.save(cookie).ser_bin(out)));
         let Activity { contacts, seen, unknown_requests } = self.devices.activity();
         let (presence, presence_pending) = self.hub.presence.save();
         Memory {
@@ -93,16 +99,16 @@ impl App {
             seen,
             unknown_requests,
             guesses: self.handshakes.limiter.borrow().save(ns_of),
-            restarts: self.restarts.told(),
+            restarts: self.restarts.report(),
             journal: self.journal.save(),
-            conns: row,
-            pending_conns: pending_conns.iter().map(|g| g.save()).collect(),
+            conns: saved_conns,
+            pending_conns: saved_pending,
             invocations: self.hub.invocations.save(),
         }
     }
 
     /// Restores what another process image knew, but for its connections.
-    pub fn remember(&self, memory: &Memory) {
+    pub(crate) fn restore(&self, memory: &Memory) {
         self.hub.conns.set_next_number(memory.next);
         self.ticks.next.set(instant_of(memory.tick_ns));
         self.ticks.late.set(memory.late_ticks);
@@ -113,7 +119,7 @@ impl App {
             unknown_requests: memory.unknown_requests,
         });
         self.handshakes.limiter.borrow_mut().restore(&memory.guesses, instant_of);
-        self.restarts.set_told(memory.restarts.clone());
+        self.restarts.set_report(memory.restarts.clone());
         self.hub.presence.restore((memory.presence, memory.presence_pending));
     }
 }

@@ -1,11 +1,18 @@
-//! Asks the program that is on disk now, before anything is given up, whether it can go on from here.
+//! Preflight: asks the program on disk whether it can take over, before anything is given up.
 //!
 //! It is run beside the gateway as `barnacle gateway <the gateway's own options> --can-resume 0` with the
 //! state as its standard input. It reads the state, the configuration and the store, touches neither the
 //! lock nor the port, and says which state it was. One that says no, or nothing, or nothing in time, is
-//! not what this process gives its place to.
+//! not what this process hands over to.
+//!
+//! It is offered the format of the state that this version prefers. Where it answers that it does not read that
+//! one, it is offered the next older that this version writes: so a program of the release before can be put
+//! back.
 
-use super::state::{Sealed, StateFormat, mark};
+use super::{
+    sections::{Sealed, StateFormat, mark},
+    state::{DamagedState, State},
+};
 use crate::{config::Settings, store::Store};
 use std::{
     ffi::OsString,
@@ -17,9 +24,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long it may think: a board that reads it from a slow card takes seconds.
+/// How long it may take: a board that reads it from a slow card takes seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between its version and the mark of the state, in what it says.
+/// The words between its version and the mark of the state in its answer. Every version says and expects them.
 const SAYS: &str = "can go on from";
 
 /// The program that runs, as it was called.
@@ -31,9 +38,18 @@ pub struct Program {
     pub args: Vec<OsString>,
 }
 
-/// Which file it was that was asked.
+/// Identifies a file and its content: device, inode, size, time of the last change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Which(u64, u64, u64, i64, i64);
+pub(crate) struct FileId(u64, u64, u64, i64, i64);
+
+/// What passed the preflight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Accepted {
+    /// The program.
+    pub file: FileId,
+    /// The format of the state that it reads.
+    pub format: u32,
+}
 
 impl Program {
     /// This process's. To be asked at the start: once the file is replaced, `/proc/self/exe` names the old.
@@ -49,16 +65,16 @@ impl Program {
         Ok(Self { path, args })
     }
 
-    /// The file that is there now.
+    /// Identifies the file that is there now.
     ///
     /// # Errors
     /// When there is none that can be run.
-    pub fn which(&self) -> Result<Which, String> {
+    pub(crate) fn file(&self) -> Result<FileId, String> {
         let m = fs::metadata(&self.path).map_err(|e| format!("{}: {e}", self.path.display()))?;
         if !m.is_file() || m.mode() & 0o111 == 0 {
             return Err(format!("{} is no program", self.path.display()));
         }
-        Ok(Which(m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec()))
+        Ok(FileId(m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec()))
     }
 
     /// What runs it with the gateway's own options.
@@ -70,12 +86,32 @@ impl Program {
         command
     }
 
-    /// Asks it about `state`; its version. Blocks for up to [`PATIENCE`].
+    /// Asks it whether it can take over with `state`, in one of the formats that `state_format` writes; its
+    /// version. Blocks for up to [`PATIENCE`] a format.
     ///
     /// # Errors
-    /// Why it is not fit to go on, as a sentence.
-    pub fn prove(&self, state: &Sealed) -> Result<(String, Which), String> {
-        let which = self.which()?;
+    /// Why it cannot, as a sentence.
+    pub(crate) fn preflight(
+        &self,
+        state_format: &StateFormat,
+        state: &State,
+    ) -> Result<(String, Accepted), String> {
+        let mut refused = String::new();
+        for format in state_format.writes {
+            match self.offer(&state_format.seal(state, *format)) {
+                Ok((version, file)) => return Ok((version, Accepted { file, format: *format })),
+                // Of what it says of several formats the first is what an operator can do something about.
+                Err(e) if e.contains(&does_not_read(*format)) => {
+                    refused = if refused.is_empty() { e } else { refused }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Err(refused)
+    }
+
+    fn offer(&self, state: &Sealed) -> Result<(String, FileId), String> {
+        let file_id = self.file()?;
         let path = self.path.display();
         let file = state.memory_file().map_err(|e| format!("the state cannot be written down: {e}"))?;
         let mut command = self.command();
@@ -91,13 +127,13 @@ impl Program {
         let words: Vec<&str> = said.trim().splitn(3, ' ').collect();
         match words[..] {
             ["barnacle", version, rest] if status.success() && rest == format!("{SAYS} {}", state.mark()) => {
-                Ok((version.into(), which))
+                Ok((version.into(), file_id))
             }
             _ => {
                 let why = text(child.stderr.take());
                 let why = why.lines().find(|l| !l.trim().is_empty()).unwrap_or("it says nothing of why");
                 let why = why.trim().trim_start_matches("barnacle: ").chars().take(300).collect::<String>();
-                Err(format!("{path} does not go on from here ({}): {why}", ending(status)))
+                Err(format!("{path} cannot take over ({}): {why}", ending(status)))
             }
         }
     }
@@ -149,7 +185,13 @@ fn text(pipe: Option<impl Read + std::os::fd::AsFd>) -> String {
     String::from_utf8_lossy(&bytes[..n]).into_owned()
 }
 
-/// The other side: whether this program can go on from the state on its standard input. Only reads.
+/// The words by which a program refuses a format that it does not read, whatever its version.
+fn does_not_read(format: u32) -> String {
+    let words = DamagedState::Format(format, "").to_string();
+    words.split_once(" Barnacle").map_or_else(String::new, |(words, _)| words.into())
+}
+
+/// Answers a preflight: whether this program can take over with the state on its standard input. Only reads.
 ///
 /// # Errors
 /// Why not.
@@ -164,7 +206,7 @@ pub fn can_resume(settings: &Settings, state_format: &StateFormat) -> Result<Str
             settings.paths.barnacle_dir.display()
         ));
     }
-    if state.memory.conns.read().any(|one| one.is_none()) {
+    if !state.is_whole() {
         return Err("a connection in the state makes no sense".into());
     }
     Store::check(&settings.paths.barnacle_dir).map_err(|e| e.to_string())?;

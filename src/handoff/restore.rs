@@ -1,15 +1,11 @@
-//! Taking over: the state that the process image before this one left, and the sockets it speaks of.
+//! Restores a gateway from the state and the sockets that the process image before this one left.
 
-use super::{
-    VARIABLE,
-    preflight::read_all,
-    state::{State, StateFormat},
-};
+use super::{VARIABLE, fdstore::Head, preflight::read_all, sections::StateFormat, state::State};
 use crate::{
     app::App,
     auth::Lost,
     clock::{monotonic_ns, wall_ms},
-    gateway::{accept, session},
+    hub::{Conn, RestartReport, SavedConn, SavedInvocation, SavedPending},
     net::fds,
     reactor::{self, Async, Place},
     reload,
@@ -24,62 +20,78 @@ use std::{
 
 /// What this process was born with.
 #[derive(Default)]
-pub struct Taken {
-    /// The gateway that it goes on from, if one left a state.
-    pub inherited: Option<Inherited>,
-    /// The listening sockets of that one.
+pub struct Inherited {
+    /// The gateway before this one, if it left a state.
+    pub predecessor: Option<Predecessor>,
+    /// Its listening sockets.
     pub listening: Vec<OwnedFd>,
     /// Those of a socket unit.
     pub given: Vec<OwnedFd>,
 }
 
-/// A gateway that is gone on from.
-pub struct Inherited {
-    /// The state.
-    pub state: State,
+/// A gateway that handed over.
+pub struct Predecessor {
+    pub(super) state: State,
     /// The lock of the store.
-    pub lock: Option<OwnedFd>,
-    /// The version that goes on.
-    pub version: &'static str,
-    /// Whether the `epoll` that they are in was taken over, too.
-    pub epoll: bool,
-    /// The connections, in the order of [`State::conns`]; nothing where one is lost.
-    pub conns: Vec<Option<OwnedFd>>,
-    /// The others, in the order of [`State::pending_conns`].
-    pub pending_conns: Vec<Option<OwnedFd>>,
+    pub(crate) lock: Option<OwnedFd>,
+    /// The version that takes over.
+    pub(super) version: &'static str,
+    /// Whether the `epoll` that the sockets are in was taken over, too.
+    pub(super) epoll: bool,
+    /// The attached connections, in the order of the state; `None` where one is lost.
+    pub(super) conns: Vec<Option<OwnedFd>>,
+    /// The pending ones.
+    pub(super) pending_conns: Vec<Option<OwnedFd>>,
 }
 
-/// Whether this process image goes on from another one.
-pub fn goes_on() -> bool {
+/// Whoever serves the connections that are restored.
+pub(crate) trait Serve {
+    /// Serves an attached connection.
+    fn conn(&self, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn>;
+    /// Serves a pending one.
+    fn pending(&self, saved: SavedPending, socket: Async<TcpStream>);
+    /// Waits for a node, on behalf of a caller.
+    fn invocation(&self, saved: SavedInvocation);
+}
+
+/// Whether this process image takes over from another one.
+pub fn is_successor() -> bool {
     std::env::var(VARIABLE).is_ok_and(|said| said.split(':').next() == Some(&std::process::id().to_string()))
 }
 
-/// What the process image before this one left, if it left something. To be called before anything else
+/// Takes what the process image before this one left, if it left something. To be called before anything else
 /// opens a descriptor or starts a thread.
-pub fn take(state_format: &StateFormat) -> Option<Taken> {
+pub(crate) fn inherit(state_format: &StateFormat) -> Option<Inherited> {
     let said = fds::take_variable(VARIABLE)?;
     // A child of the gateway may have it from its parent, and is nobody's successor.
     let (pid, fd) = said.split_once(':')?;
     if pid.parse() != Ok(std::process::id()) {
         return None;
     }
-    let taken = fd.parse().map_err(io::Error::other).and_then(fds::adopt);
-    let state = taken
+    let file = fd.parse().map_err(io::Error::other).and_then(fds::adopt);
+    let state = file
         .and_then(|fd| read_all(File::from(fd)))
         .and_then(|bytes| state_format.open(&bytes).map_err(|e| io::Error::other(e.to_string())));
     match state {
         Ok(state) => {
-            let take = |fd: &RawFd| fds::adopt(*fd).map_err(|e| log::error!("descriptor {fd}: {e}")).ok();
-            let listening = state.listeners.iter().filter_map(take).collect();
-            let given = state.given.iter().filter_map(take).collect();
-            let lock = state.lock.as_ref().and_then(|(_, fd)| take(fd));
-            let conns = state.conns.iter().map(take).collect();
-            let pending_conns = state.pending_conns.iter().map(take).collect();
-            let epoll = state.epoll.as_ref().and_then(take);
-            let epoll = epoll.is_some_and(|epoll| reactor::go_on(epoll, &state.places).is_ok());
-            let inherited =
-                Inherited { state, lock, epoll, version: state_format.version, conns, pending_conns };
-            Some(Taken { inherited: Some(inherited), listening, given })
+            let adopt = |fd: &RawFd| fds::adopt(*fd).map_err(|e| log::error!("descriptor {fd}: {e}")).ok();
+            let listening = state.listeners.iter().filter_map(adopt).collect();
+            let given = state.given.iter().filter_map(adopt).collect();
+            let lock = state.lock.as_ref().and_then(|(_, fd)| adopt(fd));
+            let head = |head: Option<Head>| head.map(|Head(socket)| socket);
+            let conns: Vec<_> = state.memory.conns.read_heads().map(head).collect();
+            let pending_conns: Vec<_> = state.memory.pending_conns.read_heads().map(head).collect();
+            let places: Vec<_> =
+                conns.iter().chain(&pending_conns).flatten().map(|socket| socket.place).collect();
+            let sockets = |all: Vec<Option<_>>| {
+                all.into_iter().map(|socket: Option<crate::hub::SavedSocket>| adopt(&socket?.fd)).collect()
+            };
+            let (conns, pending_conns) = (sockets(conns), sockets(pending_conns));
+            let epoll = state.epoll.as_ref().and_then(adopt);
+            let epoll = epoll.is_some_and(|epoll| reactor::go_on(epoll, &places).is_ok());
+            let version = state_format.version;
+            let predecessor = Predecessor { state, lock, epoll, version, conns, pending_conns };
+            Some(Inherited { predecessor: Some(predecessor), listening, given })
         }
         Err(e) => {
             log::error!("what was handed over is lost: {e}");
@@ -89,63 +101,65 @@ pub fn take(state_format: &StateFormat) -> Option<Taken> {
     }
 }
 
-impl Inherited {
-    /// Goes on with every connection.
-    pub fn go_on(self, app: &Rc<App>, place: impl Fn(&TcpStream) -> Box<dyn std::any::Any>) {
+impl Predecessor {
+    /// What it knew.
+    pub(crate) fn memory(&self) -> &super::Memory {
+        &self.state.memory
+    }
+
+    /// Restores every connection, which `serve` then serves.
+    pub(crate) fn restore(self, app: &Rc<App>, serve: &dyn Serve) {
         let Self { state, epoll, conns, pending_conns, .. } = self;
-        let State { memory, admits, why, since_ns, version, places, .. } = state;
-        let mut places = places.into_iter().filter(|_| epoll);
+        let State { memory, shared_auth: old, why, since_ns, version, .. } = state;
+        let place = |place: Place| epoll.then_some(place);
         let all = conns.len() + pending_conns.len();
-        app.remember(&memory);
-        let (admitted, now) = (admits.shared_auth(), reload::shared_auth(&app.settings()));
-        let (mut carried, mut closed, mut connecting) = (0u64, 0, 0);
+        app.restore(&memory);
+        let new = reload::shared_auth(&app.settings());
+        let (mut kept, mut closed, mut pending) = (0u64, 0, 0);
         for (saved, fd) in memory.conns.read().zip(conns) {
-            let place = places.next();
-            let (Some(saved), Some(socket)) = (saved, fd.and_then(|fd| socket(fd, place))) else { continue };
+            let Some((saved, fd)) = saved.zip(fd) else { continue };
+            let Some(socket) = socket(fd, place(saved.socket.place)) else { continue };
             // Between two processes the registry can be changed by whoever has the store's lock then.
-            let lost = reload::lost(&app.devices, &saved.session, &admitted, &now);
-            let conn = session::resume(app, saved, socket);
+            let lost = reload::lost(&app.devices, &saved.session, &old, &new);
+            let conn = serve.conn(saved, socket);
             if let Some((code, reason)) = lost.map(Lost::close) {
                 conn.wire.close(code, reason);
                 closed += 1;
             } else {
-                carried += 1;
+                kept += 1;
             }
         }
-        for (saved, fd) in memory.pending_conns.into_iter().zip(pending_conns) {
-            let at = places.next();
-            let Some(socket) = fd.and_then(|fd| socket(fd, at)) else { continue };
-            let place = place(socket.get_ref());
-            connecting += 1;
-            app.spawn(accept::go_on(app.clone(), app.hub.pending_conns.resume(saved, socket), place));
+        for (saved, fd) in memory.pending_conns.read().zip(pending_conns) {
+            let Some((saved, fd)) = saved.zip(fd) else { continue };
+            let Some(socket) = socket(fd, place(saved.socket.place)) else { continue };
+            serve.pending(saved, socket);
+            pending += 1;
         }
-        for invocation in memory.invocations {
-            session::resume_invocation(app, invocation);
-        }
-        let lost = all as u64 - carried - closed - connecting;
+        memory.invocations.into_iter().for_each(|saved| serve.invocation(saved));
+        let lost = all as u64 - kept - closed - pending;
         if lost > 0 {
-            log::error!("{lost} of {all} connections were lost on the way; the others go on");
+            log::error!("{lost} of {all} connections were lost in the hand-over");
         }
         let took = (monotonic_ns() - since_ns) / 1000;
-        let told = app.restarts.told();
+        let report = app.restarts.report();
         log::info!(
-            "restarted ({why}): Barnacle {} goes on from {version} · {carried} connections carried over, \
-             {connecting} on their way in, {closed} closed · nobody was served for {:.1} ms",
+            "restarted ({why}): Barnacle {} handed over from {version}: {kept} connections kept, {pending} in \
+             handshake, {closed} closed; paused {:.1} ms",
             self.version,
             took as f64 / 1000.0,
         );
-        let last_ms = wall_ms();
-        app.restarts.set_told(crate::hub::Told {
-            count: told.count + 1,
-            last_ms,
+        let count = report.count + 1;
+        app.restarts.set_report(RestartReport {
+            count,
+            last_ms: wall_ms(),
             took_us: took,
-            carried,
+            carried: kept,
             why,
         });
     }
 }
 
-/// It has not blocked since it was accepted; that lives on with it.
+/// Takes in a socket that has not blocked since it was accepted; that flag stays with it.
 fn socket(fd: OwnedFd, place: Option<Place>) -> Option<Async<TcpStream>> {
     let socket = TcpStream::from(fd);
     let taken = match place {

@@ -1,6 +1,6 @@
 //! A connection that has attached: its wire, its session, and what it counts.
 
-use super::session::{Saved, Session, Topic};
+use super::session::{SavedConn, SavedSocket, Session, Topic, write_record};
 use crate::{
     net::Wire,
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope},
@@ -65,16 +65,18 @@ impl Conn {
         })
     }
 
-    /// Writes the connection down as it is now, as a [`Saved`]; `more` is yet to be sent, too.
-    pub fn write(&self, more: &[u8], out: &mut Vec<u8>) {
-        self.session.borrow().ser_bin(out);
-        self.seq.get().ser_bin(out);
-        self.quiet.get().ser_bin(out);
-        self.wire.write(more, out);
+    /// Saves the connection as it is now, as a [`SavedConn`]; `more` is yet to be sent, too, and with `cookie`
+    /// another process finds its socket.
+    pub fn write(&self, more: &[u8], cookie: bool, out: &mut Vec<u8>) {
+        let socket = SavedSocket::of(&self.wire, cookie);
+        let live = (self.seq.get(), self.quiet.get(), &self.wire.closing());
+        self.wire.with_buffers(|input, unsent| {
+            write_record(socket, &self.session.borrow(), live, (input, [unsent, more]), out);
+        });
     }
 
-    /// Goes on with a connection that was written down, over its socket.
-    pub fn resume(saved: Saved, socket: Async<TcpStream>) -> Rc<Self> {
+    /// Restores a saved connection over its socket.
+    pub fn resume(saved: SavedConn, socket: Async<TcpStream>) -> Rc<Self> {
         let wire = Wire::new(socket, saved.input, saved.output, MAX_PAYLOAD);
         wire.set_closing(saved.close);
         Self::with(wire, saved.session, saved.seq, saved.quiet)

@@ -6,7 +6,6 @@ pub mod conn;
 mod connections;
 pub mod events;
 pub mod invocations;
-pub mod packed;
 pub mod pending;
 pub mod presence;
 pub mod restarts;
@@ -16,11 +15,10 @@ pub use conn::{Conn, ConnId};
 pub use connections::Connections;
 pub use events::{Audience, Events};
 pub use invocations::{Asked, Invocation, Invocations, InvokeResult, SavedInvocation};
-pub use packed::PackedList;
 pub use pending::{Challenged, PendingConn, PendingConns, PendingGuard, SavedPending, Stage};
 pub use presence::{Presence, listed as is_listed};
-pub use restarts::{Proof, Proven, Restart, Restarts, Told};
-pub use session::{Saved, Session, Topic};
+pub use restarts::{Preflight, Preflighted, Restart, RestartReport, Restarts};
+pub use session::{SavedConn, SavedSocket, Session, Topic};
 
 use crate::{clock::Clock, reactor::Tasks};
 use std::{
@@ -118,7 +116,9 @@ impl Hub {
 
     /// Whether every request under way can be continued by another process image, and every event is sent.
     pub(crate) fn at_rest(&self) -> bool {
-        self.conns.in_flight() == self.invocations.waiting() && self.events.is_drained()
+        self.conns.in_flight() == self.invocations.waiting()
+            && self.pending_conns.requests() == 0
+            && self.events.is_drained()
     }
 
     /// Refuses whoever attaches from now on, since the gateway stops.
@@ -135,6 +135,7 @@ impl Hub {
     pub(crate) fn pause(&self, pause: bool) {
         self.paused.set(pause);
         if !pause {
+            self.pending_conns.hold(false);
             self.conns.wake();
             self.waiting.take().into_iter().for_each(Waker::wake);
         }

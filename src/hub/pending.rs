@@ -1,17 +1,20 @@
 //! Who is connected without being attached: not yet, or no longer. Kept here so that a hand-over finds
 //! them; what each waits for is its task's business.
 
+use super::SavedSocket;
 use crate::{
-    net::{Peer, Wire, wire::Close},
+    net::{Peer, Wire, http::Phase, wire::Close},
+    packed::{read_part, take_part, write_part},
     reactor::Async,
     tls::Session,
 };
-use nanoserde::{DeBin, SerBin};
+use nanoserde::{DeBin, DeBinErr, SerBin};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     net::{SocketAddr, TcpStream},
     rc::Rc,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -27,7 +30,7 @@ pub enum Stage {
 }
 
 /// A connection that was challenged.
-#[derive(Clone, Debug, SerBin, DeBin)]
+#[derive(Clone, Debug)]
 pub struct Challenged {
     /// Who is at the other end.
     pub peer: Peer,
@@ -47,11 +50,33 @@ pub struct PendingConn {
     pub stage: RefCell<Stage>,
     /// Until when it may stay there.
     pub until: Cell<Instant>,
+    /// Where its plain HTTP stands.
+    pub request: Cell<Phase>,
+    refused: Cell<bool>,
+    waker: Cell<Option<Waker>>,
 }
 
-/// A guest as plain data.
-#[derive(Clone, Debug, SerBin, DeBin)]
+impl SerBin for Challenged {
+    fn ser_bin(&self, out: &mut Vec<u8>) {
+        write_part(out, |out| self.peer.ser_bin(out));
+        self.nonce.ser_bin(out);
+        self.said.ser_bin(out);
+    }
+}
+
+impl DeBin for Challenged {
+    fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
+        let peer = read_part(at, bytes)?;
+        Ok(Self { peer, nonce: DeBin::de_bin(at, bytes)?, said: DeBin::de_bin(at, bytes)? })
+    }
+}
+
+/// A pending connection as plain data. Its record is made of parts: the socket, as in
+/// [`SavedConn`](super::SavedConn); its stage, time limit and close; the bytes read; the bytes to be sent.
+#[derive(Clone, Debug)]
 pub struct SavedPending {
+    /// The socket.
+    pub socket: SavedSocket,
     /// How far it has come.
     pub stage: Stage,
     /// Until when it may stay there, nanoseconds of the monotonic clock.
@@ -62,6 +87,30 @@ pub struct SavedPending {
     pub output: Vec<u8>,
     /// The end that was asked for.
     pub close: Option<Close>,
+}
+
+impl SerBin for SavedPending {
+    fn ser_bin(&self, out: &mut Vec<u8>) {
+        write_part(out, |out| self.socket.ser_bin(out));
+        write_part(out, |out| {
+            write_part(out, |out| self.stage.ser_bin(out));
+            self.until_ns.ser_bin(out);
+            self.close.ser_bin(out);
+        });
+        write_part(out, |out| out.extend_from_slice(&self.input));
+        write_part(out, |out| out.extend_from_slice(&self.output));
+    }
+}
+
+impl DeBin for SavedPending {
+    fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
+        let socket = read_part(at, bytes)?;
+        let (mut inner, facts) = (0, take_part(at, bytes)?);
+        let stage = read_part(&mut inner, facts)?;
+        let (until_ns, close) = (DeBin::de_bin(&mut inner, facts)?, DeBin::de_bin(&mut inner, facts)?);
+        let (input, output) = (take_part(at, bytes)?.to_vec(), take_part(at, bytes)?.to_vec());
+        Ok(Self { socket, stage, until_ns, input, output, close })
+    }
 }
 
 impl PendingConn {
@@ -77,11 +126,31 @@ impl PendingConn {
         self.until.set(now.checked_add(time).unwrap_or(now + Duration::from_secs(365 * 86_400)));
     }
 
-    /// Writes it down, as it is now.
-    pub fn save(&self) -> SavedPending {
-        let (input, output) = self.wire.copy();
+    /// Whether a plain HTTP request is under way that only this process image can finish.
+    pub fn has_request(&self) -> bool {
+        matches!(self.request.get(), Phase::Asked | Phase::Answering)
+    }
+
+    /// Ready once its request is to be answered 503.
+    pub fn poll_refused(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.refused.get() {
+            return Poll::Ready(());
+        }
+        self.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// Writes it down, as it is now. An answer that is not whole stays so: its reader is to see that.
+    /// With `cookie` another process finds its socket.
+    pub fn save(&self, cookie: bool) -> SavedPending {
+        let (mut input, output) = self.wire.copy();
+        let mut stage = self.stage.borrow().clone();
+        if self.has_request() || self.request.get() == Phase::Ending {
+            (stage, input) = (Stage::Leaving, Vec::new());
+        }
         SavedPending {
-            stage: self.stage.borrow().clone(),
+            socket: SavedSocket::of(&self.wire, cookie),
+            stage,
             until_ns: crate::clock::ns_of(self.until.get()),
             input,
             output,
@@ -95,9 +164,13 @@ impl PendingConn {
 pub struct PendingConns {
     all: RefCell<BTreeMap<u64, Rc<PendingConn>>>,
     next: Cell<u64>,
+    /// No plain HTTP request is begun.
+    holding: Cell<bool>,
+    /// Those under way do not count any more.
+    given_up: Cell<bool>,
 }
 
-/// A guest's place; it ends when this is dropped.
+/// A pending connection's place; it ends when this is dropped.
 pub struct PendingGuard {
     pending_conns: Rc<PendingConns>,
     number: u64,
@@ -143,9 +216,68 @@ impl PendingConns {
         let number = self.next.get();
         self.next.set(number + 1);
         let (stage, until) = (RefCell::new(Stage::Head), Cell::new(Instant::now()));
-        let pending = Rc::new(PendingConn { wire, remote, stage, until });
+        let (request, refused, waker) = Default::default();
+        let pending = Rc::new(PendingConn { wire, remote, stage, until, request, refused, waker });
         self.all.borrow_mut().insert(number, pending.clone());
         PendingGuard { pending_conns: self.clone(), number, pending }
+    }
+
+    /// From now on no plain HTTP request is begun; or they are again, and none is given up any more.
+    pub fn hold(&self, hold: bool) {
+        self.holding.set(hold);
+        if !hold {
+            self.given_up.set(false);
+            for pending in self.all.borrow().values() {
+                pending.refused.set(false);
+                pending.waker.take().into_iter().for_each(Waker::wake);
+            }
+        }
+    }
+
+    /// Ready once a plain HTTP request of `pending` may be begun.
+    pub fn poll_begin(&self, pending: &PendingConn, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.holding.get() {
+            return Poll::Ready(());
+        }
+        pending.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// How many plain HTTP requests are under way that only this process image can finish, and are not given up.
+    pub fn requests(&self) -> usize {
+        if self.given_up.get() {
+            return 0;
+        }
+        self.all.borrow().values().filter(|pending| pending.has_request()).count()
+    }
+
+    /// Gives up on the requests under way: nothing waits for them any more.
+    pub fn give_up(&self) {
+        self.given_up.set(true);
+    }
+
+    /// Has the requests answered 503 of which no answer is sent yet, and those that wait on a connection that cannot be
+    /// carried over; how many.
+    pub fn refuse_requests(&self) -> usize {
+        let unanswered = |pending: &&Rc<PendingConn>| match pending.request.get() {
+            Phase::Asked => true,
+            Phase::Waiting => pending.wire.is_tls(),
+            _ => false,
+        };
+        let all = self.all.borrow();
+        let refused = all.values().filter(unanswered).map(|pending| {
+            pending.refused.set(true);
+            pending.waker.take().into_iter().for_each(Waker::wake);
+        });
+        refused.count()
+    }
+
+    /// How many requests are to be answered 503 and are not answered yet.
+    pub fn refused(&self) -> usize {
+        let waits = |pending: &&Rc<PendingConn>| {
+            pending.refused.get() && (pending.has_request() || pending.request.get() == Phase::Waiting)
+        };
+        self.all.borrow().values().filter(waits).count()
     }
 
     /// Everyone who is here.

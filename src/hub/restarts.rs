@@ -1,4 +1,4 @@
-//! Restarts that are handed over: who can do one, and what came of the last.
+//! Restarts by hand-over: who can make one, and what became of the last.
 
 use crate::protocol::ErrorShape;
 use nanoserde::{DeBin, SerBin};
@@ -9,60 +9,60 @@ use std::{
     rc::Rc,
 };
 
-/// What the program on disk said of the state it is to go on with: its version.
-pub type Proof = Pin<Box<dyn Future<Output = Result<String, String>>>>;
+/// The answer of the program on disk to the preflight: its version, or why it cannot take over.
+pub type Preflight = Pin<Box<dyn Future<Output = Result<String, String>>>>;
 
-/// Who can put another process image in this one's place.
+/// Whatever can put another process image in this one's place.
 pub trait Restart {
-    /// Asks the program on disk whether it can go on from here. `Err` is why not.
-    fn prove(&self) -> Proof;
-    /// Hands over to it, now and without asking again. Returns only if nothing came of it: why.
-    fn hand_over(&self, why: &str) -> Pin<Box<dyn Future<Output = String>>>;
+    /// Asks the program on disk whether it can take over.
+    fn preflight(&self) -> Preflight;
+    /// Hands over to it, now and without asking again. Returns only on failure: why.
+    fn hand_over(&self, reason: &str) -> Pin<Box<dyn Future<Output = String>>>;
 }
 
 /// The restarts of a gateway.
 #[derive(Default)]
 pub struct Restarts {
-    how: RefCell<Option<Rc<dyn Restart>>>,
+    restart: RefCell<Option<Rc<dyn Restart>>>,
     under_way: Cell<bool>,
-    told: RefCell<Told>,
-    stayed: RefCell<Option<String>>,
+    report: RefCell<RestartReport>,
+    failure: RefCell<Option<String>>,
 }
 
-/// What is told of the restarts since the gateway started.
+/// The restarts since the gateway started; `status` shows it.
 #[derive(Clone, Default, PartialEq, Debug, SerBin, DeBin)]
-pub struct Told {
+pub struct RestartReport {
     /// How many there were.
     pub count: u64,
     /// When the last one was, wall-clock milliseconds.
     pub last_ms: u64,
     /// How long nobody was served then, microseconds.
     pub took_us: u64,
-    /// How many connections were carried over.
+    /// How many connections were kept.
     pub carried: u64,
-    /// What asked for it.
+    /// Its reason.
     pub why: String,
 }
 
 impl Restarts {
-    /// From now on `how` does it.
-    pub fn set(&self, how: Rc<dyn Restart>) {
-        *self.how.borrow_mut() = Some(how);
+    /// Restarts by `restart` from now on.
+    pub fn set(&self, restart: Rc<dyn Restart>) {
+        *self.restart.borrow_mut() = Some(restart);
     }
 
-    /// What is told of them.
-    pub fn told(&self) -> Told {
-        self.told.borrow().clone()
+    /// The restarts so far.
+    pub fn report(&self) -> RestartReport {
+        self.report.borrow().clone()
     }
 
-    /// Why the last one that was asked for came to nothing, if it did.
-    pub fn stayed(&self) -> Option<String> {
-        self.stayed.borrow().clone()
+    /// Replaces the report, after one more restart.
+    pub fn set_report(&self, report: RestartReport) {
+        *self.report.borrow_mut() = report;
     }
 
-    /// One was just done.
-    pub fn set_told(&self, told: Told) {
-        *self.told.borrow_mut() = told;
+    /// Why the last one that was asked for failed, if it did.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.borrow().clone()
     }
 
     /// Whether one is under way.
@@ -70,66 +70,69 @@ impl Restarts {
         self.under_way.get()
     }
 
-    /// Asks the program on disk whether it can go on from here; its version. While it is asked everything
-    /// goes on.
+    /// Asks the program on disk whether it can take over. Meanwhile everyone is served.
     ///
     /// # Errors
-    /// `UNAVAILABLE`, with why this process stays.
-    pub async fn prove(self: &Rc<Self>, why: &str) -> Result<Proven, ErrorShape> {
-        let Some(how) = self.how.borrow().clone() else {
+    /// `UNAVAILABLE`, with the reason.
+    pub async fn preflight(self: &Rc<Self>, reason: &str) -> Result<Preflighted, ErrorShape> {
+        let Some(restart) = self.restart.borrow().clone() else {
             return Err(ErrorShape::never("this gateway cannot restart itself"));
         };
         if self.under_way.replace(true) {
             return Err(ErrorShape::later("a restart is under way", 1000));
         }
-        let mut proven =
-            Proven { restarts: self.clone(), how: how.clone(), version: String::new(), why: why.into() };
-        match how.prove().await {
+        let mut asked = Preflighted {
+            restarts: self.clone(),
+            restart: restart.clone(),
+            version: String::new(),
+            reason: reason.into(),
+        };
+        match restart.preflight().await {
             Ok(version) => {
-                proven.version = version;
-                Ok(proven)
+                asked.version = version;
+                Ok(asked)
             }
             Err(e) => {
-                self.stay(why, &e);
-                Err(ErrorShape::later(format!("not restarted, everything goes on as before: {e}"), 5000))
+                self.fail(reason, &e);
+                Err(ErrorShape::later(format!("not restarted, the gateway keeps running: {e}"), 5000))
             }
         }
     }
 
-    fn stay(&self, why: &str, e: &str) {
-        let told = format!("not restarted ({why}), everything goes on as before: {e}");
-        log::error!("{told}");
-        *self.stayed.borrow_mut() = Some(told);
+    fn fail(&self, reason: &str, e: &str) {
+        let failure = format!("not restarted ({reason}), the gateway keeps running: {e}");
+        log::error!("{failure}");
+        *self.failure.borrow_mut() = Some(failure);
     }
 
-    /// Restarts, if the program on disk can go on from here; returns only if not.
-    pub async fn run(self: &Rc<Self>, why: &str) {
-        match self.prove(why).await {
-            Ok(proven) => proven.hand_over().await,
-            Err(e) if self.under_way() => log::info!("restart ({why}): {}", e.message()),
+    /// Restarts, if the program on disk can take over; returns only if not.
+    pub async fn run(self: &Rc<Self>, reason: &str) {
+        match self.preflight(reason).await {
+            Ok(asked) => asked.hand_over().await,
+            Err(e) if self.under_way() => log::info!("restart ({reason}): {}", e.message()),
             Err(_) => {}
         }
     }
 }
 
-/// A program that said that it can go on from here.
-pub struct Proven {
+/// A restart whose preflight passed.
+pub struct Preflighted {
     restarts: Rc<Restarts>,
-    how: Rc<dyn Restart>,
-    /// Its version.
+    restart: Rc<dyn Restart>,
+    /// The version that takes over.
     pub version: String,
-    why: String,
+    reason: String,
 }
 
-impl Proven {
-    /// Hands over to it. Returns only if nothing came of it; that has been logged then.
+impl Preflighted {
+    /// Hands over. Returns only on failure, which has been logged then.
     pub async fn hand_over(self) {
-        let e = self.how.hand_over(&self.why).await;
-        self.restarts.stay(&self.why, &e);
+        let e = self.restart.hand_over(&self.reason).await;
+        self.restarts.fail(&self.reason, &e);
     }
 }
 
-impl Drop for Proven {
+impl Drop for Preflighted {
     fn drop(&mut self) {
         self.restarts.under_way.set(false);
     }

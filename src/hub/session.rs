@@ -1,16 +1,22 @@
 //! A session: everything that is known of an attached connection, as plain data.
 //!
 //! It holds no future and no handle, so `nanoserde` can write it and read it back; together with the
-//! socket and the bytes under way ([`Saved`]) the connection goes on in another process.
+//! socket and the bytes under way ([`SavedConn`]) the connection continues in another process.
 
 use crate::{
     auth::Basis,
-    net::wire::Close,
+    net::{Wire, wire::Close},
+    packed::{Added, read_part, take_part, write_part},
     protocol::{DeviceId, Role, Scopes},
+    reactor::Place,
     store::{Display, Surface},
 };
-use nanoserde::{DeBin, SerBin};
-use std::collections::BTreeSet;
+use nanoserde::{DeBin, DeBinErr, SerBin};
+use rustix::net::sockopt::socket_cookie;
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsRawFd, RawFd},
+};
 
 /// What a connection can subscribe to: a family of events and, where it has several, which of them; in use,
 /// the name of the method that subscribes and the key of a session.
@@ -30,7 +36,7 @@ impl Topic {
 }
 
 /// The facts of an attached connection.
-#[derive(Clone, PartialEq, Debug, SerBin, DeBin)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Session {
     /// Which connection, unique among all processes of this gateway.
     pub id: super::ConnId,
@@ -74,20 +80,123 @@ impl Session {
     }
 }
 
-/// A session with what is under way on its connection. [`Conn::write`](super::Conn::write) writes it, in this
-/// order.
-#[derive(Clone, PartialEq, Debug, SerBin, DeBin)]
-pub struct Saved {
+/// The socket of a connection, as the next process finds it again.
+#[derive(Clone, Copy, PartialEq, Debug, SerBin, DeBin)]
+pub struct SavedSocket {
+    /// Its descriptor, if the process goes on; another process has others.
+    pub fd: RawFd,
+    /// Its cookie (SO_COOKIE), if another process is passed it.
+    pub cookie: Option<u64>,
+    /// Its place in the `epoll`, if that goes on.
+    pub place: Place,
+}
+
+impl SavedSocket {
+    /// The socket of `wire`; `cookie` if another process is to find it.
+    pub(crate) fn of(wire: &Wire, cookie: bool) -> Self {
+        let socket = wire.socket();
+        Self {
+            fd: socket.get_ref().as_raw_fd(),
+            cookie: cookie.then(|| socket_cookie(socket.get_ref()).unwrap_or_default()),
+            place: socket.place(),
+        }
+    }
+}
+
+/// An attached connection as plain data: its session, and what is under way.
+///
+/// Its record is made of parts, in this order: the socket; the facts of the session, which seldom change; what
+/// changes with every frame; the bytes read and not yet understood; the bytes not yet sent. It can become a slot in
+/// shared memory, whose second half alone is written anew.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SavedConn {
+    /// The socket.
+    pub socket: SavedSocket,
     /// The facts.
     pub session: Session,
     /// The `seq` of the last event it was sent.
     pub seq: u64,
-    /// Pulses since it was last heard.
+    /// Ticks since it was last heard.
     pub quiet: u8,
     /// Bytes read and not yet understood.
     pub input: Vec<u8>,
     /// Bytes not yet sent.
     pub output: Vec<u8>,
-    /// The end that was asked for.
+    /// The close that was asked for.
     pub close: Option<Close>,
+}
+
+/// Writes the record of a connection; `output` in pieces.
+pub(super) fn write_record(
+    socket: SavedSocket,
+    session: &Session,
+    (seq, quiet, close): (u64, u8, &Option<Close>),
+    (input, output): (&[u8], [&[u8]; 2]),
+    out: &mut Vec<u8>,
+) {
+    write_part(out, |out| socket.ser_bin(out));
+    write_part(out, |out| session.ser_bin(out));
+    write_part(out, |out| {
+        seq.ser_bin(out);
+        quiet.ser_bin(out);
+        close.ser_bin(out);
+    });
+    write_part(out, |out| out.extend_from_slice(input));
+    write_part(out, |out| output.iter().for_each(|piece| out.extend_from_slice(piece)));
+}
+
+impl SerBin for SavedConn {
+    fn ser_bin(&self, out: &mut Vec<u8>) {
+        let Self { socket, session, seq, quiet, input, output, close } = self;
+        write_record(*socket, session, (*seq, *quiet, close), (input, [output, &[]]), out);
+    }
+}
+
+impl DeBin for SavedConn {
+    fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
+        let socket = read_part(at, bytes)?;
+        let session = read_part(at, bytes)?;
+        let (seq, quiet, close) = read_part(at, bytes)?;
+        let (input, output) = (take_part(at, bytes)?.to_vec(), take_part(at, bytes)?.to_vec());
+        Ok(Self { socket, session, seq, quiet, input, output, close })
+    }
+}
+
+/// The data that the device store's types are a part of stands in parts, since those types may grow.
+impl SerBin for Session {
+    fn ser_bin(&self, out: &mut Vec<u8>) {
+        self.id.ser_bin(out);
+        self.protocol.ser_bin(out);
+        self.role.ser_bin(out);
+        self.requested.ser_bin(out);
+        self.scopes.ser_bin(out);
+        self.device.ser_bin(out);
+        self.basis.ser_bin(out);
+        write_part(out, |out| self.client.ser_bin(out));
+        self.instance.ser_bin(out);
+        write_part(out, |out| self.declared.ser_bin(out));
+        self.local.ser_bin(out);
+        self.connected_ms.ser_bin(out);
+        self.subscriptions.ser_bin(out);
+    }
+}
+
+impl DeBin for Session {
+    fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
+        Ok(Self {
+            id: DeBin::de_bin(at, bytes)?,
+            protocol: DeBin::de_bin(at, bytes)?,
+            role: DeBin::de_bin(at, bytes)?,
+            requested: DeBin::de_bin(at, bytes)?,
+            scopes: DeBin::de_bin(at, bytes)?,
+            device: DeBin::de_bin(at, bytes)?,
+            basis: DeBin::de_bin(at, bytes)?,
+            client: read_part(at, bytes)?,
+            instance: DeBin::de_bin(at, bytes)?,
+            declared: read_part(at, bytes)?,
+            local: DeBin::de_bin(at, bytes)?,
+            connected_ms: DeBin::de_bin(at, bytes)?,
+            subscriptions: Added::de_bin(at, bytes)?.0,
+        })
+    }
 }

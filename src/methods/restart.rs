@@ -1,8 +1,8 @@
 //! `gateway.restart.preflight` and `gateway.restart.request`, in OpenClaw's shapes.
 //!
-//! Nothing blocks a restart, since whatever is under way goes on in the next process image. A request is
-//! answered once the program on disk has said that it can go on from here; if it cannot, the answer is
-//! why, and nothing happens. Source: OpenClaw 2026.9.6, `server-methods/restart.ts`.
+//! Nothing blocks a restart, since whatever is under way continues in the next process image. A request is
+//! answered once the program on disk has passed the preflight; if it does not, the answer is why, and nothing
+//! happens. Source: OpenClaw 2026.9.6, `server-methods/restart.ts`.
 
 use super::{Answer, Reply};
 use crate::{
@@ -82,9 +82,9 @@ pub async fn request(app: &Rc<App>, params: &Params<'_>) -> Answer {
     let reason = params.opt_str("reason")?.map(str::trim).filter(|r| !r.is_empty());
     let reason: String = reason.unwrap_or("gateway.restart.safe").chars().take(REASON).collect();
     let coalesced = app.restarts.under_way();
-    let proven = match coalesced {
+    let preflighted = match coalesced {
         true => None,
-        false => Some(app.restarts.prove(&reason).await?),
+        false => Some(app.restarts.preflight(&reason).await?),
     };
     let answer = Json::of(&Requested {
         ok: true,
@@ -101,9 +101,9 @@ pub async fn request(app: &Rc<App>, params: &Params<'_>) -> Answer {
             coalesced,
             emitHooksQueued: false,
         },
-        version: proven.as_ref().map(|p| p.version.clone()),
+        version: preflighted.as_ref().map(|p| p.version.clone()),
         closes: app.hub.not_carried().len() as u64,
     });
-    let Some(proven) = proven else { return Ok(answer.into()) };
-    Ok(Reply::then(answer, |app| app.spawn(proven.hand_over())))
+    let Some(preflighted) = preflighted else { return Ok(answer.into()) };
+    Ok(Reply::then(answer, |app| app.spawn(preflighted.hand_over())))
 }

@@ -208,7 +208,7 @@ pub fn status(app: &Rc<App>) -> Json {
     let settings = app.settings();
     let agents = &settings.config.agents;
     let registry = app.devices.registry();
-    let restarts = app.restarts.told();
+    let restarts = app.restarts.report();
     let path = |p: &std::path::Path| p.to_string_lossy().into_owned();
     Json::of(&Status {
         runtimeVersion: env!("CARGO_PKG_VERSION"),
@@ -265,7 +265,7 @@ pub fn status(app: &Rc<App>) -> Json {
                 unservedUs: restarts.took_us,
                 carried: restarts.carried,
             }),
-            notRestarted: app.restarts.stayed(),
+            notRestarted: app.restarts.failure(),
             residentKb: Memory::now().map(|memory| memory.resident / 1024),
             notices: app.notices(),
         },
@@ -275,7 +275,7 @@ pub fn status(app: &Rc<App>) -> Json {
 /// Returns the body of `/readyz`: why it is degraded, if it is, and how often it was restarted in place, if it was.
 pub fn ready(app: &App) -> String {
     let degraded = app.devices.store.degraded().map(|why| format!(r#","degraded":{}"#, why.serialize_json()));
-    let restarts = Some(app.restarts.told().count).filter(|count| *count > 0);
+    let restarts = Some(app.restarts.report().count).filter(|count| *count > 0);
     let restarts = restarts.map(|count| format!(r#","restarts":{count}"#));
     format!(r#"{{"ready":true{}{}}}"#, degraded.unwrap_or_default(), restarts.unwrap_or_default())
 }

@@ -37,16 +37,16 @@ pub fn close_rest() {
     numbers.into_iter().for_each(|fd| drop(adopt(fd)));
 }
 
-/// Lets `fd` live through the next `exec`.
+/// Keeps `fd` open over the next `exec`: clears its close-on-exec flag.
 ///
 /// # Errors
 /// The system's.
-pub fn bequeath(fd: impl AsFd) -> io::Result<()> {
+pub fn clear_cloexec(fd: impl AsFd) -> io::Result<()> {
     Ok(fcntl_setfd(fd, FdFlags::empty())?)
 }
 
-/// Takes that back.
-pub fn keep(fd: impl AsFd) {
+/// Marks `fd` close-on-exec again.
+pub fn set_cloexec(fd: impl AsFd) {
     let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
 }
 
@@ -86,7 +86,7 @@ mod tests {
         let file = std::fs::File::open("/dev/null").unwrap();
         let fd = file.as_raw_fd();
         assert!(adopt(fd).is_err(), "opened here");
-        bequeath(&file).unwrap();
+        clear_cloexec(&file).unwrap();
         assert_eq!(file.into_raw_fd(), fd);
         let taken = adopt(fd).unwrap();
         assert!(adopt(fd).is_err(), "taken already");

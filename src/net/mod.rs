@@ -10,6 +10,7 @@ pub mod peer;
 pub mod port_owner;
 pub mod scan;
 pub mod seam;
+pub mod url;
 pub mod wire;
 pub mod ws;
 

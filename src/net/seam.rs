@@ -1,8 +1,7 @@
-//! The seam: the faces that a [`Wire`] shows to the libraries that speak over it.
+//! The seam: what the WebSocket library reads and writes in place of a socket.
 //!
-//! [`Seam`] is that to the WebSocket library, and hands it one whole message at a time. So between two messages
-//! the library holds nothing: an idle connection has no buffer at all, and the wire can be written down.
-//! [`Plain`] is that to the HTTP server.
+//! It hands out one whole message at a time. So between two messages the library holds nothing: an idle connection
+//! has no buffer at all, and the wire can be written down.
 
 use super::Wire;
 use smol::io::{AsyncRead, AsyncWrite};
@@ -48,38 +47,5 @@ impl AsyncWrite for Seam {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.poll_drain(cx)
-    }
-}
-
-/// What an HTTP server reads and writes. It hands on what was read and keeps it too, until
-/// [`Wire::forget`]: so a request that is half there can be carried over.
-pub struct Plain(pub Rc<Wire>);
-
-impl AsyncRead for Plain {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut n = self.0.hand_out(out);
-        if n == 0 && ready!(self.0.poll_more(cx))? > 0 {
-            n = self.0.hand_out(out);
-        }
-        Poll::Ready(Ok(n))
-    }
-}
-
-impl AsyncWrite for Plain {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
-        if self.0.unsent() >= UNREAD {
-            ready!(self.0.poll_drain(cx))?;
-        }
-        self.0.queue(b);
-        Poll::Ready(Ok(b.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_drain(cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.0.poll_drain(cx))?;
-        Poll::Ready(self.0.end())
     }
 }

@@ -142,15 +142,10 @@ impl Wire {
         (b.input.clone(), b.output[b.written..].to_vec())
     }
 
-    /// The same and the end that was asked for, written down; `more` is to be sent after the unsent bytes.
-    pub fn write(&self, more: &[u8], out: &mut Vec<u8>) {
+    /// Lends the same bytes.
+    pub(crate) fn with_buffers<T>(&self, look: impl FnOnce(&[u8], &[u8]) -> T) -> T {
         let b = self.buffers.borrow();
-        b.input.ser_bin(out);
-        let unsent = &b.output[b.written..];
-        (unsent.len() + more.len()).ser_bin(out);
-        out.extend_from_slice(unsent);
-        out.extend_from_slice(more);
-        self.close.borrow().ser_bin(out);
+        look(&b.input, &b.output[b.written..])
     }
 
     /// What stopped it from being read.
@@ -314,6 +309,11 @@ impl Wire {
             self.buffers.borrow_mut().input.extend_from_slice(&chunk[..n]);
             Poll::Ready(Ok(n))
         })
+    }
+
+    /// How many of the bytes that were read were handed out and not forgotten.
+    pub(super) fn handed_out(&self) -> usize {
+        self.buffers.borrow().taken
     }
 
     /// Hands out bytes of what was read, without forgetting them; [`Wire::forget`] does.

@@ -168,7 +168,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
 }
 
 /// Where a socket stands in an `epoll` that another process image goes on with.
-#[derive(Clone, Copy, Debug, SerBin, DeBin)]
+#[derive(Clone, Copy, Default, PartialEq, Debug, SerBin, DeBin)]
 pub struct Place {
     slot: u32,
     quiet: bool,

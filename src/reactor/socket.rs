@@ -1,7 +1,12 @@
 //! A socket: an operation on it is tried, and waited for where it would block.
 
 use super::{Place, READ, Reactor, Waiting};
-use rustix::{event::epoll, fd::AsFd, io::Errno, net::SocketFlags};
+use rustix::{
+    event::epoll,
+    fd::AsFd,
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, sockopt::socket_error},
+};
 use smol::io::{AsyncRead, AsyncWrite};
 use std::{
     io::{self, Read, Write},
@@ -176,6 +181,35 @@ fn accept(listener: &TcpListener) -> io::Result<(Async<TcpStream>, SocketAddr)> 
     let (socket, from) = rustix::net::acceptfrom_with(listener, flags)?;
     let from = from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(io::ErrorKind::NotConnected)?;
     Ok((Async::nonblocking(TcpStream::from(socket))?, from))
+}
+
+impl Async<TcpStream> {
+    /// Connects to `address`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let it = Self::nonblocking(TcpStream::from(socket))?;
+        std::future::poll_fn(|cx| {
+            socket_error(&it.socket)??;
+            match it.socket.peer_addr() {
+                Err(e) if e.kind() == io::ErrorKind::NotConnected => {
+                    it.wait_writable(cx);
+                    Poll::Pending
+                }
+                connected => Poll::Ready(connected.map(drop)),
+            }
+        })
+        .await?;
+        Ok(it)
+    }
 }
 
 impl AsyncRead for Async<TcpStream> {

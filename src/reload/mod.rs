@@ -236,8 +236,8 @@ impl Reloads {
         }
         if new.config.reload.mode == ReloadMode::Off {
             let waits = format!(
-                "{path} was changed ({}) and gateway.reload.mode is \"off\": the change counts from the next \
-                 restart on (barnacle gateway restart)",
+                "{path} was changed ({}) and gateway.reload.mode is \"off\": takes effect at the next restart (barnacle \
+                 gateway restart)",
                 outcome.plan.paths()
             );
             if self.waiting.replace(Some(waits.clone())).as_ref() != Some(&waits) {

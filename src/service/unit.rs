@@ -78,8 +78,8 @@ pub fn service(plan: &Plan, systemd: u32) -> String {
 /// Returns the socket unit, if the plan has one.
 pub fn socket(plan: &Plan) -> Option<String> {
     let port = plan.sockets.first()?.port();
-    let listen = plan.sockets.iter().map(|at| format!("ListenStream={at}")).collect();
-    let text = render(SOCKET, &[("listen", Slot::Lines(listen))]);
+    let listen: Vec<_> = plan.sockets.iter().map(|at| format!("ListenStream={at}")).collect();
+    let text = SOCKET.replacen("ListenStream=127.0.0.1:18789", &listen.join("\n"), 1);
     Some(text.replacen("Port of", &format!("Port {port} of"), 1))
 }
 
@@ -116,6 +116,7 @@ mod tests {
             (SERVICE, "User=nobody\n"),
             (SERVICE, "\nWatchdogSec=90\n"),
             (SOCKET, "=Port of "),
+            (SOCKET, "\nListenStream=127.0.0.1:18789\n"),
         ] {
             assert_eq!(template.matches(value).count(), 1, "{value}");
         }

@@ -1,6 +1,6 @@
 //! What stands in for TLS in a build without it: types of which there is no value.
 
-use super::{CertificateError, Files, Trust, Validity};
+use super::{CertificateError, Files, TlsError, Trust, Validity};
 use std::{
     io::{self, Read, Write},
     marker::PhantomData,
@@ -99,6 +99,66 @@ impl Session {
 }
 
 /// There is none.
+pub enum ClientSession {}
+
+impl ClientSession {
+    /// Says that there is none.
+    ///
+    /// # Errors
+    /// [`TlsError::NotBuilt`].
+    pub fn new(_: &str, _: &Trust) -> Result<Self, TlsError> {
+        Err(TlsError::NotBuilt)
+    }
+
+    /// Nothing.
+    pub fn is_handshaking(&self) -> bool {
+        match *self {}
+    }
+
+    /// Nothing.
+    pub fn wants_write(&self) -> bool {
+        match *self {}
+    }
+
+    /// Nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn handshake(&mut self, _: &TcpStream) -> io::Result<()> {
+        match *self {}
+    }
+
+    /// Nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn read(&mut self, _: &TcpStream, _: &mut [u8]) -> io::Result<usize> {
+        match *self {}
+    }
+
+    /// Nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn write(&mut self, _: &TcpStream, _: &[u8]) -> io::Result<usize> {
+        match *self {}
+    }
+
+    /// Nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn flush(&mut self, _: &TcpStream) -> io::Result<()> {
+        match *self {}
+    }
+
+    /// Nothing.
+    pub fn end(&mut self) {
+        match *self {}
+    }
+}
+
+/// There is none.
 pub struct Secured<S> {
     /// What would be below.
     pub sock: S,
@@ -110,7 +170,7 @@ pub struct Secured<S> {
 /// # Errors
 /// Always.
 pub fn secure<S: Read + Write>(_: S, _: &str, _: &Trust) -> io::Result<Secured<S>> {
-    Err(io::Error::other("this build of Barnacle has no TLS (cargo feature \"tls\")"))
+    Err(io::Error::other(TlsError::NotBuilt))
 }
 
 impl<S: Read> Read for Secured<S> {

@@ -1,24 +1,19 @@
-//! The client's side: TLS over a socket that blocks, with whom it is told to trust.
+//! The client's side: whom a connection trusts, and TLS over a socket that blocks.
 
-use super::{Trust, certificate::provider, x509};
+use super::{TlsError, Trust, certificate::provider, roots, x509};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    StreamOwned,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, OtherError,
+    SignatureScheme, StreamOwned,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls13_signature_with_raw_key},
-    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
     version::TLS13,
 };
 use sha2::{Digest, Sha256};
 use std::{
-    fs,
     io::{self, Read, Write},
     sync::Arc,
 };
-
-/// Where distributions keep the certificates of those that this host trusts.
-const BUNDLES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// A socket that speaks TLS.
 pub type Secured<S> = StreamOwned<ClientConnection, S>;
@@ -26,36 +21,31 @@ pub type Secured<S> = StreamOwned<ClientConnection, S>;
 /// Speaks TLS over `stream` to `host`, once something is read or written.
 ///
 /// # Errors
-/// When `host` is no name, or this host trusts nobody.
+/// When `host` is no name, or the authorities cannot be read.
 pub fn secure<S: Read + Write>(stream: S, host: &str, trust: &Trust) -> io::Result<Secured<S>> {
+    Ok(StreamOwned::new(connection(host, trust).map_err(io::Error::other)?, stream))
+}
+
+/// The TLS of a connection to `host`, which nothing has been sent of. Reads files.
+///
+/// # Errors
+/// [`TlsError`].
+pub(super) fn connection(host: &str, trust: &Trust) -> Result<ClientConnection, TlsError> {
+    let other = |e: Error| TlsError::Other(e.to_string());
     let provider = provider();
     let config = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[&TLS13]);
-    let config = config.map_err(io::Error::other)?;
+    let config = config.map_err(other)?;
     let mut config = match trust {
         Trust::Only(fingerprint) => {
             let pinned = Pinned { fingerprint: fingerprint.clone(), provider };
             config.dangerous().with_custom_certificate_verifier(Arc::new(pinned)).with_no_client_auth()
         }
-        Trust::Authorities => config.with_root_certificates(authorities()?).with_no_client_auth(),
+        Trust::Authorities => config.with_root_certificates(roots::system()?).with_no_client_auth(),
+        Trust::CaFile(path) => config.with_root_certificates(roots::of_file(path)?).with_no_client_auth(),
     };
     config.resumption = rustls::client::Resumption::disabled();
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let tls = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    Ok(StreamOwned::new(tls, stream))
-}
-
-fn authorities() -> io::Result<RootCertStore> {
-    let named = std::env::var("SSL_CERT_FILE").ok();
-    let mut paths = named.iter().map(String::as_str).chain(BUNDLES);
-    let bundle = paths.find_map(|path| fs::read(path).ok()).unwrap_or_default();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&bundle).filter_map(Result::ok));
-    if roots.is_empty() {
-        let why = "this host has no certificates of authorities (ca-certificates): say which one to trust with \
-                   --tls-fingerprint or gateway.remote.tlsFingerprint";
-        return Err(io::Error::other(why));
-    }
-    Ok(roots)
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::BadName(host.into()))?;
+    ClientConnection::new(Arc::new(config), name).map_err(other)
 }
 
 /// Trusts one certificate, whatever else is in it.
@@ -77,10 +67,10 @@ impl ServerCertVerifier for Pinned {
         let fingerprint = crate::protocol::hex(&Sha256::digest(shown));
         match fingerprint == self.fingerprint {
             true => Ok(ServerCertVerified::assertion()),
-            false => Err(Error::General(format!(
-                "it shows a certificate with the fingerprint {fingerprint}, and the one that is trusted has {}",
-                self.fingerprint
-            ))),
+            false => {
+                let wrong = TlsError::WrongFingerprint(fingerprint, self.fingerprint.clone());
+                Err(CertificateError::Other(OtherError(Arc::new(wrong))).into())
+            }
         }
     }
 

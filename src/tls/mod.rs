@@ -13,20 +13,27 @@ mod certificate;
 #[cfg(feature = "tls")]
 mod client;
 #[cfg(feature = "tls")]
+mod client_session;
+mod error;
+#[cfg(feature = "tls")]
 mod make;
+#[cfg(feature = "tls")]
+mod roots;
 #[cfg(feature = "tls")]
 mod session;
 mod x509;
 
 #[cfg(not(feature = "tls"))]
-pub use absent::{Certificate, Secured, Session, secure};
+pub use absent::{Certificate, ClientSession, Secured, Session, secure};
 #[cfg(feature = "tls")]
 pub use {
     certificate::Certificate,
     client::{Secured, secure},
+    client_session::ClientSession,
     session::Session,
 };
 
+pub use error::TlsError;
 pub use x509::Validity;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
@@ -47,8 +54,10 @@ pub struct Files {
 pub enum Trust {
     /// The one with this fingerprint.
     Only(String),
-    /// Those issued by an authority that this host trusts.
+    /// Those issued by an authority that this host trusts; where it trusts none, by one of those built in.
     Authorities,
+    /// Those issued by an authority in this PEM file.
+    CaFile(PathBuf),
 }
 
 impl Trust {

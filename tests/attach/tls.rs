@@ -271,11 +271,11 @@ fn a_restart_closes_tls_connections_with_notice() {
     }
     plain.ok("health", "{}");
     drop(challenged);
-    assert!(server.log().contains("3 TLS connections cannot be carried over"), "{}", server.log());
+    assert!(server.log().contains("3 TLS connections cannot be handed over"), "{}", server.log());
     // The command says how many it closed; its own is one of them.
     let (code, out, err) = home.run(&["gateway", "restart"]);
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("1 connections carried over") && out.contains("1 TLS connections closed"), "{out}");
+    assert!(out.contains("1 connections kept") && out.contains("1 TLS connections closed"), "{out}");
     plain.ok("health", "{}");
     // Where nothing comes of it, everybody is let in again.
     let mut own = admin(&server, &trust);

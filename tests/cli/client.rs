@@ -150,7 +150,7 @@ fn every_command_finds_the_gateway_that_moved() {
     listens(moved, "reload:{mode:'hot'}");
     server.wait_log(&["configuration reloaded"]);
     listens(unheard, "reload:{mode:'off'},tls:{enabled:true}");
-    server.wait_log(&["counts from the next restart on"]);
+    server.wait_log(&["takes effect at the next restart"]);
     let status = ok(&home, &["status"]);
     assert!(status.contains(&format!("ws://127.0.0.1:{moved} ")), "{status}");
 }

@@ -247,6 +247,10 @@ fn h27_a_gateway_that_does_not_answer_is_a_finding() {
     assert_eq!(code, 1, "{out}{err}");
     assert!(out.contains(&format!("process {pid} runs the gateway, and is suspended")), "{out}");
     assert!(out.contains(&format!("kill -9 {pid}")), "{out}");
+    let (code, _, err) = home.run(&["health", "--timeout", "300"]);
+    assert!(code == 3 && err.contains(&format!("process {pid} runs it and does not answer")), "{err}");
+    let (_, out, _) = home.run(&["gateway", "status", "--timeout", "300"]);
+    assert!(out.contains(&format!("kill -9 {pid}")), "{out}");
     signal(pid, "CONT");
     assert!(!home.run(&["doctor"]).1.contains("kill -9"));
     // It takes the signal only once it runs again.

@@ -86,7 +86,7 @@ fn over_ssh_as_root() {
     board.set.of(next());
     board.deploy(&[]);
     serves(1);
-    board.host.wait_log("Barnacle 9.9.9 goes on from 0.1.0", 1);
+    board.host.wait_log("Barnacle 9.9.9 handed over from 0.1.0", 1);
 
     // One that cannot go on is found out before anything is given up.
     board.set.of_script(LAME);
@@ -95,13 +95,13 @@ fn over_ssh_as_root() {
     assert_eq!(fs::read(&program).unwrap(), fs::read(next()).unwrap());
     board.deploy(&["--rollback"]);
     serves(2);
-    board.host.wait_log("Barnacle 0.1.0 goes on from 9.9.9", 1);
+    board.host.wait_log("Barnacle 0.1.0 handed over from 9.9.9", 1);
     // One that takes over and then is not what it should be hands back.
     fs::write(board.host.path(MUTE), "").unwrap();
     board.set.of(next());
     board.fails(&[], "Barnacle 0.1.0 serves on, as before");
     serves(4);
-    board.host.wait_log("Barnacle 0.1.0 goes on from 9.9.9", 2);
+    board.host.wait_log("Barnacle 0.1.0 handed over from 9.9.9", 2);
     assert_eq!(board.host.property(UNIT, "NRestarts"), "0");
     let left = board
         .path("")
@@ -195,7 +195,7 @@ fn over_ssh_by_sudo() {
     board.fails(&[], "takes root or sudo, and neither can be had here");
     let (code, text) = board.at_a_terminal(&[], "swordfish");
     assert_eq!(code, 0, "{text}\n{}", board.host.log());
-    board.host.wait_log("Barnacle 9.9.9 goes on from 0.1.0", 1);
+    board.host.wait_log("Barnacle 9.9.9 handed over from 0.1.0", 1);
     assert_eq!(text.matches("password for").count(), 1, "{text}");
     assert_eq!(number(&client.ok("status", "{}"), "barnacle.restarts"), 1, "{}", board.host.log());
 }
@@ -288,7 +288,7 @@ fn fetched_by_the_board() {
     let (code, text) = run(&fetch);
     assert_eq!(code, 0, "{text}\n{}", host.log());
     assert_eq!(number(&client.ok("status", "{}"), "barnacle.restarts"), 1);
-    host.wait_log("Barnacle 9.9.9 goes on from 0.1.0", 1);
+    host.wait_log("Barnacle 9.9.9 handed over from 0.1.0", 1);
     let (code, text) = run("--rollback");
     assert_eq!(code, 0, "{text}\n{}", host.log());
     assert_eq!(number(&client.ok("status", "{}"), "barnacle.restarts"), 2);
@@ -324,5 +324,5 @@ fn without_systemd() {
     let (code, text) = install(next());
     assert_eq!(code, 0, "{text}");
     assert_eq!(number(&client.ok("status", "{}"), "barnacle.restarts"), 1);
-    server.wait_log(&["Barnacle 9.9.9 goes on from 0.1.0"]);
+    server.wait_log(&["Barnacle 9.9.9 handed over from 0.1.0"]);
 }

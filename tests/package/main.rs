@@ -75,8 +75,8 @@ fn upgraded_and_rolled_back_unseen() {
     let pid = host.property(UNIT, "MainPID");
     let next = pack(&host, &next(), "9.9.9");
     for (n, package, goes_on) in [
-        (1, next.as_str(), "Barnacle 9.9.9 goes on from 0.1.0"),
-        (2, "/root/private/barnacle_0.1.0.deb", "Barnacle 0.1.0 goes on from 9.9.9"),
+        (1, next.as_str(), "Barnacle 9.9.9 handed over from 0.1.0"),
+        (2, "/root/private/barnacle_0.1.0.deb", "Barnacle 0.1.0 handed over from 9.9.9"),
     ] {
         let said = host.dpkg(&["-i", package], true);
         assert!(

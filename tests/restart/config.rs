@@ -14,7 +14,7 @@ fn edits_apply_at_a_restart_and_the_refused_are_closed() {
     // Nothing is applied, until a restart.
     home.gateway(r#"auth:{mode:"token",token:"T2"},reload:{mode:"off"} /* by hand */"#);
     signal(server.pid(), "HUP");
-    server.wait_log(&["the change counts from the next restart on"]);
+    server.wait_log(&["takes effect at the next restart"]);
     let bytes = fs::read(home.config_path()).unwrap();
     server.restart(&mut own);
     assert_eq!(shared.closed(), (4001, "gateway auth changed".into()));

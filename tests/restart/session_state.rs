@@ -14,7 +14,7 @@ use barnacle::{
     clock::Clock,
     config::{Env, Flags, Settings},
     gateway::Gateway,
-    hub::{Audience, Saved},
+    hub::{Audience, SavedConn},
     journal::Journal,
     protocol::{Event, Json},
     reactor::{Async, block_on},
@@ -50,7 +50,7 @@ fn first(home: &Home, ready: mpsc::Sender<()>, enough: smol::channel::Receiver<(
     conn.wire.queue(b"\x81\x02{}");
     let socket = conn.wire.socket().get_ref().try_clone().unwrap();
     let mut bytes = Vec::new();
-    conn.write(&[], &mut bytes);
+    conn.write(&[], false, &mut bytes);
     (bytes, socket)
 }
 
@@ -77,11 +77,11 @@ fn a_live_session_continues_in_another_gateway() {
         (bytes, socket, client, device)
     });
     // The first gateway is gone; its session is these bytes.
-    let saved: Saved = DeBin::deserialize_bin(&bytes).unwrap();
+    let saved: SavedConn = DeBin::deserialize_bin(&bytes).unwrap();
     assert_eq!(saved.session.device.unwrap().to_string(), device.id());
     assert_eq!(saved.seq, 1);
     assert!(!saved.input.is_empty() && saved.output == b"\x81\x02{}");
-    let again: Saved = DeBin::deserialize_bin(&saved.serialize_bin()).unwrap();
+    let again: SavedConn = DeBin::deserialize_bin(&saved.serialize_bin()).unwrap();
     assert_eq!(again, saved);
 
     let other = Home::fix();

@@ -160,3 +160,19 @@ fn the_sandbox_score_is_that_of_the_readme() {
         "docs/service.md does not say {figure}"
     );
 }
+
+/// The templates are units and scripts themselves: an editor and these programs can check them.
+#[test]
+fn the_templates_are_units_and_scripts() {
+    let dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/service/templates"));
+    for entry in fs::read_dir(&dir).unwrap().flatten() {
+        let path = entry.path();
+        let mut check = match path.extension().unwrap().to_str().unwrap() {
+            "sh" => Command::new("sh"),
+            _ => Command::new("systemd-analyze"),
+        };
+        check.args(if path.extension().unwrap() == "sh" { &["-n"][..] } else { &["verify", "--man=no"] });
+        let out = check.arg(&path).output().unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{path:?}: {}", text(&out.stderr));
+    }
+}

@@ -56,14 +56,15 @@ fn run(args: Args) -> Result<(), Failure> {
     let state_format = args.state_format;
     let can_resume = args.text("can-resume") == Some("0");
     let journal = Journal::install(flags.verbose);
+    // Before any secret is read.
+    if let Err(e) = host::forbid_core_dumps() {
+        log::warn!("a crash may leave a core dump that holds keys: {e}");
+    }
     let settings =
         Settings::resolve(&Env::of_process(), &flags).map_err(|e| Failure::new(e.exit_code(), e))?;
     if can_resume {
         let version = handoff::can_resume(&settings, state_format).map_err(|e| Failure::new(1, e))?;
         return print(&format!("{version}\n"));
-    }
-    if let Err(e) = host::forbid_core_dumps() {
-        log::warn!("a crash may leave a core dump that holds keys: {e}");
     }
     for (given, instead) in [
         (flags.token.is_some().then_some("--token"), "--token-file <path>, or gateway.auth.token"),
@@ -76,7 +77,7 @@ fn run(args: Args) -> Result<(), Failure> {
             );
         }
     }
-    if flags.force && !handoff::goes_on() {
+    if flags.force && !handoff::is_successor() {
         stop_other(&settings.paths.barnacle_dir)?;
     }
     gateway::run(settings, clock, journal, state_format).map_err(|e| Failure::new(e.exit_code(), e))

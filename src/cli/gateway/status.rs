@@ -6,7 +6,7 @@ use super::super::{Command, Failure, Opt, args::Args, finding::Shown, print, tab
 use crate::{
     client::Url,
     config::{Env, FileState},
-    doctor::{Facts, Service, drift, token_homes},
+    doctor::{Facts, Service, drift, token_homes, unresponsive},
     host,
     net::port_owner,
     service::Properties,
@@ -172,7 +172,12 @@ impl Report {
                 Ok(r) => Rpc { ok: true, url: Some(r.url.clone()), ms: Some(r.ms as u64), error: None },
                 Err(no) => Rpc { ok: false, url: None, ms: None, error: Some(no.why.clone()) },
             },
-            drift: drift(facts).into_iter().chain(token_homes(facts)).map(|f| Shown::new(f, false)).collect(),
+            drift: unresponsive(facts)
+                .into_iter()
+                .chain(drift(facts))
+                .chain(token_homes(facts))
+                .map(|f| Shown::new(f, false))
+                .collect(),
         }
     }
 

@@ -131,7 +131,7 @@ impl AuthMode {
 /// What happens when the file changes: `gateway.reload.mode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReloadMode {
-    /// It is read, and told of; it counts from the next restart on.
+    /// It is read, and told of; it takes effect at the next restart.
     Off,
     /// It is applied. OpenClaw's `hot` and `hybrid` differ in what needs a restart; here nothing does.
     Hot,

@@ -1,0 +1,40 @@
+//! What is served over plain HTTP: a row a method and path.
+
+#[cfg(debug_assertions)]
+mod debug;
+
+use crate::{
+    app::App,
+    methods,
+    net::http::{Page, Route},
+};
+
+/// What `/health` says, as long as there is somebody to ask.
+pub(super) const LIVE: &str = r#"{"ok":true,"status":"live"}"#;
+
+/// What is served. Pages are cheap: they are polled.
+pub(super) static ROUTES: &[Route<App>] = &[
+    Route::page("/", |_| {
+        Page::text(200, "This is a Barnacle gateway. Attach over WebSocket: openclaw gateway status\n")
+    }),
+    Route::page("/health", health),
+    Route::page("/healthz", health),
+    Route::page("/readyz", ready),
+    #[cfg(debug_assertions)]
+    debug::ECHO,
+    #[cfg(debug_assertions)]
+    debug::COUNT,
+    #[cfg(debug_assertions)]
+    debug::HURRY,
+];
+
+fn health(_: &App) -> Page {
+    Page::json(200, LIVE)
+}
+
+fn ready(app: &App) -> Page {
+    match app.hub.is_stopping() {
+        true => Page::json(503, r#"{"ready":false,"reason":"gateway stopping"}"#),
+        false => Page::json(200, &methods::ready(app)),
+    }
+}

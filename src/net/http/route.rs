@@ -1,0 +1,83 @@
+//! The table of what is served over plain HTTP: a row a method and path.
+
+use super::{Body, Upload, UploadError};
+use hyper::{Method, Response, StatusCode, header, http::request::Parts};
+use std::{future::Future, pin::Pin, rc::Rc, time::Duration};
+
+/// What is served at a method and a path, by a gateway that is a `C`.
+pub struct Route<C> {
+    /// The method; `HEAD` is answered where `GET` is.
+    pub method: Method,
+    /// The path, without a query.
+    pub path: &'static str,
+    /// Most bytes of a request's body; a larger one is answered 413. A page reads none.
+    pub body: usize,
+    /// How long a body may take, and a second more for each KiB of it; a slower one is answered 408.
+    pub time: Duration,
+    /// What makes the answer.
+    pub handler: Handler<C>,
+}
+
+/// What makes an answer.
+pub enum Handler<C> {
+    /// A page that is there at once.
+    Page(fn(&C) -> Page),
+    /// A call that may read the request's body, wait, and stream its answer.
+    Call(fn(Rc<C>, Call) -> Answer),
+}
+
+/// A request to a [`Handler::Call`].
+pub struct Call {
+    /// Its head.
+    pub head: Parts,
+    /// Its body.
+    pub body: Upload,
+}
+
+/// The answer of a call; an error of the body is answered for it.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, UploadError>>>>;
+
+/// A page that is there at once.
+pub struct Page {
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub kind: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+impl Page {
+    /// One for programs.
+    pub fn json(status: u16, body: &str) -> Self {
+        Self { status, kind: "application/json", body: body.into() }
+    }
+
+    /// One for people.
+    pub fn text(status: u16, body: impl Into<String>) -> Self {
+        Self { status, kind: "text/plain; charset=utf-8", body: body.into() }
+    }
+}
+
+impl From<Page> for Response<Body> {
+    fn from(page: Page) -> Self {
+        let mut response = Self::new(page.body.into());
+        *response.status_mut() = StatusCode::from_u16(page.status).unwrap_or(StatusCode::OK);
+        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(page.kind));
+        response
+    }
+}
+
+impl<C> Route<C> {
+    /// A page at `path`.
+    pub const fn page(path: &'static str, page: fn(&C) -> Page) -> Self {
+        Self { method: Method::GET, path, body: 0, time: Duration::ZERO, handler: Handler::Page(page) }
+    }
+
+    /// The row of `routes` for a method and path; where there is none, whether one has the path.
+    pub(super) fn find<'r>(routes: &'r [Self], method: &Method, path: &str) -> Result<&'r Self, bool> {
+        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+        let here = || routes.iter().filter(|route| route.path == path);
+        here().find(|route| route.method == *wanted).ok_or_else(|| here().next().is_some())
+    }
+}

@@ -1,0 +1,17 @@
+//! HTTP, WebSocket and TLS both ways: what the gateway serves over plain HTTP, and the client by which it is to call
+//! others, each against a real peer over a socket.
+
+#[path = "../support/wire/mod.rs"]
+mod wire;
+
+#[cfg(feature = "tls")]
+mod client;
+#[cfg(feature = "tls")]
+mod client_errors;
+mod handoff;
+mod heads;
+#[cfg(feature = "tls")]
+mod peer;
+mod server;
+#[cfg(feature = "tls")]
+mod websocket;
