@@ -144,7 +144,6 @@ fn read(path: &Path, found: &io::Result<Vec<u8>>) -> Result<Stored, OpenError> {
             Ok(key) => Stored::Key(Key(key)),
         },
         Err(e) if e.kind() == io::ErrorKind::NotFound => Stored::Missing,
-        Err(e) if e.kind() == io::ErrorKind::IsADirectory => Stored::Damaged("is a directory".into()),
         Err(e) => return Err(OpenError::unreadable(path, io::Error::new(e.kind(), e.to_string()))),
     })
 }

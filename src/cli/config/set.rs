@@ -15,7 +15,7 @@ use crate::{
             plan::{Plan, plan},
             write::{WriteOptions, WriteTarget, Written, write},
         },
-        lint::About,
+        lint::{About, Complaint},
         text::{file, node::Node},
         to_keep,
     },
@@ -130,7 +130,7 @@ pub fn set(mut args: Args) -> Result<(), Failure> {
     if !options.force {
         let preview = with(WriteOptions { dry: true, ..how }).map_err(failure)?;
         if let Some(unknown) = preview.misspelt(&path) {
-            let message = format!("{unknown}. Nothing was written; --force writes it all the same");
+            let message = format!("{unknown} Nothing was written; --force writes it all the same");
             return Err(Failure::new(1, message));
         }
     }
@@ -216,7 +216,13 @@ impl Change {
             |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|r| r.starts_with(['.', '[']));
         let complaints = self.written.now.complaints.iter().filter(|c| c.about == About::Unknown);
         let mut of_path = complaints.filter(|c| within(&c.path, &path) || within(&path, &c.path));
-        of_path.find(|c| c.message.contains("did you mean")).map(|c| c.message.clone())
+        // Not one that is known elsewhere: a plugin may have a key of that name.
+        let above = |path: &str| path.rfind('.').map_or(String::new(), |at| path[..at].to_owned());
+        let meant = |c: &&Complaint| {
+            let meant = c.message.rsplit_once("did you mean ").and_then(|(_, m)| m.strip_suffix('?'));
+            meant.is_some_and(|meant| above(meant) == above(&c.path))
+        };
+        of_path.find(meant).map(|c| c.message.clone())
     }
 }
 
