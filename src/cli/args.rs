@@ -160,8 +160,11 @@ impl Args {
     /// # Errors
     /// It is empty.
     pub(crate) fn secret(&self, name: &str) -> Result<Option<Secret>, Failure> {
-        let read =
-            |text| Secret::new(text).ok_or_else(|| Failure::usage(format!("--{name}: must not be empty")));
+        let read = |text| {
+            Secret::literal(text).ok_or_else(|| {
+                Failure::usage(format!("--{name}: must be a secret, neither empty nor a placeholder"))
+            })
+        };
         self.text(name).map(read).transpose()
     }
 

@@ -3,10 +3,18 @@
 //! What `.env` in the state directory says comes after what the process was given, never over it; last comes the
 //! `gateway.env` that OpenClaw's installer leaves on Ubuntu.
 
-use super::{credentials::dotenv, paths::Paths, text::file};
+use super::{
+    credentials::{
+        dotenv,
+        secret_files::{Form, Held, SecretFiles},
+    },
+    paths::Paths,
+    text::file,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Environment variables with the file that adds to them. Has no `Debug`: it holds secrets.
 #[derive(Clone, Default)]
@@ -14,6 +22,10 @@ pub struct Env {
     process: BTreeMap<String, String>,
     /// Of each variable of a file, what it says and which file.
     dotenv: BTreeMap<String, (String, PathBuf)>,
+    /// The last whole contents of files that hold secrets, for all environments made from one.
+    files: SecretFiles,
+    /// Why some of them count instead of what is on disk, for this environment.
+    held: Arc<Mutex<Vec<Held>>>,
 }
 
 /// Most bytes of such a file.
@@ -47,14 +59,15 @@ impl Env {
         self.process.keys().map(String::as_str)
     }
 
-    /// The same environment with the variables of `.env` as they are now.
+    /// The same environment with the variables of `.env` as they are now; where that cannot be read, with
+    /// those that were read before.
     ///
     /// # Errors
     /// The file and why it could not be read. A missing one is no error.
     pub fn with_dotenv(&self, paths: &Paths) -> Result<Self, (PathBuf, io::Error)> {
-        let mut dotenv = BTreeMap::new();
+        let mut env = Self { held: Arc::default(), dotenv: BTreeMap::new(), ..self.clone() };
         for path in paths.dotenvs() {
-            let text = match file::bytes(&path, LARGEST) {
+            let text = match env.secret_file(&path, Form::Variables, || file::bytes(&path, LARGEST)) {
                 Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err((path, e)),
@@ -62,17 +75,47 @@ impl Env {
             for (name, value) in
                 dotenv::parse(&text).into_iter().filter(|(_, value)| !value.trim().is_empty())
             {
-                dotenv.entry(name).or_insert_with(|| (value, path.clone()));
+                env.dotenv.entry(name).or_insert_with(|| (value, path.clone()));
             }
         }
-        Ok(Self { process: self.process.clone(), dotenv })
+        Ok(env)
+    }
+
+    /// The same environment, which knows nothing of what files held before.
+    pub(crate) fn afresh(&self) -> Self {
+        Self { files: SecretFiles::default(), held: Arc::default(), ..self.clone() }
+    }
+
+    /// The content of a file that holds secrets, which `read` reads: the last whole one.
+    ///
+    /// # Errors
+    /// Those of `read`, where none is known.
+    pub(crate) fn secret_file(
+        &self,
+        path: &Path,
+        form: Form,
+        read: impl FnOnce() -> io::Result<Vec<u8>>,
+    ) -> io::Result<Vec<u8>> {
+        let (bytes, held) = self.files.read(path, form, read)?;
+        if let Some(held) = held {
+            let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            if !all.contains(&held) {
+                all.push(held);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Files whose former content counts, so far.
+    pub(crate) fn held(&self) -> Vec<Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(vars: I) -> Self {
         let process = vars.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        Self { process, dotenv: BTreeMap::new() }
+        Self { process, ..Self::default() }
     }
 }
 

@@ -15,10 +15,10 @@ pub mod keys;
 pub mod lint;
 pub(crate) mod model;
 mod paths;
+pub mod redact;
 mod running;
 pub(crate) mod schema;
 pub mod settings;
-pub mod show;
 pub mod text;
 pub mod watch;
 
@@ -42,7 +42,5 @@ pub use paths::Paths;
 pub use running::Running;
 pub use settings::{
     Flags, Settings, StartError,
-    decode::{Found, Loaded},
-    last_good::{last_run, to_keep},
-    load::load,
+    load::{FileState, Loaded, last_run, load, to_keep},
 };

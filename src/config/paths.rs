@@ -3,6 +3,8 @@
 //! Source: OpenClaw's `docs/help/environment.md` and `docs/gateway/multiple-gateways.md`.
 
 use super::{Env, StartError};
+use rustix::process::geteuid;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// The places of one gateway.
@@ -26,15 +28,18 @@ impl Paths {
     /// Resolves every path from `env`.
     ///
     /// # Errors
-    /// [`StartError::NoHome`] where nothing says what home is; [`StartError::BadProfile`] for a profile
+    /// [`StartError::NoHome`] where nothing says what home is and it is needed; [`StartError::BadProfile`] for a profile
     /// whose name is no name.
     pub fn resolve(env: &Env) -> Result<Self, StartError> {
         let os_home = word(env, "HOME").map(PathBuf::from);
         let home = match word(env, "OPENCLAW_HOME") {
-            Some(own) => expand(own, os_home.as_deref()).ok_or(StartError::NoHome)?,
-            None => os_home.clone().ok_or(StartError::NoHome)?,
+            Some(own) => Some(expand(own, os_home.as_deref()).ok_or(StartError::NoHome)?),
+            // Nothing but `~` needs a home where the state directory is given.
+            None => os_home.clone().or_else(|| {
+                env.process("OPENCLAW_STATE_DIR").filter(|d| !d.starts_with('~')).map(PathBuf::from)
+            }),
         };
-        let home = absolute(home);
+        let home = absolute(home.ok_or(StartError::NoHome)?);
         // Meant as the state directory itself by those who set it so: never `.openclaw/.openclaw`.
         let home = match home.parent() {
             Some(parent) if home.ends_with(".openclaw") => parent.to_owned(),
@@ -87,6 +92,38 @@ impl Paths {
     /// `path` with `~` replaced, from the working directory if relative.
     pub fn expand(&self, path: &str) -> PathBuf {
         absolute(expand(path, Some(&self.home)).unwrap_or_else(|| path.into()))
+    }
+
+    /// What lets another account take the gateway over: a line for each directory, with the command.
+    pub(crate) fn exposed(&self) -> Vec<String> {
+        let us = geteuid().as_raw();
+        let mut lines = Vec::new();
+        for dir in [&self.state_dir, &self.barnacle_dir] {
+            let Ok(meta) = std::fs::metadata(dir) else { continue };
+            let (owner, mode, dir) = (meta.uid(), meta.mode() & 0o7777, dir.display());
+            if owner != us && owner != 0 {
+                lines.push(format!(
+                    "{dir} belongs to uid {owner}, and this is uid {us}: another account can replace what is in it \
+                     and take the gateway over; sudo chown {us} {dir}"
+                ));
+            }
+            if mode & 0o022 != 0 {
+                lines.push(format!(
+                    "{dir} can be written by others (mode {mode:04o}): another account can replace what is in it and \
+                     take the gateway over; chmod go-w {dir}"
+                ));
+            }
+        }
+        lines
+    }
+
+    /// The owner of the file at `path`, where that is neither this process's user, root, nor the owner of the
+    /// directory that it is in.
+    pub(crate) fn foreign_owner(path: &Path) -> Option<u32> {
+        let real = std::fs::canonicalize(path).ok()?;
+        let owner = std::fs::metadata(&real).ok()?.uid();
+        let directory = std::fs::metadata(real.parent()?).ok()?.uid();
+        (![geteuid().as_raw(), 0, directory].contains(&owner)).then_some(owner)
     }
 
     /// Names of OpenClaw's past that are set or there, and not read: one line each.

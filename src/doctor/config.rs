@@ -1,7 +1,7 @@
 //! Checks of `openclaw.json` and of what else decides who is admitted.
 
 use super::{Facts, Finding, Severity};
-use crate::config::{CA_UNUSED, Complaint, Found, NOBODY_LET_IN, Settings, Source, lint::About};
+use crate::config::{CA_UNUSED, Complaint, FileState, NOBODY_LET_IN, Settings, Source, lint::About};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -31,10 +31,10 @@ pub fn broken(facts: &Facts) -> Vec<Finding> {
     };
     let path = facts.paths.config_file.display();
     match &settings.found {
-        Found::Broken(broken) => {
+        FileState::Broken(broken) => {
             vec![Finding::error(broken.to_string(), holds, format!("edit {path} there"))]
         }
-        Found::Missing if settings.last => {
+        FileState::Missing if settings.last => {
             let copy = facts.paths.last_config();
             vec![Finding::error(format!("{path} is gone"), holds, format!("cp {} {path}", copy.display()))]
         }
@@ -175,7 +175,14 @@ pub fn notices(facts: &Facts) -> Vec<Finding> {
             || !settings.found.is_whole() && line.contains("nothing is written to it")
     };
     let finding = |line: &String| Finding {
-        severity: if line.contains("lets no one in") { Severity::Error } else { Severity::Warning },
+        severity: if ["lets no one in", "another account can", "placeholder", " before"]
+            .iter()
+            .any(|w| line.contains(w))
+        {
+            Severity::Error
+        } else {
+            Severity::Warning
+        },
         ..Finding::warning(line, "the gateway does not run as the file says", edit(facts))
     };
     settings.notices.iter().filter(|line| !told_better(line)).map(finding).collect()

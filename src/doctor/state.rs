@@ -23,11 +23,8 @@ pub fn store(facts: &Facts) -> Vec<Finding> {
             let dir = path.parent().unwrap_or(path).display();
             vec![Finding::error(e.to_string(), locked_out, format!("sudo chown -R $(id -u):$(id -g) {dir}"))]
         }
-        Err(e @ OpenError::KeyDamaged(path)) => {
-            let fix = format!(
-                "restore it from a backup; or have a new one made, devices are admitted by their own keys: mv {0} {0}.bad",
-                path.display()
-            );
+        Err(e @ OpenError::KeyDamaged(..)) => {
+            let fix = "sudo systemctl edit barnacle, and correct LoadCredential=barnacle-key:";
             vec![Finding::error(e.to_string(), locked_out, fix)]
         }
         Err(e) => {
@@ -57,6 +54,16 @@ fn notice(notice: &Notice) -> Finding {
             format!("{} is on {kind}", path.display()),
             "pairings and the first token do not survive a reboot",
             "OPENCLAW_STATE_DIR=<a directory on a disk> barnacle gateway install",
+        ),
+        Notice::KeyDamaged(path, why, _) => Finding::error(
+            format!("the key {} {why}", path.display()),
+            "a gateway sets it aside and makes a new one; devices are admitted by their own keys and get new tokens",
+            "restore it from a backup, if there is one; or start the gateway",
+        ),
+        Notice::LockWasLink(path) => Finding::error(
+            format!("{} is a link", path.display()),
+            "a gateway that starts removes it: no link is followed there",
+            format!("ls -l {}", path.display()),
         ),
         Notice::KeyLost(path) | Notice::KeyPassing(path) => Finding::warning(
             format!("{} is gone", path.display()),

@@ -142,6 +142,10 @@ impl Handoff {
         let old = self.app.settings();
         let again = old.again();
         let new = smol::unblock(move || again.resolve()).await;
+        // Nor does the next image know a secret whose file is away.
+        if let Some(held) = new.as_ref().ok().and_then(|new| new.held.first()) {
+            return Err(held.clone());
+        }
         new.ok().and_then(|mut new| new.keep_tls(&old)).map_or(Ok(()), Err)
     }
 

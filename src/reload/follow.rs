@@ -1,7 +1,10 @@
 //! Follows the files of the configuration while the gateway runs.
 
 use super::{Reloads, Trigger};
-use crate::{config::watch::Watch, reactor::Timer};
+use crate::{
+    config::{credentials::secret_files::STABLE, watch::Watch},
+    reactor::Timer,
+};
 use smol::future;
 use std::{rc::Rc, time::Duration};
 
@@ -32,8 +35,8 @@ pub async fn follow(reloads: Rc<Reloads>) {
         };
         let later = async {
             match again {
-                true => _ = Timer::after(AGAIN).await,
-                false => future::pending().await,
+                Some(after) => _ = Timer::after(after).await,
+                None => future::pending().await,
             }
         };
         future::or(changed, later).await;
@@ -41,10 +44,10 @@ pub async fn follow(reloads: Rc<Reloads>) {
     }
 }
 
-/// Applies what changed; whether it is worth another try though nothing changes.
-async fn reload(reloads: &Rc<Reloads>, watch: &mut Watch) -> bool {
+/// Applies what changed; says after how long another try is worth it though nothing changes.
+async fn reload(reloads: &Rc<Reloads>, watch: &mut Watch) -> Option<Duration> {
     watch.note().await;
     let outcome = reloads.reload(Trigger::File).await;
     outcome.conclude(reloads);
-    outcome.again
+    if outcome.settling { Some(STABLE) } else { outcome.again.then_some(AGAIN) }
 }

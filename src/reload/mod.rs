@@ -14,13 +14,13 @@ use crate::{
     auth::{Approval, Limiter, Lost, SharedAuth, StandingFacts, standing},
     clock::wall_ms,
     config::{
-        AuthMode, Found, KeyPath, ReloadMode, RevokeOnRotate, Running, Settings, StartError,
+        AuthMode, FileState, KeyPath, ReloadMode, RevokeOnRotate, Running, Settings, StartError,
         change::{
             diff::{Change, diff},
             plan::{Plan, plan},
         },
         keys::Effect,
-        text::{file::Unreadable, source::Broken},
+        text::{file::Unreadable, source::ReadError},
         to_keep,
     },
     devices::Devices,
@@ -103,6 +103,8 @@ pub struct Outcome {
     pub broken: Option<String>,
     /// Whether it is worth another try though no file changes.
     pub again: bool,
+    /// Whether a file with secrets may be half written, and is to be read again soon.
+    pub settling: bool,
     /// Whether `gateway.reload.mode` is `off`, and the changes wait for a restart.
     pub waits: bool,
     /// Whether `gateway.reload.mode` is `restart`, and a restart is due.
@@ -185,19 +187,32 @@ impl Reloads {
         *self.files.borrow_mut() = new.files.clone();
         let path = new.paths.config_file.display().to_string();
         let issue = match &new.found {
-            Found::Broken(broken) => Some(format!("{broken}; until it is mended: what ran before")),
+            FileState::Broken(broken) => Some(format!("{broken}; until it is mended: what ran before")),
             // Without its variables a secret would be another, or none.
-            Found::Whole if new.unread.is_some() && self.rooms.running.get().unread.is_none() => {
+            FileState::Whole if new.unread.is_some() && self.rooms.running.get().unread.is_none() => {
                 new.unread.as_ref().map(|env| format!("{env}; until it is mended: what ran before"))
             }
-            Found::Missing if self.rooms.running.get().found.is_whole() || self.broken.borrow().is_some() => {
+            FileState::Missing
+                if self.rooms.running.get().found.is_whole() || self.broken.borrow().is_some() =>
+            {
                 Some(format!("{path} is gone; until it is back: what ran before"))
             }
+            FileState::Whole if new.loses_gateway(&self.rooms.running.get()) => {
+                Some(format!("{path} has no gateway section any more; until it has one: what ran before"))
+            }
+            FileState::Whole if new.foreign_since(&self.rooms.running.get()).is_some() => new
+                .foreign_since(&self.rooms.running.get())
+                .map(|line| format!("{line}; until then: what ran before")),
             _ => None,
         };
         if let Some(issue) = issue {
+            if matches!(new.found, FileState::Missing) {
+                // Whoever writes the file anew begins with it.
+                let _ = self.rooms.devices.store.renew().await;
+                self.keep_config().await;
+            }
             let unread = match &new.found {
-                Found::Broken(Broken::Unreadable(file)) => Some(file),
+                FileState::Broken(ReadError::Unreadable(file)) => Some(file),
                 _ => new.unread.as_ref(),
             };
             let again = unread.is_some_and(Unreadable::may_pass);
@@ -208,7 +223,10 @@ impl Reloads {
         }
         let old = self.rooms.running.get();
         new.keep_tls(&old);
-        let mut outcome = Outcome { plan: compare(&old, &new), ..Outcome::default() };
+        if new.held.is_empty() && !new.settling && !old.held.is_empty() {
+            log::info!("the shared secret's file holds a whole value again");
+        }
+        let mut outcome = Outcome { plan: compare(&old, &new), settling: new.settling, ..Outcome::default() };
         if outcome.plan.effects.is_empty() {
             self.waiting.take();
             // Something else may be said of the same file.
@@ -265,7 +283,10 @@ impl Reloads {
                 move || again.resolve()
             });
             match read.await {
-                Ok(new) if (!new.found.is_whole() || new.unread.is_some()) && patience > 0 => {
+                Ok(new)
+                    if (!new.found.is_whole() || new.unread.is_some() || new.held != old.held)
+                        && patience > 0 =>
+                {
                     patience -= 1;
                     *self.files.borrow_mut() = new.files;
                     Timer::after(WRITER).await;
@@ -331,7 +352,8 @@ impl Reloads {
         let (source, faults) = (settings.source.clone(), settings.faults.clone());
         let path = paths.last_config();
         let kept = smol::unblock(move || match to_keep(&paths, &env, &source, &faults) {
-            Some(text) => atomic::replace(&paths.last_config(), text.as_bytes(), 0o600),
+            Some(text) => atomic::make_directory(&paths.barnacle_dir)
+                .and_then(|()| atomic::replace(&paths.last_config(), text.as_bytes(), 0o600)),
             None => Ok(()),
         });
         if let Err(e) = kept.await {

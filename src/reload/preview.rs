@@ -2,7 +2,7 @@
 
 use super::{Reloads, compare, lost, shared_auth};
 use crate::{
-    config::{Found, ReloadMode, change::plan::Plan},
+    config::{FileState, ReloadMode, change::plan::Plan},
     hub::Conn,
     protocol::DeviceId,
 };
@@ -31,7 +31,7 @@ impl Reloads {
         let read = smol::unblock(move || again.resolve_with(text.as_deref()));
         let mut new = read.await.map_err(|e| e.to_string())?;
         new.keep_tls(&old);
-        if let Found::Broken(broken) = &new.found {
+        if let FileState::Broken(broken) = &new.found {
             return Err(broken.to_string());
         }
         let said: Vec<String> = old.lines().collect();

@@ -3,11 +3,14 @@
 //! Write beside it, sync, rename over it, sync the directory: without the first sync the name may point
 //! at nothing, without the second the old name may come back (rename(2), fsync(2)).
 
-use rustix::fs::{Mode, OFlags, fchmod, fsync, open};
+use rustix::{
+    fs::{Mode, OFlags, fchmod, fsync, open},
+    io::Errno,
+};
 use std::{
     ffi::OsString,
     fs::{DirBuilder, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::{fd::OwnedFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
 };
@@ -24,6 +27,26 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     }
     done?;
     sync_directory(path)
+}
+
+/// Reads the regular file at `path`; a link is not followed, a pipe not waited for.
+///
+/// # Errors
+/// The system's.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let fd = open(path, flags, Mode::empty()).map_err(|e| match e {
+        Errno::LOOP => io::Error::other("it is a link, and no link is followed here"),
+        e => e.into(),
+    })?;
+    let mut file = File::from(fd);
+    let meta = file.metadata()?;
+    if !meta.is_file() && !meta.is_dir() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::with_capacity(meta.len() as usize);
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Writes `bytes` to `path` and syncs them; the name itself is not yet safe.

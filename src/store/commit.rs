@@ -336,7 +336,7 @@ impl Store {
                 kept.and_then(|()| commit(&path, &file, intact))
             };
             let mut again = None;
-            let result = match put(!key_kept) {
+            let result = match put(!key_kept || key.is_gone(&dir)) {
                 // The directory was taken away, and what is in memory is all there is.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => open::lock_again(&dir).and_then(|lock| {
                     again = Some(lock);

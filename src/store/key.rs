@@ -17,28 +17,44 @@ use std::{
 #[derive(Clone)]
 pub struct Key([u8; 32]);
 
+/// What a key's file holds.
+pub(super) enum Stored {
+    /// There is none.
+    Missing,
+    /// A key.
+    Key(Key),
+    /// Something that is no key, and why not.
+    Damaged(String),
+}
+
 impl Key {
     /// Reads the key, or makes it, and says whether it is kept. `LoadCredential=barnacle-key:…` of systemd
-    /// comes first; where the directory holds none and cannot take one now, the first commit keeps it.
+    /// comes first; where the directory holds none and cannot take one now, the first commit keeps it. What
+    /// is no key is set aside.
     pub(super) fn load_or_create(
         dir: &Path,
         owned: bool,
         has_devices: bool,
         notices: &mut Vec<Notice>,
     ) -> Result<(Self, bool), OpenError> {
-        if let Some(key) = given().map_or(Ok(None), |path| read(&path))? {
-            return Ok((key, true));
+        if let Some(path) = given() {
+            match read(&path, &std::fs::read(&path))? {
+                Stored::Key(key) => return Ok((key, true)),
+                Stored::Damaged(why) => return Err(OpenError::KeyDamaged(path, why)),
+                Stored::Missing => {}
+            }
         }
         let path = dir.join("key");
-        if let Some(key) = read(&path)? {
-            return Ok((key, true));
+        match Self::stored(dir)? {
+            Stored::Key(key) => return Ok((key, true)),
+            Stored::Missing if has_devices => notices.push(Notice::KeyLost(path.clone())),
+            Stored::Missing => {}
+            Stored::Damaged(why) => {
+                let aside = owned.then(|| set_aside(&path)).flatten();
+                notices.push(Notice::KeyDamaged(path.clone(), why, aside));
+            }
         }
-        let mut key = Self([0; 32]);
-        getrandom::fill(&mut key.0)
-            .map_err(|e| OpenError::Io(path.clone(), io::Error::other(e.to_string())))?;
-        if has_devices {
-            notices.push(Notice::KeyLost(path.clone()));
-        }
+        let key = Self::random().map_err(|e| OpenError::Io(path.clone(), io::Error::other(e.to_string())))?;
         let kept = owned && key.keep(dir).is_ok();
         if !kept {
             notices.push(Notice::KeyPassing(path));
@@ -46,9 +62,16 @@ impl Key {
         Ok((key, kept))
     }
 
-    /// Whether the one that is there can be read.
-    pub(super) fn check(dir: &Path) -> Result<(), OpenError> {
-        read(&dir.join("key")).map(drop)
+    fn random() -> Result<Self, getrandom::Error> {
+        let mut key = Self([0; 32]);
+        getrandom::fill(&mut key.0)?;
+        Ok(key)
+    }
+
+    /// What `dir` has for a key.
+    pub(super) fn stored(dir: &Path) -> Result<Stored, OpenError> {
+        let path = dir.join("key");
+        read(&path, &atomic::read(&path))
     }
 
     /// Puts it into `dir`, unless it is kept elsewhere.
@@ -56,13 +79,14 @@ impl Key {
         if self.is_given() { Ok(()) } else { atomic::replace(&dir.join("key"), &self.0, 0o600) }
     }
 
-    /// Whether it is neither in `dir` any more nor kept elsewhere.
+    /// Whether `dir` has no key any more, and it is not kept elsewhere.
     pub(super) fn is_gone(&self, dir: &Path) -> bool {
-        !dir.join("key").exists() && !self.is_given()
+        matches!(Self::stored(dir), Ok(Stored::Missing | Stored::Damaged(_))) && !self.is_given()
     }
 
     fn is_given(&self) -> bool {
-        given().and_then(|path| read(&path).ok().flatten()).is_some_and(|key| key.0 == self.0)
+        let stored = given().map(|path| read(&path, &std::fs::read(&path)));
+        matches!(stored, Some(Ok(Stored::Key(key))) if key.0 == self.0)
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
@@ -75,11 +99,6 @@ impl Key {
             mac.update(part);
         }
         mac.finalize().into_bytes().into()
-    }
-
-    /// Whether there is none in `dir`.
-    pub(super) fn is_missing(dir: &Path) -> Result<bool, OpenError> {
-        Ok(read(&dir.join("key"))?.is_none())
     }
 
     /// The token of a device's role in a generation: base64url of
@@ -112,15 +131,33 @@ fn given() -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join("barnacle-key"))
 }
 
-fn read(path: &Path) -> Result<Option<Key>, OpenError> {
-    match std::fs::read(path) {
-        Ok(bytes) => match bytes.try_into() {
-            Ok(key) => Ok(Some(Key(key))),
-            Err(_) => Err(OpenError::KeyDamaged(path.into())),
+fn read(path: &Path, found: &io::Result<Vec<u8>>) -> Result<Stored, OpenError> {
+    let link = path.is_symlink() && given().as_deref() != Some(path);
+    Ok(match found {
+        _ if link => Stored::Damaged("is a link, and no link is followed there".into()),
+        Ok(bytes) => match <[u8; 32]>::try_from(&bytes[..]) {
+            Err(_) => Stored::Damaged(format!("has {} bytes, not 32", bytes.len())),
+            // What a torn write or a wiped card leaves; anybody could compute tokens from it.
+            Ok(key) if key.iter().all(|byte| *byte == key[0]) => {
+                Stored::Damaged(format!("holds nothing but the byte {:#04x}", key[0]))
+            }
+            Ok(key) => Stored::Key(Key(key)),
         },
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(OpenError::unreadable(path, e)),
-    }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Stored::Missing,
+        Err(e) => return Err(OpenError::unreadable(path, io::Error::new(e.kind(), e.to_string()))),
+    })
+}
+
+/// Gives what is no key another name, under which it is kept; `None` where that cannot be.
+fn set_aside(path: &Path) -> Option<PathBuf> {
+    let free = |name: &PathBuf| std::fs::symlink_metadata(name).is_err();
+    let names = (0..).map(|n| match n {
+        0 => atomic::beside(path, ".damaged"),
+        n => atomic::beside(path, &format!(".damaged.{n}")),
+    });
+    let aside = names.take(100).find(free)?;
+    std::fs::rename(path, &aside).ok()?;
+    Some(aside)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The lock of the store's directory: one gateway has it, and says in it who it is and where it listens.
 
+use super::atomic;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, ftruncate};
 use std::{
     fs, io,
@@ -8,8 +9,11 @@ use std::{
     process,
 };
 
-/// Why it cannot be had.
-pub enum Held {
+/// How every lock is opened.
+const NO_LINK: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
+
+/// Why the lock cannot be taken.
+pub enum LockError {
     /// Another process has it; its pid, if that could be read.
     By(Option<u32>),
     /// The system refuses.
@@ -18,7 +22,7 @@ pub enum Held {
 
 /// Whether `fd` is the lock in `dir`, and held.
 pub fn is_lock_of(fd: &OwnedFd, dir: &Path) -> bool {
-    let here = rustix::fs::stat(dir.join("lock"));
+    let here = rustix::fs::lstat(dir.join("lock"));
     let same =
         here.is_ok_and(|h| rustix::fs::fstat(fd).is_ok_and(|f| (f.st_dev, f.st_ino) == (h.st_dev, h.st_ino)));
     same && flock(fd, FlockOperation::NonBlockingLockExclusive).is_ok()
@@ -27,14 +31,18 @@ pub fn is_lock_of(fd: &OwnedFd, dir: &Path) -> bool {
 /// The lock is the kernel's (flock(2)): it ends with the process, however that ends.
 ///
 /// # Errors
-/// [`Held`].
-pub fn take(dir: &Path) -> Result<OwnedFd, Held> {
+/// [`LockError`].
+pub fn take(dir: &Path) -> Result<OwnedFd, LockError> {
     let path = dir.join("lock");
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    // A link could make this truncate and re-permission any file of this user's.
+    if path.is_symlink() {
+        fs::remove_file(&path).map_err(LockError::Io)?;
+    }
+    let flags = OFlags::RDWR | OFlags::CREATE | NO_LINK;
     let fd = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))
-        // On a read-only mount it can be locked too: whoever has it may write once the mount is mended.
-        .or_else(|e| rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|_| e))
-        .map_err(|e| Held::Io(e.into()))?;
+        // On a read-only mount it can be locked too: its holder may write once the mount is fixed.
+        .or_else(|e| rustix::fs::open(&path, OFlags::RDONLY | NO_LINK, Mode::empty()).map_err(|_| e))
+        .map_err(|e| LockError::Io(e.into()))?;
     let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o600));
     match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
@@ -42,8 +50,8 @@ pub fn take(dir: &Path) -> Result<OwnedFd, Held> {
             write(&fd, "");
             Ok(fd)
         }
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Held::By(fs::read_to_string(&path).ok().and_then(pid))),
-        Err(e) => Err(Held::Io(e.into())),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::By(text(&path).and_then(pid))),
+        Err(e) => Err(LockError::Io(e.into())),
     }
 }
 
@@ -66,6 +74,10 @@ fn write(lock: &impl AsFd, more: &str) {
     }
 }
 
+fn text(path: &Path) -> Option<String> {
+    String::from_utf8(atomic::read(path).ok()?).ok()
+}
+
 fn pid(text: String) -> Option<u32> {
     text.lines().next()?.trim().parse().ok()
 }
@@ -73,9 +85,9 @@ fn pid(text: String) -> Option<u32> {
 /// What stands in the lock of `dir`, if a process has it.
 fn held(dir: &Path) -> Option<String> {
     let path = dir.join("lock");
-    let fd = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let fd = rustix::fs::open(&path, OFlags::RDONLY | NO_LINK, Mode::empty()).ok()?;
     match flock(&fd, FlockOperation::NonBlockingLockShared) {
-        Err(rustix::io::Errno::WOULDBLOCK) => fs::read_to_string(&path).ok(),
+        Err(rustix::io::Errno::WOULDBLOCK) => text(&path),
         _ => None,
     }
 }

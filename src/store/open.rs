@@ -1,4 +1,4 @@
-//! Opening the store: whose it is, what is in it, and what is to be said about it.
+//! Opening the store: whose it is, what is in it, and what the operator should know.
 //!
 //! Only a file that is not there means "no devices yet". What cannot be read is never taken for empty
 //! and never written over; a damaged file is put aside and the one before it is used.
@@ -6,7 +6,8 @@
 use super::{
     Key, atomic,
     codec::{self, Damage},
-    lock::{self, Held},
+    key::Stored,
+    lock::{self, LockError},
     registry::Registry,
 };
 use rustix::fs::Access;
@@ -27,8 +28,12 @@ pub enum Notice {
     Volatile(PathBuf, &'static str),
     /// The key was gone while there are devices.
     KeyLost(PathBuf),
+    /// The key's file held no key, why, and where it is kept now.
+    KeyDamaged(PathBuf, String, Option<PathBuf>),
     /// There is no key and none can be kept.
     KeyPassing(PathBuf),
+    /// A link was in the place of the lock.
+    LockWasLink(PathBuf),
 }
 
 impl fmt::Display for Notice {
@@ -36,7 +41,7 @@ impl fmt::Display for Notice {
         match self {
             Self::Previous(path, why) => write!(
                 f,
-                "{}: {why}; going on with the state before the last change. What that change was (a pairing, \
+                "{}: {why}; continuing with the state before the last change. What that change was (a pairing, \
                  a rotation, a revocation) is lost: check with barnacle devices list",
                 path.display()
             ),
@@ -48,6 +53,20 @@ impl fmt::Display for Notice {
                 f,
                 "{} was gone: a new one was made. Devices are let in by their own key and handed new tokens",
                 path.display()
+            ),
+            Self::KeyDamaged(path, why, aside) => {
+                write!(f, "{} {why}: no key. A new one was made", path.display())?;
+                if let Some(aside) = aside {
+                    write!(f, ", and what was there is {}", aside.display())?;
+                }
+                f.write_str(". Devices are let in by their own key and handed new tokens")
+            }
+            Self::LockWasLink(path) => write!(
+                f,
+                "{} was a link, and was removed: no link is followed in the state directory. Who put it there may \
+                 write to the directory: ls -ld {}",
+                path.display(),
+                path.parent().unwrap_or(path).display()
             ),
             Self::KeyPassing(path) => write!(
                 f,
@@ -69,8 +88,8 @@ pub enum OpenError {
     Damaged(PathBuf, Damage),
     /// It was written by a newer version.
     Newer(PathBuf, Damage),
-    /// The key's file is not a key.
-    KeyDamaged(PathBuf),
+    /// The credential that systemd passes is not a key, and why not.
+    KeyDamaged(PathBuf, String),
     /// The system refuses something else.
     Io(PathBuf, io::Error),
 }
@@ -82,13 +101,13 @@ impl OpenError {
         let dir = path.parent().unwrap_or(path);
         let of = std::fs::metadata(path).or_else(|_| std::fs::metadata(dir));
         let of = of.map(|m| format!(", the owner uid {}", owner(&m))).unwrap_or_default();
-        let mend = match e.kind() {
-            io::ErrorKind::PermissionDenied => format!(". Mend it: sudo chown -R {uid} {}", dir.display()),
+        let fix = match e.kind() {
+            io::ErrorKind::PermissionDenied => format!(". To fix it: sudo chown -R {uid} {}", dir.display()),
             _ => String::new(),
         };
         Self::Unreadable(
             path.into(),
-            format!("{e} (this process is uid {uid}{of}). Nothing was changed{mend}"),
+            format!("{e} (this process is uid {uid}{of}). Nothing was changed{fix}"),
         )
     }
 }
@@ -118,10 +137,10 @@ impl fmt::Display for OpenError {
                 "{}: {damage}. Nothing was changed. Install the version of Barnacle that wrote it",
                 path.display()
             ),
-            Self::KeyDamaged(path) => write!(
+            Self::KeyDamaged(path, why) => write!(
                 f,
-                "{0} is not a key of 32 bytes. Nothing was changed. Restore it from a backup, or have a new \
-                 one made (devices get in by their own keys): mv {0} {0}.bad",
+                "{} {why}: no key. Nothing was changed. Have LoadCredential=barnacle-key: name a file of 32 random \
+                 bytes (head -c 32 /dev/urandom), or remove that line from the unit",
                 path.display()
             ),
             Self::Io(path, e) => write!(f, "{}: {e}", path.display()),
@@ -148,7 +167,7 @@ pub(super) struct Opened {
 /// Whether what is there can be read.
 pub(super) fn check(dir: &Path) -> Result<(), OpenError> {
     load(&dir.join("tokens.bin"))?;
-    Key::check(dir)
+    Key::stored(dir).map(drop)
 }
 
 /// `lock` is one that this process holds already.
@@ -157,10 +176,13 @@ pub(super) fn open(dir: &Path, lock: Option<OwnedFd>) -> Result<Opened, OpenErro
     let mut read_only = make_directory(dir).err().map(|e| cannot_write(dir, &e));
     let held = lock.filter(|fd| lock::is_lock_of(fd, dir));
     let went_on = held.is_some();
+    if dir.join("lock").is_symlink() {
+        notices.push(Notice::LockWasLink(dir.join("lock")));
+    }
     let lock = match held.map_or_else(|| lock::take(dir), Ok) {
         Ok(lock) => Some(lock),
-        Err(Held::By(pid)) => return Err(OpenError::Locked(dir.into(), pid)),
-        Err(Held::Io(e)) => {
+        Err(LockError::By(pid)) => return Err(OpenError::Locked(dir.into(), pid)),
+        Err(LockError::Io(e)) => {
             read_only.get_or_insert_with(|| cannot_write(dir, &e));
             None
         }
@@ -192,8 +214,8 @@ pub(super) fn open(dir: &Path, lock: Option<OwnedFd>) -> Result<Opened, OpenErro
 pub(super) fn lock_again(dir: &Path) -> io::Result<OwnedFd> {
     make_directory(dir)?;
     let lock = lock::take(dir).map_err(|held| match held {
-        Held::Io(e) => e,
-        Held::By(pid) => {
+        LockError::Io(e) => e,
+        LockError::By(pid) => {
             let pid = pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"));
             io::Error::other(format!("it was made anew, and {pid} has it now"))
         }
@@ -203,10 +225,20 @@ pub(super) fn lock_again(dir: &Path) -> io::Result<OwnedFd> {
     Ok(lock)
 }
 
-/// The sentence for a directory that refuses a write, with what mends it.
+/// The sentence for a directory that refuses a write, with what fixes it.
 pub(super) fn cannot_write(dir: &Path, e: &io::Error) -> String {
-    let (uid, dir) = (rustix::process::geteuid().as_raw(), dir.display());
-    let mend = match e.kind() {
+    let uid = rustix::process::geteuid().as_raw();
+    // The folder that is there and lacks the right, not one that is yet to be made.
+    let there = dir.ancestors().find(|d| d.exists()).unwrap_or(dir);
+    if there != dir && e.kind() == io::ErrorKind::PermissionDenied {
+        let (dir, there) = (dir.display(), there.display());
+        return format!(
+            "{dir} cannot be made: uid {uid} may not write to {there}; name a directory that it may write to: \
+             OPENCLAW_STATE_DIR=<directory>, or make this one: sudo install -d -o {uid} -m 700 {dir}"
+        );
+    }
+    let dir = dir.display();
+    let fix = match e.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             format!("; free some space there: df -h {dir}")
         }
@@ -219,7 +251,7 @@ pub(super) fn cannot_write(dir: &Path, e: &io::Error) -> String {
         }
         _ => String::new(),
     };
-    format!("{dir} cannot be written by uid {uid} ({e}){mend}")
+    format!("{dir} cannot be written by uid {uid} ({e}){fix}")
 }
 
 fn make_directory(dir: &Path) -> io::Result<()> {
@@ -261,8 +293,12 @@ pub fn inspect(dir: &Path) -> Result<(Registry, Vec<Notice>), OpenError> {
     if dir.is_dir() {
         let writable = rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK);
         notices.extend(writable.err().map(|e| Notice::ReadOnly(cannot_write(dir, &e.into()))));
-        if Key::is_missing(dir)? && registry.devices().len() > 0 {
-            notices.push(Notice::KeyLost(dir.join("key")));
+        match Key::stored(dir)? {
+            Stored::Missing if registry.devices().len() > 0 => {
+                notices.push(Notice::KeyLost(dir.join("key")));
+            }
+            Stored::Damaged(why) => notices.push(Notice::KeyDamaged(dir.join("key"), why, None)),
+            _ => {}
         }
     }
     // Where the directory is yet to be made, it is what it will be made in that tells.
@@ -307,7 +343,7 @@ fn load(path: &Path) -> Result<(Registry, u64, Option<Notice>), OpenError> {
 type Read = Option<Result<(Registry, u64), Damage>>;
 
 fn read(path: &Path) -> Result<Read, OpenError> {
-    match std::fs::read(path) {
+    match atomic::read(path) {
         Ok(bytes) => Ok(Some(codec::decode(&bytes))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(OpenError::unreadable(path, e)),

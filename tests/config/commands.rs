@@ -31,7 +31,10 @@ fn get() {
         ("models.providers.x.models[0]", "{\n  \"id\": \"one\"\n}\n"),
     ];
     for (path, printed) in rows {
-        assert_eq!(home.run(&["config", "get", path]), (0, printed.into(), String::new()), "{path}");
+        let (code, out, err) = home.run(&["config", "get", path]);
+        assert_eq!((code, out.as_str()), (0, printed), "{path}");
+        // A hidden secret is said to be hidden, where it does not get into a pipe.
+        assert_eq!(err.contains("--reveal"), printed.contains("REDACTED"), "{path}: {err}");
     }
     assert_eq!(home.run(&["config", "get", "gateway.mode", "--json"]).1, "\"local\"\n");
     assert_eq!(home.run(&["config", "get", "gateway.auth.token", "--reveal"]).1, format!("{SECRET}\n"));

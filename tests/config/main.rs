@@ -9,6 +9,9 @@ mod wire;
 
 mod commands;
 mod file;
+mod hardening_commands;
+mod hardening_redact;
+mod hardening_secrets;
 mod include;
 mod keys;
 mod lint;

@@ -4,7 +4,7 @@
 use crate::crash::Step;
 use crate::home::Home;
 use barnacle::config::change::merge::with;
-use barnacle::config::change::write::{Terms, Wanted, write};
+use barnacle::config::change::write::{WriteOptions, WriteTarget, write};
 use barnacle::config::text::node::Node;
 use barnacle::config::{Env, KeyPath, Paths, Refused};
 use std::os::unix::process::ExitStatusExt;
@@ -20,8 +20,8 @@ fn set(home: &Path, n: u32) -> Result<(), Refused> {
     let paths = Paths::resolve(&env).unwrap();
     let key = KeyPath::dotted("notes.number");
     let value = Node::of_text(&n.to_string());
-    write(&paths, &env, Terms::default(), |present| {
-        Ok::<_, Refused>(Wanted::Sum(with(&present.source.root, &key, Some(value.clone()))?))
+    write(&paths, &env, WriteOptions::default(), |present| {
+        Ok::<_, Refused>(WriteTarget::Sum(with(&present.source.root, &key, Some(value.clone()))?))
     })
     .map(drop)
 }

@@ -2,7 +2,7 @@
 
 use crate::home::{Home, mode};
 use barnacle::config::change::merge::{at, with};
-use barnacle::config::change::write::{Terms, Wanted, Written, write};
+use barnacle::config::change::write::{WriteOptions, WriteTarget, Written, write};
 use barnacle::config::text::node::Node;
 use barnacle::config::{KeyPath, Refused, settings::load::load, text::file};
 use std::fs::{self, Permissions};
@@ -15,10 +15,10 @@ fn path(text: &str) -> KeyPath {
 /// Sets a value, or takes it out with "-".
 fn set(home: &Home, key: &str, value: &str) -> Result<Written, Refused> {
     let (paths, env) = (home.paths(&[]), home.env(&[]));
-    let terms = Terms { may_shrink: true, ..Terms::default() };
-    write(&paths, &env, terms, |present| {
+    let options = WriteOptions { may_shrink: true, ..WriteOptions::default() };
+    write(&paths, &env, options, |present| {
         let to = (value != "-").then(|| file::value(value).unwrap_or_else(|_| Node::of_text(value)));
-        Ok(Wanted::Sum(with(&present.source.root, &path(key), to)?))
+        Ok(WriteTarget::Sum(with(&present.source.root, &path(key), to)?))
     })
 }
 

@@ -2,20 +2,20 @@
 
 use crate::home::Home;
 use barnacle::config::change::merge::with;
-use barnacle::config::change::write::{Terms, Wanted, write};
+use barnacle::config::change::write::{WriteOptions, WriteTarget, write};
 use barnacle::config::text::node::Node;
 use barnacle::config::{KeyPath, Refused, text::file};
 use std::fs;
 
 fn set(home: &Home, vars: &[(&str, &str)], edits: &[(&str, &str)]) -> Result<(), Refused> {
     let (paths, env) = (home.paths(vars), home.env(vars));
-    let terms = Terms { may_drop_mode: true, may_shrink: true, ..Terms::default() };
-    let written = write(&paths, &env, terms, |present| {
+    let options = WriteOptions { may_drop_mode: true, may_shrink: true, ..WriteOptions::default() };
+    let written = write(&paths, &env, options, |present| {
         let edited = edits.iter().try_fold(present.source.root.clone(), |sum, (key, value)| {
             let to = (*value != "-").then(|| file::value(value).unwrap_or_else(|_| Node::of_text(value)));
             with(&sum, &KeyPath::parse(key).unwrap(), to)
         });
-        Ok::<_, Refused>(Wanted::Sum(edited?))
+        Ok::<_, Refused>(WriteTarget::Sum(edited?))
     });
     written.map(drop)
 }
@@ -154,7 +154,9 @@ fn merged_values_sent_back_are_not_copied() {
     let (paths, env) = (home.paths(&[]), home.env(&[]));
     let root = |text: &str| {
         let text = text.to_owned();
-        write(&paths, &env, Terms::default(), move |_| Ok::<_, Refused>(Wanted::Root(text.clone())))
+        write(&paths, &env, WriteOptions::default(), move |_| {
+            Ok::<_, Refused>(WriteTarget::Root(text.clone()))
+        })
     };
     root(r#"{"a":{"n":2},"b":1}"#).unwrap();
     assert_eq!(files(&home)[0].1, "{n: 2, // kept\n}");
@@ -178,14 +180,14 @@ fn a_concurrent_edit_is_not_overwritten() {
         }
         with(root, &path, Some(Node::of_text(&times.to_string())))
     };
-    write(&paths, &env, Terms::default(), |p| {
-        Ok::<_, Refused>(Wanted::Sum(once(&p.source.root, "{a: 1, b: 2}")?))
+    write(&paths, &env, WriteOptions::default(), |p| {
+        Ok::<_, Refused>(WriteTarget::Sum(once(&p.source.root, "{a: 1, b: 2}")?))
     })
     .unwrap();
     assert_eq!(home.read(), "{a: \"2\", b: 2}");
     // One that never stops is told, not fought.
-    let refused = write(&paths, &env, Terms::default(), |p| {
-        Ok::<_, Refused>(Wanted::Sum(once(&p.source.root, "{a: 1, again: N}")?))
+    let refused = write(&paths, &env, WriteOptions::default(), |p| {
+        Ok::<_, Refused>(WriteTarget::Sum(once(&p.source.root, "{a: 1, again: N}")?))
     });
     assert!(matches!(refused, Err(Refused::Changed)));
     assert!(home.read().starts_with("{a: 1, again: "));

@@ -10,9 +10,9 @@ use crate::{
     config::{
         KeyPath,
         change::merge,
+        redact::{self, REDACTED, Viewer},
         schema,
         settings::load::load,
-        show,
         text::{
             node::{Node, Value},
             source::Source,
@@ -43,7 +43,7 @@ Usage: barnacle config file [options]
 ";
 
 const SCHEMA: &str = "\
-Print the JSON schema of what Barnacle acts on. Other keys may stand in the file, and are let be.
+Print the JSON schema of what Barnacle acts on. Other keys may stand in the file, and are ignored.
 
 Usage: barnacle config schema
 ";
@@ -66,26 +66,30 @@ pub fn get(mut args: Args) -> Result<(), Failure> {
     let (paths, env) = here()?;
     let source = Source::read(&paths, &env).source.map_err(|broken| Failure::new(78, broken))?;
     let source = source.unwrap_or_else(|| Source::empty(&paths.config_file));
-    let Some(node) = merge::at(&source.root, &path) else {
+    let root = match reveal {
+        true => source.root.clone(),
+        false => redact::tree(&source.root, Viewer::Admin),
+    };
+    let Some(node) = merge::at(&root, &path) else {
         let file = paths.config_file.display();
         return Err(Failure::new(
             1,
             format!("{file} has no {text}; barnacle config schema lists what may stand in it"),
         ));
     };
-    let mut names: Vec<&str> =
-        path.0.iter().map(String::as_str).filter(|name| name.parse::<usize>().is_err()).collect();
     let mut out = String::new();
     match node.text() {
-        Some(own) if !args.json && (reveal || !show::is_secret(&names, node)) => out.push_str(own),
-        Some(_) if !args.json => out.push_str(show::REDACTED),
-        _ => pretty(node, &mut names, 0, reveal, &mut out),
+        Some(own) if !args.json => out.push_str(own),
+        _ => pretty(node, 0, &mut out),
+    }
+    if out.contains(REDACTED) && !reveal {
+        eprintln!("barnacle: secrets are hidden as {}; --reveal shows them", REDACTED);
     }
     print(&format!("{out}\n"))
 }
 
 /// The value as JSON that a person can read.
-fn pretty<'n>(node: &'n Node, path: &mut Vec<&'n str>, depth: usize, reveal: bool, out: &mut String) {
+fn pretty(node: &Node, depth: usize, out: &mut String) {
     let line = |out: &mut String, n: usize, depth: usize| {
         out.push_str(if n > 0 { ",\n" } else { "\n" });
         out.push_str(&"  ".repeat(depth));
@@ -101,9 +105,7 @@ fn pretty<'n>(node: &'n Node, path: &mut Vec<&'n str>, depth: usize, reveal: boo
             for (n, entry) in entries.iter().enumerate() {
                 line(out, n, depth + 1);
                 out.push_str(&format!("{}: ", entry.name.to_string().serialize_json()));
-                path.push(&entry.name);
-                pretty(&entry.node, path, depth + 1, reveal, out);
-                path.pop();
+                pretty(&entry.node, depth + 1, out);
             }
             close(out, '}');
         }
@@ -111,12 +113,9 @@ fn pretty<'n>(node: &'n Node, path: &mut Vec<&'n str>, depth: usize, reveal: boo
             out.push('[');
             for (n, item) in items.iter().enumerate() {
                 line(out, n, depth + 1);
-                pretty(item, path, depth + 1, reveal, out);
+                pretty(item, depth + 1, out);
             }
             close(out, ']');
-        }
-        _ if !reveal && show::is_secret(path, node) => {
-            out.push_str(&show::REDACTED.to_string().serialize_json())
         }
         _ => out.push_str(&node.to_json()),
     }

@@ -11,7 +11,7 @@ use crate::{
     },
     client::CallError,
     config::{
-        Found, KeyPath, Refused,
+        FileState, KeyPath, Refused,
         change::{diff::diff, merge, plan, write},
         keys,
         settings::load::load,
@@ -82,12 +82,17 @@ pub fn plan(mut args: Args) -> Result<(), Failure> {
 fn candidate(edit: Edit) -> Result<(Option<String>, String), Failure> {
     let (paths, env) = here()?;
     let whole = |refused: Refused| Failure::new(1, refused);
-    let terms = write::Terms { may_shrink: true, may_drop_mode: true, dry: true, ..write::Terms::default() };
+    let options = write::WriteOptions {
+        may_shrink: true,
+        may_drop_mode: true,
+        dry: true,
+        ..write::WriteOptions::default()
+    };
     let mut before = Node::empty();
-    let edited = |to: &dyn Fn(&Node) -> Result<Node, merge::Unmade>, before: &mut Node| {
-        write::write(&paths, &env, terms, |present| {
+    let edited = |to: &dyn Fn(&Node) -> Result<Node, merge::MergeError>, before: &mut Node| {
+        write::write(&paths, &env, options, |present| {
             *before = present.source.root.clone();
-            Ok::<_, Refused>(write::Wanted::Sum(to(&present.source.root)?))
+            Ok::<_, Refused>(write::WriteTarget::Sum(to(&present.source.root)?))
         })
         .map(|written| written.now.source)
         .map_err(whole)
@@ -99,7 +104,7 @@ fn candidate(edit: Edit) -> Result<(Option<String>, String), Failure> {
         Edit::File(name) => {
             let text = std::fs::read_to_string(&name).map_err(|e| Failure::new(1, format!("{name}: {e}")))?;
             let candidate = load(&paths, &env, Some(text.trim_start_matches('\u{feff}')));
-            if let Found::Broken(broken) = candidate.found {
+            if let FileState::Broken(broken) = candidate.found {
                 return Err(Failure::new(1, format!("{name}, in the place of {broken}")));
             }
             before = load(&paths, &env, None).source.root.clone();

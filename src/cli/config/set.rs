@@ -8,17 +8,21 @@ use crate::{
         print,
     },
     config::{
-        Env, Fault, KeyPath, Paths, Refused, ReloadMode,
+        Env, Fault, KeyPath, Loaded, Paths, Refused, ReloadMode,
         change::{
             diff::diff,
             merge,
-            plan::plan,
-            write::{Terms, Wanted, Written, write},
+            plan::{Plan, plan},
+            write::{WriteOptions, WriteTarget, Written, write},
         },
+        lint::{About, Complaint},
         text::{file, node::Node},
+        to_keep,
     },
+    store::lock_holder,
 };
 use miniserde::json::Value;
+use std::time::{Duration, Instant};
 
 const SET: &str = "\
 Set a value in openclaw.json, or in the file it includes for it. Everything else in the file stays as it is;
@@ -27,6 +31,8 @@ what it said before is kept beside it as .bak.
 Usage: barnacle config set <path> <value> [options]
 
   --strict-json      the value must be JSON; else it is JSON5 if it can be, and a text if not
+  --string           the value is a text, whatever it looks like
+  --force            write a key that nobody knows though it is much like a known one
   --merge            put an object's keys among those that are there, instead of replacing it
   --replace          the file may shrink by more than half
   --dry-run          say what it would change, and write nothing
@@ -50,6 +56,8 @@ Usage: barnacle config unset <path> [options]
 struct Options {
     words: Vec<String>,
     strict: bool,
+    string: bool,
+    force: bool,
     merge: bool,
     replace: bool,
     dry: bool,
@@ -63,6 +71,8 @@ impl Options {
                 Word::Text(text) => options.words.push(text),
                 Word::Flag(name) => match name.as_str() {
                     "strict-json" => options.strict = true,
+                    "string" => options.string = true,
+                    "force" => options.force = true,
                     "merge" => options.merge = true,
                     "replace" => options.replace = true,
                     "dry-run" => options.dry = true,
@@ -89,18 +99,21 @@ pub fn set(mut args: Args) -> Result<(), Failure> {
         return Err(Failure::usage("which value of which path? barnacle config set <path> <value>"));
     };
     let path = KeyPath::parse(path).map_err(Failure::usage)?;
-    let typed = parse(value, options.strict)?;
-    let terms = Terms {
+    let typed = match options.string {
+        true => Node::of_text(value),
+        false => parse(value, options.strict)?,
+    };
+    let how = WriteOptions {
         may_shrink: options.replace,
         may_drop_mode: path == KeyPath::dotted("gateway.mode"),
         dry: options.dry,
-        ..Terms::default()
+        ..WriteOptions::default()
     };
     let here = here()?;
-    let with = |new: Node| {
-        change(&here, terms, "Updated", &path, |root| {
+    let changed = |new: &Node, how: WriteOptions| {
+        change(&here, how, "Updated", &path, |root| {
             let value = match merge::at(root, &path) {
-                Some(old) if options.merge => merge::patched(old, &new, &[])?,
+                Some(old) if options.merge => merge::patched(old, new, &[])?,
                 _ => new.clone(),
             };
             let mut sum = merge::with(root, &path, Some(value))?;
@@ -109,12 +122,19 @@ pub fn set(mut args: Args) -> Result<(), Failure> {
             Ok(sum)
         })
     };
-    let told = match with(typed) {
+    let with = |how: WriteOptions| match changed(&typed, how) {
         // A token of digits is a text, and nobody types quotes within quotes.
-        Err(refused) if !options.strict && wants_text(&refused, &path) => with(Node::of_text(value)),
+        Err(refused) if !options.strict && wants_text(&refused, &path) => changed(&Node::of_text(value), how),
         done => done,
     };
-    print(&told.map_err(failure)?)
+    if !options.force {
+        let preview = with(WriteOptions { dry: true, ..how }).map_err(failure)?;
+        if let Some(unknown) = preview.misspelt(&path) {
+            let message = format!("{unknown} Nothing was written; --force writes it all the same");
+            return Err(Failure::new(1, message));
+        }
+    }
+    report(with(how).map_err(failure)?, &here)
 }
 
 /// Whether nothing but a text may stand at `path`.
@@ -138,51 +158,143 @@ pub fn unset(mut args: Args) -> Result<(), Failure> {
         return Err(Failure::usage("which path? barnacle config unset <path>"));
     };
     let path = KeyPath::parse(path).map_err(Failure::usage)?;
-    let terms = Terms {
+    let how = WriteOptions {
         may_shrink: true,
         may_drop_mode: path == KeyPath::dotted("gateway.mode"),
         dry: options.dry,
-        ..Terms::default()
+        ..WriteOptions::default()
     };
     let gone = || format!("Config path not found: {path}. Nothing was changed.");
-    let told = change(&here()?, terms, "Removed", &path, |root| merge::with(root, &path, None));
-    print(&told.map_err(|refused| match refused {
-        Refused::Unmade(merge::Unmade::NoSuchPlace(missing)) if missing == path => Failure::new(1, gone()),
+    let here = here()?;
+    let done = change(&here, how, "Removed", &path, |root| merge::with(root, &path, None));
+    let done = done.map_err(|refused| match refused {
+        Refused::Merge(merge::MergeError::NoSuchPlace(missing)) if missing == path => Failure::new(1, gone()),
         refused => failure(refused),
-    })?)
+    })?;
+    report(done, &here)
 }
 
-/// A value as it is typed: JSON5 where it is, else the text itself.
+/// A value as it is typed: JSON5 where it is, else the text itself. What begins like a list or an object must
+/// be one.
 pub fn parse(text: &str, strict: bool) -> Result<Node, Failure> {
     if strict && miniserde::json::from_str::<Value>(text).is_err() {
         return Err(Failure::new(1, format!("{text:?} is not JSON (a text needs its double quotes)")));
     }
-    Ok(file::value(text).unwrap_or_else(|_| Node::of_text(text)))
+    match file::value(text) {
+        Ok(node) => Ok(node),
+        Err(invalid) if text.trim_start().starts_with(['[', '{']) => {
+            let kind = if text.trim_start().starts_with('[') { "a list" } else { "an object" };
+            Err(Failure::new(
+                1,
+                format!(
+                    "the value begins like {kind} and is none: {} at column {} of line {}; --string if it is meant \
+                     as a text. Nothing was written",
+                    invalid.message, invalid.column, invalid.line
+                ),
+            ))
+        }
+        Err(_) => Ok(Node::of_text(text)),
+    }
 }
 
-/// Makes the change; what to tell of it.
+/// A change that was made, or would be.
+struct Change {
+    /// What was done, for the first line: `Updated gateway.port`.
+    done: String,
+    plan: Plan,
+    /// Whether the file was not there before.
+    new: bool,
+    written: Written,
+}
+
+impl Change {
+    /// The line about a key within `path`, or that `path` is within, which nobody knows and which is much like
+    /// another.
+    fn misspelt(&self, path: &KeyPath) -> Option<String> {
+        let path = path.to_string();
+        let within =
+            |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|r| r.starts_with(['.', '[']));
+        let complaints = self.written.now.complaints.iter().filter(|c| c.about == About::Unknown);
+        let mut of_path = complaints.filter(|c| within(&c.path, &path) || within(&path, &c.path));
+        // Not one that is known elsewhere: a plugin may have a key of that name.
+        let above = |path: &str| path.rfind('.').map_or(String::new(), |at| path[..at].to_owned());
+        let meant = |c: &&Complaint| {
+            let meant = c.message.rsplit_once("did you mean ").and_then(|(_, m)| m.strip_suffix('?'));
+            meant.is_some_and(|meant| above(meant) == above(&c.path))
+        };
+        of_path.find(meant).map(|c| c.message.clone())
+    }
+}
+
+/// Makes the change.
 fn change(
     (paths, env): &(Paths, Env),
-    terms: Terms,
+    how: WriteOptions,
     done: &str,
     path: &KeyPath,
-    to: impl Fn(&Node) -> Result<Node, merge::Unmade>,
-) -> Result<String, Refused> {
-    let mut before = Node::empty();
-    let Written { file, backup, changed, now } = write(paths, env, terms, |present| {
-        before = present.source.root.clone();
-        Ok::<_, Refused>(Wanted::Sum(to(&present.source.root)?))
+    to: impl Fn(&Node) -> Result<Node, merge::MergeError>,
+) -> Result<Change, Refused> {
+    let (mut before, mut new) = (Node::empty(), false);
+    let written = write(paths, env, how, |present| {
+        (before, new) = (present.source.root.clone(), !present.exists);
+        Ok::<_, Refused>(WriteTarget::Sum(to(&present.source.root)?))
     })?;
-    if changed.is_empty() {
-        return Ok("No change\n".into());
-    }
-    let plan = plan(diff(&before, &now.source.root));
-    let hint = match plan.effects.iter().any(|effect| effect.acts()) {
-        _ if now.config.reload.mode == ReloadMode::Off => "Restart the gateway to apply.".into(),
-        true => format!("Change will apply without restarting the gateway: {}.", plan.done()),
-        false => "No gateway restart needed.".to_owned(),
+    let plan = plan(diff(&before, &written.now.source.root));
+    Ok(Change { done: format!("{done} {path}"), plan, new, written })
+}
+
+/// How long the running gateway may take to apply a change before the command returns without it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Prints what was done, once the gateway that runs on this state has applied it or clearly has not.
+fn report(change: Change, (paths, env): &(Paths, Env)) -> Result<(), Failure> {
+    let Change { done, plan, new, written: Written { file, backup, changed, now } } = change;
+    let off = now.config.reload.mode == ReloadMode::Off;
+    let running = lock_holder(&paths.barnacle_dir);
+    let Some(file) = file else {
+        if changed.is_empty() {
+            return print("No change\n");
+        }
+        let hint = match running {
+            _ if off => "Restart the gateway to apply.".into(),
+            Some(_) => format!("Change will apply without restarting the gateway: {}.", plan.done()),
+            None => "No gateway runs on it.".into(),
+        };
+        return print(&format!(
+            "Dry run: {} would change. {hint}\n",
+            done.split(' ').nth(1).unwrap_or_default()
+        ));
     };
-    let Some(file) = file else { return Ok(format!("Dry run: {path} would change. {hint}\n")) };
+    let acts = plan.effects.iter().any(|effect| effect.acts());
+    let hint = match running {
+        None if new => "It is a new file; no gateway runs on it.".into(),
+        None => "No gateway runs on it: it counts from the next start.".into(),
+        Some(_) if off => "Restart the gateway to apply.".into(),
+        Some(pid) if !is_applied(paths, env, &now) => {
+            eprintln!(
+                "barnacle: the gateway that runs (process {pid}) has not taken it within {} s: barnacle logs says \
+                 why; kill -HUP {pid} has it read at once",
+                PATIENCE.as_secs()
+            );
+            "The gateway has not taken it yet.".into()
+        }
+        Some(_) if acts => format!("Applied without restarting the gateway: {}.", plan.done()),
+        Some(_) => "No gateway restart needed.".to_owned(),
+    };
     let kept = backup.map(|b| format!(" What was before is in {}.", b.display())).unwrap_or_default();
-    Ok(format!("{done} {path}. {hint}\nWritten to {}.{kept}\n", file.display()))
+    print(&format!("{done}. {hint}\nWritten to {}.{kept}\n", file.display()))
+}
+
+/// Whether the running gateway has applied `now`, waiting for it: it keeps beside its store what it runs with.
+fn is_applied(paths: &Paths, env: &Env, now: &Loaded) -> bool {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if to_keep(paths, env, &now.source, &now.faults).is_none() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

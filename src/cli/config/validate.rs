@@ -5,9 +5,10 @@ use super::here;
 use crate::{
     cli::{Failure, args::Args, print},
     config::{
-        Complaint, Env, Fault, Flags, Found, Settings,
+        Complaint, Env, Fault, FileState, Flags, Settings,
         change::{diff::diff, merge},
-        last_run, show,
+        last_run,
+        redact::{self, Viewer},
         text::{node::Node, source::Source},
     },
 };
@@ -97,7 +98,7 @@ pub fn validate(mut args: Args) -> Result<(), Failure> {
         Err(e) => issues.push(Issue::of_file(e.to_string())),
         Ok(settings) => {
             let broken = match &settings.found {
-                Found::Broken(broken) => Some(broken.to_string()),
+                FileState::Broken(broken) => Some(broken.to_string()),
                 _ => None,
             };
             // What a broken file is told of is not its own.
@@ -146,10 +147,10 @@ pub fn diff_of(mut args: Args) -> Result<(), Failure> {
         return print(&format!("{file} says what ran last\n"));
     }
     let mut text = String::new();
+    let (ran, now) = (redact::tree(&ran.root, Viewer::Admin), redact::tree(&now.root, Viewer::Admin));
     for change in &changes {
-        let names: Vec<&str> = change.path.0.iter().map(String::as_str).collect();
-        let value = |root| merge::at(root, &change.path).map(|node| shown(&names, node));
-        let _ = match (value(&ran.root), value(&now.root)) {
+        let value = |root| merge::at(root, &change.path).map(shown);
+        let _ = match (value(&ran), value(&now)) {
             (Some(was), Some(is)) => writeln!(text, "~ {}: {was} → {is}", change.path),
             (Some(was), None) => writeln!(text, "- {}: {was}", change.path),
             (None, Some(is)) => writeln!(text, "+ {}: {is}", change.path),
@@ -159,16 +160,12 @@ pub fn diff_of(mut args: Args) -> Result<(), Failure> {
     print(&text)
 }
 
-/// The value as JSON, without secrets, and no longer than a line.
-fn shown(path: &[&str], node: &Node) -> String {
+/// The value as JSON, no longer than a line.
+fn shown(node: &Node) -> String {
     const LONGEST: usize = 120;
-    let mut out = nanoserde::SerJsonState::new(String::new());
-    node.write_json(&mut out, &mut |below, node| {
-        let whole = [path, below].concat();
-        show::is_secret(&whole, node).then(|| show::REDACTED.into())
-    });
-    match out.out.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &out.out[..end]),
-        None => out.out,
+    let json = node.to_json();
+    match json.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &json[..end]),
+        None => json,
     }
 }

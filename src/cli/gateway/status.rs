@@ -5,7 +5,7 @@
 use super::super::{Command, Failure, Opt, args::Args, finding::Shown, print, table::plain};
 use crate::{
     client::Url,
-    config::{Env, Found},
+    config::{Env, FileState},
     doctor::{Facts, Service, drift, token_homes, unresponsive},
     host,
     net::port_owner,
@@ -134,7 +134,7 @@ impl Report {
         let issue = match &facts.settings {
             Err(e) => Some(e.to_string()),
             Ok(s) => match &s.found {
-                Found::Broken(broken) => Some(broken.to_string()),
+                FileState::Broken(broken) => Some(broken.to_string()),
                 _ => None,
             },
         };

@@ -53,7 +53,7 @@ impl Lock {
 }
 
 /// Why a file that is there may not be written.
-pub enum Closed {
+pub enum NotWritable {
     /// Its mode lets nobody write; these are its permission bits.
     ReadOnly(u32),
     /// It is another's, and what this process may is not enough.
@@ -66,14 +66,14 @@ pub enum Closed {
 }
 
 /// Whether the file at `path` may be written: a rename would not ask.
-pub fn closed(path: &Path, meta: &Metadata) -> Option<Closed> {
+pub fn closed(path: &Path, meta: &Metadata) -> Option<NotWritable> {
     let mode = meta.mode() & 0o7777;
     if mode & 0o222 == 0 {
-        return Some(Closed::ReadOnly(mode));
+        return Some(NotWritable::ReadOnly(mode));
     }
     let may = accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS);
     let not = matches!(may, Err(Errno::ACCESS | Errno::PERM));
-    not.then(|| Closed::Anothers { owner: meta.uid(), us: geteuid().as_raw() })
+    not.then(|| NotWritable::Anothers { owner: meta.uid(), us: geteuid().as_raw() })
 }
 
 /// Replaces the file at `path`, following links, by `bytes`; `before` is what it holds, `None` where

@@ -5,7 +5,7 @@
 
 use super::diff::KeyPath;
 use crate::config::{
-    show::{REDACTED, is_secret},
+    redact::{self, REDACTED, Viewer},
     text::{
         edit::id,
         node::{At, Entry, Node, Value},
@@ -15,7 +15,7 @@ use std::fmt;
 
 /// Why a tree cannot be what was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Unmade {
+pub enum MergeError {
     /// A placeholder stands where no secret did.
     Placeholder(KeyPath),
     /// A patch would take entries out of a list, and does not say that it means to.
@@ -24,7 +24,7 @@ pub enum Unmade {
     NoSuchPlace(KeyPath),
 }
 
-impl fmt::Display for Unmade {
+impl fmt::Display for MergeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Placeholder(path) => write!(
@@ -46,7 +46,7 @@ impl fmt::Display for Unmade {
     }
 }
 
-impl std::error::Error for Unmade {}
+impl std::error::Error for MergeError {}
 
 /// A value that is to change.
 #[derive(Clone, Debug)]
@@ -60,53 +60,56 @@ pub struct Edit {
 /// Puts the secrets of `known` where `wanted` has their placeholders.
 ///
 /// # Errors
-/// [`Unmade::Placeholder`], where it is not sure which secret is meant.
-pub fn restore(wanted: &mut Node, known: &Node) -> Result<(), Unmade> {
-    Restore::default().walk(wanted, Some(known))
+/// [`MergeError::Placeholder`], where it is not sure which secret is meant.
+pub fn restore(wanted: &mut Node, known: &Node) -> Result<(), MergeError> {
+    let shown = redact::tree(known, Viewer::Admin);
+    Restore::default().walk(wanted, Some((known, &shown)))
 }
 
 #[derive(Default)]
 struct Restore {
-    /// The names of keys on the way, as [`is_secret`] wants them.
-    keys: Vec<String>,
-    /// The same with the numbers of items.
+    /// The keys on the way, and the numbers of items.
     path: Vec<String>,
 }
 
 impl Restore {
-    fn walk(&mut self, wanted: &mut Node, known: Option<&Node>) -> Result<(), Unmade> {
+    /// `known` is the tree as it is and as it is shown.
+    fn walk(&mut self, wanted: &mut Node, known: Option<(&Node, &Node)>) -> Result<(), MergeError> {
         match &mut wanted.value {
             Value::Text(text) if text.contains(REDACTED) => {
-                let names: Vec<_> = self.keys.iter().map(String::as_str).collect();
-                let secret = known.filter(|node| &**text == REDACTED && is_secret(&names, node));
-                wanted.value = secret.ok_or_else(|| self.unknown())?.value.clone();
+                let hidden = known.filter(|(_, shown)| &**text == REDACTED && shown.text() == Some(REDACTED));
+                wanted.value = hidden.ok_or_else(|| self.unknown())?.0.value.clone();
             }
             Value::Object(entries) => {
                 for Entry { name, node, .. } in entries {
                     self.path.push(name.to_string());
-                    self.keys.push(name.to_string());
                     if name.contains(REDACTED) {
                         return Err(self.unknown());
                     }
-                    self.walk(node, known.and_then(|k| k.get(name)))?;
-                    self.keys.pop();
+                    self.walk(
+                        node,
+                        known.and_then(|(known, shown)| Some((known.get(name)?, shown.get(name)?))),
+                    )?;
                     self.path.pop();
                 }
             }
             Value::List(items) => {
-                let old: &[Node] = match known.map(|k| &k.value) {
-                    Some(Value::List(old)) => old,
-                    _ => &[],
+                let items_of = |node: &'_ Node| match &node.value {
+                    Value::List(old) => old.clone(),
+                    _ => Vec::new(),
                 };
+                let old: Vec<(Node, Node)> = known.map_or_else(Vec::new, |(known, shown)| {
+                    items_of(known).into_iter().zip(items_of(shown)).collect()
+                });
                 let as_many = old.len() == items.len();
                 for (n, item) in items.iter_mut().enumerate() {
                     // Without an id an item is told by its place, which is its own while none comes or goes.
                     let meant = match id(item) {
-                        Some(own) => old.iter().find(|o| id(o).as_ref() == Some(&own)),
+                        Some(own) => old.iter().find(|(o, _)| id(o).as_ref() == Some(&own)),
                         None => old.get(n).filter(|_| as_many),
                     };
                     self.path.push(n.to_string());
-                    self.walk(item, meant)?;
+                    self.walk(item, meant.map(|(known, shown)| (known, shown)))?;
                     self.path.pop();
                 }
             }
@@ -115,8 +118,8 @@ impl Restore {
         Ok(())
     }
 
-    fn unknown(&self) -> Unmade {
-        Unmade::Placeholder(KeyPath(self.path.clone()))
+    fn unknown(&self) -> MergeError {
+        MergeError::Placeholder(KeyPath(self.path.clone()))
     }
 }
 
@@ -124,8 +127,8 @@ impl Restore {
 /// anything else is replaced. A list that would lose entries must be among `replace`, by its exact path.
 ///
 /// # Errors
-/// [`Unmade::Shrinks`].
-pub fn patched(node: &Node, patch: &Node, replace: &[KeyPath]) -> Result<Node, Unmade> {
+/// [`MergeError::Shrinks`].
+pub fn patched(node: &Node, patch: &Node, replace: &[KeyPath]) -> Result<Node, MergeError> {
     Patch { replace, path: Vec::new() }.merge(Some(node), patch)
 }
 
@@ -146,11 +149,11 @@ impl Patch<'_> {
         self.replace.iter().any(|p| p.0 == self.path)
     }
 
-    fn shrinks(&self) -> Unmade {
-        Unmade::Shrinks(KeyPath(self.path.clone()))
+    fn shrinks(&self) -> MergeError {
+        MergeError::Shrinks(KeyPath(self.path.clone()))
     }
 
-    fn merge(&mut self, old: Option<&Node>, patch: &Node) -> Result<Node, Unmade> {
+    fn merge(&mut self, old: Option<&Node>, patch: &Node) -> Result<Node, MergeError> {
         match (old.map(|o| &o.value), &patch.value) {
             (was, Value::Object(changes)) => {
                 let object = matches!(was, Some(Value::Object(_)));
@@ -184,7 +187,7 @@ impl Patch<'_> {
         }
     }
 
-    fn by_id(&mut self, old: &[Node], new: &[Node], at: At) -> Result<Node, Unmade> {
+    fn by_id(&mut self, old: &[Node], new: &[Node], at: At) -> Result<Node, MergeError> {
         let mut items = old.to_vec();
         for patch in new {
             let known = items.iter().position(|item| id(item) == id(patch));
@@ -198,7 +201,7 @@ impl Patch<'_> {
     }
 
     /// Checks that what stood here may go: every list in it by its own path.
-    fn gone(&mut self, old: Option<&Node>) -> Result<(), Unmade> {
+    fn gone(&mut self, old: Option<&Node>) -> Result<(), MergeError> {
         match old.map(|o| &o.value) {
             Some(Value::List(_)) if !self.meant() => Err(self.shrinks()),
             Some(Value::Object(entries)) => {
@@ -223,8 +226,8 @@ fn put(object: &mut Node, name: &str, to: Option<Node>) {
 /// `node` with `to` at `path`; objects on the way are made. `None` takes what is there away.
 ///
 /// # Errors
-/// [`Unmade::NoSuchPlace`], where a value on the way has no keys or items, or what is to go is not there.
-pub fn with(node: &Node, path: &KeyPath, to: Option<Node>) -> Result<Node, Unmade> {
+/// [`MergeError::NoSuchPlace`], where a value on the way has no keys or items, or what is to go is not there.
+pub fn with(node: &Node, path: &KeyPath, to: Option<Node>) -> Result<Node, MergeError> {
     fn set(node: &Node, path: &[String], to: Option<Node>) -> Option<Node> {
         let Some((key, rest)) = path.split_first() else { return to };
         let mut node = node.clone();
@@ -252,7 +255,7 @@ pub fn with(node: &Node, path: &KeyPath, to: Option<Node>) -> Result<Node, Unmad
         }
         Some(node)
     }
-    set(node, &path.0, to).ok_or_else(|| Unmade::NoSuchPlace(path.clone()))
+    set(node, &path.0, to).ok_or_else(|| MergeError::NoSuchPlace(path.clone()))
 }
 
 /// What is there at `path`, items of lists by their number.

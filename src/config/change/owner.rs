@@ -11,13 +11,13 @@ use std::path::PathBuf;
 
 /// Why a change is in no file's power, and where to make it by hand.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NotOurs {
+pub struct OwnershipError {
     path: KeyPath,
     why: &'static str,
     files: Vec<PathBuf>,
 }
 
-impl fmt::Display for NotOurs {
+impl fmt::Display for OwnershipError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files: Vec<_> = self.files.iter().map(|f| f.display().to_string()).collect();
         write!(f, "{} {}; edit {} by hand", self.path, self.why, files.join(" or "))
@@ -27,14 +27,14 @@ impl fmt::Display for NotOurs {
 /// The document of `source` that all of `edits` belong to, and the path that its root has.
 ///
 /// # Errors
-/// [`NotOurs`].
-pub fn owner(source: &Source, edits: &[Edit]) -> Result<(u16, KeyPath), NotOurs> {
+/// [`OwnershipError`].
+pub fn owner(source: &Source, edits: &[Edit]) -> Result<(u16, KeyPath), OwnershipError> {
     let mut owner: Option<(u16, KeyPath)> = None;
     for Edit { path, .. } in edits {
         let own = owner_of(source, path)?;
         match &owner {
             Some((first, _)) if *first != own.0 => {
-                return Err(NotOurs {
+                return Err(OwnershipError {
                     path: path.clone(),
                     why: "stands in another file than the rest of the change",
                     files: vec![file(source, *first), file(source, own.0)],
@@ -50,10 +50,10 @@ fn file(source: &Source, document: u16) -> PathBuf {
     source.documents[usize::from(document)].path.clone()
 }
 
-fn owner_of(source: &Source, key: &KeyPath) -> Result<(u16, KeyPath), NotOurs> {
+fn owner_of(source: &Source, key: &KeyPath) -> Result<(u16, KeyPath), OwnershipError> {
     let no = |why, include: &Include| {
         let files = include.files.iter().copied().chain([include.by]).map(|n| file(source, n)).collect();
-        Err(NotOurs { path: key.clone(), why, files })
+        Err(OwnershipError { path: key.clone(), why, files })
     };
     let real = |path: PathBuf| std::fs::canonicalize(&path).unwrap_or(path);
     let of = |document| real(file(source, document));

@@ -1,9 +1,9 @@
 //! Why a write of the configuration did not happen.
 
-use super::{merge::Unmade, owner::NotOurs};
+use super::{merge::MergeError, owner::OwnershipError};
 use crate::config::{
     model::tree::Fault,
-    text::{file::Invalid, source::Broken},
+    text::{file::Invalid, source::ReadError},
 };
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -30,7 +30,7 @@ pub enum Refused {
         us: u32,
     },
     /// It, or what it includes, cannot be read as it is.
-    Broken(Broken),
+    Broken(ReadError),
     /// It is not UTF-8, so it could not be written back as it is.
     NotText(PathBuf),
     /// It is not what the caller last saw.
@@ -40,9 +40,9 @@ pub enum Refused {
     /// What is wanted is no JSON5 object.
     BadText(Invalid),
     /// It cannot be worked out.
-    Unmade(Unmade),
+    Merge(MergeError),
     /// No file is ours to write it to.
-    NotOurs(NotOurs),
+    Ownership(OwnershipError),
     /// Keys would make no sense.
     Invalid(Vec<Fault>),
     /// It looks like an accident.
@@ -86,8 +86,8 @@ impl fmt::Display for Refused {
             Self::BadText(Invalid { line, column, message, .. }) => {
                 write!(f, "SyntaxError: JSON5: {message} at {line}:{column}")
             }
-            Self::Unmade(unmade) => unmade.fmt(f),
-            Self::NotOurs(why) => why.fmt(f),
+            Self::Merge(e) => e.fmt(f),
+            Self::Ownership(e) => e.fmt(f),
             Self::Invalid(faults) => {
                 f.write_str("invalid config: ")?;
                 for (n, Fault { path, found, expected, .. }) in faults.iter().enumerate() {
@@ -107,8 +107,8 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-impl From<Unmade> for Refused {
-    fn from(unmade: Unmade) -> Self {
-        Self::Unmade(unmade)
+impl From<MergeError> for Refused {
+    fn from(e: MergeError) -> Self {
+        Self::Merge(e)
     }
 }

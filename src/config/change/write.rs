@@ -6,27 +6,27 @@
 
 use super::{
     diff::KeyPath,
-    durable::{self, Closed, Lock},
-    merge::{self, Edit, Unmade},
+    durable::{self, Lock, NotWritable},
+    merge::{self, Edit, MergeError},
     owner::owner,
     refused::Refused,
 };
 use crate::config::{
     Env, Loaded, Paths,
-    settings::decode::{Found, decode},
-    show::REDACTED,
+    redact::REDACTED,
+    settings::load::{FileState, decode},
     text::{
         edit::edited,
-        file::Document,
+        file::{self, Document, Read},
         node::{Entry, Node, Value},
-        source::{Broken, INCLUDE, Source},
+        source::{INCLUDE, ReadError, Source},
     },
 };
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// What a write is to come to.
-pub enum Wanted {
+pub enum WriteTarget {
     /// All files together say this.
     Sum(Node),
     /// The root file is this text.
@@ -35,7 +35,7 @@ pub enum Wanted {
 
 /// What a write may do, and what it is to heed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Terms {
+pub struct WriteOptions {
     /// The file may shrink by more than half.
     pub may_shrink: bool,
     /// `gateway.mode` may go.
@@ -64,6 +64,8 @@ pub struct Present<'p> {
     pub source: &'p Source,
     /// Whether there is a root file.
     pub exists: bool,
+    /// Whether it is gone, and the source is what ran last.
+    pub lost: bool,
 }
 
 /// How often a writer that heeds no lock of ours is given way to.
@@ -79,8 +81,8 @@ const SMALL: usize = 512;
 pub fn write<E: From<Refused>>(
     paths: &Paths,
     env: &Env,
-    terms: Terms,
-    mut want: impl FnMut(&Present<'_>) -> Result<Wanted, E>,
+    options: WriteOptions,
+    mut want: impl FnMut(&Present<'_>) -> Result<WriteTarget, E>,
 ) -> Result<Written, E> {
     let path = &paths.config_file;
     if ["OPENCLAW_CONFIG_READONLY", "OPENCLAW_NIX_MODE"].iter().any(|n| env.get(n) == Some("1")) {
@@ -93,13 +95,15 @@ pub fn write<E: From<Refused>>(
     for _ in 0..ATTEMPTS {
         let before = Source::read(paths, env).source.map_err(Refused::Broken)?;
         let exists = before.is_some();
-        let source = before.unwrap_or_else(|| Source::empty(path));
-        let present = Present { source: &source, exists };
+        let last = if exists { None } else { what_ran(paths, env) };
+        let lost = last.is_some();
+        let source = before.or(last).unwrap_or_else(|| Source::empty(path));
+        let present = Present { source: &source, exists, lost };
         let next = Next::of(&present, want(&present)?, paths, env)?;
         let edits = merge::edits(&source.root, &next.now.source.root);
         let changed: Vec<_> = edits.into_iter().map(|c| c.path).collect();
-        judge(&source, &next, &changed, terms)?;
-        let Some(document) = next.document.filter(|_| !terms.dry) else {
+        judge(&source, &next, &changed, options)?;
+        let Some(document) = next.document.filter(|_| !options.dry) else {
             return Ok(Written { file: None, backup: None, changed, now: next.now });
         };
         let old = source.documents.iter().find(|d| d.path == document.path && exists);
@@ -114,10 +118,18 @@ pub fn write<E: From<Refused>>(
         }
         let was = old.as_deref();
         let backup =
-            durable::replace(&document.path, was, &document.bytes(), terms.private, paths).map_err(io)?;
+            durable::replace(&document.path, was, &document.bytes(), options.private, paths).map_err(io)?;
         return Ok(Written { file: Some(document.path), backup, changed, now: next.now });
     }
     Err(Refused::Changed.into())
+}
+
+/// What ran last, as a text for the root file, which is gone: a write must not leave one key alone.
+fn what_ran(paths: &Paths, env: &Env) -> Option<Source> {
+    let last = paths.last_config();
+    let Read::Text(document) = file::read(&last) else { return None };
+    let document = Document::unwritten(&paths.config_file, &document.text);
+    Source::of(document, paths, env).source.ok().flatten().filter(|_| !last.is_symlink())
 }
 
 /// What a file holds; `None` where there is none.
@@ -136,8 +148,8 @@ fn check_open(document: &Document) -> Result<(), Refused> {
     let path = fs::canonicalize(&document.path).unwrap_or_else(|_| document.path.clone());
     match fs::metadata(&path).map(|meta| durable::closed(&path, &meta)) {
         Ok(None) => Ok(()),
-        Ok(Some(Closed::ReadOnly(mode))) => Err(Refused::ReadOnly { path, mode }),
-        Ok(Some(Closed::Anothers { owner, us })) => Err(Refused::Anothers { path, owner, us }),
+        Ok(Some(NotWritable::ReadOnly(mode))) => Err(Refused::ReadOnly { path, mode }),
+        Ok(Some(NotWritable::Anothers { owner, us })) => Err(Refused::Anothers { path, owner, us }),
         Err(e) => Err(Refused::Io(path, e)),
     }
 }
@@ -149,16 +161,16 @@ struct Next {
 }
 
 impl Next {
-    fn of(present: &Present<'_>, wanted: Wanted, paths: &Paths, env: &Env) -> Result<Self, Refused> {
+    fn of(present: &Present<'_>, wanted: WriteTarget, paths: &Paths, env: &Env) -> Result<Self, Refused> {
         let (document, sum) = match wanted {
-            Wanted::Sum(sum) => (present.summing_up_to(&sum)?, Some(sum)),
-            Wanted::Root(text) => present.with_root(&text)?,
+            WriteTarget::Sum(sum) => (present.summing_up_to(&sum)?, Some(sum)),
+            WriteTarget::Root(text) => present.with_root(&text)?,
         };
         let after = match &document {
             None => present.source.clone(),
             Some(document) => {
                 present.source.changed(document, paths, env).map_err(|broken| match broken {
-                    Broken::Invalid(invalid) if invalid.path == document.path => Refused::BadText(invalid),
+                    ReadError::Invalid(invalid) if invalid.path == document.path => Refused::BadText(invalid),
                     broken => Refused::Broken(broken),
                 })?
             }
@@ -170,7 +182,7 @@ impl Next {
             return Err(Refused::NoPlace(document.path.clone()));
         }
         let files = after.documents.iter().map(|d| d.path.clone()).collect();
-        Ok(Self { document, now: decode(after, paths, env, Found::Whole, files) })
+        Ok(Self { document, now: decode(after, paths, env, FileState::Whole, files) })
     }
 }
 
@@ -179,9 +191,9 @@ impl Present<'_> {
     fn summing_up_to(&self, sum: &Node) -> Result<Option<Document>, Refused> {
         let edits = merge::edits(&self.source.root, sum);
         if edits.is_empty() {
-            return Ok(None);
+            return Ok(self.lost.then(|| self.source.documents[0].clone()));
         }
-        let (n, root) = owner(self.source, &edits).map_err(Refused::NotOurs)?;
+        let (n, root) = owner(self.source, &edits).map_err(Refused::Ownership)?;
         let document = &self.source.documents[usize::from(n)];
         let now = document.parse().map(|root| Node::of(&root, 0)).map_err(Refused::BadText)?;
         let wanted = edits.into_iter().try_fold(now, |node, Edit { path, to }| {
@@ -193,7 +205,7 @@ impl Present<'_> {
     /// `document`, which is to say `wanted`.
     fn saying(&self, document: &Document, wanted: &Node) -> Result<Document, Refused> {
         let blank = document.with_text("{\n}\n".into());
-        let text = edited(if self.exists { document } else { &blank }, wanted);
+        let text = edited(if self.exists || self.lost { document } else { &blank }, wanted);
         let text = text.ok_or_else(|| Refused::NoPlace(document.path.clone()))?;
         Ok(document.with_text(text))
     }
@@ -242,7 +254,7 @@ pub fn has_include(node: &Node) -> bool {
 }
 
 /// Refuses what makes no sense, and what looks like an accident.
-fn judge(source: &Source, next: &Next, changed: &[KeyPath], terms: Terms) -> Result<(), Refused> {
+fn judge(source: &Source, next: &Next, changed: &[KeyPath], options: WriteOptions) -> Result<(), Refused> {
     // What was wrong before, and is not touched, is no reason.
     let touched =
         |path: &KeyPath| changed.iter().any(|c| path.0.starts_with(&c.0) || c.0.starts_with(&path.0));
@@ -254,14 +266,14 @@ fn judge(source: &Source, next: &Next, changed: &[KeyPath], terms: Terms) -> Res
     let Some(document) = &next.document else { return Ok(()) };
     let before = source.documents.iter().find(|d| d.path == document.path).map_or("", |d| &d.text);
     if document.text.contains(REDACTED) && !before.contains(REDACTED) {
-        return Err(Unmade::Placeholder(KeyPath::default()).into());
+        return Err(MergeError::Placeholder(KeyPath::default()).into());
     }
     let clobber = |why| Err(Refused::Clobber { path: document.path.clone(), why });
     let mode = |source: &Source| source.root.find(["gateway", "mode"]).is_some();
-    if !terms.may_drop_mode && mode(source) && !mode(&next.now.source) {
+    if !options.may_drop_mode && mode(source) && !mode(&next.now.source) {
         return clobber("gateway-mode-removed");
     }
-    if !terms.may_shrink && before.len() >= SMALL && document.text.len() * 2 < before.len() {
+    if !options.may_shrink && before.len() >= SMALL && document.text.len() * 2 < before.len() {
         return clobber("size-drop");
     }
     Ok(())

@@ -5,19 +5,21 @@
 //! `file` are read; `exec` and `store` are refused by name.
 
 use super::{
-    secret::{Credential, Secret},
+    secret::{Credential, Secret, is_placeholder},
+    secret_files::Form,
     variables::is_variable,
 };
 use crate::config::{
     Fault, Paths,
     model::tree::Section,
     text::{
-        file::{self, Read},
+        file::{self, Document},
         node::{Node, Value},
     },
 };
 use rustix::process::geteuid;
 use std::borrow::Cow;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -60,8 +62,12 @@ impl Resolver<'_> {
         };
         let place = section.value(name).map(|node| section.place(node));
         let unresolved = |why| Credential::Unresolved { path: path.into(), place: place.clone(), why };
+        let placeholder = resolved.as_ref().is_ok_and(|text| is_placeholder(text));
         match resolved.map(|text| Secret::new(&text)) {
             Ok(Some(secret)) => Credential::Given(secret),
+            Ok(None) if placeholder => {
+                unresolved("its value is a placeholder that stands for a hidden secret, and is none".into())
+            }
             Ok(None) => unresolved("its value is blank, or the word undefined or null".into()),
             Err(why) => unresolved(why),
         }
@@ -114,7 +120,7 @@ impl Resolver<'_> {
                     )
                 })?;
                 let whole = settings.text("mode").as_deref() == Some("singleValue");
-                from_file(&self.paths.expand(&path), whole, id)
+                self.from_file(&self.paths.expand(&path), whole, id)
             }
             "exec" | "store" => Err(format!(
                 "references of source {source:?} are not read by this version; give it as ${{NAME}}, or by a \
@@ -123,10 +129,37 @@ impl Resolver<'_> {
             other => Err(format!("its source is {other:?}, must be \"env\" or \"file\"")),
         }
     }
+
+    /// The secret `id` of a file that only its owner can read: as strict as OpenClaw is.
+    fn from_file(&self, path: &Path, whole: bool, id: &str) -> Result<String, String> {
+        let form = if whole { Form::Value } else { Form::Json };
+        let read = || private_bytes(path).map_err(io::Error::other);
+        let env = self.root.variables().env();
+        let bytes = env.secret_file(path, form, read).map_err(|e| e.to_string())?;
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim_start_matches('\u{feff}');
+        if whole {
+            return if id == "value" {
+                Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+            } else {
+                Err("the id of a singleValue provider must be \"value\"".into())
+            };
+        }
+        let document = Document::unwritten(path, text);
+        let root = Node::of(&document.parse().map_err(|e| e.to_string())?, 0);
+        let pointer = id.strip_prefix('/').ok_or("its id must be a JSON pointer (/…)")?;
+        let steps: Vec<_> = pointer.split('/').map(|s| s.replace("~1", "/").replace("~0", "~")).collect();
+        let shown = path.display();
+        let node =
+            root.find(steps.iter().map(String::as_str)).ok_or_else(|| format!("{shown} holds no {id}"))?;
+        node.text()
+            .map(str::to_owned)
+            .ok_or_else(|| format!("{id} of {shown} is {}, not a string", node.kind()))
+    }
 }
 
-/// The secret `id` of a file that only its owner can read: as strict as OpenClaw is.
-fn from_file(path: &Path, whole: bool, id: &str) -> Result<String, String> {
+/// The bytes of a plain file that only its owner can read.
+fn private_bytes(path: &Path) -> Result<Vec<u8>, String> {
     const LARGEST: u64 = 1 << 20;
     let shown = path.display();
     let meta = std::fs::symlink_metadata(path).map_err(|e| format!("{shown}: {e}"))?;
@@ -139,21 +172,9 @@ fn from_file(path: &Path, whole: bool, id: &str) -> Result<String, String> {
             "{shown} can be read by others; `chmod 600 {shown}`, owned by who runs the gateway"
         ));
     }
-    let source = match file::read(path) {
-        Read::Text(source) => source,
-        Read::Unreadable(fault) => return Err(fault.to_string()),
-        Read::Missing => return Err(format!("{shown} is gone")),
-    };
-    if whole {
-        return if id == "value" {
-            Ok(source.text.trim_end_matches(['\r', '\n']).to_owned())
-        } else {
-            Err("the id of a singleValue provider must be \"value\"".into())
-        };
+    match file::bytes(path, LARGEST) {
+        Ok(bytes) => Ok(bytes),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(format!("{shown} is gone")),
+        Err(why) => Err(file::Unreadable { path: path.into(), why }.to_string()),
     }
-    let root = Node::of(&source.parse().map_err(|e| e.to_string())?, 0);
-    let pointer = id.strip_prefix('/').ok_or("its id must be a JSON pointer (/…)")?;
-    let steps: Vec<_> = pointer.split('/').map(|s| s.replace("~1", "/").replace("~0", "~")).collect();
-    let node = root.find(steps.iter().map(String::as_str)).ok_or_else(|| format!("{shown} holds no {id}"))?;
-    node.text().map(str::to_owned).ok_or_else(|| format!("{id} of {shown} is {}, not a string", node.kind()))
 }

@@ -1,7 +1,11 @@
 //! A token or password, and where one may stand.
 
+use super::{secret_files::Form, variables::is_variable};
 pub use crate::auth::refusal::SecretKind as Kind;
-use crate::{config::text::file, protocol::TokenHash};
+use crate::{
+    config::{Env, redact::REDACTED, text::file},
+    protocol::TokenHash,
+};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,22 +23,29 @@ impl Secret {
         self.hash
     }
 
-    /// Takes `value`, trimmed. `None` where it is blank, or one of the two words that a script writes
-    /// when it had no value.
+    /// Takes `value`, trimmed. `None` where it is blank, one of the two words that a script writes when it had
+    /// no value, or a placeholder.
     pub fn new(value: &str) -> Option<Self> {
         let value = value.trim();
-        let said = !matches!(value, "" | "undefined" | "null");
-        said.then(|| Self { value: value.into(), hash: TokenHash::of(value) })
+        let given = !matches!(value, "" | "undefined" | "null") && !is_placeholder(value);
+        given.then(|| Self { value: value.into(), hash: TokenHash::of(value) })
     }
 
-    /// The secret that a file holds and nothing else. A pipe is refused: who looks again would find it empty.
+    /// As [`new`](Self::new), of a text in which nothing is replaced: a variable's name is no secret there.
+    pub fn literal(value: &str) -> Option<Self> {
+        Self::new(value).filter(|_| !is_variable_name(value))
+    }
+
+    /// The secret that a file holds and nothing else; the last whole one that `env` knows of it. A pipe is
+    /// refused: a second reader would find it empty.
     ///
     /// # Errors
     /// Why it cannot be read.
-    pub fn in_file(path: &Path) -> io::Result<Option<Self>> {
-        let text = String::from_utf8(file::bytes(path, 1 << 16)?)
+    pub(crate) fn in_file(path: &Path, env: &Env) -> io::Result<Option<Self>> {
+        let bytes = env.secret_file(path, Form::Value, || file::bytes(path, 1 << 16))?;
+        let text = String::from_utf8(bytes)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
-        Ok(Self::new(text.trim_start_matches('\u{feff}')))
+        Ok(Self::literal(text.trim_start_matches('\u{feff}')))
     }
 
     /// Whether `offered` is this secret; takes the same time whatever the answer.
@@ -50,6 +61,52 @@ impl Secret {
     /// The secret itself: for the client that has to send it, and for the file it is stored in.
     pub fn reveal(&self) -> &str {
         &self.value
+    }
+}
+
+/// Whether `value` is what programs and manuals write where they do not show a secret.
+pub fn is_placeholder(value: &str) -> bool {
+    let value = value.trim();
+    let inner = [('<', '>'), ('[', ']'), ('(', ')'), ('{', '}')]
+        .iter()
+        .find_map(|(open, close)| value.strip_prefix(*open)?.strip_suffix(*close));
+    let word = inner.unwrap_or(value).trim().trim_matches(['_', '*', '-', ' ']).to_ascii_lowercase();
+    let masks = ['*', '•', '●', '…', '.', 'x', 'X'];
+    let masked = value.chars().count() >= 3 && masks.iter().any(|mask| value.chars().all(|c| c == *mask));
+    let hidden = matches!(
+        &*word,
+        "openclaw_redacted" | "redacted" | "masked" | "hidden" | "secret hidden" | "removed"
+    );
+    value.contains(REDACTED)
+        || masked
+        || hidden
+        || inner.is_some_and(|_| is_described(&word) && value.starts_with('<'))
+}
+
+/// Whether a text in angle brackets is a description: words, no value.
+fn is_described(word: &str) -> bool {
+    !word.is_empty()
+        && word.len() <= 40
+        && word.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '-' | '_' | ' '))
+}
+
+/// Whether `value` is a variable that nobody replaced: `$NAME` or `${NAME}`.
+fn is_variable_name(value: &str) -> bool {
+    let name = value.trim().strip_prefix('$');
+    name.is_some_and(|n| {
+        let n = n.strip_prefix('{').and_then(|n| n.strip_suffix('}')).unwrap_or(n);
+        n.len() > 1 && is_variable(n)
+    })
+}
+
+/// Why `value`, taken as it stands, is no secret though it is not blank.
+pub fn why_not_literal(value: &str) -> Option<&'static str> {
+    if is_placeholder(value) {
+        Some("holds a placeholder that stands for a hidden secret, and is none")
+    } else if is_variable_name(value) {
+        Some("holds the name of a variable that nobody replaced, and is no secret")
+    } else {
+        None
     }
 }
 

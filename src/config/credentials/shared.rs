@@ -29,9 +29,9 @@ impl Search {
         let file = self
             .token_file
             .as_ref()
-            .and_then(|path| Some((Secret::in_file(path).ok()??, Source::TokenFile(path.clone()))));
+            .and_then(|path| Some((Secret::in_file(path, env).ok()??, Source::TokenFile(path.clone()))));
         let configured = config.auth.credential(kind);
-        let named = |value: Option<&str>, source| Some((Secret::new(value?)?, source));
+        let named = |value: Option<&str>, source| Some((Secret::literal(value?)?, source));
         [
             self.flag.clone().map(|secret| (secret, Source::Flag(kind))),
             file,
@@ -63,7 +63,8 @@ impl Search {
 
     /// Reads every place anew (files: not for the main thread) and says where `offered` now stands.
     pub fn holder(&self, offered: &str) -> Option<Source> {
-        let env = self.env.with_dotenv(&self.paths).unwrap_or_else(|_| self.env.clone());
+        let fresh = self.env.afresh();
+        let env = fresh.with_dotenv(&self.paths).unwrap_or(fresh);
         let config = load(&self.paths, &env, None).config;
         let all = self.ranked(&env, &config).into_iter().chain(self.elsewhere(&config));
         all.into_iter().find(|(secret, _)| secret.matches(offered)).map(|(_, source)| source)

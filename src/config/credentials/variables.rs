@@ -40,6 +40,11 @@ impl<'v> Variables<'v> {
         Self { env, paths, root }
     }
 
+    /// The environment that comes before the file's own `env`.
+    pub(crate) fn env(&self) -> &'v Env {
+        self.env
+    }
+
     /// The value of one.
     ///
     /// # Errors

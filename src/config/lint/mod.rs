@@ -4,8 +4,8 @@
 //! does not use, keys that moved, variables that are set nowhere. No value is ever shown.
 
 pub(crate) mod known;
-pub(crate) mod moved;
-pub(crate) mod near;
+pub mod moved;
+pub mod near;
 pub(crate) mod unknown;
 
 use self::{known::Known, unknown::Name};

@@ -2,14 +2,14 @@
 //!
 //! Only into a file that is not there, or that was read whole and says nothing of a token.
 
-use super::decode::{Found, decode};
+use super::load::{FileState, decode};
 use crate::{
     config::{
         Credential, Env, Paths, Refused, Secret,
         change::{
             diff::KeyPath,
             merge,
-            write::{Terms, Wanted, write},
+            write::{WriteOptions, WriteTarget, write},
         },
         text::node::{Node, Value},
     },
@@ -64,9 +64,9 @@ pub fn make_token(paths: &Paths, env: &Env) -> Result<Secret, NotStored> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(NotStored::Random)?;
     let token = base64url_encode(&bytes);
-    let terms = Terms { private: true, ..Terms::default() };
-    let written = write(paths, env, terms, |present| {
-        let now = decode(present.source.clone(), paths, env, Found::Whole, Vec::new());
+    let options = WriteOptions { private: true, ..WriteOptions::default() };
+    let written = write(paths, env, options, |present| {
+        let now = decode(present.source.clone(), paths, env, FileState::Whole, Vec::new());
         match now.config.auth.token {
             Credential::Absent => {}
             Credential::Given(theirs) => return Err(Stop::Theirs(theirs)),
@@ -88,7 +88,7 @@ pub fn make_token(paths: &Paths, env: &Env) -> Result<Secret, NotStored> {
             sum = set(&sum, "gateway.mode", "local")?;
             sum = set(&sum, "gateway.auth.mode", "token")?;
         }
-        Ok(Wanted::Sum(set(&sum, "gateway.auth.token", &token)?))
+        Ok(WriteTarget::Sum(set(&sum, "gateway.auth.token", &token)?))
     });
     match written {
         Ok(written) => match written.now.config.auth.token {

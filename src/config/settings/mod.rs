@@ -3,36 +3,38 @@
 //! Resolving only reads. While the file is broken, what ran last holds; where nothing ran yet, paired
 //! devices get in as ever, nobody else does. Either way the gateway says so.
 
-pub mod decode;
+mod auth;
 pub mod first_run;
-pub mod input;
-pub mod last_good;
+mod listening;
 pub mod load;
-pub mod serve;
+mod start_error;
+
+pub use start_error::StartError;
 
 use self::{
-    decode::{Found, Loaded},
+    auth::{auth_mode, placeholders, unresolved},
     first_run::NotStored,
-    input::SettingsInput,
-    load::load,
+    listening::port,
+    load::{FileState, Loaded, load},
 };
 use super::{
     Complaint, Env, Fault, Paths,
     credentials::{
-        secret::{Credential, Kind, Secret, Source as Place, variable},
+        in_force::SecretsInForce,
+        secret::{Credential, Kind, Secret, Source as Place},
+        secret_files::Held,
         shared::{Credentials, Search},
     },
     keys::{
-        self, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT,
+        self, DEFAULT_HANDSHAKE_TIMEOUT,
         words::{AuthMode, Bind, Mode},
     },
     lint,
-    model::{GatewayConfig, tls},
+    model::{GatewayConfig, logging::Levels, tls},
+    redact,
     text::{file::Unreadable, source::Source},
 };
 use crate::{auth::limiter::Limits, tls::Tls};
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,56 +62,43 @@ pub struct Flags {
     pub allow_unconfigured: bool,
 }
 
-/// Why the gateway does not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// Neither `OPENCLAW_HOME` nor `HOME` is set.
-    NoHome,
-    /// `OPENCLAW_PROFILE` is no name.
-    BadProfile(String),
-    /// `--bind` is no word of ours.
-    BadBind(String),
-    /// The file of `--token-file` gives no token.
-    TokenFile(PathBuf, Option<io::Error>),
-    /// The config says that the gateway is on another host.
-    Remote(PathBuf),
+/// What settings are resolved from, to resolve them again when a file has changed.
+#[derive(Clone)]
+pub struct SettingsInput {
+    pub(crate) process: Env,
+    pub(crate) flags: Flags,
+    /// The secrets of the gateway that runs.
+    running: Option<Arc<SecretsInForce>>,
 }
 
-impl StartError {
-    /// The process's exit code: 78 (`EX_CONFIG`), at which systemd does not try again.
-    pub fn exit_code(&self) -> u8 {
-        78
+impl SettingsInput {
+    /// The settings as the files have them now. They are for a gateway that runs: no token is made up for
+    /// it, and `gateway.mode: "remote"` does not stop it.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn resolve(&self) -> Result<Settings, StartError> {
+        self.resolve_with(None)
     }
-}
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoHome => f.write_str("no home directory: HOME is not set; set HOME or OPENCLAW_HOME"),
-            Self::BadProfile(name) => write!(
-                f,
-                "OPENCLAW_PROFILE={name:?} is no profile name; use letters, digits, - and _, at most 64"
-            ),
-            Self::BadBind(word) => write!(f, "--bind {word}: must be one of {}", Bind::expected()),
-            Self::TokenFile(path, why) => {
-                let why = why.as_ref().map_or_else(|| "it holds no token".into(), io::Error::to_string);
-                let path = path.display();
-                write!(
-                    f,
-                    "--token-file {path}: {why}; it must be a file that holds the token and nothing else"
-                )
-            }
-            Self::Remote(path) => write!(
-                f,
-                "gateway.mode is \"remote\" in {}: this host's gateway is elsewhere; set it to \"local\", or \
-                 start with `barnacle gateway --allow-unconfigured`",
-                path.display()
-            ),
+    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn resolve_with(&self, instead: Option<&str>) -> Result<Settings, StartError> {
+        let flags = Flags { allow_unconfigured: true, ..self.flags.clone() };
+        let mut settings = Settings::resolve_with(&self.process, &flags, instead, self.running.as_deref())?;
+        settings.again = Self { running: None, ..self.clone() };
+        if std::mem::take(&mut settings.wants_token) {
+            settings.notices.push(format!(
+                "there is no shared token any more, so paired devices only: set gateway.auth.token in {}",
+                settings.paths.config_file.display()
+            ));
+            settings.close_what_is_open();
         }
+        Ok(settings)
     }
 }
-
-impl std::error::Error for StartError {}
 
 /// What the gateway runs with.
 pub struct Settings {
@@ -134,7 +123,7 @@ pub struct Settings {
     /// What the keys were read from.
     pub source: Arc<Source>,
     /// How `openclaw.json` was found.
-    pub found: Found,
+    pub found: FileState,
     /// Whether what ran last holds, `openclaw.json` being broken.
     pub last: bool,
     /// Every file that was looked at, there or not: what to watch.
@@ -147,6 +136,12 @@ pub struct Settings {
     pub notices: Vec<String>,
     /// The `.env` file that could not be read: its variables count as unset.
     pub unread: Option<Unreadable>,
+    /// Files of the configuration that belong to neither this user, root, nor their directory's owner.
+    pub(crate) foreign: Vec<(PathBuf, u32)>,
+    /// Secrets that stay as they were because their file cannot be read, or holds no whole value.
+    pub held: Vec<String>,
+    /// Whether a file with secrets may be half written: it is to be read again soon.
+    pub settling: bool,
     /// Whether there is no token anywhere, and one may be made: see [`Settings::make_first_token`].
     pub wants_token: bool,
     /// `--force`.
@@ -165,11 +160,17 @@ impl Settings {
     /// # Errors
     /// [`StartError`], where going on would not be what was meant.
     pub fn resolve(env: &Env, flags: &Flags) -> Result<Self, StartError> {
-        Self::resolve_with(env, flags, None)
+        Self::resolve_with(env, flags, None, None)
     }
 
-    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`.
-    pub(crate) fn resolve_with(env: &Env, flags: &Flags, instead: Option<&str>) -> Result<Self, StartError> {
+    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`, for a gateway that
+    /// runs with the secrets `running`.
+    fn resolve_with(
+        env: &Env,
+        flags: &Flags,
+        instead: Option<&str>,
+        running: Option<&SecretsInForce>,
+    ) -> Result<Self, StartError> {
         let mut paths = Paths::resolve(env)?;
         let mut notices = paths.old_names(env);
         let process = env;
@@ -181,19 +182,30 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { config, source, faults, complaints, found, last, last_tls, last_bind, mut files } =
+        let Loaded { mut config, source, faults, complaints, found, last, last_tls, last_bind, mut files } =
             load(&paths, &env, instead);
+        notices.extend(paths.exposed());
+        let read = source.documents.iter().map(|document| &document.path);
+        let foreign = match instead {
+            None => read.filter_map(|path| Some((path.clone(), Paths::foreign_owner(path)?))).collect(),
+            Some(_) => Vec::new(),
+        };
+        notices.extend(foreign.iter().map(foreign_line));
         files.extend(paths.dotenvs());
         let tls = tls::found(&config.tls, if last_tls { &[] } else { &faults }, &paths);
         files.extend(config.tls.files(&paths).into_iter().flat_map(|files| [files.cert, files.key]));
         files.extend(flags.token_file.clone());
         guard(&found, last, &config, flags, &paths, &mut notices)?;
+        let settling = env.held().contains(&Held::Settling);
+        let mut held: Vec<String> =
+            running.map(|r| r.keep_credentials(&mut config, &source, settling)).unwrap_or_default();
 
         let auth = auth_mode(flags, &env, &config, &mut notices);
         let kind = auth.secret_kind();
         if let Some(path) = &flags.token_file {
-            let held = Secret::in_file(path).map_err(|e| StartError::TokenFile(path.clone(), Some(e)))?;
-            held.ok_or_else(|| StartError::TokenFile(path.clone(), None))?;
+            let secret =
+                Secret::in_file(path, &env).map_err(|e| StartError::TokenFile(path.clone(), Some(e)))?;
+            secret.ok_or_else(|| StartError::TokenFile(path.clone(), None))?;
         }
         let search = Search {
             kind,
@@ -205,11 +217,24 @@ impl Settings {
             },
             token_file: flags.token_file.clone().filter(|_| kind == Kind::Token),
         };
-        let credentials = search.credentials(&env, &config, auth != AuthMode::None);
+        let mut credentials = search.credentials(&env, &config, auth != AuthMode::None);
+        held.extend(running.and_then(|r| r.keep_active(auth, &mut credentials)));
         notices.extend(credentials.warnings());
-        if (last || matches!(found, Found::Whole)) && auth != AuthMode::None {
+        notices.extend(placeholders(&env, kind));
+        if (last || matches!(found, FileState::Whole)) && auth != AuthMode::None {
             notices.extend(unresolved(config.auth.credential(kind)));
         }
+        let mut settling = false;
+        for file in env.held() {
+            match file {
+                Held::Settling => settling = true,
+                Held::Problem(line, passes) => {
+                    settling |= passes;
+                    held.push(line);
+                }
+            }
+        }
+        notices.extend(held.iter().cloned());
         // A token is absent only from a file that is not there or was read whole.
         let queued = config.auth.token == Credential::Absent && credentials.active.is_none();
         let mut settings = Self {
@@ -237,12 +262,15 @@ impl Settings {
             complaints,
             notices,
             unread,
+            foreign,
+            held,
+            settling,
             env,
             last_bind: last_bind.filter(|_| flags.bind.is_none()),
-            again: SettingsInput { process: process.clone(), flags: flags.clone() },
+            again: SettingsInput { process: process.clone(), flags: flags.clone(), running: None },
         };
         let told = settings.config.auth.credential(kind) != &Credential::Absent
-            || matches!(settings.found, Found::Broken(_));
+            || matches!(settings.found, FileState::Broken(_));
         if auth == AuthMode::Password && settings.credentials.active.is_none() && !told {
             settings.notices.push(format!(
                 "there is no shared password, so paired devices only: set gateway.auth.password in {}",
@@ -280,9 +308,27 @@ impl Settings {
         }
     }
 
-    /// What they were resolved from.
+    /// How much is said: `--verbose` wins over the file.
+    pub fn levels(&self) -> Levels {
+        if self.verbose { Levels::VERBOSE } else { self.config.levels }
+    }
+
+    /// Whether the file of a gateway that runs with `old` has lost everything about it, the shared secret too:
+    /// a file that was removed and begun anew.
+    pub(crate) fn loses_gateway(&self, old: &Self) -> bool {
+        let has = |settings: &Self| settings.source.root.get("gateway").is_some();
+        let of_file = matches!(old.credentials.active, Some((_, Place::ConfigFile(..))));
+        has(old) && !has(self) && of_file && self.credentials.active.is_none()
+    }
+
+    /// Why a gateway that runs with `old` does not apply them: a file belongs to somebody who may not decide.
+    pub(crate) fn foreign_since(&self, old: &Self) -> Option<String> {
+        self.foreign.iter().find(|file| !old.foreign.contains(file)).map(foreign_line)
+    }
+
+    /// What they were resolved from, for a gateway that runs with them.
     pub fn again(&self) -> SettingsInput {
-        self.again.clone()
+        SettingsInput { running: Some(Arc::new(SecretsInForce::of(self))), ..self.again.clone() }
     }
 
     /// The environment, `.env` included.
@@ -293,7 +339,8 @@ impl Settings {
     /// Faults, notices and complaints, a line each.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let told = self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned());
-        told.chain(self.complaints.iter().map(Complaint::to_string))
+        let all = told.chain(self.complaints.iter().map(Complaint::to_string));
+        all.map(|line: String| redact::line(&line).into_owned())
     }
 
     /// The lines that `old` did not have. A complaint whose place moved is not new.
@@ -307,6 +354,7 @@ impl Settings {
         told.filter(move |line| !said.contains(line))
             .chain(odd.map(Complaint::to_string))
             .chain(shrunk.map(|c| c.to_string()))
+            .map(|line: String| redact::line(&line).into_owned())
     }
 
     /// What is to be said of the file's keys: of which (empty where it is of several), and what.
@@ -314,30 +362,20 @@ impl Settings {
         let faults = self.faults.iter().map(|f| (&*f.path, f.to_string()));
         faults.chain(self.complaints.iter().map(|c| (&*c.path, c.to_string())))
     }
+}
 
-    /// Beyond loopback there must be something that keeps strangers out.
-    pub(crate) fn close_what_is_open(&mut self) {
-        if self.bind.is_loopback() {
-            return;
-        }
-        let why = match self.auth {
-            AuthMode::None => "gateway.auth.mode is \"none\"; set it to \"token\"",
-            AuthMode::TrustedProxy if self.config.trusted_proxies.is_empty() => {
-                "gateway.auth.mode is \"trusted-proxy\" and no proxy is trusted; set gateway.trustedProxies"
-            }
-            AuthMode::TrustedProxy => return,
-            _ if self.credentials.active.is_some() || self.wants_token => return,
-            AuthMode::Token => "there is no shared token; set gateway.auth.token",
-            AuthMode::Password => "there is no shared password; set gateway.auth.password",
-        };
-        self.notices.push(format!("listening on loopback instead of {}: {why}", self.bind));
-        self.bind = Bind::Loopback;
-    }
+fn foreign_line((path, owner): &(PathBuf, u32)) -> String {
+    let path = path.display();
+    let us = rustix::process::geteuid().as_raw();
+    format!(
+        "{path} belongs to uid {owner}, which is neither this user, root, nor the owner of its directory: a running \
+         gateway does not apply it; look at what it says, then sudo chown {us} {path}"
+    )
 }
 
 /// Says what the state of the file means, and stops where it means another host.
 fn guard(
-    found: &Found,
+    found: &FileState,
     last: bool,
     config: &GatewayConfig,
     flags: &Flags,
@@ -350,10 +388,10 @@ fn guard(
     };
     let path = paths.config_file.display();
     match found {
-        Found::Broken(fault) => notices.push(format!("{fault}; {until}")),
-        Found::Missing if last => notices.push(format!("{path} is gone; {until}")),
-        Found::Missing => {}
-        Found::Whole => match config.mode {
+        FileState::Broken(fault) => notices.push(format!("{fault}; {until}")),
+        FileState::Missing if last => notices.push(format!("{path} is gone; {until}")),
+        FileState::Missing => {}
+        FileState::Whole => match config.mode {
             Some(Mode::Local) => {}
             Some(Mode::Remote) if !flags.allow_unconfigured => {
                 return Err(StartError::Remote(paths.config_file.clone()));
@@ -369,55 +407,6 @@ fn guard(
         },
     }
     Ok(())
-}
-
-fn unresolved(credential: &Credential) -> Option<String> {
-    match credential {
-        Credential::Unresolved { path, place, why } => {
-            let place =
-                place.as_ref().map(|(file, line, column)| format!("{}:{line}:{column}: ", file.display()));
-            Some(format!("{}{path} lets no one in: {why}", place.unwrap_or_default()))
-        }
-        _ => None,
-    }
-}
-
-fn auth_mode(flags: &Flags, env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> AuthMode {
-    if let Some(mode) = flags.auth.or(config.auth.mode) {
-        return mode;
-    }
-    let password = config.auth.password != Credential::Absent || env.get(variable(Kind::Password)).is_some();
-    let token = config.auth.token != Credential::Absent;
-    if flags.password.is_some() {
-        AuthMode::Password
-    } else if flags.token.is_some() || flags.token_file.is_some() || !password {
-        AuthMode::Token
-    } else {
-        if token {
-            notices
-                .push("token and password are both set and gateway.auth.mode is not: password rules".into());
-        }
-        AuthMode::Password
-    }
-}
-
-fn port(flags: &Flags, env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> u16 {
-    const NAME: &str = "OPENCLAW_GATEWAY_PORT";
-    let said = env.get(NAME);
-    // OpenClaw also takes `host:port` there, as container set-ups write it.
-    let parsed = said.and_then(|text| text.rsplit(':').next()?.parse().ok()).filter(|port| *port != 0);
-    if let (Some(text), None) = (said, parsed) {
-        notices.push(format!("{NAME}={text:?} is no port and counts as unset"));
-    }
-    flags.port.or(parsed).or(config.port).unwrap_or_else(|| default_port(env))
-}
-
-/// A named profile has a port of its own, so that two run side by side: 20000 plus FNV-1a of its name,
-/// within 40000, as `openclaw --profile <name> gateway status` (2026.9.6) shows it.
-fn default_port(env: &Env) -> u16 {
-    let Some(profile) = super::paths::profile(env) else { return DEFAULT_PORT };
-    let hash = profile.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
-    20_000 + (hash % 40_000) as u16
 }
 
 fn handshake_timeout(env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> Duration {

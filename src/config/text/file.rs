@@ -40,10 +40,15 @@ impl Unreadable {
     /// Whether it may be readable the next moment though nothing is done to the file: descriptors or memory were
     /// short, a disk or a network was.
     pub fn may_pass(&self) -> bool {
-        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, Other, PermissionDenied};
-        !matches!(self.why.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory | Other)
-            && Errno::from_io_error(&self.why) != Some(Errno::LOOP)
+        may_pass(&self.why)
     }
+}
+
+/// Whether reading may succeed the next moment though nothing is done to the file.
+pub(crate) fn may_pass(why: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, Other, PermissionDenied};
+    !matches!(why.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory | Other)
+        && Errno::from_io_error(why) != Some(Errno::LOOP)
 }
 
 impl fmt::Display for Unreadable {

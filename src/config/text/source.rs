@@ -62,14 +62,14 @@ pub struct Include {
 
 /// Why there is no source.
 #[derive(Debug)]
-pub enum Broken {
+pub enum ReadError {
     /// A file is there and cannot be read.
     Unreadable(Unreadable),
     /// A file is no JSON5, or includes what cannot be included.
     Invalid(Invalid),
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(fault) => fault.fmt(f),
@@ -81,7 +81,7 @@ impl fmt::Display for Broken {
 /// What reading a configuration came to.
 pub struct Gathered {
     /// The source; `None` where there is no file.
-    pub source: Result<Option<Source>, Broken>,
+    pub source: Result<Option<Source>, ReadError>,
     /// Every file that was looked at, there or not: what to watch.
     pub files: Vec<PathBuf>,
 }
@@ -102,7 +102,7 @@ impl Source {
         let found = |source| Gathered { source, files: vec![paths.config_file.clone()] };
         match file::read_up_to(&paths.config_file, LARGEST) {
             Read::Missing => found(Ok(None)),
-            Read::Unreadable(why) => found(Err(Broken::Unreadable(why))),
+            Read::Unreadable(why) => found(Err(ReadError::Unreadable(why))),
             Read::Text(document) => Self::of(document, paths, env),
         }
     }
@@ -119,15 +119,15 @@ impl Source {
         paths: &Paths,
         env: &Env,
         files: &mut Vec<PathBuf>,
-    ) -> Result<Self, Broken> {
+    ) -> Result<Self, ReadError> {
         Self::gather(document, None, paths, env, files)
     }
 
     /// The source as it is once `changed`, one of its documents, is written.
     ///
     /// # Errors
-    /// [`Broken`].
-    pub fn changed(&self, changed: &Document, paths: &Paths, env: &Env) -> Result<Self, Broken> {
+    /// [`ReadError`].
+    pub fn changed(&self, changed: &Document, paths: &Paths, env: &Env) -> Result<Self, ReadError> {
         let root = if changed.path == self.documents[0].path { changed } else { &self.documents[0] };
         Self::gather(root.clone(), Some(changed), paths, env, &mut Vec::new())
     }
@@ -138,7 +138,7 @@ impl Source {
         paths: &Paths,
         env: &Env,
         files: &mut Vec<PathBuf>,
-    ) -> Result<Self, Broken> {
+    ) -> Result<Self, ReadError> {
         let mut reader = Reader {
             roots: roots(paths, env),
             documents: Vec::new(),
@@ -166,9 +166,9 @@ impl Source {
     }
 
     /// Error about `node`.
-    pub(crate) fn invalid(&self, node: &Node, message: String) -> Broken {
+    pub(crate) fn invalid(&self, node: &Node, message: String) -> ReadError {
         let document = self.documents.get(usize::from(node.at.file)).unwrap_or(&self.documents[0]);
-        Broken::Invalid(document.invalid(node.at.start as usize, message))
+        ReadError::Invalid(document.invalid(node.at.start as usize, message))
     }
 
     /// File, line and column of `at`, the last two from 1.
@@ -202,12 +202,17 @@ struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    fn document(&mut self, document: Document, path: &mut Vec<String>, depth: usize) -> Result<Node, Broken> {
+    fn document(
+        &mut self,
+        document: Document,
+        path: &mut Vec<String>,
+        depth: usize,
+    ) -> Result<Node, ReadError> {
         let file = self.documents.len() as u16;
-        let value = document.parse_value().map_err(Broken::Invalid)?;
+        let value = document.parse_value().map_err(ReadError::Invalid)?;
         // An included file may hold a list, say; the root holds an object.
         if file == 0 && !matches!(value, ast::Value::Object(_)) {
-            return Err(Broken::Invalid(document.no_object()));
+            return Err(ReadError::Invalid(document.no_object()));
         }
         let root = Node::of_included(&value, file, path, &mut self.doubled);
         drop(value);
@@ -224,7 +229,7 @@ impl Reader<'_> {
     }
 
     /// `node` with its includes replaced by what they bring.
-    fn resolve(&mut self, node: Node, path: &mut Vec<String>, depth: usize) -> Result<Node, Broken> {
+    fn resolve(&mut self, node: Node, path: &mut Vec<String>, depth: usize) -> Result<Node, ReadError> {
         if path.len() > DEEPEST_VALUE {
             return Err(self.invalid(node.at, "values are nested too deeply".into()));
         }
@@ -265,7 +270,7 @@ impl Reader<'_> {
         own: Node,
         path: &mut Vec<String>,
         depth: usize,
-    ) -> Result<Node, Broken> {
+    ) -> Result<Node, ReadError> {
         let names: Vec<&Node> = match &include.value {
             Value::Text(_) => vec![include],
             Value::List(items) if items.iter().all(|i| i.text().is_some()) => items.iter().collect(),
@@ -307,7 +312,7 @@ impl Reader<'_> {
     }
 
     /// What the file named by `name` brings.
-    fn file(&mut self, name: &Node, path: &mut Vec<String>, depth: usize) -> Result<Node, Broken> {
+    fn file(&mut self, name: &Node, path: &mut Vec<String>, depth: usize) -> Result<Node, ReadError> {
         let text = name.text().unwrap_or_default();
         let including = &self.documents[usize::from(name.at.file)].path;
         let wanted = plain(&including.parent().unwrap_or(Path::new("/")).join(text));
@@ -346,13 +351,13 @@ impl Reader<'_> {
         };
         match read {
             Read::Missing => Err(no(self, "there is no such file")),
-            Read::Unreadable(why) => Err(Broken::Unreadable(why)),
+            Read::Unreadable(why) => Err(ReadError::Unreadable(why)),
             Read::Text(document) => self.document(document, path, depth + 1),
         }
     }
 
-    fn invalid(&self, at: At, message: String) -> Broken {
-        Broken::Invalid(self.documents[usize::from(at.file)].invalid(at.start as usize, message))
+    fn invalid(&self, at: At, message: String) -> ReadError {
+        ReadError::Invalid(self.documents[usize::from(at.file)].invalid(at.start as usize, message))
     }
 }
 

@@ -10,13 +10,14 @@ use super::{Access, Method, Repeat};
 use crate::{
     app::App,
     config::{
-        show,
+        redact::{self, Viewer},
         text::{
             file::{self, Read},
             node::{Node, Value},
-            source::{Broken, Include, Source},
+            source::{Include, ReadError, Source},
         },
     },
+    hub::Conn,
     protocol::{Issue, Json, Scope},
 };
 use nanoserde::SerJson;
@@ -31,7 +32,7 @@ const TEXT: usize = 12 << 20;
 /// The methods of this family. A change names the revision that it is based on, so that the same twice is refused.
 pub(super) const METHODS: &[Method] = &[
     Method::waits("config.get", READ, Repeat::Harmless, |c| {
-        Box::pin(async move { Ok(get(&c.app).await.into()) })
+        Box::pin(async move { Ok(get(&c.app, &c.conn).await.into()) })
     }),
     Method::waits("config.plan", ADMIN, Repeat::Harmless, |c| {
         Box::pin(async move { plan::plan(&c.app, &c.conn, &c.params()?).await })
@@ -95,7 +96,12 @@ struct Snapshot {
 }
 
 /// `config.get`.
-pub async fn get(app: &Rc<App>) -> Json {
+/// `raw`, with its comments, is for administrators alone.
+pub async fn get(app: &Rc<App>, conn: &Rc<Conn>) -> Json {
+    let viewer = match conn.session().scopes.allows(Scope::Admin) {
+        true => Viewer::Admin,
+        false => Viewer::Reader,
+    };
     let settings = app.settings();
     let (paths, env) = (settings.paths.clone(), settings.env().clone());
     let read = smol::unblock(move || {
@@ -112,8 +118,11 @@ pub async fn get(app: &Rc<App>) -> Json {
         (source, digest)
     });
     let (source, digest) = read.await;
-    let issue = |path: &str, message: String| Issue { path: path.into(), message };
-    let running = show::redacted(&settings.source.root);
+    let issue = |path: &str, message: String| Issue {
+        path: redact::line(path).into_owned(),
+        message: redact::line(&message).into_owned(),
+    };
+    let running = redact::tree(&settings.source.root, viewer).to_json();
     let mut snapshot = Snapshot {
         path: settings.paths.config_file.to_string_lossy().into_owned(),
         includedPaths: Vec::new(),
@@ -141,21 +150,22 @@ pub async fn get(app: &Rc<App>) -> Json {
             snapshot.parsed = Json::null();
             snapshot.issues.push(issue("", described(broken)));
         }
-        Ok(Some(source)) => fill(&mut snapshot, source),
+        Ok(Some(source)) => fill(&mut snapshot, source, viewer),
     }
     Json::of(&snapshot)
 }
 
 /// Describes a file that cannot be read.
-fn described(broken: &Broken) -> String {
+fn described(broken: &ReadError) -> String {
     format!("{broken}; what ran before holds until it is fixed")
 }
 
-fn fill(snapshot: &mut Snapshot, source: &Source) {
+fn fill(snapshot: &mut Snapshot, source: &Source, viewer: Viewer) {
     let root = &source.documents[0];
-    let parsed = root.parse().ok().map(|parsed| show::redacted(&Node::of(&parsed, 0)));
-    let sum = show::redacted(&source.root);
-    snapshot.raw = or_null(show::redacted_text(root).map(|text| text.serialize_json()));
+    let parsed = root.parse().ok().map(|parsed| redact::tree(&Node::of(&parsed, 0), viewer).to_json());
+    let sum = redact::tree(&source.root, viewer).to_json();
+    snapshot.raw =
+        or_null(redact::text_of(root).filter(|_| viewer == Viewer::Admin).map(|text| text.serialize_json()));
     snapshot.parsed = or_null(parsed);
     (snapshot.sourceConfig, snapshot.resolved) = (Json(sum.clone()), Json(sum.clone()));
     (snapshot.runtimeConfig, snapshot.config) = (Json(sum.clone()), Json(sum));

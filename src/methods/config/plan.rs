@@ -2,6 +2,7 @@
 
 use crate::{
     app::App,
+    config::redact,
     hub::Conn,
     methods::Answer,
     protocol::{ErrorShape, Json, Params},
@@ -51,7 +52,7 @@ pub async fn plan(app: &Rc<App>, asks: &Rc<Conn>, params: &Params<'_>) -> Answer
         .reloads
         .preview(raw)
         .await
-        .map_err(|why| ErrorShape::invalid(format!("invalid config: {why}")))?;
+        .map_err(|why| ErrorShape::invalid(format!("invalid config: {}", redact::line(&why))))?;
     let changes = plan.changes.iter().map(|(change, effect)| Change {
         path: change.path.to_string(),
         added: !change.was,
@@ -63,7 +64,7 @@ pub async fn plan(app: &Rc<App>, asks: &Rc<Conn>, params: &Params<'_>) -> Answer
         applies: plan.done(),
         closes: refused.iter().filter(|conn| !Rc::ptr_eq(conn, asks)).map(closed).collect(),
         revokes: browsers.iter().map(ToString::to_string).collect(),
-        warnings: new_lines,
+        warnings: new_lines.iter().map(|line| redact::line(line).into_owned()).collect(),
     };
     Ok(Json::of(&payload).into())
 }

@@ -10,9 +10,9 @@ use crate::{
         Fault, KeyPath, Refused,
         change::{
             merge,
-            write::{Present, Terms, Wanted, Written, has_include, write},
+            write::{Present, WriteOptions, WriteTarget, Written, has_include, write},
         },
-        show,
+        redact::{self, Viewer},
         text::{file, node::Value},
     },
     hub::Conn,
@@ -64,14 +64,14 @@ struct Stats {
 /// `config.set`: the whole text.
 pub async fn set(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
-    let want = move |_: &Present<'_>| Ok(Wanted::Root(raw.clone()));
+    let want = move |_: &Present<'_>| Ok(WriteTarget::Root(raw.clone()));
     change(app, conn, params, "config.set", want).await
 }
 
 /// `config.apply`: the same, told as applied.
 pub async fn apply(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
-    let want = move |_: &Present<'_>| Ok(Wanted::Root(raw.clone()));
+    let want = move |_: &Present<'_>| Ok(WriteTarget::Root(raw.clone()));
     change(app, conn, params, "config.apply", want).await
 }
 
@@ -94,7 +94,7 @@ pub async fn patch(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answe
         let root = &present.source.root;
         let mut sum = merge::patched(root, &patch, &replace)?;
         merge::restore(&mut sum, root)?;
-        Ok(Wanted::Sum(sum))
+        Ok(WriteTarget::Sum(sum))
     };
     change(app, conn, params, "config.patch", want).await
 }
@@ -104,21 +104,25 @@ async fn change(
     conn: &Rc<Conn>,
     params: &Params<'_>,
     method: &'static str,
-    want: impl Fn(&Present<'_>) -> Result<Wanted, Refused> + Send + 'static,
+    want: impl Fn(&Present<'_>) -> Result<WriteTarget, Refused> + Send + 'static,
 ) -> Answer {
     let base = params.opt_str("baseHash")?.map(str::to_owned);
     let note = params.opt_str("note")?.map(str::to_owned);
     let settings = app.settings();
     let (paths, env) = (settings.paths.clone(), settings.env().clone());
     let turn = app.reloads.turn().await;
+    // A file that is gone is written anew from what runs.
+    if settings.found.is_whole() && !paths.config_file.exists() {
+        app.reloads.keep_config().await;
+    }
     let key = app.devices.key().clone();
     let patches = method == "config.patch";
     let written = smol::unblock(move || {
-        let terms = Terms { may_shrink: patches, ..Terms::default() };
-        write(&paths, &env, terms, |present| {
+        let options = WriteOptions { may_shrink: patches, ..WriteOptions::default() };
+        write(&paths, &env, options, |present| {
             let wanted = want(present)?;
             // What changes nothing needs no base.
-            let noop = matches!(&wanted, Wanted::Sum(sum) if sum.same(&present.source.root));
+            let noop = matches!(&wanted, WriteTarget::Sum(sum) if sum.same(&present.source.root));
             if present.exists && !(patches && noop) {
                 let now = key.revision(&present.source.digest());
                 match &base {
@@ -139,7 +143,7 @@ async fn change(
         noop: (noop && patches).then_some(true),
         path: path.clone(),
         hash: (!noop || !patches).then(|| app.devices.key().revision(&now.source.digest())),
-        config: Json(show::redacted(&now.source.root)),
+        config: Json(redact::tree(&now.source.root, Viewer::Admin).to_json()),
         changedPaths: patches.then(|| names.clone()),
         sentinel: None,
     };
@@ -174,12 +178,12 @@ async fn change(
 
 /// The refusal as clients know it.
 fn refusal(refused: &Refused) -> ErrorShape {
-    let message = refused.to_string();
+    let message = redact::line(&refused.to_string()).into_owned();
     match refused {
         Refused::Invalid(faults) => {
             let issue = |fault: &Fault| Issue {
                 path: fault.path.clone(),
-                message: format!("is {}, must be {}", fault.found, fault.expected),
+                message: format!("is {}, must be {}", redact::line(&fault.found), fault.expected),
             };
             let issues = Some(faults.iter().map(issue).collect());
             ErrorShape::invalid(message).with(Details { issues, ..Details::default() })
@@ -187,8 +191,8 @@ fn refusal(refused: &Refused) -> ErrorShape {
         Refused::Changed
         | Refused::NoBase
         | Refused::BadText(_)
-        | Refused::Unmade(_)
-        | Refused::NotOurs(_) => ErrorShape::invalid(message),
+        | Refused::Merge(_)
+        | Refused::Ownership(_) => ErrorShape::invalid(message),
         Refused::Clobber { .. } => ErrorShape::never(format!("Error: {message}")),
         Refused::Busy(_) | Refused::Io(..) => ErrorShape::later(message, LATER_MS),
         Refused::ManagedElsewhere(_)

@@ -25,7 +25,7 @@ fn a30_a_truncated_store_is_recovered() {
     for broken in [&b""[..], b"{}", b"BARNACLE"] {
         fs::write(home.tokens(), broken).unwrap();
         let server = home.start();
-        server.wait_log(&["going on with the state before the last change"]);
+        server.wait_log(&["continuing with the state before the last change"]);
         attached(&server, &device);
         // Writes a good file again, and a good one before it.
         Device::pair(&server, READ);

@@ -145,10 +145,10 @@ fn included_files_are_watched_as_they_come_and_go() {
     fs::write(dir.join("sub/deep.json5"), "{token: 'T5'}").unwrap();
     w.home.config(&included);
     w.expect_token("T5", "and is back");
-    fs::write(dir.join(".env"), "SHARED=T6").unwrap();
+    fs::write(dir.join(".env"), "SHARED=T6\n").unwrap();
     fs::write(dir.join("sub/deep.json5"), "{token: '${SHARED}'}").unwrap();
     w.expect_token("T6", "a variable of .env");
-    fs::write(dir.join(".env"), "SHARED=T7").unwrap();
+    fs::write(dir.join(".env"), "SHARED=T7\n").unwrap();
     let (ok, changed, _) = w.reloaded();
     assert!(ok && changed.is_empty(), "the files themselves did not change: {changed:?}");
     w.server.connect(&Offer::new().token("T7"));

@@ -1,0 +1,79 @@
+//! The secrets of a running gateway, which stay in force while what names them resolves to nothing.
+
+use super::{
+    secret::{Credential, Kind, Secret, Source as Place, is_placeholder},
+    shared::Credentials,
+};
+use crate::config::{
+    AuthMode, Settings,
+    model::GatewayConfig,
+    text::{node::Node, source::Source},
+};
+use std::sync::Arc;
+
+/// What a gateway runs with, as far as secrets go.
+pub(crate) struct SecretsInForce {
+    auth: AuthMode,
+    active: Option<(Secret, Place)>,
+    token: Credential,
+    password: Credential,
+    source: Arc<Source>,
+}
+
+impl SecretsInForce {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            auth: settings.auth,
+            active: settings.credentials.active.clone(),
+            token: settings.config.auth.token.clone(),
+            password: settings.config.auth.password.clone(),
+            source: settings.source.clone(),
+        }
+    }
+
+    /// Keeps credentials of the file whose reference is the same and resolves no more, or that a placeholder
+    /// was written over; says so for each. While a file may be half written nothing is lost, or said, yet.
+    pub(crate) fn keep_credentials(
+        &self,
+        config: &mut GatewayConfig,
+        source: &Source,
+        settling: bool,
+    ) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (kind, before) in [(Kind::Token, &self.token), (Kind::Password, &self.password)] {
+            let now = match kind {
+                Kind::Token => &mut config.auth.token,
+                Kind::Password => &mut config.auth.password,
+            };
+            let (Credential::Given(_), Credential::Unresolved { path, why, .. }) = (before, &*now) else {
+                continue;
+            };
+            let node = |source: &Source| source.root.find(["gateway", "auth", kind.word()]).cloned();
+            let (was, is) = (node(&self.source), node(source));
+            let same = matches!((&was, &is), (Some(was), Some(is)) if was.same(is));
+            if settling {
+                *now = before.clone();
+            } else if same || is.as_ref().and_then(Node::text).is_some_and(is_placeholder) {
+                lines.push(format!("{path}: {why}; until it is fixed: the {} in force before", kind.word()));
+                *now = before.clone();
+            }
+        }
+        lines
+    }
+
+    /// Keeps the secret in force where it came from a file that has none any more, and no other place has
+    /// one; says so.
+    pub(crate) fn keep_active(&self, auth: AuthMode, credentials: &mut Credentials) -> Option<String> {
+        let (secret, place) = self.active.as_ref()?;
+        let of_file = matches!(place, Place::DotEnv(..) | Place::TokenFile(_));
+        if !of_file || auth != self.auth || auth == AuthMode::None || credentials.active.is_some() {
+            return None;
+        }
+        credentials.active = Some((secret.clone(), place.clone()));
+        let word = credentials.kind.word();
+        Some(format!(
+            "{place} is gone, and there is no other {word}; until there is: the {word} in force before (for none, \
+             barnacle gateway restart)"
+        ))
+    }
+}

@@ -1,0 +1,219 @@
+//! The configuration and lines about it, fit to be shown: without what is or may be a secret.
+//!
+//! Unknown is hidden: a value is shown if the key is known to hold no secret, or if neither its name, its
+//! neighbours nor its shape speak of one. References (`${VAR}`, SecretRef objects) are no secrets and stay.
+
+use super::{
+    lint::known::Known,
+    text::{
+        edit::edited,
+        file::Document,
+        node::{Entry, Node, Value},
+    },
+};
+use std::borrow::Cow;
+
+mod shape;
+
+/// What stands in a secret's place; OpenClaw's clients know it.
+pub const REDACTED: &str = "__OPENCLAW_REDACTED__";
+
+/// Who is to see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Viewer {
+    /// Somebody who may change the configuration: names of keys stay, so that it can be written back.
+    Admin,
+    /// Anybody else.
+    Reader,
+}
+
+/// `root` without its secrets.
+pub fn tree(root: &Node, viewer: Viewer) -> Node {
+    Redactor { viewer, hidden: Vec::new() }.node(root, Place::root())
+}
+
+/// The text of `document` with placeholders in the place of its secrets, for an administrator. `None` where
+/// more than its tree may hold one: a comment that speaks of a secret, or a key that stands there twice.
+pub fn text_of(document: &Document) -> Option<String> {
+    let root = document.parse().map(|root| Node::of(&root, 0)).ok()?;
+    if document.comments().any(|comment| shape::assigns_secret(comment) || shape::holds_secret(comment)) {
+        return None;
+    }
+    let mut redactor = Redactor { viewer: Viewer::Admin, hidden: Vec::new() };
+    let shown = redactor.node(&root, Place::root());
+    let text = edited(document, &shown)?;
+    let left = redactor.hidden.iter().any(|secret| secret.len() >= SHORT && text.contains(&**secret));
+    let bom = if document.bom { "\u{feff}" } else { "" };
+    (!left).then(|| format!("{bom}{text}"))
+}
+
+/// `line`, which quotes from the configuration, without the words that look like a secret.
+pub fn line(line: &str) -> Cow<'_, str> {
+    let word =
+        |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '‹' | '›');
+    if !line.split(word).any(shape::is_secret_word) {
+        return Cow::Borrowed(line);
+    }
+    let mut out = String::with_capacity(line.len());
+    for part in line.split_inclusive(word) {
+        let (text, end) = match part.chars().next_back().filter(|c| word(*c)) {
+            Some(end) => part.split_at(part.len() - end.len_utf8()),
+            None => (part, ""),
+        };
+        out.push_str(if shape::is_secret_word(text) { REDACTED } else { text });
+        out.push_str(end);
+    }
+    Cow::Owned(out)
+}
+
+/// A secret this short may stand anywhere by chance, bytes.
+const SHORT: usize = 4;
+
+/// Where a value stands, as far as it tells whether it is a secret.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    /// The nearest name above it.
+    name: &'p str,
+    /// The key that is known there.
+    known: Option<Known>,
+    /// Whether a name above it speaks of a secret.
+    below_secret: bool,
+    /// Whether everything there may be one, whatever its name: variables, headers.
+    all: bool,
+    /// Whether a neighbour says that it is one: `{name: "Authorization", value: …}`, `["--api-key", …]`.
+    beside_secret: bool,
+}
+
+impl<'p> Place<'p> {
+    fn root() -> Self {
+        Place { name: "", known: Some(Known::ROOT), below_secret: false, all: false, beside_secret: false }
+    }
+
+    fn key(self, name: &'p str) -> Self {
+        Place {
+            name,
+            known: self.known.and_then(|known| known.child(name)),
+            below_secret: self.below_secret || shape::names_secret(name),
+            all: self.all
+                || matches!(&*name.to_ascii_lowercase(), "env" | "vars" | "headers" | "environment"),
+            beside_secret: false,
+        }
+    }
+
+    fn item(self) -> Self {
+        Place { known: self.known.and_then(|known| known.child("[]").or(leaf(known))), ..self }
+    }
+}
+
+/// A list whose entries have no key of their own is known with its entries.
+fn leaf(known: Known) -> Option<Known> {
+    known.children().is_empty().then_some(known)
+}
+
+struct Redactor {
+    viewer: Viewer,
+    hidden: Vec<Box<str>>,
+}
+
+impl Redactor {
+    fn node(&mut self, node: &Node, place: Place<'_>) -> Node {
+        let value = match &node.value {
+            Value::Text(text) if self.hides_text(text, place) => self.hide(text),
+            Value::Number(number) if hides_number(place) => self.hide(number),
+            Value::Object(entries) => Value::Object(self.object(node, entries, place)),
+            Value::List(items) => Value::List(self.list(items, place)),
+            plain => plain.clone(),
+        };
+        Node { at: node.at, value }
+    }
+
+    fn hide(&mut self, text: &str) -> Value {
+        self.hidden.push(text.into());
+        Value::Text(REDACTED.into())
+    }
+
+    fn object(&mut self, node: &Node, entries: &[Entry], place: Place<'_>) -> Vec<Entry> {
+        let reference = is_reference_object(node);
+        // {name: "X-Api-Key", value: "…"}
+        let said = ["name", "key", "header", "variable", "option", "flag"];
+        let named = said.iter().filter_map(|name| node.get(name)?.text()).any(shape::names_secret);
+        let mut numbered = 0;
+        let mut entry = |Entry { name, at, node }: &Entry| {
+            let below = place.key(name);
+            let beside_secret = named && !said.contains(&&**name);
+            let node = match reference {
+                true => node.clone(),
+                false => self.node(node, Place { beside_secret, ..below }),
+            };
+            let known = below.known.is_some_and(|known| known.name == &**name);
+            let name = match self.viewer == Viewer::Reader && !known && shape::is_secret_word(name) {
+                true => {
+                    numbered += 1;
+                    format!("{REDACTED}{numbered}").into()
+                }
+                false => name.clone(),
+            };
+            Entry { name, at: *at, node }
+        };
+        entries.iter().map(&mut entry).collect()
+    }
+
+    fn list(&mut self, items: &[Node], place: Place<'_>) -> Vec<Node> {
+        let mut before: Option<&str> = None;
+        let item = |node: &Node, before: Option<&str>, this: &mut Self| {
+            let flag = |text: &str| text.starts_with('-') || place.known.is_none();
+            let beside = before.is_some_and(|b| b.len() <= 40 && flag(b) && shape::names_secret(b));
+            this.node(node, Place { beside_secret: place.beside_secret || beside, ..place.item() })
+        };
+        let mut out = Vec::with_capacity(items.len());
+        for node in items {
+            out.push(item(node, before, self));
+            before = node.text();
+        }
+        out
+    }
+
+    fn hides_text(&self, text: &str, place: Place<'_>) -> bool {
+        if text.is_empty() || is_variable(text) {
+            return false;
+        }
+        let known = place.known.is_some();
+        let named = shape::names_secret(place.name);
+        place.all
+            || named
+            || place.beside_secret
+            || place.below_secret && !known
+            || shape::holds_secret(text)
+            || if known { shape::is_random_word(text) } else { shape::looks_random(text) }
+    }
+}
+
+fn hides_number(place: Place<'_>) -> bool {
+    let counts = shape::counts(place.name);
+    place.all
+        || place.beside_secret
+        || !counts && shape::names_secret(place.name)
+        || place.below_secret && place.known.is_none() && !counts
+}
+
+/// `{source, provider, id}`: names a secret and is none, if `id` is a name.
+fn is_reference_object(node: &Node) -> bool {
+    let text = |name| node.get(name).and_then(Node::text);
+    let all = node.entries().iter().all(|e| matches!(&*e.name, "source" | "provider" | "id"));
+    let (Some(source), Some(id)) = (text("source"), text("id")) else { return false };
+    let fits = match source {
+        "env" => is_variable(&format!("${{{id}}}")),
+        "file" => id == "value" || id.starts_with('/'),
+        "exec" | "store" => true,
+        _ => false,
+    };
+    let plain = |text: &str| !shape::holds_secret(text) && !text.split('/').any(shape::looks_random);
+    all && fits && plain(id) && text("provider").is_none_or(plain)
+}
+
+fn is_variable(text: &str) -> bool {
+    let name = text.strip_prefix("${").and_then(|t| t.strip_suffix('}'));
+    name.is_some_and(|n| {
+        !n.is_empty() && n.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    })
+}
