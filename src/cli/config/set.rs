@@ -8,7 +8,7 @@ use crate::{
         print,
     },
     config::{
-        Env, Fault, KeyPath, Paths, Refused, ReloadMode,
+        ConfigError, Env, KeyPath, Paths, Refused, ReloadMode,
         change::{
             diff::diff,
             merge,
@@ -119,9 +119,9 @@ pub fn set(mut args: Args) -> Result<(), Failure> {
 
 /// Whether nothing but a text may stand at `path`.
 fn wants_text(refused: &Refused, path: &KeyPath) -> bool {
-    let Refused::Invalid(faults) = refused else { return false };
-    let is = |fault: &Fault| fault.path == path.to_string() && fault.expected == Fault::TEXT;
-    !faults.is_empty() && faults.iter().all(is)
+    let Refused::Invalid(errors) = refused else { return false };
+    let is = |error: &ConfigError| error.path == path.to_string() && error.expected == ConfigError::TEXT;
+    !errors.is_empty() && errors.iter().all(is)
 }
 
 fn failure(refused: Refused) -> Failure {

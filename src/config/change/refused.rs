@@ -2,7 +2,7 @@
 
 use super::{merge::Unmade, owner::NotOurs};
 use crate::config::{
-    model::tree::Fault,
+    model::tree::ConfigError,
     text::{file::Invalid, source::Broken},
 };
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub enum Refused {
     /// No file is ours to write it to.
     NotOurs(NotOurs),
     /// Keys would make no sense.
-    Invalid(Vec<Fault>),
+    Invalid(Vec<ConfigError>),
     /// It looks like an accident.
     Clobber {
         /// The file.
@@ -88,9 +88,9 @@ impl fmt::Display for Refused {
             }
             Self::Unmade(unmade) => unmade.fmt(f),
             Self::NotOurs(why) => why.fmt(f),
-            Self::Invalid(faults) => {
+            Self::Invalid(errors) => {
                 f.write_str("invalid config: ")?;
-                for (n, Fault { path, found, expected, .. }) in faults.iter().enumerate() {
+                for (n, ConfigError { path, found, expected, .. }) in errors.iter().enumerate() {
                     write!(f, "{}{path}: is {found}, must be {expected}", if n > 0 { "; " } else { "" })?;
                 }
                 Ok(())

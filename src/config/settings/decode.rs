@@ -4,10 +4,10 @@ use crate::config::{
     Env, Paths,
     credentials::{reference::Resolver, variables::Variables},
     keys::words::Bind,
-    lint::{self, Complaint},
+    lint::{self, Warning},
     model::{
         GatewayConfig,
-        tree::{Fault, Tree},
+        tree::{ConfigError, Tree},
     },
     text::source::{Broken, Source},
 };
@@ -39,9 +39,9 @@ pub struct Loaded {
     /// What they were read from.
     pub source: Arc<Source>,
     /// Keys that were wrong.
-    pub faults: Vec<Fault>,
+    pub errors: Vec<ConfigError>,
     /// What is odd about other keys.
-    pub complaints: Vec<Complaint>,
+    pub lint: Vec<Warning>,
     /// How the file was found.
     pub found: Found,
     /// Whether the keys are those that ran last, the file itself being unreadable or invalid.
@@ -57,8 +57,8 @@ pub struct Loaded {
 /// Reads the keys out of `source`.
 pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, mut files: Vec<PathBuf>) -> Loaded {
     let variables = Variables::new(env, paths, &source.root);
-    let complaints = lint::complaints(&source, variables);
-    let (config, faults) = {
+    let lint = lint::warnings(&source, variables);
+    let (config, errors) = {
         let tree = Tree::new(&source, variables);
         let config = {
             let root = tree.root();
@@ -66,13 +66,13 @@ pub fn decode(source: Source, paths: &Paths, env: &Env, found: Found, mut files:
             files.extend(resolver.files());
             GatewayConfig::decode(&root, &resolver)
         };
-        (config, tree.into_faults())
+        (config, tree.into_errors())
     };
     Loaded {
         config,
         source: source.into(),
-        faults,
-        complaints,
+        errors,
+        lint,
         found,
         last: false,
         last_tls: false,
@@ -92,8 +92,8 @@ pub(crate) fn closed(paths: &Paths, env: &Env, broken: Broken, files: Vec<PathBu
     Loaded {
         config,
         source: source.into(),
-        faults: Vec::new(),
-        complaints: Vec::new(),
+        errors: Vec::new(),
+        lint: Vec::new(),
         found: Found::Broken(broken),
         last: false,
         last_tls: false,

@@ -43,8 +43,8 @@ impl Settings {
     /// that is so. Clients look for the gateway where it was, not at a default.
     pub fn keep_where_it_listens(&mut self, old: &Self) -> bool {
         let mut kept = false;
-        for fault in self.faults.iter_mut().filter(|fault| fault.is_of_listening()) {
-            fault.keep();
+        for error in self.errors.iter_mut().filter(|error| error.is_of_listening()) {
+            error.keep();
             kept = true;
         }
         if kept {

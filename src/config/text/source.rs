@@ -72,8 +72,8 @@ pub enum Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(fault) => fault.fmt(f),
-            Self::Invalid(fault) => fault.fmt(f),
+            Self::Unreadable(error) => error.fmt(f),
+            Self::Invalid(error) => error.fmt(f),
         }
     }
 }

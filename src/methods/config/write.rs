@@ -7,7 +7,7 @@ use crate::{
     app::App,
     clock::wall_ms,
     config::{
-        Fault, KeyPath, Refused,
+        ConfigError, KeyPath, Refused,
         change::{
             merge,
             write::{Present, Terms, Wanted, Written, has_include, write},
@@ -176,12 +176,12 @@ async fn change(
 fn refusal(refused: &Refused) -> ErrorShape {
     let message = refused.to_string();
     match refused {
-        Refused::Invalid(faults) => {
-            let issue = |fault: &Fault| Issue {
-                path: fault.path.clone(),
-                message: format!("is {}, must be {}", fault.found, fault.expected),
+        Refused::Invalid(errors) => {
+            let issue = |error: &ConfigError| Issue {
+                path: error.path.clone(),
+                message: format!("is {}, must be {}", error.found, error.expected),
             };
-            let issues = Some(faults.iter().map(issue).collect());
+            let issues = Some(errors.iter().map(issue).collect());
             ErrorShape::invalid(message).with(Details { issues, ..Details::default() })
         }
         Refused::Changed
