@@ -32,11 +32,11 @@ pub use keys::{
     DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT,
     words::{AuthMode, Bind, Mode, ReloadMode, RevokeOnRotate},
 };
-pub use lint::Complaint;
+pub use lint::Warning;
 pub use model::{
     GatewayConfig,
     tls::{CA_UNUSED, NOBODY_LET_IN},
-    tree::Fault,
+    tree::ConfigError,
 };
 pub use paths::Paths;
 pub use running::Running;

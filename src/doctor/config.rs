@@ -1,7 +1,7 @@
 //! Checks of `openclaw.json` and of what else decides who is admitted.
 
 use super::{Facts, Finding, Severity};
-use crate::config::{CA_UNUSED, Complaint, FileState, NOBODY_LET_IN, Settings, Source, lint::About};
+use crate::config::{CA_UNUSED, FileState, NOBODY_LET_IN, Settings, Source, Warning, lint::Rule};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -82,8 +82,8 @@ pub fn open_to_strangers(facts: &Facts) -> Vec<Finding> {
 
 /// Reports keys whose values are invalid.
 pub fn wrong_keys(facts: &Facts) -> Vec<Finding> {
-    let invalid = settings(facts).map(|s| s.faults.as_slice()).unwrap_or_default();
-    let finding = |f: &crate::config::Fault| {
+    let invalid = settings(facts).map(|s| s.errors.as_slice()).unwrap_or_default();
+    let finding = |f: &crate::config::ConfigError| {
         let what = format!("{}:{}:{}: {} is {}", f.file.display(), f.line, f.column, f.path, f.found);
         Finding::error(what, format!("until it is fixed: {}", f.instead), format!("make it {}", f.expected))
     };
@@ -92,25 +92,21 @@ pub fn wrong_keys(facts: &Facts) -> Vec<Finding> {
 
 /// Reports the lint warnings of the file.
 pub fn odd_keys(facts: &Facts) -> Vec<Finding> {
-    let finding = |complaint: &Complaint| {
-        let (why, fix) = match complaint.about {
-            About::Unknown => {
-                ("it has no effect, and was perhaps meant to", "correct the name, or remove it")
-            }
-            About::Doubled => ("only the last of them has an effect", "remove the others"),
-            About::Moved => {
-                ("newer releases of OpenClaw ignore it, or refuse to start", "move it as it says")
-            }
-            About::Unset => {
+    let finding = |warning: &Warning| {
+        let (why, fix) = match warning.rule {
+            Rule::Unknown => ("it has no effect, and was perhaps meant to", "correct the name, or remove it"),
+            Rule::Doubled => ("only the last of them has an effect", "remove the others"),
+            Rule::Moved => ("newer releases of OpenClaw ignore it, or refuse to start", "move it as it says"),
+            Rule::Unset => {
                 ("the value is missing where it is needed", "set the variable, or remove the reference")
             }
-            About::Unlike => ("the text itself is the value", "write ${NAME}, and set the variable"),
-            About::Shrunk => ("whoever was on it is not admitted", "put them back, unless that was meant"),
-            About::Unused => ("this version does not implement them", "nothing needs to be done"),
+            Rule::Unlike => ("the text itself is the value", "write ${NAME}, and set the variable"),
+            Rule::Shrunk => ("whoever was on it is not admitted", "put them back, unless that was meant"),
+            Rule::Unused => ("this version does not implement them", "nothing needs to be done"),
         };
-        Finding::warning(complaint.to_string(), why, fix)
+        Finding::warning(warning.to_string(), why, fix)
     };
-    settings(facts).map(|s| s.complaints.iter().map(finding).collect()).unwrap_or_default()
+    settings(facts).map(|s| s.lint.iter().map(finding).collect()).unwrap_or_default()
 }
 
 /// Reports the owner and the permissions of the file.

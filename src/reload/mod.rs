@@ -349,9 +349,9 @@ impl Reloads {
             return;
         }
         let (paths, env) = (settings.paths.clone(), settings.env().clone());
-        let (source, faults) = (settings.source.clone(), settings.faults.clone());
+        let (source, errors) = (settings.source.clone(), settings.errors.clone());
         let path = paths.last_config();
-        let kept = smol::unblock(move || match to_keep(&paths, &env, &source, &faults) {
+        let kept = smol::unblock(move || match to_keep(&paths, &env, &source, &errors) {
             Some(text) => atomic::make_directory(&paths.barnacle_dir)
                 .and_then(|()| atomic::replace(&paths.last_config(), text.as_bytes(), 0o600)),
             None => Ok(()),

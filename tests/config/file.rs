@@ -82,7 +82,7 @@ fn json5_in_every_form() {
         let settings = Home::with(text).settings();
         assert_eq!(settings.port, 19000, "{text}");
         assert!(settings.credentials.admits("secret-1"), "{text}");
-        assert!(settings.faults.is_empty() && settings.notices.is_empty(), "{text}: {}", lines(&settings));
+        assert!(settings.errors.is_empty() && settings.notices.is_empty(), "{text}: {}", lines(&settings));
     }
 }
 
@@ -161,7 +161,7 @@ fn wrong_values_are_ignored_or_fail_closed() {
     );
     let settings = home.settings();
     let config = &settings.config;
-    let told: Vec<_> = settings.faults.iter().map(|f| (f.path.as_str(), f.line, f.column)).collect();
+    let told: Vec<_> = settings.errors.iter().map(|f| (f.path.as_str(), f.line, f.column)).collect();
     let expected = [
         ("gateway.nodes.commands.deny", 16, 79),
         ("gateway.mode", 3, 11),
@@ -267,7 +267,7 @@ fn bind_words() {
         assert_eq!(settings.bind.to_string(), expected, "{text}");
         let fell =
             expected == "loopback" && !matches!(bind, "'loopback'" | "'localhost'" | "'::1'" | "'127.0.0.1'");
-        assert_eq!(settings.faults.iter().any(|f| f.path == "gateway.bind"), fell, "{text}");
+        assert_eq!(settings.errors.iter().any(|f| f.path == "gateway.bind"), fell, "{text}");
     }
     let home = Home::with("{gateway: {mode: 'local', customBindHost: '192.0.2.7', auth: {token: 't'}}}");
     let flag = |word: &str| home.start(&[], &Flags { bind: Some(word.into()), ..Flags::default() });
@@ -329,7 +329,7 @@ fn the_guard_of_gateway_mode() {
 fn numbers_in_environment_variables() {
     let home =
         Home::with("{gateway: {mode: 'local', port: 19000, handshakeTimeoutMs: 20000, auth: {token: 't'}}}");
-    // OPENCLAW_GATEWAY_PORT, OPENCLAW_HANDSHAKE_TIMEOUT_MS, --port; port, seconds, complaints
+    // OPENCLAW_GATEWAY_PORT, OPENCLAW_HANDSHAKE_TIMEOUT_MS, --port; port, seconds, notices
     let rows = [
         ("", "", None, 19000, 20, 0),
         ("19001", "30000", None, 19001, 30, 0),
@@ -339,12 +339,12 @@ fn numbers_in_environment_variables() {
         ("0", "0", None, 19000, 20, 2),
         ("many", "-1", None, 19000, 20, 2),
     ];
-    for (port, timeout, flag, expected, seconds, complaints) in rows {
+    for (port, timeout, flag, expected, seconds, notices) in rows {
         let vars = [("OPENCLAW_GATEWAY_PORT", port), ("OPENCLAW_HANDSHAKE_TIMEOUT_MS", timeout)];
         let settings = home.start(&vars, &Flags { port: flag, ..Flags::default() }).unwrap();
         assert_eq!(settings.port, expected, "{vars:?}");
         assert_eq!(settings.handshake_timeout, Duration::from_secs(seconds), "{vars:?}");
-        assert_eq!(settings.notices.len(), complaints, "{vars:?}: {}", lines(&settings));
+        assert_eq!(settings.notices.len(), notices, "{vars:?}: {}", lines(&settings));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::home::Home as Files;
 use crate::wire::{ADMIN, Home, Offer, Server, own_address};
-use barnacle::config::{Fault as ConfigError, Flags};
+use barnacle::config::{ConfigError, Flags};
 use miniserde::json::{self, Number, Value};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -56,7 +56,7 @@ impl Described {
         let path = steps.join(".").replace(".[]", "[0]");
         let errors = {
             let allowed = Flags { allow_unconfigured: true, ..Flags::default() };
-            Files::with(&self.with(value)).start(&[], &allowed).unwrap().faults
+            Files::with(&self.with(value)).start(&[], &allowed).unwrap().errors
         };
         errors.iter().any(|ConfigError { path: at, .. }| *at == path || at.starts_with(&format!("{path}[")))
     }

@@ -4,15 +4,15 @@
 use crate::home::{Home, lines};
 use crate::wire;
 use barnacle::config::Flags;
-use barnacle::config::lint::{About, shrunk};
+use barnacle::config::lint::{Rule, shrunk};
 use std::process::Command;
 
-/// The complaints about `text`, one a line, without the file's name.
+/// The warnings about `text`, one a line, without the file's name.
 fn told(text: &str) -> String {
     let home = Home::with(text);
     let file = format!("{}", home.config().display());
     let settings = home.settings();
-    settings.complaints.iter().map(|c| c.to_string().replace(&file, "")).collect::<Vec<_>>().join("\n")
+    settings.lint.iter().map(|c| c.to_string().replace(&file, "")).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn unset_variables() {
           env: {vars: {FILE_ONLY: 'x'}}}",
     );
     let settings = home.start(&[("HERE", "1")], &Flags::default()).unwrap();
-    let told: Vec<_> = settings.complaints.iter().filter(|c| c.about == About::Unset).collect();
+    let told: Vec<_> = settings.lint.iter().filter(|c| c.rule == Rule::Unset).collect();
     assert_eq!(told.len(), 1, "{told:?}");
     let line = told[0].to_string();
     assert!(line.contains(":2:43: ${TG} is set neither in the environment nor"), "{line}");

@@ -8,14 +8,14 @@ use crate::{
         print,
     },
     config::{
-        Env, Fault, KeyPath, Loaded, Paths, Refused, ReloadMode,
+        ConfigError, Env, KeyPath, Loaded, Paths, Refused, ReloadMode,
         change::{
             diff::diff,
             merge,
             plan::{Plan, plan},
             write::{WriteOptions, WriteTarget, Written, write},
         },
-        lint::{About, Complaint},
+        lint::{Rule, Warning},
         text::{file, node::Node},
         to_keep,
     },
@@ -139,9 +139,9 @@ pub fn set(mut args: Args) -> Result<(), Failure> {
 
 /// Whether nothing but a text may stand at `path`.
 fn wants_text(refused: &Refused, path: &KeyPath) -> bool {
-    let Refused::Invalid(faults) = refused else { return false };
-    let is = |fault: &Fault| fault.path == path.to_string() && fault.expected == Fault::TEXT;
-    !faults.is_empty() && faults.iter().all(is)
+    let Refused::Invalid(errors) = refused else { return false };
+    let is = |error: &ConfigError| error.path == path.to_string() && error.expected == ConfigError::TEXT;
+    !errors.is_empty() && errors.iter().all(is)
 }
 
 fn failure(refused: Refused) -> Failure {
@@ -214,11 +214,11 @@ impl Change {
         let path = path.to_string();
         let within =
             |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|r| r.starts_with(['.', '[']));
-        let complaints = self.written.now.complaints.iter().filter(|c| c.about == About::Unknown);
-        let mut of_path = complaints.filter(|c| within(&c.path, &path) || within(&path, &c.path));
+        let lint = self.written.now.lint.iter().filter(|c| c.rule == Rule::Unknown);
+        let mut of_path = lint.filter(|c| within(&c.path, &path) || within(&path, &c.path));
         // Not one that is known elsewhere: a plugin may have a key of that name.
         let above = |path: &str| path.rfind('.').map_or(String::new(), |at| path[..at].to_owned());
-        let meant = |c: &&Complaint| {
+        let meant = |c: &&Warning| {
             let meant = c.message.rsplit_once("did you mean ").and_then(|(_, m)| m.strip_suffix('?'));
             meant.is_some_and(|meant| above(meant) == above(&c.path))
         };
@@ -289,7 +289,7 @@ fn report(change: Change, (paths, env): &(Paths, Env)) -> Result<(), Failure> {
 fn is_applied(paths: &Paths, env: &Env, now: &Loaded) -> bool {
     let end = Instant::now() + PATIENCE;
     loop {
-        if to_keep(paths, env, &now.source, &now.faults).is_none() {
+        if to_keep(paths, env, &now.source, &now.errors).is_none() {
             return true;
         }
         if Instant::now() >= end {

@@ -5,7 +5,7 @@ use super::here;
 use crate::{
     cli::{Failure, args::Args, print},
     config::{
-        Complaint, Env, Fault, FileState, Flags, Settings,
+        ConfigError, Env, FileState, Flags, Settings, Warning,
         change::{diff::diff, merge},
         last_run,
         redact::{self, Viewer},
@@ -48,13 +48,13 @@ impl Issue {
     }
 }
 
-impl From<&Fault> for Issue {
-    fn from(fault: &Fault) -> Self {
-        let Fault { file, path, line, column, .. } = fault;
+impl From<&ConfigError> for Issue {
+    fn from(error: &ConfigError) -> Self {
+        let ConfigError { file, path, line, column, .. } = error;
         let file = Some(file.to_string_lossy().into_owned());
         Self {
             path: path.clone(),
-            message: fault.to_string(),
+            message: error.to_string(),
             file,
             line: Some(*line),
             column: Some(*column),
@@ -62,12 +62,12 @@ impl From<&Fault> for Issue {
     }
 }
 
-impl From<&Complaint> for Issue {
-    fn from(complaint: &Complaint) -> Self {
-        let place = complaint.place.as_ref();
+impl From<&Warning> for Issue {
+    fn from(warning: &Warning) -> Self {
+        let place = warning.place.as_ref();
         Self {
-            path: complaint.path.clone(),
-            message: complaint.to_string(),
+            path: warning.path.clone(),
+            message: warning.to_string(),
             file: place.map(|(file, ..)| file.to_string_lossy().into_owned()),
             line: place.map(|(_, line, _)| *line),
             column: place.map(|(.., column)| *column),
@@ -103,8 +103,8 @@ pub fn validate(mut args: Args) -> Result<(), Failure> {
             };
             // What a broken file is told of is not its own.
             if broken.is_none() {
-                issues.extend(settings.faults.iter().map(Issue::from));
-                warnings.extend(settings.complaints.iter().map(Issue::from));
+                issues.extend(settings.errors.iter().map(Issue::from));
+                warnings.extend(settings.lint.iter().map(Issue::from));
                 warnings.extend(settings.notices.iter().cloned().map(Issue::of_file));
             }
             issues.extend(broken.map(Issue::of_file));

@@ -2,7 +2,7 @@
 
 use super::{merge::MergeError, owner::OwnershipError};
 use crate::config::{
-    model::tree::Fault,
+    model::tree::ConfigError,
     text::{file::Invalid, source::ReadError},
 };
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub enum Refused {
     /// No file is ours to write it to.
     Ownership(OwnershipError),
     /// Keys would make no sense.
-    Invalid(Vec<Fault>),
+    Invalid(Vec<ConfigError>),
     /// It looks like an accident.
     Clobber {
         /// The file.
@@ -88,9 +88,9 @@ impl fmt::Display for Refused {
             }
             Self::Merge(e) => e.fmt(f),
             Self::Ownership(e) => e.fmt(f),
-            Self::Invalid(faults) => {
+            Self::Invalid(errors) => {
                 f.write_str("invalid config: ")?;
-                for (n, Fault { path, found, expected, .. }) in faults.iter().enumerate() {
+                for (n, ConfigError { path, found, expected, .. }) in errors.iter().enumerate() {
                     write!(f, "{}{path}: is {found}, must be {expected}", if n > 0 { "; " } else { "" })?;
                 }
                 Ok(())

@@ -258,10 +258,10 @@ fn judge(source: &Source, next: &Next, changed: &[KeyPath], options: WriteOption
     // What was wrong before, and is not touched, is no reason.
     let touched =
         |path: &KeyPath| changed.iter().any(|c| path.0.starts_with(&c.0) || c.0.starts_with(&path.0));
-    let faults = next.now.faults.iter().filter(|f| KeyPath::parse(&f.path).is_ok_and(|path| touched(&path)));
-    let faults: Vec<_> = faults.cloned().collect();
-    if !faults.is_empty() {
-        return Err(Refused::Invalid(faults));
+    let errors = next.now.errors.iter().filter(|f| KeyPath::parse(&f.path).is_ok_and(|path| touched(&path)));
+    let errors: Vec<_> = errors.cloned().collect();
+    if !errors.is_empty() {
+        return Err(Refused::Invalid(errors));
     }
     let Some(document) = &next.document else { return Ok(()) };
     let before = source.documents.iter().find(|d| d.path == document.path).map_or("", |d| &d.text);

@@ -1,6 +1,6 @@
 //! Credentials that the file does not hold but names: [`${VAR}`](super::variables), `$VAR`, and SecretRef objects.
 //!
-//! What cannot be resolved is a named fault and lets no one in: `${TOKEN}` is never itself the token.
+//! What cannot be resolved is a named error and lets no one in: `${TOKEN}` is never itself the token.
 //! Source: OpenClaw's `docs/gateway/secrets/secretref-contract.md`. Of its four sources `env` and
 //! `file` are read; `exec` and `store` are refused by name.
 
@@ -10,7 +10,7 @@ use super::{
     variables::is_variable,
 };
 use crate::config::{
-    Fault, Paths,
+    ConfigError, Paths,
     model::tree::Section,
     text::{
         file::{self, Document},
@@ -56,7 +56,7 @@ impl Resolver<'_> {
                 self.follow(field("source"), field("provider"), field("id"))
             }
             Some(other) => {
-                section.fault(name, other, other.kind().into(), Fault::TEXT, "it lets no one in");
+                section.error(name, other, other.kind().into(), ConfigError::TEXT, "it lets no one in");
                 Err(format!("it is {}, not a string in quotes", other.kind()))
             }
         };

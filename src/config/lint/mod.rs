@@ -1,6 +1,6 @@
 //! Lint: harmless problems in the configuration, reported once.
 //!
-//! A key that is wrong where it counts is a [`super::Fault`]. These are the rest: unknown names, keys that Barnacle
+//! A key that is wrong where it counts is a [`super::ConfigError`]. These are the rest: unknown names, keys that Barnacle
 //! does not use, keys that moved, variables that are set nowhere. No value is ever shown.
 
 pub(crate) mod known;
@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 /// Rule that a warning comes from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum About {
+pub enum Rule {
     /// A key that neither OpenClaw nor Barnacle knows.
     Unknown,
     /// A key that stands twice in one object.
@@ -42,9 +42,9 @@ pub enum About {
 
 /// A harmless problem of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Complaint {
+pub struct Warning {
     /// Rule it comes from.
-    pub about: About,
+    pub rule: Rule,
     /// Key, dotted; empty where it is about several.
     pub path: String,
     /// File, line and column, the last two from 1.
@@ -53,7 +53,7 @@ pub struct Complaint {
     pub message: String,
 }
 
-impl fmt::Display for Complaint {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((file, line, column)) = &self.place {
             write!(f, "{}:{line}:{column}: ", file.display())?;
@@ -68,7 +68,7 @@ const MOST: usize = 25;
 const NAMES: usize = 12;
 
 /// Lints `source`: warnings rule by rule, each from the top down.
-pub fn complaints(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
+pub(crate) fn warnings(source: &Source, variables: Variables<'_>) -> Vec<Warning> {
     let (path, found) = Default::default();
     let mut walk = Walk { source, path, found, unknowns: 0, gone: Vec::new(), unused: Vec::new() };
     walk.object(&source.root, Some(Known::ROOT));
@@ -77,32 +77,32 @@ pub fn complaints(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
         let path = dotted(&path.iter().map(String::as_str).collect::<Vec<_>>());
         let message = format!("{path} stands twice in its object: the last of them counts");
         let place = (n < MOST).then(|| placed(source, *at));
-        Complaint { about: About::Doubled, path, place, message }
+        Warning { rule: Rule::Doubled, path, place, message }
     }));
     found.extend(unset(source, variables));
     found.extend(unlike_variables(source));
-    let several = |about, message| Complaint { about, path: String::new(), place: None, message };
+    let several = |rule, message| Warning { rule, path: String::new(), place: None, message };
     if !gone.is_empty() {
         let old = "of older releases of OpenClaw, not of 2026.9, and ignored";
-        found.push(several(About::Moved, format!("{old}: {}", listed(gone.iter().cloned()))));
+        found.push(several(Rule::Moved, format!("{old}: {}", listed(gone.iter().cloned()))));
     }
     if !unused.is_empty() {
-        found.push(several(About::Unused, format!("kept, not used by Barnacle: {}", sections(&unused))));
+        found.push(several(Rule::Unused, format!("kept, not used by Barnacle: {}", sections(&unused))));
     }
-    found.sort_by_key(|c| c.about);
+    found.sort_by_key(|c| c.rule);
     let mut short = Vec::new();
-    for kind in found.chunk_by(|a, b| a.about == b.about) {
+    for kind in found.chunk_by(|a, b| a.rule == b.rule) {
         short.extend(kind.iter().take(MOST).cloned());
         if kind.len() > MOST {
             let more = kind.len() - MOST;
-            short.push(several(kind[0].about, format!("and {more} more like the line above")));
+            short.push(several(kind[0].rule, format!("and {more} more like the line above")));
         }
     }
     short
 }
 
 /// Warns of lists that let somebody in or kept somebody out in `old`, and are empty or gone in `new`.
-pub fn shrunk(old: &Source, new: &Source) -> Vec<Complaint> {
+pub fn shrunk(old: &Source, new: &Source) -> Vec<Warning> {
     fn lists<'n>(node: &'n Node, path: &mut Vec<&'n str>, found: &mut Vec<(Vec<&'n str>, usize)>) {
         for entry in node.entries() {
             path.push(&entry.name);
@@ -127,7 +127,7 @@ pub fn shrunk(old: &Source, new: &Source) -> Vec<Complaint> {
         let (path, place) = (dotted(&path), now.map(|node| placed(new, node.at)));
         let entries = if n == 1 { "1 entry".into() } else { format!("{n} entries") };
         let message = format!("{path} {how}: it had {entries} before; if that was not meant, put them back");
-        Some(Complaint { about: About::Shrunk, path, place, message })
+        Some(Warning { rule: Rule::Shrunk, path, place, message })
     });
     gone.take(MOST).collect()
 }
@@ -143,7 +143,7 @@ fn guards(name: &str) -> bool {
 struct Walk<'s> {
     source: &'s Source,
     path: Vec<&'s str>,
-    found: Vec<Complaint>,
+    found: Vec<Warning>,
     /// How many of them are about unknown keys.
     unknowns: usize,
     /// Keys that OpenClaw no longer has.
@@ -173,7 +173,7 @@ impl<'s> Walk<'s> {
             let there = new.split(' ').next().unwrap_or(new);
             let both = self.source.root.find(there.split('.')).is_some();
             let counts = if both { "; that is there too, and counts" } else { "" };
-            self.note(About::Moved, at, format!("{path} is {new} in OpenClaw 2026.9{counts}"));
+            self.note(Rule::Moved, at, format!("{path} is {new} in OpenClaw 2026.9{counts}"));
         }
         let suggest = self.unknowns < MOST;
         match unknown::judge(&self.path, siblings, &self.source.root, suggest) {
@@ -212,19 +212,19 @@ impl<'s> Walk<'s> {
         let (path, kind) = (dotted(&self.path), node.kind());
         let meant = meant.map(|m| format!("; did you mean {m}?")).unwrap_or_default();
         let message = format!("{path} ({kind}) is no key of OpenClaw or Barnacle, and is ignored{meant}");
-        self.note(About::Unknown, at, message);
+        self.note(Rule::Unknown, at, message);
     }
 
-    fn note(&mut self, about: About, at: At, message: String) {
+    fn note(&mut self, rule: Rule, at: At, message: String) {
         // To find a place is to count lines from the top. Of a flood nobody sees the rest.
-        let shown = self.found.iter().filter(|c| c.about == about).take(MOST).count() < MOST;
+        let shown = self.found.iter().filter(|c| c.rule == rule).take(MOST).count() < MOST;
         let place = shown.then(|| placed(self.source, at));
-        self.found.push(Complaint { about, path: dotted(&self.path), place, message });
+        self.found.push(Warning { rule, path: dotted(&self.path), place, message });
     }
 }
 
 /// Warns of unset variables in keys that nothing here acts on; in the others they are errors.
-fn unset(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
+fn unset(source: &Source, variables: Variables<'_>) -> Vec<Warning> {
     struct Search<'s, 'v> {
         variables: Variables<'v>,
         path: Vec<&'s str>,
@@ -257,13 +257,13 @@ fn unset(source: &Source, variables: Variables<'_>) -> Vec<Complaint> {
     let warnings = all.missing.into_iter().map(|(name, (at, wanting, paths))| {
         let path = paths.first().cloned().unwrap_or_default();
         let message = format!("${{{name}}} {wanting}; without it: {}", listed(paths.into_iter()));
-        Complaint { about: About::Unset, path, place: Some(placed(source, at)), message }
+        Warning { rule: Rule::Unset, path, place: Some(placed(source, at)), message }
     });
     warnings.collect()
 }
 
 /// Warns of `${name}` and `${NAME:-…}`, as a shell or a compose file has them, where the gateway acts on the text.
-fn unlike_variables(source: &Source) -> Vec<Complaint> {
+fn unlike_variables(source: &Source) -> Vec<Warning> {
     fn search<'s>(node: &'s Node, path: &mut Vec<&'s str>, found: &mut Vec<(At, String, String)>) {
         match &node.value {
             Value::Object(entries) => {
@@ -289,7 +289,7 @@ fn unlike_variables(source: &Source) -> Vec<Complaint> {
             "{path} holds ${{…}} that is no variable, and is kept as written: only ${{NAME}} is replaced, in \
              capitals and without a default; did you mean ${{{meant}}}?"
         );
-        Complaint { about: About::Unlike, path, place: Some(placed(source, at)), message }
+        Warning { rule: Rule::Unlike, path, place: Some(placed(source, at)), message }
     });
     warnings.collect()
 }

@@ -107,7 +107,7 @@ fn heartbeat(section: &Section<'_>) -> Option<Duration> {
     let parsed = duration(&text);
     if parsed.is_none() {
         let expected = "a duration like \"30m\" or \"1h30m\", or \"0m\" for never";
-        section.fault("every", value, format!("{text:?}"), expected, "its default");
+        section.error("every", value, format!("{text:?}"), expected, "its default");
     }
     parsed
 }

@@ -219,7 +219,7 @@ fn custom_bind_host(gateway: &Section<'_>) -> Option<IpAddr> {
     let parsed = address.parse::<IpAddr>().ok();
     if parsed.is_none() {
         let found = format!("{address:?}");
-        gateway.fault("customBindHost", value, found, "an IP address", "as if it were not there");
+        gateway.error("customBindHost", value, found, "an IP address", "as if it were not there");
     }
     parsed.map(|ip| ip.to_canonical())
 }
@@ -228,7 +228,7 @@ fn bind(gateway: &Section<'_>, custom: Option<IpAddr>) -> Bind {
     let Some(value) = gateway.value("bind") else { return Bind::Loopback };
     // A wrong value never listens wider than this host.
     let wrong = |found: String| {
-        gateway.fault("bind", value, found, &format!("one of {}", Bind::expected()), "\"loopback\"");
+        gateway.error("bind", value, found, &format!("one of {}", Bind::expected()), "\"loopback\"");
         Bind::Loopback
     };
     if value.text().is_none() {
@@ -251,7 +251,7 @@ fn strict_transport_security(gateway: &Section<'_>) -> Option<String> {
         return Some(text.into_owned());
     }
     let instead = "as if it were not there";
-    headers.fault(NAME, value, "no value of a header".into(), "like \"max-age=31536000\"", instead);
+    headers.error(NAME, value, "no value of a header".into(), "like \"max-age=31536000\"", instead);
     None
 }
 
@@ -262,7 +262,7 @@ fn trusted_proxies(gateway: &Section<'_>) -> Vec<Cidr> {
             (Some(cidr), _) => proxies.push(cidr),
             (None, Some(list)) => {
                 let expected = "a list of addresses (10.0.0.1) and ranges (10.0.0.0/8)";
-                gateway.fault(
+                gateway.error(
                     "trustedProxies",
                     list,
                     format!("{text:?}"),

@@ -4,7 +4,7 @@
 
 use super::tree::Section;
 use crate::{
-    config::{Fault, Paths, Settings},
+    config::{ConfigError, Paths, Settings},
     tls::{Files, Tls},
 };
 use std::borrow::Cow;
@@ -52,10 +52,10 @@ impl TlsKeys {
 }
 
 /// TLS state that follows from the keys and their errors.
-pub(crate) fn found(keys: &TlsKeys, faults: &[Fault], paths: &Paths) -> Tls {
+pub(crate) fn found(keys: &TlsKeys, errors: &[ConfigError], paths: &Paths) -> Tls {
     // A path that is none may have been meant for a certificate that clients trust: no other is made then.
-    match faults.iter().find(|fault| fault.is_of_tls()) {
-        Some(fault) => Tls::Closed(fault.to_string()),
+    match errors.iter().find(|error| error.is_of_tls()) {
+        Some(error) => Tls::Closed(error.to_string()),
         None => Tls::of(keys.files(paths)),
     }
 }
@@ -65,7 +65,7 @@ impl Settings {
     pub(crate) fn tls_notices(&mut self) {
         let notice = match &self.tls {
             // The key's own error is reported already.
-            Tls::Closed(_) if self.faults.iter().any(Fault::is_of_tls) => {
+            Tls::Closed(_) if self.errors.iter().any(ConfigError::is_of_tls) => {
                 Some(format!("gateway.tls makes no sense as it is; {NOBODY_LET_IN}"))
             }
             Tls::Closed(why) => Some(format!("{why}; {NOBODY_LET_IN}")),
@@ -105,11 +105,11 @@ impl Settings {
         };
         self.tls = old.tls.clone();
         self.notices.retain(|line| !line.ends_with(NOBODY_LET_IN));
-        let mut faults = self.faults.iter_mut().filter(|fault| fault.is_of_tls()).peekable();
-        if faults.peek().is_none() {
+        let mut errors = self.errors.iter_mut().filter(|error| error.is_of_tls()).peekable();
+        if errors.peek().is_none() {
             self.notices.push(format!("{gone}; until it is fixed: {before}"));
         }
-        faults.for_each(|fault| fault.instead = before.into());
+        errors.for_each(|error| error.instead = before.into());
         Some(gone)
     }
 }

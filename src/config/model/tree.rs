@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 /// A key whose value is not of its kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Fault {
+pub struct ConfigError {
     /// Which file.
     pub file: PathBuf,
     /// The key, dotted.
@@ -38,7 +38,7 @@ pub struct Fault {
     pub kept: bool,
 }
 
-impl Fault {
+impl ConfigError {
     /// Expectation of a key that takes a text and nothing else.
     pub const TEXT: &str = "a string in quotes";
 
@@ -69,7 +69,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, path, line, column, found, expected, instead, .. } = self;
         let file = file.display();
@@ -81,13 +81,13 @@ impl fmt::Display for Fault {
 pub struct Tree<'s> {
     source: &'s Source,
     variables: Variables<'s>,
-    faults: RefCell<Vec<(usize, Fault)>>,
+    errors: RefCell<Vec<(usize, ConfigError)>>,
 }
 
 impl<'s> Tree<'s> {
     /// Reads values that stand in `source`, with `${VAR}` in texts replaced from `variables`.
     pub(crate) fn new(source: &'s Source, variables: Variables<'s>) -> Self {
-        Self { source, variables, faults: RefCell::default() }
+        Self { source, variables, errors: RefCell::default() }
     }
 
     /// The root, to read from.
@@ -105,18 +105,18 @@ impl<'s> Tree<'s> {
     }
 
     /// Errors, file by file from the top down.
-    pub(crate) fn into_faults(self) -> Vec<Fault> {
-        let mut faults = self.faults.into_inner();
-        faults.sort_by_key(|(file, fault)| (*file, fault.line, fault.column));
-        faults.dedup();
-        faults.into_iter().map(|(_, fault)| fault).collect()
+    pub(crate) fn into_errors(self) -> Vec<ConfigError> {
+        let mut errors = self.errors.into_inner();
+        errors.sort_by_key(|(file, error)| (*file, error.line, error.column));
+        errors.dedup();
+        errors.into_iter().map(|(_, error)| error).collect()
     }
 
-    fn fault(&self, path: String, at: &Node, found: String, expected: &str, instead: &str) {
+    fn error(&self, path: String, at: &Node, found: String, expected: &str, instead: &str) {
         let (file, line, column) = self.source.position(at.at);
         let (file, expected, instead) = (file.into(), expected.into(), instead.into());
-        let fault = Fault { file, path, line, column, found, expected, instead, kept: false };
-        self.faults.borrow_mut().push((at.at.file.into(), fault));
+        let error = ConfigError { file, path, line, column, found, expected, instead, kept: false };
+        self.errors.borrow_mut().push((at.at.file.into(), error));
     }
 }
 
@@ -173,8 +173,8 @@ impl<'t> Section<'t> {
     }
 
     /// Notes an error: the value `at` of key `name` is `found`, not `expected`; `instead` holds.
-    pub(crate) fn fault(&self, name: &str, at: &Node, found: String, expected: &str, instead: &str) {
-        self.tree.fault(self.path_of(name), at, found, expected, instead);
+    pub(crate) fn error(&self, name: &str, at: &Node, found: String, expected: &str, instead: &str) {
+        self.tree.error(self.path_of(name), at, found, expected, instead);
     }
 
     /// Where `node`, which stands in it, is: file, line and column.
@@ -195,7 +195,7 @@ impl<'t> Section<'t> {
             (_, Some(node)) if matches!(node.value, Value::Object(_)) => Place::Object(node),
             (_, Some(other)) => {
                 let found = other.kind().into();
-                self.fault(name, other, found, "an object {…}", "its keys hold their safe values");
+                self.error(name, other, found, "an object {…}", "its keys hold their safe values");
                 Place::Broken
             }
         };
@@ -226,7 +226,7 @@ impl<'t> Section<'t> {
             None => return Vec::new(),
             Some(Node { value: Value::List(items), .. }) => items,
             Some(other) => {
-                self.fault(name, other, other.kind().into(), "a list of objects", instead);
+                self.error(name, other, other.kind().into(), "a list of objects", instead);
                 return Vec::new();
             }
         };
@@ -239,7 +239,7 @@ impl<'t> Section<'t> {
                     let (path, pattern) = (self.path_of(&name), pattern.clone());
                     sections.push(Section { tree: self.tree, path, pattern, place: Place::Object(item) });
                 }
-                _ => self.fault(&name, item, item.kind().into(), "an object {…}", instead),
+                _ => self.error(&name, item, item.kind().into(), "an object {…}", instead),
             }
         }
         sections
@@ -261,7 +261,7 @@ impl<'t> Section<'t> {
         match self.value(name) {
             Some(Node { value: Value::Bool(on), .. }) => *on,
             Some(other) => {
-                self.fault(name, other, other.kind().into(), "true or false", &wrong.to_string());
+                self.error(name, other, other.kind().into(), "true or false", &wrong.to_string());
                 wrong
             }
             None if self.is_broken() => unreadable,
@@ -280,7 +280,7 @@ impl<'t> Section<'t> {
         let number = written.and_then(whole).filter(|n| (min..=max).contains(n));
         if number.is_none() {
             let found = written.unwrap_or_else(|| node.kind()).to_owned();
-            self.fault(name, node, found, &format!("a whole number from {min} to {max}"), "its default");
+            self.error(name, node, found, &format!("a whole number from {min} to {max}"), "its default");
         }
         number
     }
@@ -307,7 +307,7 @@ impl<'t> Section<'t> {
     /// The text `node` of key `name`, its variables replaced; `None` is noted.
     fn expanded(&self, name: &str, node: &'t Node, instead: &str) -> Option<Cow<'t, str>> {
         let Some(text) = node.text() else {
-            self.fault(name, node, node.kind().into(), Fault::TEXT, instead);
+            self.error(name, node, node.kind().into(), ConfigError::TEXT, instead);
             return None;
         };
         let expanded = self.tree.variables.expand(text);
@@ -315,7 +315,7 @@ impl<'t> Section<'t> {
             .map_err(|missing| {
                 let found = format!("${{{}}}", missing.name);
                 let expected = format!("set: it {}", missing.wanting());
-                self.fault(name, node, found, &expected, instead);
+                self.error(name, node, found, &expected, instead);
             })
             .ok()
     }
@@ -338,7 +338,7 @@ impl<'t> Section<'t> {
         written.as_deref().and_then(T::of).or_else(|| {
             let expected: Vec<_> = words().iter().map(|word| format!("\"{word}\"")).collect();
             let found = written.map_or_else(|| node.kind().into(), |text| format!("{text:?}"));
-            self.fault(name, node, found, &format!("one of {}", expected.join(", ")), &instead);
+            self.error(name, node, found, &format!("one of {}", expected.join(", ")), &instead);
             wrong.and_then(T::of)
         })
     }
@@ -352,7 +352,7 @@ impl<'t> Section<'t> {
                 for (n, item) in items.iter().enumerate() {
                     let name = format!("{name}[{n}]");
                     if item.text().is_none() {
-                        self.fault(&name, item, item.kind().into(), "a string", instead);
+                        self.error(&name, item, item.kind().into(), "a string", instead);
                         list.whole = false;
                     } else if let Some(text) = self.expanded(&name, item, instead) {
                         list.items.push(text.trim().to_owned());
@@ -362,7 +362,7 @@ impl<'t> Section<'t> {
                 }
             }
             Some(other) => {
-                self.fault(name, other, other.kind().into(), "a list of strings", instead);
+                self.error(name, other, other.kind().into(), "a list of strings", instead);
                 list.whole = false;
             }
         }

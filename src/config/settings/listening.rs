@@ -2,7 +2,7 @@
 
 use super::Settings;
 use crate::{
-    config::{AuthMode, Bind, Env, Fault, Flags, keys::DEFAULT_PORT, model::GatewayConfig},
+    config::{AuthMode, Bind, ConfigError, Env, Flags, keys::DEFAULT_PORT, model::GatewayConfig},
     net::{listen, local_addr},
     tls::Tls,
 };
@@ -43,8 +43,8 @@ impl Settings {
     /// that is so. Clients look for the gateway where it was, not at a default.
     pub fn keep_where_it_listens(&mut self, old: &Self) -> bool {
         let mut kept = false;
-        for fault in self.faults.iter_mut().filter(|fault| fault.is_of_listening()) {
-            fault.keep();
+        for error in self.errors.iter_mut().filter(|error| error.is_of_listening()) {
+            error.keep();
             kept = true;
         }
         if kept {
@@ -57,7 +57,7 @@ impl Settings {
     pub(crate) fn keep_last_bind(&mut self) {
         let Some(bind) = self.last_bind.take() else { return };
         self.bind = bind;
-        self.faults.iter_mut().filter(|fault| fault.is_of_bind()).for_each(Fault::keep);
+        self.errors.iter_mut().filter(|error| error.is_of_bind()).for_each(ConfigError::keep);
         self.close_what_is_open();
     }
 

@@ -7,10 +7,10 @@ use crate::config::{
     Env, Paths,
     credentials::{reference::Resolver, variables::Variables},
     keys::words::Bind,
-    lint::{self, Complaint},
+    lint::{self, Warning},
     model::{
         GatewayConfig,
-        tree::{Fault, Tree},
+        tree::{ConfigError, Tree},
     },
     text::{
         file::{self, Document, Read},
@@ -46,9 +46,9 @@ pub struct Loaded {
     /// What they were read from.
     pub source: Arc<Source>,
     /// Keys that were wrong.
-    pub faults: Vec<Fault>,
+    pub errors: Vec<ConfigError>,
     /// What is odd about other keys.
-    pub complaints: Vec<Complaint>,
+    pub lint: Vec<Warning>,
     /// How the file was found.
     pub found: FileState,
     /// Whether the keys are those that ran last, the file itself being unreadable or invalid.
@@ -64,8 +64,8 @@ pub struct Loaded {
 /// Reads the keys out of `source`.
 pub fn decode(source: Source, paths: &Paths, env: &Env, found: FileState, mut files: Vec<PathBuf>) -> Loaded {
     let variables = Variables::new(env, paths, &source.root);
-    let complaints = lint::complaints(&source, variables);
-    let (config, faults) = {
+    let lint = lint::warnings(&source, variables);
+    let (config, errors) = {
         let tree = Tree::new(&source, variables);
         let config = {
             let root = tree.root();
@@ -73,13 +73,13 @@ pub fn decode(source: Source, paths: &Paths, env: &Env, found: FileState, mut fi
             files.extend(resolver.files());
             GatewayConfig::decode(&root, &resolver)
         };
-        (config, tree.into_faults())
+        (config, tree.into_errors())
     };
     Loaded {
         config,
         source: source.into(),
-        faults,
-        complaints,
+        errors,
+        lint,
         found,
         last: false,
         last_tls: false,
@@ -99,8 +99,8 @@ pub(crate) fn closed(paths: &Paths, env: &Env, broken: ReadError, files: Vec<Pat
     Loaded {
         config,
         source: source.into(),
-        faults: Vec::new(),
-        complaints: Vec::new(),
+        errors: Vec::new(),
+        lint: Vec::new(),
         found: FileState::Broken(broken),
         last: false,
         last_tls: false,
@@ -159,37 +159,38 @@ pub fn last_run(paths: &Paths, env: &Env) -> Option<Source> {
 /// was, and so do the commands of this host. The address does not come back with a start: it may have been open
 /// wider than is meant now.
 pub(crate) fn stand_in(loaded: &mut Loaded, paths: &Paths, env: &Env) {
-    let wrong = |of: fn(&Fault) -> bool| loaded.faults.iter().any(of);
-    let (port, bind, tls) = (wrong(Fault::is_of_port), wrong(Fault::is_of_bind), wrong(Fault::is_of_tls));
+    let wrong = |of: fn(&ConfigError) -> bool| loaded.errors.iter().any(of);
+    let (port, bind, tls) =
+        (wrong(ConfigError::is_of_port), wrong(ConfigError::is_of_bind), wrong(ConfigError::is_of_tls));
     if !port && !bind && !tls {
         return;
     }
     let Some(source) = last_run(paths, env) else { return };
     let last = decode(source, paths, env, FileState::Whole, Vec::new());
-    let right = |of: fn(&Fault) -> bool| !last.faults.iter().any(of);
-    if port && right(Fault::is_of_port) {
+    let right = |of: fn(&ConfigError) -> bool| !last.errors.iter().any(of);
+    if port && right(ConfigError::is_of_port) {
         loaded.config.port = last.config.port;
-        loaded.faults.iter_mut().filter(|fault| fault.is_of_port()).for_each(Fault::keep);
+        loaded.errors.iter_mut().filter(|error| error.is_of_port()).for_each(ConfigError::keep);
     }
-    if loaded.faults.iter().any(|fault| fault.path == "gateway.bind") && right(Fault::is_of_bind) {
+    if loaded.errors.iter().any(|error| error.path == "gateway.bind") && right(ConfigError::is_of_bind) {
         loaded.last_bind = Some(last.config.bind);
     }
     // Without TLS before, nobody is let in: it may have been asked for since.
-    if tls && last.config.tls.enabled && right(Fault::is_of_tls) {
+    if tls && last.config.tls.enabled && right(ConfigError::is_of_tls) {
         loaded.config.tls = last.config.tls;
         loaded.last_tls = true;
-        loaded.faults.iter_mut().filter(|fault| fault.is_of_tls()).for_each(Fault::keep);
+        loaded.errors.iter_mut().filter(|error| error.is_of_tls()).for_each(ConfigError::keep);
     }
 }
 
-/// The text to keep as the one that runs, unless it is kept already; `faults` are those of its keys. Of keys that
+/// The text to keep as the one that runs, unless it is kept already; `errors` are those of its keys. Of keys that
 /// make no sense and hold their value from before, that value is kept.
-pub fn to_keep(paths: &Paths, env: &Env, running: &Source, faults: &[Fault]) -> Option<String> {
+pub fn to_keep(paths: &Paths, env: &Env, running: &Source, errors: &[ConfigError]) -> Option<String> {
     let mut text = running.in_one_file();
-    let kept = |of: fn(&Fault) -> bool| faults.iter().any(|fault| fault.kept && of(fault));
-    let port = kept(Fault::is_of_port).then_some(&["port"][..]);
-    let bind = kept(Fault::is_of_bind).then_some(&["bind", "customBindHost"][..]);
-    let tls = faults.iter().any(Fault::is_of_tls).then_some(&["tls"][..]);
+    let kept = |of: fn(&ConfigError) -> bool| errors.iter().any(|error| error.kept && of(error));
+    let port = kept(ConfigError::is_of_port).then_some(&["port"][..]);
+    let bind = kept(ConfigError::is_of_bind).then_some(&["bind", "customBindHost"][..]);
+    let tls = errors.iter().any(ConfigError::is_of_tls).then_some(&["tls"][..]);
     let wrong: Vec<&str> = [port, bind, tls].into_iter().flatten().flatten().copied().collect();
     if let Some(last) = last_run(paths, env).filter(|_| !wrong.is_empty()) {
         let mut root = running.root.clone();

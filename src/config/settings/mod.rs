@@ -18,7 +18,7 @@ use self::{
     load::{FileState, Loaded, load},
 };
 use super::{
-    Complaint, Env, Fault, Paths,
+    ConfigError, Env, Paths, Warning,
     credentials::{
         in_force::SecretsInForce,
         secret::{Credential, Kind, Secret, Source as Place},
@@ -129,9 +129,9 @@ pub struct Settings {
     /// Every file that was looked at, there or not: what to watch.
     pub files: Vec<PathBuf>,
     /// Keys of the file that are wrong.
-    pub faults: Vec<Fault>,
+    pub errors: Vec<ConfigError>,
     /// What is odd about other keys of the file, and does no harm.
-    pub complaints: Vec<Complaint>,
+    pub lint: Vec<Warning>,
     /// What the person at the terminal should know, a line each.
     pub notices: Vec<String>,
     /// The `.env` file that could not be read: its variables count as unset.
@@ -182,7 +182,7 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { mut config, source, faults, complaints, found, last, last_tls, last_bind, mut files } =
+        let Loaded { mut config, source, errors, lint, found, last, last_tls, last_bind, mut files } =
             load(&paths, &env, instead);
         notices.extend(paths.exposed());
         let read = source.documents.iter().map(|document| &document.path);
@@ -192,7 +192,7 @@ impl Settings {
         };
         notices.extend(foreign.iter().map(foreign_line));
         files.extend(paths.dotenvs());
-        let tls = tls::found(&config.tls, if last_tls { &[] } else { &faults }, &paths);
+        let tls = tls::found(&config.tls, if last_tls { &[] } else { &errors }, &paths);
         files.extend(config.tls.files(&paths).into_iter().flat_map(|files| [files.cert, files.key]));
         files.extend(flags.token_file.clone());
         guard(&found, last, &config, flags, &paths, &mut notices)?;
@@ -258,8 +258,8 @@ impl Settings {
             found,
             last,
             files,
-            faults,
-            complaints,
+            errors,
+            lint,
             notices,
             unread,
             foreign,
@@ -336,31 +336,31 @@ impl Settings {
         &self.env
     }
 
-    /// Faults, notices and complaints, a line each.
+    /// Errors, notices and lint, a line each.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        let told = self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned());
-        let all = told.chain(self.complaints.iter().map(Complaint::to_string));
+        let told = self.errors.iter().map(ConfigError::to_string).chain(self.notices.iter().cloned());
+        let all = told.chain(self.lint.iter().map(Warning::to_string));
         all.map(|line: String| redact::line(&line).into_owned())
     }
 
-    /// The lines that `old` did not have. A complaint whose place moved is not new.
+    /// The lines that `old` did not have. A warning whose place moved is not new.
     pub fn lines_new_since(&self, old: &Self) -> impl Iterator<Item = String> {
         let said: Vec<String> =
-            old.faults.iter().map(Fault::to_string).chain(old.notices.iter().cloned()).collect();
-        let told = self.faults.iter().map(Fault::to_string).chain(self.notices.iter().cloned());
-        let same = |a: &Complaint, b: &Complaint| (a.about, &a.message) == (b.about, &b.message);
-        let odd = self.complaints.iter().filter(move |c| !old.complaints.iter().any(|o| same(o, c)));
+            old.errors.iter().map(ConfigError::to_string).chain(old.notices.iter().cloned()).collect();
+        let told = self.errors.iter().map(ConfigError::to_string).chain(self.notices.iter().cloned());
+        let same = |a: &Warning, b: &Warning| (a.rule, &a.message) == (b.rule, &b.message);
+        let odd = self.lint.iter().filter(move |c| !old.lint.iter().any(|o| same(o, c)));
         let shrunk = lint::shrunk(&old.source, &self.source).into_iter();
         told.filter(move |line| !said.contains(line))
-            .chain(odd.map(Complaint::to_string))
+            .chain(odd.map(Warning::to_string))
             .chain(shrunk.map(|c| c.to_string()))
             .map(|line: String| redact::line(&line).into_owned())
     }
 
     /// What is to be said of the file's keys: of which (empty where it is of several), and what.
     pub fn warnings(&self) -> impl Iterator<Item = (&str, String)> {
-        let faults = self.faults.iter().map(|f| (&*f.path, f.to_string()));
-        faults.chain(self.complaints.iter().map(|c| (&*c.path, c.to_string())))
+        let errors = self.errors.iter().map(|f| (&*f.path, f.to_string()));
+        errors.chain(self.lint.iter().map(|c| (&*c.path, c.to_string())))
     }
 }
 
@@ -388,7 +388,7 @@ fn guard(
     };
     let path = paths.config_file.display();
     match found {
-        FileState::Broken(fault) => notices.push(format!("{fault}; {until}")),
+        FileState::Broken(error) => notices.push(format!("{error}; {until}")),
         FileState::Missing if last => notices.push(format!("{path} is gone; {until}")),
         FileState::Missing => {}
         FileState::Whole => match config.mode {

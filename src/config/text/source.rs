@@ -72,8 +72,8 @@ pub enum ReadError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(fault) => fault.fmt(f),
-            Self::Invalid(fault) => fault.fmt(f),
+            Self::Unreadable(error) => error.fmt(f),
+            Self::Invalid(error) => error.fmt(f),
         }
     }
 }

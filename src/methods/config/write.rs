@@ -7,7 +7,7 @@ use crate::{
     app::App,
     clock::wall_ms,
     config::{
-        Fault, KeyPath, Refused,
+        ConfigError, KeyPath, Refused,
         change::{
             merge,
             write::{Present, WriteOptions, WriteTarget, Written, has_include, write},
@@ -180,12 +180,12 @@ async fn change(
 fn refusal(refused: &Refused) -> ErrorShape {
     let message = redact::line(&refused.to_string()).into_owned();
     match refused {
-        Refused::Invalid(faults) => {
-            let issue = |fault: &Fault| Issue {
-                path: fault.path.clone(),
-                message: format!("is {}, must be {}", redact::line(&fault.found), fault.expected),
+        Refused::Invalid(errors) => {
+            let issue = |error: &ConfigError| Issue {
+                path: error.path.clone(),
+                message: format!("is {}, must be {}", redact::line(&error.found), error.expected),
             };
-            let issues = Some(faults.iter().map(issue).collect());
+            let issues = Some(errors.iter().map(issue).collect());
             ErrorShape::invalid(message).with(Details { issues, ..Details::default() })
         }
         Refused::Changed
