@@ -156,8 +156,9 @@ impl Devices {
         }
     }
 
-    /// Counts a request of an unknown device; false if there are too many: each costs a write.
-    pub(crate) fn admit_unknown_device(&self) -> bool {
+    /// Counts a request of an unknown device, or a further one of a known device; false if there are too many: each
+    /// costs a write.
+    pub(crate) fn admit_request(&self) -> bool {
         let (mut spent, since) = self.unknown_requests.get();
         let since = since.unwrap_or_else(Instant::now);
         let earned = since.elapsed().as_secs() as u32 / 2;

@@ -37,11 +37,13 @@ pub fn computed(table: &mut Table, run: &Run) -> Result<(), Failure> {
     let text = connect_frame(&Offer { device: Some(&me), token: Some(TOKEN) }, &nonce, 1);
     let mut put = |what: &str, column, cell| table.put(PART, what, "µs", column, cell);
 
-    let parse = || RequestFrame::parse(black_box(&text)).map(|r| Connect::read(&r.params()).is_ok());
+    let parse =
+        || RequestFrame::parse(black_box(&text)).map(|r| r.params().is_ok_and(|p| Connect::read(&p).is_ok()));
     put("parse of connect", Column::Barnacle, timed(rounds, || parse().is_ok_and(|read| read)));
 
     let request = RequestFrame::parse(&text).map_err(|_| "the frame does not parse")?;
-    let connect = Connect::read(&request.params()).map_err(|_| "the frame is no connect")?;
+    let params = request.params().map_err(|_| "the frame has no params")?;
+    let connect = Connect::read(&params).map_err(|_| "the frame is no connect")?;
     let device = connect.device.as_ref().ok_or("no device in the frame")?;
     let payload = Payload {
         device_id: device.id,

@@ -4,6 +4,7 @@
 //! [`limiter`] slows down guessing, and [`policy`] turns facts into a verdict without any I/O; [`standing`] does so for
 //! who was admitted before something changed. [`refusal`] holds every way to be turned away, with its words.
 
+pub mod caller;
 pub mod identity;
 pub mod limiter;
 pub mod nonce;
@@ -12,6 +13,7 @@ pub mod policy;
 pub mod refusal;
 pub mod standing;
 
+pub use caller::Caller;
 pub use limiter::Limiter;
 pub use nonce::Nonces;
 pub use policy::{Basis, Facts, Verdict, decide};

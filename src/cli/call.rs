@@ -3,7 +3,8 @@
 use super::{Command, Failure, Opt, args::Args, print};
 use crate::{
     client::{CallError, Client, Target},
-    protocol::{Access, Scope, Scopes, access, openclaw_scope},
+    methods::{self, Access},
+    protocol::{Scope, Scopes, openclaw_scope},
 };
 use miniserde::json::Value;
 use std::time::{Duration, Instant};
@@ -32,8 +33,8 @@ fn run(args: Args) -> Result<(), Failure> {
 
 /// Returns the scope that calling `method` takes.
 fn scope(method: &str) -> Scopes {
-    let scope = match access(method) {
-        Some(Access::Operator(scope)) => Some(scope),
+    let scope = match methods::find(method).map(|method| method.access) {
+        Some(Access::Operator(scope) | Access::Dynamic(scope)) => Some(scope),
         Some(Access::Node) => return Scopes::NONE,
         None => openclaw_scope(method).and_then(Scope::parse),
     };

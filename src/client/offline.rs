@@ -2,11 +2,18 @@
 
 use super::{CallError, ErrorResponse, Target};
 use crate::{
+    auth::Caller,
     clock::wall_ms,
     host,
-    methods::wire::{self, Live, Paired},
-    protocol::{ErrorShape, Json, Params, RequestFrame, Role, Scopes},
-    store::{ChangeError, GRACE_MS, OpenError, Registry, Store, Unfit},
+    methods::{
+        self, Method,
+        devices::{
+            change::Moment,
+            shapes::{self, Live},
+        },
+    },
+    protocol::{ErrorShape, Json, Params, RequestFrame},
+    store::{ChangeError, GRACE_MS, OpenError, Store},
 };
 use std::path::{Path, PathBuf};
 
@@ -52,7 +59,9 @@ impl Offline {
     pub fn call(&mut self, method: &str, params: &str) -> Result<String, CallError> {
         let frame = format!(r#"{{"type":"req","id":"1","method":"{method}","params":{params}}}"#);
         let answer = match RequestFrame::parse(&frame) {
-            Ok(request) => self.answer(method, &request.params()),
+            Ok(request) => {
+                request.params().map_err(ErrorShape::from).and_then(|params| self.answer(method, &params))
+            }
             Err((why, _)) => Err(ErrorShape::invalid(why.to_string())),
         };
         answer.map(|json| json.0).map_err(|e| {
@@ -66,76 +75,22 @@ impl Offline {
     }
 
     fn answer(&mut self, method: &str, params: &Params<'_>) -> Result<Json, ErrorShape> {
-        let now = wall_ms();
-        let device =
-            || -> Result<_, ErrorShape> { Ok(self.store.registry().find_device(params.str("deviceId")?)?) };
-        let role = || -> Result<Role, ErrorShape> {
-            let word = params.str("role")?;
-            let unknown = || ErrorShape::invalid(format!("role must be operator or node, not {word}"));
-            Role::parse(word).ok_or_else(unknown)
+        if method == "device.pair.list" {
+            return Ok(shapes::list(&self.store.registry(), |_| true, |_| Live::default()));
+        }
+        let Some(read) = methods::find(method).and_then(Method::registry_change) else {
+            return Err(ErrorShape::invalid(format!("{method} needs a running gateway")));
         };
-        match method {
-            "device.pair.list" => {
-                Ok(wire::device_list(&self.store.registry(), |_| true, |_| Live::default()))
-            }
-            "device.pair.approve" => {
-                let wanted = params.str("requestId")?;
-                let request = self.change(|registry| {
-                    let request = registry.find_request(wanted)?;
-                    registry.approve_request(&request, now);
-                    Ok(request)
-                })?;
-                let registry = self.store.registry();
-                let device = registry.device(&request.key.device_id());
-                Ok(wire::approved(&request, device.map(|d| Paired::new(d, Live::default()))))
-            }
-            "device.pair.reject" => {
-                let wanted = params.str("requestId")?;
-                let request = self.change(|registry| {
-                    let request = registry.find_request(wanted)?;
-                    registry.take_request(&request.id);
-                    Ok(request)
-                })?;
-                Ok(wire::rejected(&request))
-            }
-            "device.pair.remove" => {
-                let id = device()?;
-                let removed =
-                    self.change(|registry| registry.remove(&id, now).ok_or(Unfit::NoDevice(id.to_string())));
-                removed.map(|_| wire::removed(&id))
-            }
-            "device.pair.rename" => {
-                let (id, label) = (device()?, params.str("label")?);
-                let label = self.change(|registry| registry.rename(&id, label))?;
-                Ok(wire::renamed(&id, &label))
-            }
-            "device.token.rotate" => {
-                let (id, role) = (device()?, role()?);
-                let scopes = params.value("scopes").map(|_| params.strs("scopes")).transpose()?;
-                let scopes = scopes.map(Scopes::from_names);
-                // No gateway has loaded the registry: the day of grace begins when one does.
-                let (scopes, _) =
-                    self.change(|registry| registry.rotate(&id, role, scopes, now, GRACE_MS))?;
-                Ok(wire::rotated(&id, role, scopes, None, now))
-            }
-            "device.token.revoke" => {
-                let (id, role) = (device()?, role()?);
-                let at = self.change(|registry| registry.revoke(&id, role, now))?;
-                Ok(wire::revoked(&id, role, at))
-            }
-            other => Err(ErrorShape::invalid(format!("{other} needs a running gateway"))),
-        }
-    }
-
-    fn change<T>(&mut self, change: impl FnOnce(&mut Registry) -> Result<T, Unfit>) -> Result<T, ErrorShape> {
-        match smol::block_on(self.store.change(change)) {
-            Ok(value) => {
-                self.changed = true;
-                Ok(value)
-            }
-            Err(ChangeError::Refused(unfit)) => Err(unfit.into()),
-            Err(ChangeError::Disk(e)) => Err(ErrorShape::invalid(e.to_string())),
-        }
+        let change = read(params)?;
+        // No gateway has loaded the registry: the day of grace of a replaced token begins when one does.
+        let at = Moment { now_ms: wall_ms(), grace_ms: GRACE_MS };
+        let done = self.store.change(|registry| change.apply(registry, &Caller::host(), at));
+        let changed = smol::block_on(done).map_err(|e| match e {
+            ChangeError::Refused(error) => error,
+            ChangeError::Disk(e) => ErrorShape::invalid(e.to_string()),
+        })?;
+        self.changed = true;
+        Ok(changed.answer(&self.store.registry(), |_| Live::default(), None, at))
     }
 }
 

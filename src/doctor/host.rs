@@ -60,7 +60,7 @@ pub fn address(facts: &Facts) -> Vec<Finding> {
     let Ok(settings) = &facts.settings else { return Vec::new() };
     let what = match settings.where_to_listen() {
         Bind::Address(ip) if !local_addr::is_own(ip) => {
-            format!("gateway.bind is {ip}, an address this host does not have now")
+            format!("gateway.bind is {ip}, which this host does not have now")
         }
         Bind::Tailnet if local_addr::in_tailnet().is_none() => {
             "gateway.bind is tailnet, and this host has no tailnet address now".into()

@@ -2,8 +2,9 @@
 
 use super::session::{SavedConn, SavedSocket, Session, Topic, write_record};
 use crate::{
+    auth::Caller,
     net::Wire,
-    protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope},
+    protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope, Scopes},
     reactor::Async,
 };
 use nanoserde::{DeBin, SerBin};
@@ -108,10 +109,11 @@ impl Conn {
         session.role == Role::Operator && session.scopes.allows(scope)
     }
 
-    /// Whether it may see and change `device`: one without `operator.admin` and with a device of its own manages
-    /// only that one. For methods, lists and events. Source: `docs/gateway/protocol/auth.md`.
-    pub fn manages(&self, device: &DeviceId) -> bool {
-        self.allows(Scope::Admin) || self.device().is_none_or(|own| own == *device)
+    /// Who asks, where it asks to see or change devices.
+    pub fn caller(&self) -> Caller {
+        let session = self.session.borrow();
+        let scopes = if session.role == Role::Operator { session.scopes } else { Scopes::NONE };
+        Caller { scopes, device: session.device }
     }
 
     /// Subscribes to a topic; false if there are [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS) already.
@@ -135,7 +137,7 @@ impl Conn {
     }
 
     /// Lets it have what it asked for of what is now approved, no less and no more.
-    pub fn regrant(&self, approved: crate::protocol::Scopes) {
+    pub fn regrant(&self, approved: Scopes) {
         let mut session = self.session.borrow_mut();
         session.scopes = session.requested.granted(approved);
     }

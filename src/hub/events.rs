@@ -25,7 +25,7 @@ const AT_ONCE: usize = 16;
 pub enum Audience<'a> {
     /// Every connection.
     Everyone,
-    /// The connections that may manage this device; see [`Conn::manages`].
+    /// The connections that may manage this device; see [`Caller::manages`](crate::auth::Caller::manages).
     Managers(DeviceId),
     /// The connections that subscribed to this topic.
     Subscribers(&'a Topic),
@@ -46,7 +46,7 @@ impl Audience<'_> {
     fn has(&self, event: Event, conn: &Conn) -> bool {
         let among = match self {
             Self::Everyone => true,
-            Self::Managers(device) => conn.manages(device),
+            Self::Managers(device) => conn.caller().manages(device),
             Self::Subscribers(topic) => conn.is_subscribed(topic),
             Self::Connection(id) => conn.id() == *id,
         };
@@ -151,4 +151,118 @@ impl Events {
 /// The JSON of an event up to the end of its payload.
 fn head(event: Event, payload: &Json) -> String {
     format!(r#"{{"type":"event","event":"{}","payload":{}"#, event.as_str(), payload.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        auth::Basis,
+        hub::{SavedConn, Session},
+        net::Wire,
+        protocol::{Role, Scope},
+        reactor::{Async, block_on},
+        store::{Display, Surface},
+    };
+    use nanoserde::DeBin;
+    use smol::LocalExecutor;
+    use std::{
+        collections::BTreeSet,
+        io::Read,
+        net::{TcpListener, TcpStream},
+    };
+
+    fn session(id: ConnId, scope: Scope) -> Session {
+        Session {
+            id,
+            protocol: 4,
+            role: Role::Operator,
+            requested: [scope].into_iter().collect(),
+            scopes: [scope].into_iter().collect(),
+            device: Some(DeviceId([id.number as u8; 32])),
+            basis: Basis::DeviceKey,
+            client: Display::default(),
+            instance: None,
+            declared: Surface::default(),
+            local: false,
+            connected_ms: 0,
+            subscriptions: BTreeSet::new(),
+        }
+    }
+
+    /// A connection that has attached, and the other end of its socket.
+    fn attach(conns: &Connections, scope: Scope) -> (Rc<Conn>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = Async::new(listener.accept().unwrap().0).unwrap();
+        let wire = Wire::new(socket, Vec::new(), Vec::new(), 1 << 20);
+        let conn = Conn::new(wire, session(conns.next_id(), scope));
+        conns.insert(&conn);
+        (conn, peer)
+    }
+
+    /// The names and numbers of the events that a closed connection was sent.
+    fn received(mut peer: TcpStream) -> Vec<String> {
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let sent = text.split(r#""event":""#).skip(1);
+        sent.map(|event| event.split('}').next().unwrap_or_default().into()).collect()
+    }
+
+    #[test]
+    fn a_subscription_is_served_to_its_subscribers_before_and_after_a_hand_over() {
+        block_on(async {
+            let tasks = Tasks::new(Rc::new(LocalExecutor::new()));
+            let conns = Connections::new(1);
+            let events = Events::new(&conns, &tasks);
+            let (subscriber, peer) = attach(&conns, Scope::Read);
+            let (other, other_peer) = attach(&conns, Scope::Read);
+            let (without_scope, last_peer) = attach(&conns, Scope::Pairing);
+            let topic = Topic::new("sessions.messages", Some("agent:main:main"));
+            let elsewhere = Topic::new("sessions.messages", Some("agent:main:other"));
+            assert!(subscriber.subscribe(topic.clone()) && without_scope.subscribe(topic.clone()));
+            assert!(other.subscribe(elsewhere.clone()));
+            let publish = |text: &str| {
+                let head = head(Event::Presence, &Json(format!("\"{text}\"")));
+                events.enqueue(Event::Presence, Audience::Subscribers(&topic), head, String::new());
+            };
+            publish("one");
+            // The subscriber's connection continues in another process image.
+            let mut bytes = Vec::new();
+            subscriber.write(&[], false, &mut bytes);
+            let saved: SavedConn = DeBin::deserialize_bin(&bytes).unwrap();
+            let socket = subscriber.wire.socket().get_ref().try_clone().unwrap();
+            conns.remove(subscriber.id());
+            let restored = Conn::resume(saved, Async::new(socket).unwrap());
+            conns.insert(&restored);
+            publish("two");
+            restored.unsubscribe(&topic);
+            publish("three");
+            assert!(events.is_drained());
+            for conn in [subscriber, restored, other, without_scope] {
+                conns.remove(conn.id());
+            }
+            let expected = [r#"presence","payload":"one","seq":1"#, r#"presence","payload":"two","seq":2"#];
+            assert_eq!(received(peer), expected);
+            assert!(received(other_peer).is_empty() && received(last_peer).is_empty());
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn an_event_about_a_device_goes_to_those_who_manage_it() {
+        block_on(async {
+            let tasks = Tasks::new(Rc::new(LocalExecutor::new()));
+            let conns = Connections::new(1);
+            let events = Events::new(&conns, &tasks);
+            let peers = [Scope::Pairing, Scope::Pairing, Scope::Admin, Scope::Read]
+                .map(|scope| attach(&conns, scope).1);
+            let about = Audience::Managers(DeviceId([2; 32]));
+            events.publish(Event::DevicePairRequested, about, &Json("{}".into()));
+            conns.all().iter().for_each(|conn| conns.remove(conn.id()));
+            assert_eq!(peers.map(|peer| received(peer).len()), [0, 1, 1, 0]);
+        })
+        .unwrap();
+    }
 }

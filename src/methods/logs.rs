@@ -1,13 +1,15 @@
 //! `logs.tail`: the journal's last lines.
 
-use super::Answer;
+use super::{Access, Answer, Call, Method, Repeat};
 use crate::{
-    app::App,
     journal::Tail,
-    protocol::{Json, Params},
+    protocol::{Json, Scope},
 };
 use nanoserde::SerJson;
-use std::rc::Rc;
+
+/// The methods of this family.
+pub(super) const METHODS: &[Method] =
+    &[Method::now("logs.tail", Access::Operator(Scope::Read), Repeat::Harmless, tail)];
 
 /// `LogsTailResult`.
 #[derive(SerJson)]
@@ -24,10 +26,12 @@ struct Result {
 const FILE: &str = "(memory)";
 
 /// `logs.tail`.
-pub fn tail(app: &Rc<App>, params: &Params<'_>) -> Answer {
+fn tail(call: &Call) -> Answer {
+    let params = call.params()?;
     let cursor = params.opt_u64("cursor")?;
     let limit = params.opt_u64("limit")?.unwrap_or(500).clamp(1, 5000);
     let bytes = params.opt_u64("maxBytes")?.unwrap_or(250_000).clamp(1, 1_000_000);
-    let Tail { lines, cursor, reset, truncated } = app.journal.tail(cursor, limit as usize, bytes as usize);
+    let Tail { lines, cursor, reset, truncated } =
+        call.app.journal.tail(cursor, limit as usize, bytes as usize);
     Ok(Json::of(&Result { file: FILE, cursor, size: cursor, lines, truncated, reset }).into())
 }

@@ -1,29 +1,145 @@
-//! What clients may ask for: one file a family, one function a method.
+//! The methods that clients may call: one folder or file a family, one row a method.
 //!
-//! [`call`] checks the scope, finds the method, and hands it the caller and the parameters. What it
-//! answers is on disk already where it says so; what follows from the answer (closing the connections
-//! of a revoked device) happens after it was sent.
+//! [`call`] finds the row, checks role, scope and the size of `params`, and runs the row's function. What a method
+//! answers is on disk already where it says so; what follows from the answer (closing the connections of a revoked
+//! device) happens after it was sent.
+//!
+//! A new method is a function and a row in its family's `METHODS`.
 
 mod config;
-mod config_plan;
-mod devices;
-mod invoke;
+pub(crate) mod devices;
 mod logs;
-mod nodes;
+pub(crate) mod nodes;
 mod restart;
-mod setup;
+mod shape;
 mod system;
-mod tokens;
-pub mod wire;
 
 pub(crate) use system::ready;
 
 use crate::{
     app::App,
     hub::{Conn, Invocation},
-    protocol::{Access, ErrorShape, Json, RequestFrame, Role, Scope, access, openclaw_scope},
+    protocol::{ErrorShape, Json, Params, RequestFrame, Role, Scope, openclaw_scope},
 };
+use devices::change::ReadChange;
 use std::{future::Future, pin::Pin, rc::Rc};
+
+/// Who may call a method.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Operators with this scope.
+    Operator(Scope),
+    /// Operators with this scope at least; what else it takes depends on the parameters.
+    Dynamic(Scope),
+    /// Nodes.
+    Node,
+}
+
+/// What comes of the same request twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repeat {
+    /// The second changes nothing.
+    Harmless,
+    /// The second is recognised by `idempotencyKey`.
+    Keyed,
+    /// The second changes something again.
+    ChangesTwice,
+}
+
+/// A method: its row.
+pub struct Method {
+    /// Its name.
+    pub name: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// Whether `features.methods` lists it.
+    pub advertised: bool,
+    /// The largest `params`, bytes.
+    pub max_params: usize,
+    /// What comes of the same request twice.
+    pub repeat: Repeat,
+    run: Run,
+}
+
+/// The function of a method.
+enum Run {
+    /// Answers at once.
+    Now(fn(&Call) -> Answer),
+    /// May have to wait.
+    Waits(fn(Call) -> Pending),
+    /// Changes the device registry, which the command line does itself where no gateway runs.
+    Change(ReadChange),
+}
+
+impl Method {
+    /// The largest `params` of a method that carries no content, bytes.
+    pub const PARAMS: usize = 64 << 10;
+
+    const fn row(name: &'static str, access: Access, repeat: Repeat, run: Run) -> Self {
+        Self { name, access, advertised: true, max_params: Self::PARAMS, repeat, run }
+    }
+
+    const fn now(name: &'static str, access: Access, repeat: Repeat, run: fn(&Call) -> Answer) -> Self {
+        Self::row(name, access, repeat, Run::Now(run))
+    }
+
+    const fn waits(name: &'static str, access: Access, repeat: Repeat, run: fn(Call) -> Pending) -> Self {
+        Self::row(name, access, repeat, Run::Waits(run))
+    }
+
+    const fn change(name: &'static str, access: Access, repeat: Repeat, read: ReadChange) -> Self {
+        Self::row(name, access, repeat, Run::Change(read))
+    }
+
+    /// Not listed in `features.methods`.
+    const fn unadvertised(mut self) -> Self {
+        self.advertised = false;
+        self
+    }
+
+    /// With `params` of up to `bytes`, since they carry content.
+    const fn content(mut self, bytes: usize) -> Self {
+        self.max_params = bytes;
+        self
+    }
+
+    /// The change of the device registry that it makes, if it makes one.
+    pub(crate) fn registry_change(&self) -> Option<ReadChange> {
+        match self.run {
+            Run::Change(read) => Some(read),
+            _ => None,
+        }
+    }
+}
+
+const FAMILIES: [&[Method]; 6] =
+    [system::METHODS, logs::METHODS, config::METHODS, restart::METHODS, devices::METHODS, nodes::METHODS];
+
+/// Every method.
+pub fn all() -> impl Iterator<Item = &'static Method> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// The method `name`.
+pub fn find(name: &str) -> Option<&'static Method> {
+    all().find(|method| method.name == name)
+}
+
+/// A request to a method.
+pub(crate) struct Call {
+    /// The gateway.
+    app: Rc<App>,
+    /// The caller.
+    conn: Rc<Conn>,
+    request: RequestFrame,
+}
+
+impl Call {
+    /// The parameters.
+    fn params(&self) -> Result<Params<'_>, ErrorShape> {
+        Ok(self.request.params()?)
+    }
+}
 
 /// What is done once the answer is out.
 type After = Box<dyn FnOnce(&Rc<App>)>;
@@ -50,86 +166,62 @@ impl From<Json> for Reply {
 }
 
 type Answer = Result<Reply, ErrorShape>;
-type Call = Pin<Box<dyn Future<Output = Answer>>>;
+type Pending = Pin<Box<dyn Future<Output = Answer>>>;
 
 /// Answers a request of `conn`.
-pub fn call(app: Rc<App>, conn: Rc<Conn>, request: RequestFrame) -> Call {
-    if let Err(error) = check(&conn, &request.method) {
-        return Box::pin(std::future::ready(Err(error)));
-    }
-    Box::pin(async move { run(&app, &conn, &request).await })
-}
-
-/// Goes on waiting for a node, for the caller of an invocation that was written down.
-pub fn resume(invocation: Invocation) -> Call {
-    Box::pin(invoke::outcome(invocation))
-}
-
-async fn run(app: &Rc<App>, conn: &Rc<Conn>, request: &RequestFrame) -> Answer {
-    let params = request.params();
-    match request.method.as_str() {
-        "health" => Ok(system::health(app).into()),
-        "status" => Ok(system::status(app).into()),
-        "system-presence" => Ok(app.hub.presence.all().into()),
-        // Agents, and with them their heartbeats, do not run in this version.
-        "last-heartbeat" => Ok(Json::null().into()),
-        "gateway.identity.get" => Ok(system::identity(app).into()),
-        "gateway.restart.preflight" => Ok(restart::preflight().into()),
-        "gateway.restart.request" => restart::request(app, &params).await,
-        "config.get" => Ok(config::get(app, conn).await.into()),
-        "config.plan" => config_plan::plan(app, conn, &params).await,
-        "config.set" => config::write::set(app, conn, &params).await,
-        "config.patch" => config::write::patch(app, conn, &params).await,
-        "config.schema" => Ok(config::schema::whole().into()),
-        "config.schema.lookup" => config::schema::lookup(&params),
-        "config.apply" => config::write::apply(app, conn, &params).await,
-        "logs.tail" => logs::tail(app, &params),
-        "device.pair.list" => Ok(devices::list(app, conn).into()),
-        "device.pair.approve" => devices::approve(app, conn, &params).await,
-        "device.pair.reject" => devices::reject(app, conn, &params).await,
-        "device.pair.remove" => devices::remove(app, conn, &params).await,
-        "device.pair.rename" => devices::rename(app, conn, &params).await,
-        "device.pair.setupCode" => setup::code(app, &params).await,
-        "device.pair.setupStatus" => setup::status(app, &params),
-        "device.token.rotate" => tokens::rotate(app, conn, &params).await,
-        "device.token.revoke" => tokens::revoke(app, conn, &params).await,
-        "node.pair.list" => Ok(nodes::pair_list(app).into()),
-        "node.pair.approve" => nodes::approve(app, conn, &params).await,
-        "node.pair.reject" => nodes::reject(app, &params).await,
-        "node.pair.remove" => nodes::remove(app, conn, &params).await,
-        "node.list" => Ok(nodes::list(app).into()),
-        "node.describe" => nodes::describe(app, &params),
-        "node.rename" => nodes::rename(app, &params).await,
-        "node.invoke" => invoke::invoke(app, conn, &request.id, &params).await,
-        "node.invoke.result" => invoke::result(app, conn, &params),
-        "node.event" => invoke::event(app, conn, &params),
-        "node.pending.pull" | "node.pending.drain" => Ok(invoke::nothing_pending(conn).into()),
-        "node.pending.ack" => invoke::ack(conn, &params),
-        other => Err(ErrorShape::invalid(format!("unknown method: {other}"))),
+pub fn call(app: Rc<App>, conn: Rc<Conn>, request: RequestFrame) -> Pending {
+    let method = match check(&conn, &request) {
+        Ok(method) => method,
+        Err(error) => return Box::pin(std::future::ready(Err(error))),
+    };
+    let call = Call { app, conn, request };
+    match method.run {
+        Run::Now(run) => Box::pin(std::future::ready(run(&call))),
+        Run::Waits(run) => run(call),
+        Run::Change(read) => Box::pin(devices::change(call, read)),
     }
 }
 
-/// Whether `conn` may call `method`, and whether there is such a method.
-fn check(conn: &Conn, method: &str) -> Result<(), ErrorShape> {
-    let role = conn.role();
-    match access(method) {
-        Some(Access::Operator(scope)) if role == Role::Operator => need(conn, scope),
-        Some(Access::Node) if role == Role::Node => Ok(()),
-        Some(Access::Node) => Err(ErrorShape::invalid(format!("unauthorized role: {method} is for nodes"))),
-        Some(Access::Operator(_)) => {
-            Err(ErrorShape::invalid(format!("unauthorized role: {method} is for operators")))
+/// Continues to wait for a node, for the caller of an invocation that was saved.
+pub fn resume(invocation: Invocation) -> Pending {
+    Box::pin(nodes::invoke::outcome(invocation))
+}
+
+/// Finds the method of a request and checks, in this order: whether it exists, role, scope, the size of `params`.
+/// Only then are `params` read.
+fn check(conn: &Conn, request: &RequestFrame) -> Result<&'static Method, ErrorShape> {
+    let name = &request.method;
+    let Some(method) = find(name) else { return Err(unknown(name)) };
+    match (method.access, conn.role()) {
+        (Access::Operator(scope) | Access::Dynamic(scope), Role::Operator) => need(conn, scope)?,
+        (Access::Node, Role::Node) => {}
+        (Access::Node, _) => {
+            return Err(ErrorShape::invalid(format!("unauthorized role: {name} is for nodes")));
         }
-        None if method == "connect" => Err(ErrorShape::invalid("connect is only valid as the first request")),
-        None => Err(match openclaw_scope(method) {
-            Some(_) => ErrorShape::never(format!(
-                "{method} is a method of OpenClaw that this version of Barnacle does not have"
-            )),
-            None => ErrorShape::invalid(format!("unknown method: {method}")),
-        }),
+        (_, Role::Node) => {
+            return Err(ErrorShape::invalid(format!("unauthorized role: {name} is for operators")));
+        }
+    }
+    match (request.params_len(), method.max_params) {
+        (length, most) if length > most => Err(ErrorShape::invalid(format!(
+            "invalid {name} params: {length} bytes, more than the {most} that this method takes"
+        ))),
+        _ => Ok(method),
     }
 }
 
-/// Asks `conn` for `scope`; the refusal says how to come by it.
+/// The refusal of a method that is not served.
+fn unknown(name: &str) -> ErrorShape {
+    match openclaw_scope(name) {
+        _ if name == "connect" => ErrorShape::invalid("connect is only valid as the first request"),
+        Some(_) => ErrorShape::never(format!(
+            "{name} is a method of OpenClaw that this version of Barnacle does not have"
+        )),
+        None => ErrorShape::invalid(format!("unknown method: {name}")),
+    }
+}
+
+/// Asks `conn` for `scope`; the refusal says how it is obtained.
 fn need(conn: &Conn, scope: Scope) -> Result<(), ErrorShape> {
     if conn.allows(scope) {
         return Ok(());
@@ -152,4 +244,47 @@ fn need(conn: &Conn, scope: Scope) -> Result<(), ErrorShape> {
         ),
     };
     Err(ErrorShape::missing_scope(scope, Some(hint)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Barnacle's own methods, which OpenClaw does not have.
+    const OWN: [&str; 1] = ["config.plan"];
+
+    #[test]
+    fn scopes_are_those_of_the_schema() {
+        for Method { name, access, .. } in all().filter(|method| !OWN.contains(&method.name)) {
+            let expected = match access {
+                Access::Operator(scope) => scope.as_str(),
+                Access::Dynamic(_) => "dynamic",
+                Access::Node => "node",
+            };
+            assert_eq!(openclaw_scope(name), Some(expected), "{name}");
+        }
+        assert!(OWN.iter().all(|name| openclaw_scope(name).is_none()));
+    }
+
+    #[test]
+    fn each_method_has_one_row() {
+        let mut names: Vec<_> = all().map(|method| method.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    }
+
+    #[test]
+    fn only_methods_that_carry_content_take_large_params() {
+        let large: Vec<_> = all().filter(|m| m.max_params > Method::PARAMS).map(|m| m.name).collect();
+        let content = [
+            "config.plan",
+            "config.set",
+            "config.patch",
+            "config.apply",
+            "node.invoke",
+            "node.invoke.result",
+            "node.event",
+        ];
+        assert_eq!(large, content);
+    }
 }

@@ -4,13 +4,19 @@
 //! answered once the program on disk has passed the preflight; if it does not, the answer is why, and nothing
 //! happens. Source: OpenClaw 2026.9.6, `server-methods/restart.ts`.
 
-use super::{Answer, Reply};
-use crate::{
-    app::App,
-    protocol::{ErrorShape, Json, Params},
-};
+use super::{Access, Answer, Call, Method, Repeat, Reply};
+use crate::protocol::{ErrorShape, Json, Scope};
 use nanoserde::SerJson;
-use std::rc::Rc;
+
+/// The methods of this family.
+pub(super) const METHODS: &[Method] = &[
+    Method::now("gateway.restart.preflight", Access::Operator(Scope::Read), Repeat::Harmless, |_| {
+        Ok(preflight().into())
+    }),
+    Method::waits("gateway.restart.request", Access::Operator(Scope::Admin), Repeat::ChangesTwice, |call| {
+        Box::pin(request(call))
+    }),
+];
 
 /// Most of a reason that is kept, characters.
 const REASON: usize = 200;
@@ -68,12 +74,13 @@ fn safe() -> Preflight {
 }
 
 /// `gateway.restart.preflight`.
-pub fn preflight() -> Json {
+fn preflight() -> Json {
     Json::of(&safe())
 }
 
 /// `gateway.restart.request`.
-pub async fn request(app: &Rc<App>, params: &Params<'_>) -> Answer {
+async fn request(call: Call) -> Answer {
+    let (app, params) = (&call.app, call.params()?);
     if let Some(target) = params.opt_object("target")?
         && target.opt_u64("pid")?.is_some_and(|pid| pid != u64::from(std::process::id()))
     {

@@ -1,12 +1,29 @@
-//! `health`, `status`, `gateway.identity.get`: the gateway on itself.
+//! `health`, `status` and their like: the gateway about itself.
 //!
 //! Of agents, sessions and channels it tells what the configuration says of them; none run in this version.
 
+use super::{Access, Method, Repeat};
 use crate::{
-    app::App, clock::wall_ms, config::model::agents::Agents, host::Memory, protocol::Json, tls::Tls,
+    app::App,
+    clock::wall_ms,
+    config::model::agents::Agents,
+    host::Memory,
+    protocol::{Json, Scope},
+    tls::Tls,
 };
 use nanoserde::SerJson;
 use std::{collections::BTreeMap, rc::Rc};
+
+const READ: Access = Access::Operator(Scope::Read);
+
+/// The methods of this family. Agents, and with them their heartbeats, do not run in this version.
+pub(super) const METHODS: &[Method] = &[
+    Method::now("health", READ, Repeat::Harmless, |call| Ok(health(&call.app).into())),
+    Method::now("status", READ, Repeat::Harmless, |call| Ok(status(&call.app).into())),
+    Method::now("last-heartbeat", READ, Repeat::Harmless, |_| Ok(Json::null().into())),
+    Method::now("gateway.identity.get", READ, Repeat::Harmless, |call| Ok(identity(&call.app).into())),
+    Method::now("system-presence", READ, Repeat::Harmless, |call| Ok(call.app.hub.presence.all().into())),
+];
 
 #[derive(SerJson)]
 struct Sessions {
@@ -66,7 +83,7 @@ impl Beat {
 }
 
 /// `health`.
-pub fn health(app: &Rc<App>) -> Json {
+fn health(app: &Rc<App>) -> Json {
     let settings = app.settings();
     let agents = &settings.config.agents;
     let sessions = || Sessions {
@@ -204,7 +221,7 @@ struct Status {
 }
 
 /// `status`.
-pub fn status(app: &Rc<App>) -> Json {
+fn status(app: &Rc<App>) -> Json {
     let settings = app.settings();
     let agents = &settings.config.agents;
     let registry = app.devices.registry();
@@ -281,7 +298,7 @@ pub fn ready(app: &App) -> String {
 }
 
 /// `gateway.identity.get`.
-pub fn identity(app: &Rc<App>) -> Json {
+fn identity(app: &Rc<App>) -> Json {
     let key = app.identity.public_key();
     Json(format!(r#"{{"deviceId":"{}","publicKey":"{key}"}}"#, key.device_id()))
 }

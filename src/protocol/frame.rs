@@ -5,6 +5,7 @@
 //! faults name the field in the words OpenClaw's own validator uses.
 //! Source: `docs/gateway/protocol/transport.md`.
 
+use super::raw_member;
 use miniserde::json::{Array, Number, Object, Value};
 use nanoserde::{SerJson, SerJsonState};
 use std::fmt;
@@ -15,7 +16,9 @@ pub struct Request {
     pub id: String,
     /// The method's name.
     pub method: String,
-    params: Object,
+    /// `None` if it is not an object.
+    params: Option<Object>,
+    params_len: usize,
 }
 
 /// Why a text is no request frame.
@@ -25,8 +28,6 @@ pub enum BadFrame {
     NotJson,
     /// It is JSON, but not an object with `type: "req"`, a non-empty `id` and a non-empty `method`.
     NotRequest,
-    /// `params` is there and is not an object.
-    ParamsNotObject,
 }
 
 impl fmt::Display for BadFrame {
@@ -34,7 +35,6 @@ impl fmt::Display for BadFrame {
         f.write_str(match self {
             Self::NotJson => "invalid request frame: not JSON",
             Self::NotRequest => "invalid request frame: must be {type:\"req\", id, method, params}",
-            Self::ParamsNotObject => "invalid request frame: at /params: must be object",
         })
     }
 }
@@ -44,8 +44,8 @@ impl Request {
     ///
     /// # Errors
     /// [`BadFrame`], with the request's id where one could be read.
-    pub fn parse(text: &str) -> Result<Self, (BadFrame, Option<String>)> {
-        let Ok(value) = miniserde::json::from_str::<Value>(text) else {
+    pub fn parse(text_of_frame: &str) -> Result<Self, (BadFrame, Option<String>)> {
+        let Ok(value) = miniserde::json::from_str::<Value>(text_of_frame) else {
             return Err((BadFrame::NotJson, None));
         };
         let Value::Object(mut frame) = value else {
@@ -61,16 +61,27 @@ impl Request {
         };
         let Some(id) = id else { return Err((BadFrame::NotRequest, None)) };
         let params = match frame.remove("params") {
-            Some(Value::Object(params)) => params,
-            None | Some(Value::Null) => Object::new(),
-            Some(_) => return Err((BadFrame::ParamsNotObject, Some(id))),
+            Some(Value::Object(params)) => Some(params),
+            None | Some(Value::Null) => Some(Object::new()),
+            Some(_) => None,
         };
-        Ok(Self { id, method, params })
+        let params_len = raw_member(text_of_frame, "params").map_or(0, str::len);
+        Ok(Self { id, method, params, params_len })
+    }
+
+    /// The length of `params`, bytes.
+    pub fn params_len(&self) -> usize {
+        self.params_len
     }
 
     /// The parameters.
-    pub fn params(&self) -> Params<'_> {
-        Params { method: &self.method, path: String::new(), fields: &self.params }
+    ///
+    /// # Errors
+    /// When they are not an object.
+    pub fn params(&self) -> Result<Params<'_>, ParamFault> {
+        let not_object = || ParamFault("invalid request frame: at /params: must be object".into());
+        let fields = self.params.as_ref().ok_or_else(not_object)?;
+        Ok(Params { method: &self.method, path: String::new(), fields })
     }
 }
 
@@ -94,7 +105,8 @@ pub struct Params<'a> {
 type Read<T> = Result<T, ParamFault>;
 
 impl<'a> Params<'a> {
-    fn fault(&self, name: &str, must: &str) -> ParamFault {
+    /// The error for the field `name`, which must be something else.
+    pub fn invalid(&self, name: &str, must: &str) -> ParamFault {
         ParamFault(format!("invalid {} params: at {}/{name}: must be {must}", self.method, self.path))
     }
 
@@ -116,7 +128,7 @@ impl<'a> Params<'a> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::String(s)) => Ok(Some(s)),
-            Some(_) => Err(self.fault(name, "string")),
+            Some(_) => Err(self.invalid(name, "string")),
         }
     }
 
@@ -126,7 +138,7 @@ impl<'a> Params<'a> {
     /// When it is missing, empty or not a string.
     pub fn str(&self, name: &str) -> Read<&'a str> {
         match self.opt_str(name)? {
-            Some("") => Err(self.fault(name, "a non-empty string")),
+            Some("") => Err(self.invalid(name, "a non-empty string")),
             Some(s) => Ok(s),
             None => Err(self.missing(name)),
         }
@@ -143,7 +155,7 @@ impl<'a> Params<'a> {
             Some(Value::Number(Number::F64(n))) if n.fract() == 0.0 && (0.0..9e15).contains(n) => {
                 Ok(Some(*n as u64))
             }
-            Some(_) => Err(self.fault(name, "integer")),
+            Some(_) => Err(self.invalid(name, "integer")),
         }
     }
 
@@ -163,7 +175,7 @@ impl<'a> Params<'a> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::Bool(b)) => Ok(Some(*b)),
-            Some(_) => Err(self.fault(name, "boolean")),
+            Some(_) => Err(self.invalid(name, "boolean")),
         }
     }
 
@@ -175,12 +187,12 @@ impl<'a> Params<'a> {
         let list: &Array = match self.value(name) {
             None => return Ok(Vec::new()),
             Some(Value::Array(list)) => list,
-            Some(_) => return Err(self.fault(name, "array")),
+            Some(_) => return Err(self.invalid(name, "array")),
         };
         list.iter()
             .map(|v| match v {
                 Value::String(s) => Ok(s.as_str()),
-                _ => Err(self.fault(name, "an array of strings")),
+                _ => Err(self.invalid(name, "an array of strings")),
             })
             .collect()
     }
@@ -195,7 +207,7 @@ impl<'a> Params<'a> {
             Some(Value::Object(fields)) => {
                 Ok(Some(Params { method: self.method, path: format!("{}/{name}", self.path), fields }))
             }
-            Some(_) => Err(self.fault(name, "object")),
+            Some(_) => Err(self.invalid(name, "object")),
         }
     }
 
@@ -268,7 +280,7 @@ mod tests {
                 .unwrap_or_else(|_| panic!("a frame"))
         };
         let request = parse(r#"{"minProtocol":"x","device":{}}"#);
-        let params = request.params();
+        let params = request.params().unwrap_or_else(|f| panic!("{f}"));
         let text = |r: Read<u64>| r.map_err(|f| f.0);
         assert_eq!(
             text(params.u64("maxProtocol")),

@@ -24,7 +24,7 @@ pub use event::{AudienceKind, Event};
 pub use fields::{Fields, raw_member};
 pub use frame::{BadFrame, Json, ParamFault, Params, Request as RequestFrame, refusal, response};
 pub use id::{DeviceId, PublicKey, RequestId, TokenHash, hex};
-pub use method::{Access, access, names as method_names, openclaw_scope};
+pub use method::openclaw_scope;
 pub use role::Role;
 pub use scope::{Scope, Scopes};
 

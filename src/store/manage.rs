@@ -1,21 +1,22 @@
-//! What an operator does to the book, whoever passes it on: a method of the gateway, or the command line
-//! where no gateway runs. Who may do it is asked elsewhere.
+//! Changes of the registry by an operator. Whether the caller may make them is decided elsewhere.
 
 use super::{
     record::{Request, Via},
     registry::Registry,
 };
-use crate::protocol::{DeviceId, ErrorShape, Role, Scopes};
-use std::{fmt, rc::Rc};
+use crate::protocol::{DeviceId, RequestId, Role, Scopes};
+use std::rc::Rc;
 
 /// Longest label, characters; as `DevicePairRenameParams`.
 const LONGEST_LABEL: usize = 64;
 
-/// Why the book is left as it is.
+/// Why the registry is left as it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Unfit {
+pub enum RegistryError {
     /// Nothing waits under this name.
     NoRequest(String),
+    /// The device has several requests, and its id names none of them.
+    SeveralRequests(Vec<RequestId>),
     /// No such device.
     NoDevice(String),
     /// The device was never approved for the role.
@@ -24,77 +25,58 @@ pub enum Unfit {
     Revoked(DeviceId, Role),
     /// More scopes (the first) than were approved (the second).
     Wider(Scopes, Scopes),
-    /// A label that is empty or too long.
-    Label,
-}
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRequest(id) => write!(f, "unknown requestId: {id}; see barnacle devices list"),
-            Self::NoDevice(id) => write!(f, "unknown deviceId: {id}; see barnacle devices list"),
-            Self::NoRole(id, role) => write!(f, "device token denied: {id} has no role {role}"),
-            Self::Revoked(id, role) => {
-                write!(
-                    f,
-                    "device token rotate denied: role {role} of {id} is revoked; approve it again first"
-                )
-            }
-            Self::Wider(wanted, approved) => {
-                write!(f, "device token rotate denied: [{wanted}] is more than the approved [{approved}]")
-            }
-            Self::Label => write!(
-                f,
-                "invalid device.pair.rename params: at /label: must have 1 to {LONGEST_LABEL} characters"
-            ),
-        }
-    }
-}
-
-impl From<Unfit> for ErrorShape {
-    fn from(unfit: Unfit) -> Self {
-        Self::invalid(unfit.to_string())
-    }
+    /// A label that is empty, or longer than so many characters.
+    Label(usize),
 }
 
 impl Registry {
-    /// Finds a request by its own id, or by the device that made it.
+    /// Finds a request by its own id, or by the device that made it, if it is the only one.
     ///
     /// # Errors
-    /// [`Unfit::NoRequest`].
-    pub fn find_request(&self, wanted: &str) -> Result<Rc<Request>, Unfit> {
-        let by_id = self.requests().iter().find(|r| r.id.0 == wanted);
-        let of = |d: DeviceId| self.requests().iter().find(move |r| r.key.device_id() == d);
-        let found = by_id.or_else(|| DeviceId::parse(wanted).and_then(of));
-        found.cloned().ok_or_else(|| Unfit::NoRequest(wanted.into()))
+    /// [`RegistryError::NoRequest`], [`RegistryError::SeveralRequests`].
+    pub fn find_request(&self, wanted: &str) -> Result<Rc<Request>, RegistryError> {
+        if let Some(request) = self.requests().iter().find(|r| r.id.0 == wanted) {
+            return Ok(request.clone());
+        }
+        let device = DeviceId::parse(wanted);
+        let of_device = |r: &&Rc<Request>| Some(r.key.device_id()) == device;
+        let found: Vec<_> = self.requests().iter().filter(of_device).collect();
+        match found[..] {
+            [] => Err(RegistryError::NoRequest(wanted.into())),
+            [request] => Ok(request.clone()),
+            _ => Err(RegistryError::SeveralRequests(found.iter().map(|r| r.id.clone()).collect())),
+        }
     }
 
     /// Finds a device by its id in hexadecimal digits.
     ///
     /// # Errors
-    /// [`Unfit::NoDevice`].
-    pub fn find_device(&self, wanted: &str) -> Result<DeviceId, Unfit> {
+    /// [`RegistryError::NoDevice`].
+    pub fn find_device(&self, wanted: &str) -> Result<DeviceId, RegistryError> {
         let known = DeviceId::parse(wanted).filter(|id| self.device(id).is_some());
-        known.ok_or_else(|| Unfit::NoDevice(wanted.into()))
+        known.ok_or_else(|| RegistryError::NoDevice(wanted.into()))
     }
 
-    /// Approves what `request` asks for, and takes it out.
-    pub fn approve_request(&mut self, request: &Request, now_ms: u64) {
-        self.take_request(&request.id);
+    /// Approves exactly what `request` asks for. Returns the requests that this answers: it, and those of the device
+    /// for no more.
+    pub fn approve_request(&mut self, request: &Request, now_ms: u64) -> Vec<Rc<Request>> {
         let Request { key, role, scopes, ref display, .. } = *request;
+        let mut answered: Vec<_> = self.requests_of(&key, role).cloned().collect();
         self.approve(key, role, scopes, display, Via::Operator, now_ms);
+        answered.retain(|r| !self.requests().contains(r));
+        answered
     }
 
     /// Gives a device the operator's own name for it; returns it as it is kept.
     ///
     /// # Errors
-    /// [`Unfit::Label`], [`Unfit::NoDevice`].
-    pub fn rename(&mut self, id: &DeviceId, label: &str) -> Result<String, Unfit> {
+    /// [`RegistryError::Label`], [`RegistryError::NoDevice`].
+    pub fn rename(&mut self, id: &DeviceId, label: &str) -> Result<String, RegistryError> {
         let label = label.trim().to_owned();
         if label.is_empty() || label.chars().count() > LONGEST_LABEL {
-            return Err(Unfit::Label);
+            return Err(RegistryError::Label(LONGEST_LABEL));
         }
-        let device = self.device_mut(id).ok_or_else(|| Unfit::NoDevice(id.to_string()))?;
+        let device = self.device_mut(id).ok_or_else(|| RegistryError::NoDevice(id.to_string()))?;
         device.label = Some(label.clone());
         Ok(label)
     }
@@ -112,15 +94,15 @@ impl Registry {
         scopes: Option<Scopes>,
         now_ms: u64,
         grace_ms: u64,
-    ) -> Result<(Scopes, u32), Unfit> {
-        let device = self.device_mut(id).ok_or_else(|| Unfit::NoDevice(id.to_string()))?;
-        let grant = device.grant_mut(role).ok_or(Unfit::NoRole(*id, role))?;
+    ) -> Result<(Scopes, u32), RegistryError> {
+        let device = self.device_mut(id).ok_or_else(|| RegistryError::NoDevice(id.to_string()))?;
+        let grant = device.grant_mut(role).ok_or(RegistryError::NoRole(*id, role))?;
         if grant.revoked_ms.is_some() {
-            return Err(Unfit::Revoked(*id, role));
+            return Err(RegistryError::Revoked(*id, role));
         }
         if let Some(scopes) = scopes {
             if !grant.scopes.covers(scopes) {
-                return Err(Unfit::Wider(scopes, grant.scopes));
+                return Err(RegistryError::Wider(scopes, grant.scopes));
             }
             grant.scopes = scopes;
         }
@@ -135,10 +117,10 @@ impl Registry {
     /// when it was first revoked.
     ///
     /// # Errors
-    /// [`Unfit::NoDevice`], [`Unfit::NoRole`].
-    pub fn revoke(&mut self, id: &DeviceId, role: Role, now_ms: u64) -> Result<u64, Unfit> {
-        let device = self.device_mut(id).ok_or_else(|| Unfit::NoDevice(id.to_string()))?;
-        let grant = device.grant_mut(role).ok_or(Unfit::NoRole(*id, role))?;
+    /// [`RegistryError::NoDevice`], [`RegistryError::NoRole`].
+    pub fn revoke(&mut self, id: &DeviceId, role: Role, now_ms: u64) -> Result<u64, RegistryError> {
+        let device = self.device_mut(id).ok_or_else(|| RegistryError::NoDevice(id.to_string()))?;
+        let grant = device.grant_mut(role).ok_or(RegistryError::NoRole(*id, role))?;
         grant.grace_ms = None;
         grant.imported = None;
         Ok(*grant.revoked_ms.get_or_insert(now_ms))

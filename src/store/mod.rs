@@ -17,7 +17,7 @@ mod registry;
 pub use commit::{ChangeError, DiskError, Store};
 pub use key::Key;
 pub use lock::{gateway_at, lock_holder};
-pub use manage::Unfit;
+pub use manage::RegistryError;
 pub use open::{Notice, OpenError, inspect};
 pub use record::{
     Access, Device, Display, GRACE_MS, Grant, Node, NodeRequest, Request, SETUP_CODE_MS, SetupCode, Surface,

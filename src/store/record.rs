@@ -262,7 +262,7 @@ impl Device {
     }
 }
 
-/// A request to be paired, or to get a further role or scope. One a device and role.
+/// A request to be paired, or to get a further role or scope. What it asks for never changes.
 #[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Request {
     /// Stable while the device retries, through restarts.
@@ -271,12 +271,12 @@ pub struct Request {
     pub key: PublicKey,
     /// The role asked for.
     pub role: Role,
-    /// Every scope asked for so far.
+    /// The scopes asked for.
     pub scopes: Scopes,
     /// What it says of itself.
     pub display: Display,
     /// Whether it came with a proven shared credential or from a paired device; such requests are not
-    /// pushed out by strangers'.
+    /// pushed out by those of unknown devices.
     pub trusted: bool,
     /// When it first asked.
     pub created_ms: u64,

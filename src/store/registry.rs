@@ -1,4 +1,4 @@
-//! The book of devices, and the changes that keep it consistent.
+//! The registry of devices, and the changes that keep it consistent.
 
 use super::record::{Device, Display, GRACE_MS, Request, SETUP_CODE_MS, SetupCode, Tombstone, Via};
 use crate::protocol::{DeviceId, PublicKey, RequestId, Role, Scopes};
@@ -15,14 +15,16 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Most pending requests of all, and of strangers among them.
+    /// Most pending requests.
     pub const REQUESTS: usize = 256;
-    /// Most pending requests of strangers.
-    pub const STRANGERS: usize = 64;
+    /// Most pending requests of unknown devices.
+    pub const UNKNOWN: usize = 64;
+    /// Most pending requests of one device for one role.
+    pub const OF_ONE: usize = 4;
     /// Most removed devices remembered.
     pub const TOMBSTONES: usize = 256;
 
-    /// A book of the given parts, as read from a file. What was to expire was counted from the start of the
+    /// A registry of the given parts, as read from a file. What was to expire was counted from the start of the
     /// process that wrote it, so none of it may have longer to go than it was given.
     pub fn from_parts(
         mut devices: Vec<Device>,
@@ -137,30 +139,39 @@ impl Registry {
         &self.requests
     }
 
-    /// The pending request of a device for a role.
-    pub fn request_of(&self, key: &PublicKey, role: Role) -> Option<&Rc<Request>> {
-        self.requests.iter().find(|r| r.key == *key && r.role == role)
+    /// The pending requests of a device for a role, oldest first.
+    pub fn requests_of(&self, key: &PublicKey, role: Role) -> impl Iterator<Item = &Rc<Request>> {
+        self.requests.iter().filter(move |r| r.key == *key && r.role == role)
     }
 
-    /// Notes a request: the one this device already has for the role grows, keeping its id; else it is
-    /// added, pushing out the oldest stranger's when there are too many. Returns the request's id, and
-    /// whether it is new.
+    /// The pending request of a device that asks for `scopes` or more: for the same, else the oldest.
+    pub fn request_covering(&self, key: &PublicKey, role: Role, scopes: Scopes) -> Option<&Rc<Request>> {
+        let same = self.requests_of(key, role).find(|r| r.scopes == scopes);
+        same.or_else(|| self.requests_of(key, role).find(|r| r.scopes.covers(scopes)))
+    }
+
+    /// Notes a request. One that a pending request of the device covers keeps that one's id; one that asks for more is
+    /// a request of its own, so that an id stands for exactly what was listed under it. It pushes out the device's
+    /// newest but one if the device has too many, and the oldest unknown device's if there are too many of all. Returns
+    /// the request's id, and whether it is new.
     pub fn request(&mut self, new: Request) -> (RequestId, bool) {
-        if let Some(old) = self.requests.iter_mut().find(|r| r.key == new.key && r.role == new.role) {
-            let scopes = old.scopes.union(new.scopes);
-            if scopes != old.scopes || (new.trusted && !old.trusted) {
-                let old = Rc::make_mut(old);
-                old.scopes = scopes;
-                old.trusted |= new.trusted;
+        if let Some(id) = self.request_covering(&new.key, new.role, new.scopes).map(|r| r.id.clone()) {
+            let same = self.requests.iter_mut().find(|r| r.id == id);
+            if let Some(old) = same.filter(|old| new.trusted && !old.trusted) {
+                Rc::make_mut(old).trusted = true;
                 self.dirty = true;
             }
-            return (old.id.clone(), false);
+            return (id, false);
+        }
+        if self.requests_of(&new.key, new.role).count() >= Self::OF_ONE {
+            let newest = self.requests.iter().rposition(|r| r.key == new.key && r.role == new.role);
+            newest.map(|at| self.requests.remove(at));
         }
         let id = new.id.clone();
         self.requests.push(Rc::new(new));
         self.dirty = true;
         let unknown_requests = self.requests.iter().filter(|r| !r.trusted).count();
-        if unknown_requests > Self::STRANGERS {
+        if unknown_requests > Self::UNKNOWN {
             if let Some(at) = self.requests.iter().position(|r| !r.trusted) {
                 self.requests.remove(at);
             }
@@ -200,9 +211,61 @@ impl Registry {
 mod tests {
     use super::*;
     use crate::{
-        protocol::TokenHash,
+        protocol::{Scope, TokenHash},
         store::{Access, Grant},
     };
+
+    #[test]
+    fn h10_an_id_stands_for_what_was_asked_under_it() {
+        let [read, write, talk, admin] = [Scope::Read, Scope::Write, Scope::TalkSecrets, Scope::Admin]
+            .map(|scope| [scope].into_iter().collect::<Scopes>());
+        let mut registry = Registry::default();
+        let mut ask = |id: &str, scopes| {
+            let request = Request {
+                id: RequestId(id.into()),
+                key: PublicKey([1; 32]),
+                role: Role::Operator,
+                scopes,
+                display: Display::default(),
+                trusted: false,
+                created_ms: 0,
+            };
+            let (id, new) = registry.request(request);
+            let listed = registry.requests().iter().find(|r| r.id == id).map(|r| r.scopes);
+            (id.0, new, listed)
+        };
+        assert_eq!(ask("a", write), ("a".into(), true, Some(write)));
+        // The same, and less.
+        assert_eq!(ask("b", write), ("a".into(), false, Some(write)));
+        assert_eq!(ask("c", read), ("a".into(), false, Some(write)));
+        // Something else, and more.
+        assert_eq!(ask("d", talk), ("d".into(), true, Some(talk)));
+        assert_eq!(ask("e", admin), ("e".into(), true, Some(admin)));
+        assert_eq!(ask("f", talk), ("d".into(), false, Some(talk)));
+        assert_eq!(ask("g", read), ("a".into(), false, Some(write)));
+        let ids: Vec<_> = registry.requests().iter().map(|r| r.id.0.as_str()).collect();
+        assert_eq!(ids, ["a", "d", "e"]);
+        // An approval drops the requests that it answers, and leaves those for more.
+        let request = registry.find_request("a").unwrap();
+        registry.approve_request(&request, 0);
+        let grant = registry.devices().next().and_then(|d| d.grant(Role::Operator)).map(|g| g.scopes);
+        assert_eq!(grant, Some(write));
+        let ids: Vec<_> = registry.requests().iter().map(|r| r.id.0.as_str()).collect();
+        assert_eq!(ids, ["d", "e"]);
+    }
+
+    #[test]
+    fn h10_one_device_has_few_requests() {
+        let mut registry = Registry::default();
+        for (n, scope) in Scope::ALL.into_iter().enumerate() {
+            let (key, role, scopes) = (PublicKey([1; 32]), Role::Operator, [scope].into_iter().collect());
+            let (id, display) = (RequestId(n.to_string()), Display::default());
+            let first = registry.requests().first().cloned();
+            registry.request(Request { id, key, role, scopes, display, trusted: true, created_ms: 0 });
+            assert!(registry.requests().len() <= Registry::OF_ONE);
+            assert!(first.is_none_or(|first| registry.requests().first() == Some(&first)));
+        }
+    }
 
     #[test]
     fn a_restart_gives_nothing_more_time_than_it_had() {

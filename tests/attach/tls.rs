@@ -95,7 +95,7 @@ fn a_certificate_is_made_once() {
     fs::rename(dir.join("gateway-cert.pem"), dir.join("mine")).unwrap();
     let server = home.start();
     assert_eq!(server.get("/health").0, 503);
-    assert!(server.log().contains("gateway-key.pem is there and"), "{}", server.log());
+    assert!(server.log().contains("gateway-key.pem exists and"), "{}", server.log());
     fs::rename(dir.join("mine"), dir.join("gateway-cert.pem")).unwrap();
     wait(&server, || Client::connect_tls(at(&server), &trust, &Offer::device(&device)).is_ok());
     // The power went between the two.
@@ -218,7 +218,7 @@ fn a_start_without_certificate_files_refuses_everybody() {
     let garbage = home.dir.join("garbage");
     fs::write(&garbage, "-----BEGIN CERTIFICATE-----\n").unwrap();
     for (cert, key, generate, told) in [
-        (&cert, &nothing, true, "nothing is not. Put it there"),
+        (&cert, &nothing, true, "nothing is missing. Put it there"),
         (&nothing, &nothing, false, "gateway.tls.autoGenerate is false"),
         (&garbage, &key, true, "gateway.tls.certPath: "),
         (&cert, &garbage, true, "gateway.tls.keyPath: "),

@@ -6,7 +6,7 @@ use crate::{
     auth::{Basis, Refusal, refusal::Waiting},
     clock::{timestamp, wall_ms},
     hub::{Audience, Session},
-    methods::wire,
+    methods::{devices, nodes},
     protocol::{ErrorShape, Event, PairingReason, RequestId, Role, Scopes},
     store::{NodeRequest, Registry, Request, Via},
 };
@@ -67,9 +67,12 @@ async fn note(app: &Rc<App>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -
     let Some(key) = proof.key else {
         return Err(Refusal::DeviceRequired { control_ui: false, switches: String::new() });
     };
-    let known = app.devices.registry().request_of(&key, proof.role).is_some();
-    if !trusted && !known && !app.devices.admit_unknown_device() {
-        let why = "too many unknown devices ask to be paired".into();
+    let registry = app.devices.registry();
+    let known = registry.request_covering(&key, proof.role, scopes).is_some();
+    let first = registry.requests_of(&key, proof.role).next().is_none();
+    // Each costs a write.
+    if !known && !(trusted && first) && !app.devices.admit_request() {
+        let why = "too many devices ask to be paired, or for more".into();
         return Err(Refusal::Later { why, after_ms: 5000 });
     }
     let id = RequestId::random().map_err(|e| later(&e.to_string()))?;
@@ -88,20 +91,18 @@ async fn note(app: &Rc<App>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -
         .change(|registry: &mut Registry| Ok(registry.request(request)))
         .await
         .map_err(|e| later(e.message()))?;
-    app.devices.contact(&id);
+    // The device is there for all that it asked for.
+    app.devices.registry().requests_of(&key, proof.role).for_each(|r| app.devices.contact(&r.id));
     if new {
+        let device = key.device_id();
         log::info!(
             "device {} asks for role {} [{}]: barnacle devices approve {id}",
-            key.device_id().short(),
+            device.short(),
             proof.role,
             scopes
         );
-        let known = proof.record.is_some();
-        app.hub.events.publish(
-            Event::DevicePairRequested,
-            Audience::Managers(key.device_id()),
-            &wire::requested(&asked, &id, known),
-        );
+        let payload = devices::shapes::requested(&asked, proof.record.is_some());
+        app.hub.events.publish(Event::DevicePairRequested, Audience::Managers(device), &payload);
     }
     Ok(id)
 }
@@ -123,7 +124,7 @@ pub async fn approve(
     };
     let device = key.device_id();
     let bootstrap = proof.good_bootstrap().map(str::to_owned);
-    let waiting = app.devices.registry().request_of(&key, proof.role).map(|r| r.id.clone());
+    let waiting = app.devices.registry();
     let wanted = grants.clone();
     let display = proof.display.clone();
     let done = app.devices.change(|registry| {
@@ -154,15 +155,13 @@ pub async fn approve(
         app.hub.events.publish(
             Event::DevicePairSetupCompleted,
             Audience::Managers(device),
-            &wire::setup_completed(&code, &proof.display),
+            &devices::shapes::setup_completed(&code, &proof.display),
         );
     }
-    if let Some(id) = waiting.filter(|_| app.devices.registry().request_of(&key, proof.role).is_none()) {
-        app.hub.events.publish(
-            Event::DevicePairResolved,
-            Audience::Managers(device),
-            &wire::resolved(&id, &device, "approved"),
-        );
+    let registry = app.devices.registry();
+    for answered in waiting.requests().iter().filter(|r| r.key == key && !registry.requests().contains(r)) {
+        let payload = devices::shapes::resolved(&answered.id, &device, "approved");
+        app.hub.events.publish(Event::DevicePairResolved, Audience::Managers(device), &payload);
     }
     app.devices.regrant(&device);
     let scopes = grants.first().map_or(Scopes::NONE, |(_, granted)| proof.requested.granted(*granted));
@@ -246,7 +245,7 @@ pub async fn declare(app: &Rc<App>, session: &Session) {
                 app.hub.events.publish(
                     Event::NodePairRequested,
                     Audience::Managers(device),
-                    &wire::node_request(record, &request),
+                    &nodes::shapes::pending(record, &request),
                 );
             }
         }

@@ -6,7 +6,8 @@ use crate::{
     app::App,
     auth::policy::Bearer,
     hub::Conn,
-    protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scopes, TICK_MS, method_names},
+    methods,
+    protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scopes, TICK_MS},
     store::{Device, Registry},
 };
 use nanoserde::{SerJson, SerJsonState};
@@ -137,7 +138,7 @@ fn fixed() -> String {
     let list = |names: Vec<String>| names.serialize_json();
     format!(
         r#""features":{{"methods":{},"events":{},"capabilities":[]}},"policy":{{"maxPayload":{MAX_PAYLOAD},"maxBufferedBytes":{MAX_BUFFERED},"tickIntervalMs":{TICK_MS}}}"#,
-        list(method_names().map(String::from).collect()),
+        list(methods::all().filter(|m| m.advertised).map(|m| m.name.to_owned()).collect()),
         list(Event::names().map(String::from).collect()),
     )
 }

@@ -108,7 +108,8 @@ async fn handshake(
         wire.close(1012, "gateway stopping");
         return Err(None);
     }
-    let connect = Connect::read(&request.params()).map_err(|f| refuse(Refusal::Params(f.0)))?;
+    let params = request.params().map_err(|f| refuse(Refusal::BadFrame(f.0)))?;
+    let connect = Connect::read(&params).map_err(|f| refuse(Refusal::Params(f.0)))?;
     // Judging it may have to wait for the disk; if another process image goes on from there, it judges
     // again.
     if let Stage::Challenged(challenged) = &mut *pending.stage.borrow_mut() {

@@ -2,9 +2,11 @@
 //!
 //! Shapes as OpenClaw 2026.9.6 answers.
 
-pub mod schema;
-pub mod write;
+mod plan;
+mod schema;
+mod write;
 
+use super::{Access, Method, Repeat};
 use crate::{
     app::App,
     config::{
@@ -21,6 +23,36 @@ use crate::{
 use nanoserde::SerJson;
 use sha2::{Digest, Sha256};
 use std::rc::Rc;
+
+const READ: Access = Access::Operator(Scope::Read);
+const ADMIN: Access = Access::Operator(Scope::Admin);
+/// The largest parameters that hold a file's text, bytes: the largest file, and room for what JSON escapes.
+const TEXT: usize = 12 << 20;
+
+/// The methods of this family. A change names the revision that it is based on, so that the same twice is refused.
+pub(super) const METHODS: &[Method] = &[
+    Method::waits("config.get", READ, Repeat::Harmless, |c| {
+        Box::pin(async move { Ok(get(&c.app, &c.conn).await.into()) })
+    }),
+    Method::waits("config.plan", ADMIN, Repeat::Harmless, |c| {
+        Box::pin(async move { plan::plan(&c.app, &c.conn, &c.params()?).await })
+    })
+    .content(TEXT),
+    Method::waits("config.set", ADMIN, Repeat::Harmless, |c| {
+        Box::pin(async move { write::set(&c.app, &c.conn, &c.params()?).await })
+    })
+    .content(TEXT),
+    Method::waits("config.patch", ADMIN, Repeat::Harmless, |c| {
+        Box::pin(async move { write::patch(&c.app, &c.conn, &c.params()?).await })
+    })
+    .content(TEXT),
+    Method::waits("config.apply", ADMIN, Repeat::Harmless, |c| {
+        Box::pin(async move { write::apply(&c.app, &c.conn, &c.params()?).await })
+    })
+    .content(TEXT),
+    Method::now("config.schema", READ, Repeat::Harmless, |_| Ok(schema::whole().into())),
+    Method::now("config.schema.lookup", READ, Repeat::Harmless, |c| schema::lookup(&c.params()?)),
+];
 
 /// Where an object comes from that `$include` brings.
 #[derive(SerJson)]

@@ -1,10 +1,10 @@
 //! `config.plan`: what an edit of the configuration would do, before anything is saved. Barnacle's own.
 
-use super::Answer;
 use crate::{
     app::App,
     config::redact,
     hub::Conn,
+    methods::Answer,
     protocol::{ErrorShape, Json, Params},
     reload::Preview,
 };

@@ -4,15 +4,13 @@
 //! minutes and belongs to the first key that spends it, which may spend it again: an answer may get
 //! lost. Source: `docs/gateway/protocol/rpc-devices-nodes-and-approvals.md`.
 
-use super::{Answer, Reply};
 use crate::{
-    app::App,
     clock::wall_ms,
-    protocol::{ErrorShape, Json, Params, RequestId, TokenHash, base64url_encode},
+    methods::{Answer, Call},
+    protocol::{ErrorShape, Json, RequestId, TokenHash, base64url_encode},
     store::{Access, SETUP_CODE_MS, SetupCode},
 };
 use nanoserde::SerJson;
-use std::rc::Rc;
 
 /// Most codes kept; the oldest go first.
 const MOST: usize = 32;
@@ -37,7 +35,8 @@ struct Content {
 }
 
 /// `device.pair.setupCode`.
-pub async fn code(app: &Rc<App>, params: &Params<'_>) -> Answer {
+pub(super) async fn code(call: Call) -> Answer {
+    let (app, params) = (&call.app, call.params()?);
     let access = match params.opt_str("bootstrapProfile")? {
         None => Access::Full,
         Some("limited") => Access::Limited,
@@ -89,20 +88,21 @@ pub async fn code(app: &Rc<App>, params: &Params<'_>) -> Answer {
         access: access.as_str(),
         expiresAtMs: wall_ms() + SETUP_CODE_MS,
     });
-    Ok(Reply::from(payload))
+    Ok(payload.into())
 }
 
 /// `device.pair.setupStatus`.
-pub fn status(app: &Rc<App>, params: &Params<'_>) -> Answer {
+pub(super) fn status(call: &Call) -> Answer {
+    let params = call.params()?;
     let id = params.str("setupId")?;
-    let registry = app.devices.registry();
+    let registry = call.app.devices.registry();
     let spent = registry.setup_codes().iter().find(|c| c.id.0 == id).filter(|c| c.spent.is_some());
     let payload = spent.map_or_else(
         || Json("{}".into()),
         |code| {
             let device = code.spent.and_then(|(id, _)| registry.device(&id));
             let display = device.map(|d| d.display.clone()).unwrap_or_default();
-            Json(format!(r#"{{"completion":{}}}"#, super::wire::setup_completed(code, &display).0))
+            Json(format!(r#"{{"completion":{}}}"#, super::shapes::setup_completed(code, &display).0))
         },
     );
     Ok(payload.into())

@@ -4,22 +4,21 @@
 //! node, which knows what it has done already.
 //! Source: `docs/gateway/protocol/rpc-devices-nodes-and-approvals.md`.
 
-use super::{Answer, nodes};
+use super::{find, is_denied};
 use crate::{
-    app::App,
     hub::{Asked, Audience, Conn, Invocation, InvokeResult},
-    protocol::{Details, ErrorCode, ErrorShape, Event, Json, Params, RequestId},
+    methods::{Answer, Call},
+    protocol::{Details, ErrorCode, ErrorShape, Event, Json, MAX_BUFFERED, RequestId},
     reactor::Timer,
 };
 use nanoserde::SerJson;
 use smol::future;
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// How long a node may take where the caller does not say.
 const DEFAULT_TIMEOUT_MS: u64 = 30_000;
+/// The largest parameters of an invocation: as text in JSON they grow, and must fit into what may wait for a node.
+pub(super) const MAX_PARAMS: usize = MAX_BUFFERED / 2;
 /// The longest a caller may ask for.
 const MAX_TIMEOUT_MS: u64 = 24 * 3_600_000;
 
@@ -47,8 +46,10 @@ struct Invoked {
 }
 
 /// `node.invoke`.
-pub async fn invoke(app: &Rc<App>, caller: &Conn, request: &str, params: &Params<'_>) -> Answer {
-    let device = nodes::find(app, params.str("nodeId")?)?;
+pub(in crate::methods) async fn invoke(call: Call) -> Answer {
+    let params = call.params()?;
+    let (app, caller, request) = (&call.app, &call.conn, &call.request.id);
+    let device = find(&app.devices.registry(), params.str("nodeId")?)?;
     let id = device.id();
     let command = params.str("command")?.to_owned();
     let key = params.str("idempotencyKey")?.to_owned();
@@ -58,7 +59,7 @@ pub async fn invoke(app: &Rc<App>, caller: &Conn, request: &str, params: &Params
         failed("NOT_CONNECTED", format!("node {} is not connected", device.name().unwrap_or(&id.short())))
     })?;
     let declared = conn.session().declared.commands.contains(&command);
-    if nodes::denied(app, &command) {
+    if is_denied(app, &command) {
         return Err(ErrorShape::invalid(format!(
             "node command not allowed: {command} is in gateway.nodes.commands.deny"
         )));
@@ -87,7 +88,7 @@ pub async fn invoke(app: &Rc<App>, caller: &Conn, request: &str, params: &Params
         id: todo.id.clone(),
         node: conn.id(),
         caller: caller.id(),
-        request: request.into(),
+        request: request.clone(),
         device: id,
         command,
         timeout_ms: timeout,
@@ -95,11 +96,12 @@ pub async fn invoke(app: &Rc<App>, caller: &Conn, request: &str, params: &Params
     let invocation = app.hub.invocations.begin(asked, Instant::now() + Duration::from_millis(timeout));
     app.hub.events.publish(Event::NodeInvokeRequest, Audience::Connection(conn.id()), &Json::of(&todo));
     drop(conn);
+    drop(call);
     outcome(invocation).await
 }
 
 /// What an invocation comes to.
-pub async fn outcome(invocation: Invocation) -> Answer {
+pub(in crate::methods) async fn outcome(invocation: Invocation) -> Answer {
     let late = async {
         Timer::after(invocation.until.saturating_duration_since(Instant::now())).await;
         None
@@ -130,7 +132,8 @@ fn failed(code: &str, message: String) -> ErrorShape {
 }
 
 /// `node.invoke.result`.
-pub fn result(app: &Rc<App>, conn: &Conn, params: &Params<'_>) -> Answer {
+pub(in crate::methods) fn result(call: &Call) -> Answer {
+    let params = call.params()?;
     let id = params.str("id")?;
     let ok = params.opt_bool("ok")?.ok_or_else(|| {
         ErrorShape::invalid("invalid node.invoke.result params: must have required property 'ok'")
@@ -154,7 +157,7 @@ pub fn result(app: &Rc<App>, conn: &Conn, params: &Params<'_>) -> Answer {
         InvokeResult::Failed(code, word("message")?.unwrap_or_else(|| "the node failed".into()))
     };
     // A late answer, to a caller that gave up, is no fault of the node's.
-    let waited = app.hub.invocations.answer(id, conn.id(), answer);
+    let waited = call.app.hub.invocations.answer(id, call.conn.id(), answer);
     Ok(Json(if waited { r#"{"ok":true}"# } else { r#"{"ok":true,"ignored":true}"# }.into()).into())
 }
 
@@ -168,25 +171,30 @@ struct Handled {
 }
 
 /// `node.event`. Events that only an agent could act on are taken and said to be not handled.
-pub fn event(app: &Rc<App>, conn: &Conn, params: &Params<'_>) -> Answer {
+pub(in crate::methods) fn event(call: &Call) -> Answer {
+    let params = call.params()?;
     let event = params.str("event")?.to_owned();
     let handled = event == "node.presence.alive";
-    if handled && let Some(device) = conn.device() {
-        app.devices.saw(device, None);
+    if handled && let Some(device) = call.conn.device() {
+        call.app.devices.saw(device, None);
     }
     let reason = if handled { "updated" } else { "unsupported" };
     Ok(Json::of(&Handled { ok: true, event, handled, reason: Some(reason) }).into())
 }
 
 /// `NodePendingDrainResult`, for a node that nothing is queued for.
-pub fn nothing_pending(conn: &Conn) -> Json {
-    let id = conn.device().map_or_else(|| conn.id().to_string(), |d| d.to_string());
-    Json(format!(r#"{{"nodeId":"{id}","revision":0,"items":[],"actions":[],"hasMore":false}}"#))
+pub(in crate::methods) fn nothing_pending(call: &Call) -> Answer {
+    let id = node_id(&call.conn);
+    Ok(Json(format!(r#"{{"nodeId":"{id}","revision":0,"items":[],"actions":[],"hasMore":false}}"#)).into())
 }
 
 /// `node.pending.ack`.
-pub fn ack(conn: &Conn, params: &Params<'_>) -> Answer {
-    let _ = params.strs("ids")?;
-    let id = conn.device().map_or_else(|| conn.id().to_string(), |d| d.to_string());
+pub(in crate::methods) fn ack(call: &Call) -> Answer {
+    let _ = call.params()?.strs("ids")?;
+    let id = node_id(&call.conn);
     Ok(Json(format!(r#"{{"nodeId":"{id}","ackedIds":[],"remainingCount":0}}"#)).into())
+}
+
+fn node_id(conn: &Conn) -> String {
+    conn.device().map_or_else(|| conn.id().to_string(), |device| device.to_string())
 }
