@@ -301,7 +301,7 @@ fn an_unreadable_dotenv_changes_nothing() {
     fs::remove_file(&dotenv).unwrap();
     fs::create_dir(&dotenv).unwrap();
     let line = server.wait_log(&[".env cannot be read (Is a directory"]);
-    assert!(line.contains("not reloaded") && line.ends_with("until it is mended: what ran before"), "{line}");
+    assert!(line.contains("not reloaded") && line.ends_with("until it is fixed: what ran before"), "{line}");
     shared.ok("health", "{}");
     server.admin();
     fs::remove_dir(&dotenv).unwrap();

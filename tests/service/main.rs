@@ -10,6 +10,7 @@ mod wire;
 mod installer;
 mod sd_notify;
 mod systemd;
+
 mod systemd_releases;
 mod systemd_restart;
 mod units;
