@@ -237,7 +237,7 @@ fn lost_descriptors_are_reported_and_the_others_kept() {
         name == "c" && lost <= 2
     });
     let server = systemd.start(&[]);
-    server.wait_log(&["2 of 5 connections were lost on the way; the others go on"]);
+    server.wait_log(&["2 of 5 connections were lost in the hand-over"]);
     let goes_on = |client: &mut Client| {
         let id = client.ask("health", "{}");
         client.frame().is_ok_and(|frame| crate::wire::text(&frame, "id") == id)
@@ -247,7 +247,7 @@ fn lost_descriptors_are_reported_and_the_others_kept() {
     server.stop();
     systemd.lose(|name| name == "barnacle-state");
     let server = systemd.start(&[]);
-    server.wait_log(&["systemd kept 3 connections but not what is known of them"]);
+    server.wait_log(&["systemd kept 3 connections but not their state"]);
     assert_eq!(clients.iter_mut().filter_map(|client| goes_on(client).then_some(())).count(), 0);
     server.admin().ok("health", "{}");
 }
