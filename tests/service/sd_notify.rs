@@ -247,7 +247,7 @@ fn lost_descriptors_are_reported_and_the_others_kept() {
     server.stop();
     systemd.lose(|name| name == "barnacle-state");
     let server = systemd.start(&[]);
-    server.wait_log(&["systemd kept 3 connections but not their state"]);
+    server.wait_log(&["systemd kept 3 connections, but not their state"]);
     assert_eq!(clients.iter_mut().filter_map(|client| goes_on(client).then_some(())).count(), 0);
     server.admin().ok("health", "{}");
 }
