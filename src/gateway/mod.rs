@@ -13,6 +13,9 @@ pub mod listeners;
 mod pages;
 pub mod run;
 pub mod session;
+mod start_failure;
+mod stop;
 mod supervisor;
 
-pub use run::{Gateway, StartFailure, run};
+pub use run::{Gateway, run};
+pub use start_failure::StartFailure;

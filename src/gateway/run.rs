@@ -1,72 +1,32 @@
-//! Start, serve, stop: the sockets, the signals, and what each new connection is.
+//! Wires a gateway together and runs it: the rooms, the listening sockets, the signals.
 
-use super::{accept, entropy, keepalive, listeners::Listening, session, supervisor::Supervised};
+use super::{
+    StartFailure, accept, entropy, keepalive, listeners::Listening, session, stop::stop,
+    supervisor::Supervised,
+};
 use crate::{
     app::{App, Handshakes, Ticks},
     auth::{Limiter, Nonces, identity::Identity},
     clock::Clock,
-    config::{Running, Settings, StartError},
+    config::{Running, Settings},
     devices::Devices,
     handoff::{self, Handoff, Inherited, Predecessor, Program, Serve, StateFormat},
-    hub::{Audience, Boot, Conn, Hub, Restarts, SavedConn, SavedInvocation, SavedPending},
+    hub::{Boot, Conn, Hub, Restarts, SavedConn, SavedInvocation, SavedPending},
     journal::Journal,
-    net::{Budget, listen::ListenError},
-    protocol::{Event, Json},
-    reactor::{self, Async, Tasks, Timer},
+    net::Budget,
+    reactor::{self, Async, Tasks},
     reload::{self, Reloads, Trigger, follow},
     sd_notify::{self, Notify},
     signals::Signals,
-    store::{OpenError, Store},
+    store::Store,
     tls::Tls,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGUSR1, SIGUSR2};
 use smol::{LocalExecutor, future};
-use std::{cell::RefCell, fmt, net::TcpStream, rc::Rc, time::Duration};
+use std::{cell::RefCell, net::TcpStream, rc::Rc, time::Duration};
 
-/// How long requests under way may take to finish when the gateway stops.
-const FINISH: Duration = Duration::from_secs(2);
-/// How long the answers to those that did not may take.
-const LAST_ANSWERS: Duration = Duration::from_millis(200);
 /// What unattached connections may hold together, bytes.
 const BUDGET: usize = 4 << 20;
-
-/// Why the gateway does not run.
-#[derive(Debug)]
-pub enum StartFailure {
-    /// The settings forbid it.
-    Settings(StartError),
-    /// Nothing can be listened on.
-    Listen(ListenError),
-    /// The token store cannot be opened.
-    Store(OpenError),
-    /// The system refuses something else.
-    System(String),
-}
-
-impl StartFailure {
-    /// The exit code: 78 (`EX_CONFIG` of sysexits.h) where starting again would not help, so that a
-    /// supervisor does not loop; 1 for what may pass.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Settings(e) => e.exit_code(),
-            Self::Listen(_) | Self::Store(_) => 78,
-            Self::System(_) => 1,
-        }
-    }
-}
-
-impl fmt::Display for StartFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Settings(e) => e.fmt(f),
-            Self::Listen(e) => e.fmt(f),
-            Self::Store(e) => e.fmt(f),
-            Self::System(e) => f.write_str(e),
-        }
-    }
-}
-
-impl std::error::Error for StartFailure {}
 
 /// A gateway whose sockets are open.
 pub struct Gateway {
@@ -350,50 +310,6 @@ fn restart(app: &Rc<App>, why: &'static str, supervised: &Rc<Supervised>) {
         restarts.run(why).await;
         supervised.ready();
     });
-}
-
-/// Lets requests under way finish, tells everyone, and writes down what is only in memory.
-async fn stop(app: &Rc<App>) {
-    app.hub.begin_stop();
-    // First of all, so that whoever loses patience and kills it loses nothing. Again at the end, for what
-    // is seen meanwhile: that costs a write only if something was. A disk that hangs holds up neither.
-    let late = || async {
-        Timer::after(FINISH).await;
-    };
-    let save = async {
-        app.devices.settle().await;
-        app.reloads.keep_config().await;
-    };
-    future::or(save, late()).await;
-    let finished = || async {
-        while app.hub.conns.all().iter().any(|c| c.in_flight() > 0) || app.hub.pending_conns.requests() > 0 {
-            Timer::after(Duration::from_millis(10)).await;
-        }
-    };
-    let answer = async {
-        Timer::after(FINISH).await;
-        // Whoever waits for a node is answered all the same.
-        app.hub.invocations.stop();
-        app.hub.pending_conns.refuse_requests();
-        future::or(finished(), async { _ = Timer::after(LAST_ANSWERS).await }).await;
-    };
-    future::or(finished(), answer).await;
-    app.hub.events.publish(
-        Event::Shutdown,
-        Audience::Everyone,
-        &Json(r#"{"reason":"gateway stopping","restartExpectedMs":1000}"#.into()),
-    );
-    app.hub.events.flush();
-    for conn in app.hub.conns.all() {
-        conn.wire.close(1012, "gateway stopping");
-    }
-    let gone = async {
-        while app.hub.conns.count() > 0 {
-            Timer::after(Duration::from_millis(5)).await;
-        }
-    };
-    future::or(gone, late()).await;
-    future::or(app.devices.settle(), late()).await;
 }
 
 /// As many descriptors as the system allows: one a connection.

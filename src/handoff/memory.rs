@@ -28,7 +28,7 @@ pub struct Memory {
     pub next: u64,
     /// The version of who is present.
     pub presence: u64,
-    /// Whether it is still to be told.
+    /// Whether the event of it is still to be sent.
     pub presence_pending: bool,
     /// When the next tick is due, nanoseconds of the monotonic clock.
     pub tick_ns: u64,

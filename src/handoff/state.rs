@@ -19,7 +19,7 @@ use std::{
 /// What a hand-over lies between.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Across {
-    /// Two images of one process: descriptors keep their numbers, and the `epoll` goes on.
+    /// Two images of one process: descriptors keep their numbers, and the `epoll` is kept.
     Images,
     /// Two processes, the first of which leaves its sockets to systemd.
     Processes,

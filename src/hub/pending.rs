@@ -190,29 +190,29 @@ impl PendingConns {
         session: Option<Session>,
         time: Duration,
     ) -> PendingGuard {
-        let seat = self.seat(Wire::open(socket, session, Self::LIMIT), Some(remote));
-        seat.pending.move_on(Stage::Head, time);
-        seat
+        let guard = self.guard(Wire::open(socket, session, Self::LIMIT), Some(remote));
+        guard.pending.move_on(Stage::Head, time);
+        guard
     }
 
     /// Goes on with one that was written down.
     pub fn resume(self: &Rc<Self>, saved: SavedPending, socket: Async<TcpStream>) -> PendingGuard {
         let wire = Wire::new(socket, saved.input, saved.output, Self::LIMIT);
         wire.set_closing(saved.close);
-        let seat = self.seat(wire, None);
-        *seat.pending.stage.borrow_mut() = saved.stage;
-        seat.pending.until.set(crate::clock::instant_of(saved.until_ns));
-        seat
+        let guard = self.guard(wire, None);
+        *guard.pending.stage.borrow_mut() = saved.stage;
+        guard.pending.until.set(crate::clock::instant_of(saved.until_ns));
+        guard
     }
 
-    /// A seat for a connection that is closed, until it has read why.
+    /// A guard for a connection that is closed, until it has read the reason.
     pub fn leaving(self: &Rc<Self>, wire: &Rc<Wire>, time: Duration) -> PendingGuard {
-        let seat = self.seat(wire.clone(), None);
-        seat.pending.move_on(Stage::Leaving, time);
-        seat
+        let guard = self.guard(wire.clone(), None);
+        guard.pending.move_on(Stage::Leaving, time);
+        guard
     }
 
-    fn seat(self: &Rc<Self>, wire: Rc<Wire>, remote: Option<SocketAddr>) -> PendingGuard {
+    fn guard(self: &Rc<Self>, wire: Rc<Wire>, remote: Option<SocketAddr>) -> PendingGuard {
         let number = self.next.get();
         self.next.set(number + 1);
         let (stage, until) = (RefCell::new(Stage::Head), Cell::new(Instant::now()));

@@ -83,11 +83,11 @@ impl Session {
 /// The socket of a connection, as the next process finds it again.
 #[derive(Clone, Copy, PartialEq, Debug, SerBin, DeBin)]
 pub struct SavedSocket {
-    /// Its descriptor, if the process goes on; another process has others.
+    /// Its descriptor, if the process stays the same; another process has others.
     pub fd: RawFd,
     /// Its cookie (SO_COOKIE), if another process is passed it.
     pub cookie: Option<u64>,
-    /// Its place in the `epoll`, if that goes on.
+    /// Its place in the `epoll`, if that is kept.
     pub place: Place,
 }
 

@@ -8,39 +8,39 @@ use crate::{
 use smol::future;
 use std::{rc::Rc, time::Duration};
 
-/// When a file that could not be read for want of descriptors, say, is tried again.
-const AGAIN: Duration = Duration::from_secs(5);
-/// How long a file may go on changing before it is read all the same.
+/// Delay after which a file that could not be read, for want of descriptors, say, is read again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long a file that keeps changing is not read.
 const RESTLESS: Duration = Duration::from_secs(2);
 
 /// Reloads whenever a file has changed, until the gateway ends.
 pub async fn follow(reloads: Rc<Reloads>) {
     let mut watch = Watch::new();
     {
-        // A restart waits for it: what it goes on with may be this one.
+        // A restart waits for it: the next process image may run with this one.
         let _turn = reloads.turn().await;
         reloads.keep_config().await;
     }
     watch.follow(&reloads.files()).await;
     // What happened since the start is not known.
-    let mut again = reload(&reloads, &mut watch).await;
+    let mut retry = reload(&reloads, &mut watch).await;
     loop {
         while watch.follow(&reloads.files()).await {
             watch.settled(reloads.rooms.running.get().config.reload.debounce, RESTLESS).await;
-            again = reload(&reloads, &mut watch).await;
+            retry = reload(&reloads, &mut watch).await;
         }
         let changed = async {
             watch.changed().await;
             watch.settled(reloads.rooms.running.get().config.reload.debounce, RESTLESS).await;
         };
         let later = async {
-            match again {
+            match retry {
                 Some(after) => _ = Timer::after(after).await,
                 None => future::pending().await,
             }
         };
         future::or(changed, later).await;
-        again = reload(&reloads, &mut watch).await;
+        retry = reload(&reloads, &mut watch).await;
     }
 }
 
@@ -49,5 +49,5 @@ async fn reload(reloads: &Rc<Reloads>, watch: &mut Watch) -> Option<Duration> {
     watch.note().await;
     let outcome = reloads.reload(Trigger::File).await;
     outcome.conclude(reloads);
-    if outcome.settling { Some(STABLE) } else { outcome.again.then_some(AGAIN) }
+    if outcome.settling { Some(STABLE) } else { outcome.retry.then_some(RETRY) }
 }

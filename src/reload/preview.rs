@@ -1,4 +1,4 @@
-//! What a reload would come to, said before it is made: the same reading and comparing, and nothing applied.
+//! Previews a reload: reads and compares as it would, and applies nothing.
 
 use super::{Reloads, compare, lost, shared_auth};
 use crate::{
@@ -8,20 +8,20 @@ use crate::{
 };
 use std::rc::Rc;
 
-/// What a reload would come to.
+/// The outcome that a reload would have.
 pub struct Preview {
-    /// What would change, and what would be done about it.
+    /// The changes, and what would be done about them.
     pub plan: Plan,
-    /// Who would be closed.
+    /// Connections that would be closed.
     pub refused: Vec<Rc<Conn>>,
     /// Browsers whose role would be revoked.
     pub browsers: Vec<DeviceId>,
-    /// What the gateway would say of it that it does not say now.
+    /// Notices that would be new.
     pub new_lines: Vec<String>,
 }
 
 impl Reloads {
-    /// What a reload would come to if `openclaw.json` held `text`; as it is on disk, without one.
+    /// Previews a reload of `text` in place of `openclaw.json`; without one, of the file as it is on disk.
     ///
     /// # Errors
     /// What is wrong with the text.

@@ -9,7 +9,6 @@ mod concurrency;
 mod field_cases;
 mod first_boot;
 mod first_report;
-mod hardening;
 mod hardening_state;
 mod hostile;
 mod listeners;

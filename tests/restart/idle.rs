@@ -38,7 +38,7 @@ fn ten_thousand_idle_connections() {
         assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
     }
     println!(
-        "{wanted} idle connections carried over: nobody served for {:.1} ms; {:.1} MB resident before, {:.1} MB after",
+        "{wanted} idle connections kept: paused {:.1} ms; {:.1} MB resident before, {:.1} MB after",
         us as f64 / 1000.0,
         before as f64 / 1024.0,
         after as f64 / 1024.0

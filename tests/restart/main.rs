@@ -9,4 +9,5 @@ mod killed;
 mod mid_message;
 mod session_state;
 mod standing;
+mod state_format;
 mod under_load;

@@ -2,11 +2,15 @@
 
 #[path = "../support/host/mod.rs"]
 mod host;
+#[path = "../support/release_before.rs"]
+mod release_before;
 #[path = "../support/wire/mod.rs"]
 mod wire;
 
 mod installer;
 mod sd_notify;
 mod systemd;
+
+mod systemd_releases;
 mod systemd_restart;
 mod units;

@@ -18,7 +18,7 @@ use std::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::{fs::PermissionsExt, net::UnixDatagram},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Arc, Condvar, Mutex,
@@ -29,8 +29,8 @@ use std::{
 };
 
 /// A stand-in for systemd.
-struct Systemd {
-    home: Home,
+pub struct Systemd {
+    pub home: Home,
     path: PathBuf,
     heard: Arc<(Mutex<Heard>, Condvar)>,
     vars: Vec<(&'static str, String)>,
@@ -47,7 +47,7 @@ static PASSING: Mutex<()> = Mutex::new(());
 
 impl Systemd {
     /// One that keeps up to `room` descriptors, and starts the gateway again after it ended, or not.
-    fn new(room: usize, starts_again: bool) -> Self {
+    pub fn new(room: usize, starts_again: bool) -> Self {
         let home = Home::fix();
         let path = home.dir.join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
@@ -68,6 +68,11 @@ impl Systemd {
 
     /// Starts the gateway as systemd does, with the sockets of a socket unit and what it keeps.
     fn start(&self, given: &[TcpListener]) -> Server {
+        self.start_program(Path::new(env!("CARGO_BIN_EXE_barnacle")), given)
+    }
+
+    /// The same, of another program.
+    pub fn start_program(&self, program: &Path, given: &[TcpListener]) -> Server {
         let passing = PASSING.lock().unwrap_or_else(|e| e.into_inner());
         let heard = self.heard.0.lock().unwrap();
         let given = given.iter().map(|socket| ("barnacle-gateway.socket", socket.as_fd()));
@@ -83,10 +88,9 @@ impl Systemd {
             passed.push(copy);
         }
         script += "export LISTEN_PID=$$\n: ${WATCHDOG_PID:=$$}; export WATCHDOG_PID\nexec \"$@\"\n";
-        let gateway = self.home.command(&["gateway"]);
         let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
         let mut command = Command::new("bash");
-        command.args(["-c", &script, "bash"]).arg(gateway.get_program()).args(gateway.get_args());
+        command.args(["-c", &script, "bash"]).arg(program).arg("gateway");
         command.env_clear().env("HOME", &self.home.dir).env("NOTIFY_SOCKET", &self.path);
         command.env("PATH", format!("{}/bin:{path}", self.home.dir.display()));
         command.env("LISTEN_FDS", passed.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
@@ -233,7 +237,7 @@ fn lost_descriptors_are_reported_and_the_others_kept() {
         name == "c" && lost <= 2
     });
     let server = systemd.start(&[]);
-    server.wait_log(&["2 of 5 connections were lost on the way; the others go on"]);
+    server.wait_log(&["2 of 5 connections were lost in the hand-over"]);
     let goes_on = |client: &mut Client| {
         let id = client.ask("health", "{}");
         client.frame().is_ok_and(|frame| crate::wire::text(&frame, "id") == id)
@@ -243,7 +247,7 @@ fn lost_descriptors_are_reported_and_the_others_kept() {
     server.stop();
     systemd.lose(|name| name == "barnacle-state");
     let server = systemd.start(&[]);
-    server.wait_log(&["systemd kept 3 connections but not what is known of them"]);
+    server.wait_log(&["systemd kept 3 connections, but not their state"]);
     assert_eq!(clients.iter_mut().filter_map(|client| goes_on(client).then_some(())).count(), 0);
     server.admin().ok("health", "{}");
 }
