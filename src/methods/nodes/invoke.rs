@@ -8,7 +8,7 @@ use super::{find, is_denied};
 use crate::{
     hub::{Asked, Conn, Invocation, InvokeResult},
     methods::{Answer, Call},
-    protocol::{Details, ErrorCode, ErrorShape, Event, Json, MAX_BUFFERED, RequestId},
+    protocol::{Details, ErrorCode, ErrorShape, Event, Json, RequestId},
     reactor::Timer,
 };
 use nanoserde::SerJson;
@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 
 /// How long a node may take where the caller does not say.
 const DEFAULT_TIMEOUT_MS: u64 = 30_000;
-/// The largest parameters of an invocation: as text in JSON they grow, and must fit into what may wait for a node.
-pub(super) const MAX_PARAMS: usize = MAX_BUFFERED / 2;
 /// The longest a caller may ask for.
 const MAX_TIMEOUT_MS: u64 = 24 * 3_600_000;
 
