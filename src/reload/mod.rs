@@ -23,7 +23,7 @@ use crate::{
     },
     devices::Devices,
     hub::{Conn, Connections, Events, Restarts},
-    net::listen::Doors,
+    net::Listeners,
     reactor::{Tasks, Timer},
 };
 use nanoserde::SerJson;
@@ -57,7 +57,7 @@ pub(crate) struct Rooms {
     /// The limits on guesses of the shared secret.
     pub(crate) limiter: Rc<RefCell<Limiter>>,
     /// The listening sockets.
-    pub(crate) listeners: Rc<dyn Doors>,
+    pub(crate) listeners: Rc<Listeners>,
     /// Restarts, for `gateway.reload.mode: "restart"`.
     pub(crate) restarts: Rc<Restarts>,
     /// The tasks of the one thread.
