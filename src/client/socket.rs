@@ -41,8 +41,14 @@ fn timed(e: io::Error) -> io::Error {
 
 impl Read for Timed {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(self.left()?)?;
-        self.stream.read(buf).map_err(timed)
+        loop {
+            self.stream.set_read_timeout(self.left()?)?;
+            match self.stream.read(buf) {
+                // A read with a time limit ends so where the process was stopped and continued: signal(7).
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                read => return read.map_err(timed),
+            }
+        }
     }
 }
 

@@ -59,9 +59,16 @@ pub enum Stream {
 
 impl Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.read(buf),
-            Self::Tls(secured) => secured.read(buf),
+        loop {
+            let read = match self {
+                Self::Plain(socket) => socket.read(buf),
+                Self::Tls(secured) => secured.read(buf),
+            };
+            // A read with a time limit ends so where the process was stopped and continued: signal(7).
+            match read {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
         }
     }
 }
