@@ -161,8 +161,13 @@ pub fn old_names(facts: &Facts) -> Vec<Finding> {
 /// Reports the warnings of a start that no other check covers.
 pub fn notices(facts: &Facts) -> Vec<Finding> {
     let Some(settings) = settings(facts) else { return Vec::new() };
-    let said: Vec<String> =
-        settings.credentials.warnings().into_iter().chain(facts.paths.old_names(&facts.env)).collect();
+    let said: Vec<String> = settings
+        .credentials
+        .warnings()
+        .into_iter()
+        .chain(facts.paths.old_names(&facts.env))
+        .chain(facts.paths.exposed())
+        .collect();
     let told_better = |line: &str| {
         said.iter().any(|s| s == line)
             || line.starts_with("listening on loopback instead of")
