@@ -11,6 +11,7 @@ mod ring;
 use crate::{
     clock::{timestamp, wall_ms},
     config::model::logging::Levels,
+    host,
 };
 use log::{Level, Log, Metadata, Record};
 use nanoserde::{DeBin, SerBin};
@@ -219,7 +220,7 @@ fn plural(n: u32) -> &'static str {
 /// Cuts a line at [`LINE`] bytes, to a whole character.
 fn cut(line: &mut String) {
     if line.len() > LINE {
-        line.truncate(line.floor_char_boundary(LINE - '…'.len_utf8()));
+        line.truncate(host::cut(line, LINE - '…'.len_utf8()).len());
         line.push('…');
     }
 }

@@ -46,16 +46,22 @@ fn fate(quiet: u8, tick: Tick) -> Fate {
             Fate::IsClosed(1008, "slow consumer")
         }
         // A message may be larger than what comes between two ticks.
-        (_, Tick { received: true, .. }) | (0 | 1, _) => Fate::Stays,
+        (_, tick) if is_under_way(tick) => Fate::Stays,
+        (0 | 1, _) => Fate::Stays,
         (DEAD.., _) => Fate::IsClosed(1001, "keepalive: nothing heard for three ticks"),
         _ => Fate::IsPinged,
     }
 }
 
+/// Whether bytes came of a message that is not whole yet.
+fn is_under_way(tick: Tick) -> bool {
+    tick.received && tick.unfinished > 0
+}
+
 fn look_at(conn: &Conn) {
     let tick = conn.wire.tick();
     let quiet = conn.pulse();
-    if tick.received {
+    if is_under_way(tick) {
         conn.heard();
     }
     match fate(quiet, tick) {
@@ -125,6 +131,7 @@ mod tests {
             (4, tick(false, 0, 0), IsClosed(1001, "")),
             // A picture on a slow line: no message for long, but bytes come.
             (200, tick(true, 8, 0), Stays),
+            (4, tick(true, 0, 0), IsClosed(1001, "")),
             (1, tick(true, 9, 0), IsClosed(1008, "")),
             (1, tick(false, 0, 4), Stays),
             (1, tick(true, 0, 5), IsClosed(1008, "")),

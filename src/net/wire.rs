@@ -179,6 +179,7 @@ impl Wire {
     /// The connection has attached: messages of up to `limit` bytes, and unfinished ones charged to `budget`.
     pub fn attach(&self, limit: usize, budget: &Rc<Budget>) {
         self.limit.set(limit);
+        self.tick.set(Tick::default());
         if self.charge(budget, limits::MESSAGE_FREE, usize::MAX).is_err() {
             self.no_room.set(true);
         }

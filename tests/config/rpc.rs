@@ -77,7 +77,7 @@ fn a_patch_is_applied_before_it_is_answered() {
         "config.patch",
         &based("{gateway: {auth: {rateLimit: {maxAttempts: 3}}}, ui: {seamColor: '#445566'}}", &base),
     );
-    assert!(server.log().contains("configuration reloaded"), "{}", server.log());
+    server.wait_log(&["configuration reloaded"]);
     assert_eq!(list(&done, "changedPaths"), ["gateway.auth.rateLimit", "ui.seamColor"]);
     assert_eq!(text(&done, "config.gateway.auth.token"), "__OPENCLAW_REDACTED__");
     assert!(!flag(&done, "sentinel.payload.stats.requiresRestart"));
