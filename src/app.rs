@@ -2,12 +2,12 @@
 //! hand-over are passed the whole, and take from it what they need.
 
 use crate::{
+    admission::Admission,
     auth::{Limiter, Nonces, identity::Identity},
     config::{Running, Settings},
     devices::Devices,
     hub::{Boot, Hub, Restarts},
     journal::Journal,
-    net::Budget,
     protocol::TICK_MS,
     reactor::Tasks,
     reload::Reloads,
@@ -37,6 +37,8 @@ pub struct App {
     pub(crate) handshakes: Handshakes,
     /// The keepalive's timer.
     pub(crate) ticks: Ticks,
+    /// The budgets that connections share.
+    pub(crate) admission: Rc<Admission>,
     /// The gateway's own key.
     pub(crate) identity: Identity,
     /// The journal.
@@ -53,8 +55,6 @@ pub(crate) struct Handshakes {
     pub(crate) nonces: Nonces,
     /// Wrong guesses of the shared secret.
     pub(crate) limiter: Rc<RefCell<Limiter>>,
-    /// The memory that pending connections may hold together.
-    pub(crate) budget: Rc<Budget>,
 }
 
 /// The keepalive's timer.

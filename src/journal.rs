@@ -1,40 +1,66 @@
-//! The journal: what the gateway says of itself, to stderr and to a ring in memory.
+//! The journal: the gateway's log, written to standard error and kept in memory.
 //!
-//! The ring is what `logs.tail` reads. Nothing is written to disk: on a board that is an SD card, and
-//! systemd keeps stderr anyway. A line that repeats itself is counted instead of repeated.
+//! `logs.tail` reads what is kept. Nothing is written to disk: on a board that is an SD card, and systemd keeps standard
+//! error anyway. A line is cut at [`LINE`] bytes, and one that repeats is counted instead. Lines that peers cause
+//! ([`PEER`]) are kept apart, so that they push out no others. Writing never waits for the reader of standard error
+//! ([`Output`]).
+
+mod output;
+mod ring;
 
 use crate::{
     clock::{timestamp, wall_ms},
     config::model::logging::Levels,
+    host,
 };
 use log::{Level, Log, Metadata, Record};
 use nanoserde::{DeBin, SerBin};
-use std::{collections::VecDeque, fmt::Write as _, io::Write, sync::Mutex};
+use output::Output;
+use ring::Ring;
+use std::{fmt::Write as _, sync::Mutex};
+
+/// The target of lines that peers cause: attached, left, refused.
+pub const PEER: &str = "barnacle::peer";
+/// The longest line, bytes.
+pub const LINE: usize = 512;
+/// Bytes of lines that are kept.
+pub const RING: usize = 48 << 10;
+/// Bytes of lines about peers that are kept.
+pub const PEER_RING: usize = 16 << 10;
+/// Bytes of lines that wait for standard error.
+pub const BACKLOG: usize = 64 << 10;
+/// The most repetitions in a row that are counted in silence.
+const REPEATS: u32 = 1000;
+/// What stands before a line about a peer where the journal is saved.
+const PEER_MARK: char = '\u{1}';
 
 /// A logger that keeps its last lines.
 pub struct Journal {
-    ring: Mutex<Ring>,
+    inner: Mutex<Inner>,
 }
 
-struct Ring {
-    lines: VecDeque<String>,
-    bytes: usize,
-    /// Bytes ever written: the cursor behind the last line.
+struct Inner {
+    /// All lines but those about peers.
+    lines: Ring,
+    peers: Ring,
+    /// Bytes ever logged: the cursor behind the last line.
     end: u64,
     last: String,
     last_level: Level,
+    last_peer: bool,
     repeated: u32,
     levels: Levels,
+    output: Output,
 }
 
-/// A piece of the journal.
+/// A part of the journal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Tail {
     /// The lines, oldest first.
     pub lines: Vec<String>,
-    /// Where to go on.
+    /// The cursor behind them.
     pub cursor: u64,
-    /// Whether lines between the asked cursor and the first one given are gone.
+    /// Whether lines after the asked cursor are gone.
     pub reset: bool,
     /// Whether lines were left out for the limits.
     pub truncated: bool,
@@ -50,122 +76,152 @@ pub struct Kept {
 }
 
 impl Journal {
-    /// Most bytes kept.
-    const BYTES: usize = 64 << 10;
-    /// Most repetitions in a row that are counted in silence.
-    const REPEATS: u32 = 1000;
+    const fn new() -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                lines: Ring::new(RING),
+                peers: Ring::new(PEER_RING),
+                end: 0,
+                last: String::new(),
+                last_level: Level::Info,
+                last_peer: false,
+                repeated: 0,
+                levels: Levels::USUAL,
+                output: Output::new(),
+            }),
+        }
+    }
 
     /// The journal of this process; from the first call on the logger of the `log` crate.
     pub fn install(verbose: bool) -> &'static Self {
-        static JOURNAL: Journal = Journal { ring: Mutex::new(Ring::new()) };
+        static JOURNAL: Journal = Journal::new();
         let _ = log::set_logger(&JOURNAL);
         JOURNAL.set_levels(if verbose { Levels::VERBOSE } else { Levels::USUAL });
         &JOURNAL
     }
 
-    /// From now on that much is said.
+    /// Logs at these levels from now on.
     pub fn set_levels(&self, levels: Levels) {
         log::set_max_level(levels.kept.max(levels.printed));
-        if let Ok(mut ring) = self.ring.lock() {
-            ring.levels = levels;
+        if let Ok(mut inner) = self.inner.lock() {
+            inner.levels = levels;
         }
     }
 
-    /// Writes it down.
+    /// Saves it.
     pub fn save(&self) -> Kept {
-        let Ok(ring) = self.ring.lock() else { return Kept::default() };
-        let lines = ring.lines.iter().cloned().collect();
-        Kept { lines, end: ring.end, last: ring.last.clone(), repeated: ring.repeated }
+        let Ok(inner) = self.inner.lock() else { return Kept::default() };
+        let text = |(_, line, peer): (u64, &str, bool)| match peer {
+            true => format!("{PEER_MARK}{line}"),
+            false => line.to_owned(),
+        };
+        let lines = inner.merged().map(text).collect();
+        Kept { lines, end: inner.end, last: inner.last.clone(), repeated: inner.repeated }
     }
 
-    /// Goes on with what another process image wrote: its lines first, then this one's, and cursors count
-    /// on.
+    /// Continues the journal of another process image: its lines first, then this one's, and cursors count on.
     pub fn restore(&self, kept: &Kept) {
-        let Ok(mut ring) = self.ring.lock() else { return };
-        let own = std::mem::take(&mut ring.lines);
-        ring.lines = kept.lines.iter().cloned().collect();
-        ring.bytes = ring.lines.iter().map(|l| l.len() + 1).sum();
-        (ring.end, ring.last, ring.repeated) =
-            (kept.end.max(ring.bytes as u64), kept.last.clone(), kept.repeated);
-        own.into_iter().for_each(|line| ring.keep(line));
+        let Ok(mut inner) = self.inner.lock() else { return };
+        let own: Vec<_> = inner.merged().map(|(_, line, peer)| (line.to_owned(), peer)).collect();
+        (inner.lines, inner.peers) = (Ring::new(RING), Ring::new(PEER_RING));
+        let bytes: usize = kept.lines.iter().map(|line| line.trim_start_matches(PEER_MARK).len() + 1).sum();
+        inner.end = kept.end.saturating_sub(bytes as u64);
+        for line in &kept.lines {
+            match line.strip_prefix(PEER_MARK) {
+                Some(line) => inner.keep(line.into(), true),
+                None => inner.keep(line.clone(), false),
+            }
+        }
+        inner.end = kept.end.max(inner.end);
+        (inner.last, inner.repeated) = (kept.last.clone(), kept.repeated);
+        own.into_iter().for_each(|(line, peer)| inner.keep(line, peer));
     }
 
     /// Lines from `cursor` on (or the last ones), at most `limit` of them and `max_bytes`.
     pub fn tail(&self, cursor: Option<u64>, limit: usize, max_bytes: usize) -> Tail {
-        let Ok(ring) = self.ring.lock() else {
+        let Ok(inner) = self.inner.lock() else {
             return Tail { lines: vec![], cursor: 0, reset: false, truncated: false };
         };
-        let start = ring.end - ring.bytes as u64;
         // A cursor beyond the end is from before a restart.
-        let from = cursor.filter(|c| *c <= ring.end);
-        let mut at = start;
-        let mut lines = Vec::new();
-        for line in &ring.lines {
-            if from.is_none_or(|from| at >= from) {
-                lines.push(line);
-            }
-            at += line.len() as u64 + 1;
-        }
+        let from = cursor.filter(|c| *c <= inner.end);
+        let lines: Vec<_> = inner.merged().filter(|(at, ..)| from.is_none_or(|from| *at >= from)).collect();
         let mut room = max_bytes;
-        let kept = lines.iter().rev().take(limit).take_while(|l| {
-            let fits = l.len() < room;
-            room = room.saturating_sub(l.len() + 1);
+        let kept = lines.iter().rev().take(limit).take_while(|(_, line, _)| {
+            let fits = line.len() < room;
+            room = room.saturating_sub(line.len() + 1);
             fits
         });
         let kept = kept.count();
+        let gone = inner.lines.gone().max(inner.peers.gone());
         Tail {
             truncated: kept < lines.len(),
-            lines: lines[lines.len() - kept..].iter().map(|l| l.to_string()).collect(),
-            cursor: ring.end,
-            reset: cursor.is_some_and(|c| c < start || c > ring.end),
+            lines: lines[lines.len() - kept..].iter().map(|(_, line, _)| (*line).to_owned()).collect(),
+            cursor: inner.end,
+            reset: cursor.is_some_and(|c| c < gone || c > inner.end),
         }
+    }
+
+    /// The lines that standard error did not take, since the start.
+    pub fn dropped(&self) -> u64 {
+        self.inner.lock().map_or(0, |inner| inner.output.dropped())
     }
 }
 
-impl Ring {
-    const fn new() -> Self {
-        Self {
-            lines: VecDeque::new(),
-            bytes: 0,
-            end: 0,
-            last: String::new(),
-            last_level: Level::Info,
-            repeated: 0,
-            levels: Levels::USUAL,
-        }
+impl Inner {
+    /// All lines in the order in which they were logged: the cursor of each, and whether it is about a peer.
+    fn merged(&self) -> impl Iterator<Item = (u64, &str, bool)> {
+        let (mut lines, mut peers) = (self.lines.iter().peekable(), self.peers.iter().peekable());
+        std::iter::from_fn(move || {
+            let peer = match (lines.peek(), peers.peek()) {
+                (Some((a, _)), Some((b, _))) => b < a,
+                (None, Some(_)) => true,
+                _ => false,
+            };
+            let (at, line) = if peer { peers.next()? } else { lines.next()? };
+            Some((at, line, peer))
+        })
     }
 
-    fn add(&mut self, level: Level, text: &str) {
+    fn add(&mut self, level: Level, peer: bool, text: &str) {
         let mut line = timestamp(wall_ms());
-        line.reserve_exact(text.len() + 2);
-        line.extend([" ", text, "\n"]);
-        // One write a line; and a closed stderr must not end the gateway.
+        line.reserve_exact(text.len().min(LINE) + 2);
+        line.extend([" ", text]);
+        cut(&mut line);
+        line.push('\n');
         if level <= self.levels.printed {
-            let _ = std::io::stderr().write_all(line.as_bytes());
+            self.output.write(&line);
         }
         if level > self.levels.kept {
             return;
         }
         line.pop();
-        self.keep(line);
+        self.keep(line, peer);
     }
 
-    fn keep(&mut self, line: String) {
-        self.bytes += line.len() + 1;
+    fn keep(&mut self, line: String, peer: bool) {
+        let at = self.end;
         self.end += line.len() as u64 + 1;
-        self.lines.push_back(line);
-        while self.bytes > Journal::BYTES {
-            let Some(old) = self.lines.pop_front() else { break };
-            self.bytes -= old.len() + 1;
-        }
+        if peer { &mut self.peers } else { &mut self.lines }.push(at, line);
     }
 
     fn end_repeat(&mut self) {
         if self.repeated > 0 {
-            let text = format!("INFO the line above came {} more times", self.repeated);
+            let text = format!("INFO last message repeated {} time{}", self.repeated, plural(self.repeated));
             self.repeated = 0;
-            self.add(self.last_level, &text);
+            self.add(self.last_level, self.last_peer, &text);
         }
+    }
+}
+
+fn plural(n: u32) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+/// Cuts a line at [`LINE`] bytes, to a whole character.
+fn cut(line: &mut String) {
+    if line.len() > LINE {
+        line.truncate(host::cut(line, LINE - '…'.len_utf8()).len());
+        line.push('…');
     }
 }
 
@@ -182,22 +238,96 @@ impl Log for Journal {
         let mut text = String::with_capacity(128);
         // Writing to a String cannot fail.
         let _ = write!(text, "{} {}", record.level(), record.args());
-        if text.bytes().any(|b| matches!(b, b'\n' | b'\r')) {
-            text = text.replace(['\n', '\r'], " ");
+        if text.chars().any(char::is_control) {
+            text = text.replace(char::is_control, " ");
         }
-        let Ok(mut ring) = self.ring.lock() else { return };
-        if ring.last == text && ring.repeated < Self::REPEATS {
-            ring.repeated += 1;
+        let peer = record.target() == PEER;
+        let Ok(mut inner) = self.inner.lock() else { return };
+        if inner.last == text && inner.repeated < REPEATS {
+            inner.repeated += 1;
             return;
         }
-        ring.end_repeat();
-        ring.add(record.level(), &text);
-        (ring.last, ring.last_level) = (text, record.level());
+        inner.end_repeat();
+        inner.add(record.level(), peer, &text);
+        (inner.last, inner.last_level, inner.last_peer) = (text, record.level(), peer);
     }
 
     fn flush(&self) {
-        if let Ok(mut ring) = self.ring.lock() {
-            ring.end_repeat();
+        if let Ok(mut inner) = self.inner.lock() {
+            inner.end_repeat();
+            inner.output.flush();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(journal: &Journal, target: &str, text: &str) {
+        // Not printed: this is a test.
+        journal.inner.lock().unwrap().levels.printed = log::LevelFilter::Off;
+        journal
+            .log(&Record::builder().level(Level::Info).target(target).args(format_args!("{text}")).build());
+    }
+
+    fn texts(tail: &Tail) -> Vec<&str> {
+        tail.lines.iter().map(|line| &line[30..]).collect()
+    }
+
+    #[test]
+    fn peers_push_out_no_other_lines() {
+        let journal = Journal::new();
+        log(&journal, "barnacle", "device abc approved");
+        for n in 0..5000 {
+            log(&journal, PEER, &format!("refused {n}: {}", "x".repeat(9000)));
+        }
+        let tail = journal.tail(None, 5000, usize::MAX);
+        assert_eq!(texts(&tail)[0], "device abc approved");
+        assert!(tail.lines.iter().all(|line| line.len() <= LINE) && tail.lines[1].ends_with('…'));
+        assert!(tail.lines.iter().map(String::len).sum::<usize>() <= RING + PEER_RING);
+        assert!(tail.lines.last().unwrap().contains("refused 4999"));
+    }
+
+    #[test]
+    fn lines_stay_in_order_through_a_restart_and_cursors_count_on() {
+        let (before, after) = (Journal::new(), Journal::new());
+        for n in 0..4 {
+            log(&before, if n % 2 == 0 { "barnacle" } else { PEER }, &format!("line {n}"));
+        }
+        let cursor = before.tail(None, 9, 9999).cursor;
+        log(&after, "barnacle", "line 4");
+        after.restore(&before.save());
+        let tail = after.tail(None, 9, 9999);
+        assert_eq!(texts(&tail), ["line 0", "line 1", "line 2", "line 3", "line 4"]);
+        let later = after.tail(Some(cursor), 9, 9999);
+        assert_eq!((texts(&later), later.reset), (vec!["line 4"], false));
+        assert_eq!(after.save().lines[1].chars().next(), Some(PEER_MARK));
+    }
+
+    #[test]
+    fn what_is_gone_is_told() {
+        let journal = Journal::new();
+        for n in 0..400 {
+            log(&journal, PEER, &format!("{n} {}", "x".repeat(100)));
+        }
+        assert!(journal.tail(Some(0), 9, 9999).reset);
+        assert!(!journal.tail(Some(journal.tail(None, 1, 9999).cursor), 9, 9999).reset);
+    }
+
+    #[test]
+    fn control_characters_are_not_logged() {
+        let journal = Journal::new();
+        log(&journal, "barnacle", "a\u{1b}[31m\u{7}\nb\u{9b}c");
+        assert_eq!(texts(&journal.tail(None, 9, 9999)), ["a [31m  b c"]);
+    }
+
+    #[test]
+    fn repetitions_are_counted() {
+        let journal = Journal::new();
+        ["a", "a", "b", "b", "b", "c"].iter().for_each(|text| log(&journal, PEER, text));
+        let tail = journal.tail(None, 9, 9999);
+        let expected = ["a", "last message repeated 1 time", "b", "last message repeated 2 times", "c"];
+        assert_eq!(texts(&tail), expected);
     }
 }

@@ -15,6 +15,7 @@
 //! Everything runs on one thread: no locks, `Rc` and `RefCell` borrowed for a statement and never
 //! across an `await`. What may wait for a disk goes to a worker thread (see [`store`]).
 
+mod allocator;
 pub mod clock;
 mod code_pages;
 pub(crate) mod host;
@@ -31,6 +32,7 @@ pub mod tls;
 
 pub mod config;
 
+pub mod admission;
 pub mod net;
 
 #[doc(hidden)]

@@ -279,6 +279,30 @@ impl Refusal {
         }
     }
 
+    /// The kind, in a few words, by which refusals are counted.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            R::BadFrame(_) | R::NotConnect | R::Params(_) => "invalid connect",
+            R::TooLarge(_) => "frame too large",
+            R::Timeout(_) => "no connect in time",
+            R::Protocol { .. } => "protocol version",
+            R::Role(_) => "unknown role",
+            R::Origin { .. } => "origin not allowed",
+            R::PublicKey | R::DeviceId { .. } | R::NonceMissing | R::NonceMismatch | R::Signature => {
+                "invalid device proof"
+            }
+            R::DeviceRequired { .. } => "device required",
+            R::Waiting(_) => "pairing required",
+            R::SharedMissing(_) => "no shared secret",
+            R::SharedMismatch(..) => "wrong shared secret",
+            R::SharedNotConfigured(..) => "no shared secret configured",
+            R::DeviceToken(..) | R::DeviceTokenRole { .. } => "dead device token",
+            R::Bootstrap => "invalid setup code",
+            R::RateLimited(_) => "too many wrong secrets",
+            R::Later { .. } => "not now",
+        }
+    }
+
     /// The close code (RFC 6455 §7.4) and reason.
     pub fn close(&self) -> (u16, String) {
         let code = match self {

@@ -1,11 +1,15 @@
-//! A connection's way in: the head of its request, then plain HTTP or the handshake, and at the end its
-//! last words. Every step can be gone on with by another process image.
+//! A connection's way in: the head of its request, then plain HTTP or the handshake, and at the end the reason of its
+//! close. Every step can be continued by another process image.
 
 use super::{handshake, pages::ROUTES, session};
 use crate::{
     app::App,
     hub::{Conn, PendingConn, PendingGuard, Stage},
-    net::http::{self, First, Host, Phase},
+    journal::PEER,
+    net::{
+        Listeners,
+        http::{self, First, Host, Phase},
+    },
     reactor::{Async, Timer},
     tls::Certificate,
 };
@@ -16,7 +20,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long a plain HTTP connection may stay between two requests.
@@ -24,43 +28,56 @@ const IDLE: Duration = Duration::from_secs(15);
 /// How long a client may take no byte of an answer.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Takes a new connection in; `place` is what it counts as until it attaches. It has its seat at once, so
-/// that there is no moment at which a hand-over would miss it.
-pub fn take_in(app: &Rc<App>, socket: Async<TcpStream>, remote: SocketAddr, place: impl Sized + 'static) {
+/// Accepts connections on `listeners`.
+pub fn accept(app: &Rc<App>, listeners: &Listeners) {
+    let to = Rc::downgrade(app);
+    listeners.serve(app.tasks.clone(), move |socket, remote| {
+        if let Some(app) = to.upgrade() {
+            take_in(&app, socket, remote);
+        }
+    });
+}
+
+/// Takes a new connection in. It is among the pending ones at once, so that there is no moment at which a hand-over
+/// would miss it.
+fn take_in(app: &Rc<App>, socket: Async<TcpStream>, remote: SocketAddr) {
     let settings = app.settings();
     let session = match settings.tls.certificate().map(Certificate::accept) {
         // Never without TLS where it was asked for.
         Some(None) => return,
         session => session.flatten(),
     };
-    let seat = app.hub.pending_conns.welcome(socket, remote, session, settings.handshake_timeout);
+    let guard = app.hub.pending_conns.welcome(socket, remote, session, settings.handshake_timeout);
     // Those of a later reload are for this connection as well: it keeps none of them alive.
     drop(settings);
-    app.spawn(go_on(app.clone(), seat, place));
+    if let Some(guard) = guard {
+        app.spawn(go_on(app.clone(), guard));
+    }
 }
 
 /// Goes on with a connection, new or written down.
-pub async fn go_on(app: Rc<App>, seat: PendingGuard, place: impl Sized) {
-    let stage = seat.pending.stage.borrow().clone();
+pub async fn go_on(app: Rc<App>, guard: PendingGuard) {
+    let stage = guard.pending.stage.borrow().clone();
     match stage {
-        Stage::Head => head(&app, seat).await,
+        Stage::Head => head(&app, guard).await,
         Stage::Challenged(challenged) => {
-            let attached = handshake::go_on(&app, &seat.pending, challenged).await;
-            serve(&app, seat, attached);
+            let attached = handshake::go_on(&app, &guard.pending, challenged).await;
+            serve(&app, guard, attached);
         }
-        Stage::Leaving => session::linger(&seat.pending).await,
+        Stage::Leaving => session::linger(&guard.pending).await,
     }
-    drop(place);
 }
 
-async fn head(app: &Rc<App>, seat: PendingGuard) {
-    let pending = seat.pending.clone();
+async fn head(app: &Rc<App>, guard: PendingGuard) {
+    let pending = guard.pending.clone();
     let (head, length) = match in_time(&pending, http::first(&pending.wire)).await {
         Some(First::Upgrade(head, length) | First::Request(head, length)) => (head, length),
         Some(First::Refused(why)) => {
             let remote = pending.remote.or_else(|| pending.wire.socket().get_ref().peer_addr().ok());
             let from = remote.map_or_else(String::new, |at| format!(" from {}", at.ip()));
-            log::warn!("refused an HTTP request{from}: {why}");
+            if app.admission.refusals.admit(pending.wire.source(), "invalid HTTP request", Instant::now()) {
+                log::warn!(target: PEER, "refused an HTTP request{from}: {why}");
+            }
             pending.wire.queue(why.answer().as_bytes());
             return session::linger(&pending).await;
         }
@@ -82,7 +99,7 @@ async fn head(app: &Rc<App>, seat: PendingGuard) {
     if head.websocket_key.is_some() {
         pending.wire.forget(length);
         let attached = handshake::attach(app, &pending, &head).await;
-        serve(app, seat, attached);
+        serve(app, guard, attached);
     } else {
         // Boxed: it is larger than the handshake, which every task of this kind has room for.
         Box::pin(plain(app, &pending)).await;
@@ -148,8 +165,8 @@ impl Host for PlainHost {
 }
 
 /// A connection that attached is no longer pending.
-fn serve(app: &Rc<App>, seat: PendingGuard, attached: Option<Rc<Conn>>) {
-    drop(seat);
+fn serve(app: &Rc<App>, guard: PendingGuard, attached: Option<Rc<Conn>>) {
+    drop(guard);
     if let Some(conn) = attached {
         // A task of its own: this one's memory was sized for the handshake.
         app.spawn(session::serve(app.clone(), conn, true));

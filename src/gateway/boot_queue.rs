@@ -1,5 +1,5 @@
-//! Who comes before anyone can be let in. Plain HTTP is told how things stand, as a supervisor asks that way;
-//! everyone else waits, connected, for who lets them in.
+//! Connections that arrive before the kernel's random generator is ready. Plain HTTP is answered, as a supervisor asks
+//! that way; all others wait, connected, until they can be served.
 
 use super::pages::LIVE;
 use crate::{
@@ -18,34 +18,35 @@ const MOST: usize = 64;
 /// Bytes of a request's head that are looked at. What is longer waits.
 const HEAD: usize = 2048;
 
-/// One who came.
-pub struct Caller {
+/// A connection that waits.
+pub(super) struct Waiting {
     /// The connection, unread.
     pub socket: Async<TcpStream>,
-    /// From where.
+    /// The peer's address.
     pub remote: SocketAddr,
-    /// Whether by a socket unit's socket.
+    /// Whether it came by a socket unit's socket.
     pub given: bool,
-    waits: bool,
+    /// Whether it was looked at, and is no plain HTTP.
+    other: bool,
 }
 
 /// A listening socket, and whether it is a socket unit's.
-pub type Listener = (Rc<Async<TcpListener>>, bool);
+pub(super) type Listener = (Rc<Async<TcpListener>>, bool);
 
-/// Takes in who connects, and answers who asks for a page; to be polled until somebody lets them in.
-pub fn receive(listeners: &[Listener], callers: &mut Vec<Caller>, cx: &mut Context<'_>) {
+/// Accepts connections and answers plain HTTP; to be polled until they can be served.
+pub(super) fn receive(listeners: &[Listener], queue: &mut Vec<Waiting>, cx: &mut Context<'_>) {
     for (listener, given) in listeners {
-        while callers.len() < MOST
+        while queue.len() < MOST
             && let Poll::Ready(Ok((socket, remote))) = listener.poll_accept(cx)
         {
-            callers.push(Caller { socket, remote, given: *given, waits: false });
+            queue.push(Waiting { socket, remote, given: *given, other: false });
         }
     }
-    callers.retain_mut(|caller| caller.waits || caller.is_to_wait(cx));
+    queue.retain_mut(|waiting| waiting.other || waiting.is_to_wait(cx));
 }
 
-impl Caller {
-    /// Whether it is no answered request, and not gone.
+impl Waiting {
+    /// Whether it is still connected, and was not answered just now.
     fn is_to_wait(&mut self, cx: &mut Context<'_>) -> bool {
         let mut bytes = [0; HEAD];
         let seen = match self.socket.poll_with(cx, |socket| socket.peek(&mut bytes)) {
@@ -60,7 +61,7 @@ impl Caller {
                 return true;
             }
             _ => {
-                self.waits = true;
+                self.other = true;
                 return true;
             }
         };

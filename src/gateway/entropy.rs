@@ -2,13 +2,10 @@
 //! small one for minutes.
 //!
 //! Keys, tokens and nonces are made of them and of nothing else, so nobody is let in before. The port is
-//! open meanwhile: see [`early`].
+//! open meanwhile: see [`boot_queue`].
 
-use super::{
-    boot_queue::{self, Caller},
-    listeners::Listening,
-};
-use crate::{reactor::Timer, sd_notify::Notify};
+use super::boot_queue::{self, Waiting};
+use crate::{net::Listeners, reactor::Timer, sd_notify::Notify};
 use rustix::{
     io::Errno,
     rand::{GetRandomFlags, getrandom},
@@ -20,19 +17,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it is said that this still takes.
+/// How often a log line says that this still takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Waits until there are some, and says so where that takes time. Returns how long it took, and who came to
-/// `doors` meanwhile; with `tls` they are not looked at, since nobody can be told anything by it yet.
-pub async fn ready(doors: &Listening, tls: bool, notify: &Notify) -> (Duration, Vec<Caller>) {
-    let mut callers = Vec::new();
-    // Any other refusal is told by who then needs some.
+/// Waits until there are some, and logs where that takes time. Returns how long it took, and the connections that
+/// `listeners` accepted meanwhile; with `tls` none are, since none can be answered by it yet.
+pub(super) async fn ready(listeners: &Listeners, tls: bool, notify: &Notify) -> (Duration, Vec<Waiting>) {
+    let mut queue = Vec::new();
+    // Any other error is reported where random numbers are then needed.
     if getrandom(&mut [0; 1], GetRandomFlags::NONBLOCK) != Err(Errno::AGAIN) {
-        return (Duration::ZERO, callers);
+        return (Duration::ZERO, queue);
     }
     let began = Instant::now();
-    let at: Vec<_> = doors.addresses().iter().map(ToString::to_string).collect();
+    let at: Vec<_> = listeners.addresses().iter().map(ToString::to_string).collect();
     log::warn!(
         "listening on {}, and waiting for the kernel's random numbers: nobody can be let in without them",
         at.join(", ")
@@ -47,21 +44,21 @@ pub async fn ready(doors: &Listening, tls: bool, notify: &Notify) -> (Duration, 
             Timer::after(PATIENCE).await;
         }
     };
-    let own = doors.sockets().into_iter().map(|socket| (socket, false));
-    let listeners: Vec<_> = own.chain(doors.given().into_iter().map(|socket| (socket, true))).collect();
+    let own = listeners.sockets().into_iter().map(|socket| (socket, false));
+    let sockets: Vec<_> = own.chain(listeners.given().into_iter().map(|socket| (socket, true))).collect();
     let receive = poll_fn(|cx| {
         if !tls {
-            boot_queue::receive(&listeners, &mut callers, cx);
+            boot_queue::receive(&sockets, &mut queue, cx);
         }
         Poll::<()>::Pending
     });
     future::or(smol::unblock(wait), future::or(tell, receive)).await;
     let took = began.elapsed();
     log::info!("the kernel has random numbers, after {:.1} s", took.as_secs_f64());
-    (took, callers)
+    (took, queue)
 }
 
-/// A call that blocks, and not `poll` on `/dev/random`: only for who waits in one does the kernel make some
+/// Waits in a call that blocks, and not by `poll` on `/dev/random`: only during such a call does the kernel make some
 /// of the jitter of its own clock.
 fn wait() {
     while getrandom(&mut [0; 1], GetRandomFlags::empty()) == Err(Errno::INTR) {}

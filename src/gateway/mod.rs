@@ -4,12 +4,10 @@
 //! all of them alive, [`run()`] wires them to the listening sockets and the signals.
 
 pub mod accept;
-mod admission;
 mod boot_queue;
 mod entropy;
 mod handshake;
 mod keepalive;
-pub mod listeners;
 mod pages;
 pub mod run;
 pub mod session;

@@ -1,7 +1,9 @@
 //! Start, serve, stop: the sockets, the signals, and what each new connection is.
 
-use super::{accept, entropy, keepalive, listeners::Listening, session, supervisor::Supervised};
+use super::{accept, entropy, keepalive, session, supervisor::Supervised};
 use crate::{
+    admission::{Admission, limits::Places},
+    allocator,
     app::{App, Handshakes, Ticks},
     auth::{Limiter, Nonces, identity::Identity},
     clock::Clock,
@@ -10,7 +12,7 @@ use crate::{
     handoff::{self, Handoff, Inherited, Predecessor, Program, Serve, StateFormat},
     hub::{Audience, Boot, Conn, Hub, Restarts, SavedConn, SavedInvocation, SavedPending},
     journal::Journal,
-    net::{Budget, listen::ListenError},
+    net::{Listeners, listen::ListenError},
     protocol::{Event, Json},
     reactor::{self, Async, Tasks, Timer},
     reload::{self, Reloads, Trigger, follow},
@@ -27,8 +29,6 @@ use std::{cell::RefCell, fmt, net::TcpStream, rc::Rc, time::Duration};
 const FINISH: Duration = Duration::from_secs(2);
 /// How long the answers to those that did not may take.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
-/// What unattached connections may hold together, bytes.
-const BUDGET: usize = 4 << 20;
 
 /// Why the gateway does not run.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl std::error::Error for StartFailure {}
 /// A gateway whose sockets are open.
 pub struct Gateway {
     app: Rc<App>,
-    doors: Rc<Listening>,
+    listeners: Rc<Listeners>,
     predecessor: Option<Predecessor>,
     /// How long there were no random numbers.
     waited: Duration,
@@ -89,15 +89,15 @@ impl Gateway {
         journal: &'static Journal,
         executor: Rc<LocalExecutor<'static>>,
     ) -> Result<Self, StartFailure> {
-        let (doors, _) = listen(&settings, Inherited::default())?;
-        Self::open(settings, clock, doors, None, journal, executor)
+        let (listeners, _) = listen(&settings, Inherited::default())?;
+        Self::open(settings, clock, listeners, None, journal, executor)
     }
 
     /// Takes over from `predecessor`, or starts.
     fn open(
         mut settings: Settings,
         clock: Clock,
-        doors: Rc<Listening>,
+        listeners: Rc<Listeners>,
         mut predecessor: Option<Predecessor>,
         journal: &'static Journal,
         executor: Rc<LocalExecutor<'static>>,
@@ -110,7 +110,7 @@ impl Gateway {
             None => Boot::now(clock),
         };
         let boot = boot.map_err(|e| StartFailure::System(format!("no randomness: {e}")))?;
-        settings.port = doors.port().unwrap_or(settings.port);
+        settings.port = listeners.port().unwrap_or(settings.port);
         let lock = predecessor.as_mut().and_then(|p| p.lock.take());
         let (store, store_notices) =
             Store::open_with(&settings.paths.barnacle_dir, lock).map_err(StartFailure::Store)?;
@@ -119,9 +119,9 @@ impl Gateway {
         let _ = settings.make_first_token();
         settings.make_certificate();
         let store_notices: Vec<String> = store_notices.iter().map(ToString::to_string).collect();
-        let app = rooms(boot, store, settings, store_notices, &doors, journal, executor);
+        let app = rooms(boot, store, settings, store_notices, &listeners, journal, executor);
         app.notices().iter().for_each(|n| log::warn!("{n}"));
-        Ok(Self { app, doors, predecessor, waited: Duration::ZERO })
+        Ok(Self { app, listeners, predecessor, waited: Duration::ZERO })
     }
 
     /// What its connections share.
@@ -131,14 +131,14 @@ impl Gateway {
 
     /// The port it listens on.
     pub fn port(&self) -> u16 {
-        self.doors.port().unwrap_or_default()
+        self.listeners.port().unwrap_or_default()
     }
 
     /// Says in one line what runs.
     pub fn announce(&self) {
         let app = &self.app;
         let settings = app.settings();
-        let at: Vec<String> = self.doors.addresses().iter().map(ToString::to_string).collect();
+        let at: Vec<String> = self.listeners.addresses().iter().map(ToString::to_string).collect();
         // A successor has been up for longer.
         let took = match self.predecessor {
             None => format!(
@@ -160,10 +160,10 @@ impl Gateway {
     /// Accepts connections, until the executor ends.
     pub fn accept(self) -> Rc<App> {
         if let Some(predecessor) = self.predecessor {
-            predecessor.restore(&self.app, &Restored { app: &self.app, doors: &self.doors });
+            predecessor.restore(&self.app, &Restored { app: &self.app });
         }
-        self.doors.serve(&self.app);
-        self.app.spawn(keepalive::beat(self.app.clone()));
+        accept::accept(&self.app, &self.listeners);
+        self.app.spawn(keepalive::run(self.app.clone()));
         self.app.spawn(follow::follow(self.app.reloads.clone()));
         self.app
     }
@@ -180,12 +180,13 @@ fn rooms(
     store: Store,
     settings: Settings,
     store_notices: Vec<String>,
-    listeners: &Rc<Listening>,
+    listeners: &Rc<Listeners>,
     journal: &'static Journal,
     executor: Rc<LocalExecutor<'static>>,
 ) -> Rc<App> {
     let tasks = Tasks::new(executor);
-    let hub = Hub::new(boot.clone(), &tasks);
+    let admission = Rc::new(Admission::new(Places::of_process()));
+    let hub = Hub::new(boot.clone(), &admission, &tasks);
     let identity = Identity::from_seed(&store.key().identity_seed());
     let devices = Devices::new(store, &hub.conns, boot.clock);
     let limiter = Rc::new(RefCell::new(Limiter::new(settings.limits)));
@@ -201,7 +202,7 @@ fn rooms(
         restarts: restarts.clone(),
         tasks: tasks.clone(),
     });
-    let handshakes = Handshakes { nonces: Nonces::default(), limiter, budget: Budget::new(BUDGET) };
+    let handshakes = Handshakes { nonces: Nonces::default(), limiter };
     let ticks = Ticks::default();
     Rc::new(App {
         boot,
@@ -212,6 +213,7 @@ fn rooms(
         restarts,
         handshakes,
         ticks,
+        admission,
         identity,
         journal,
         store_notices,
@@ -222,7 +224,6 @@ fn rooms(
 /// Serves what a hand-over carried.
 struct Restored<'a> {
     app: &'a Rc<App>,
-    doors: &'a Listening,
 }
 
 impl Serve for Restored<'_> {
@@ -231,9 +232,8 @@ impl Serve for Restored<'_> {
     }
 
     fn pending(&self, saved: SavedPending, socket: Async<TcpStream>) {
-        let place = self.doors.place(socket.get_ref());
         let pending = self.app.hub.pending_conns.resume(saved, socket);
-        self.app.spawn(accept::go_on(self.app.clone(), pending, place));
+        self.app.spawn(accept::go_on(self.app.clone(), pending));
     }
 
     fn invocation(&self, saved: SavedInvocation) {
@@ -256,8 +256,9 @@ pub fn run(
     let is_successor = handed_over.is_some();
     let inherited = handed_over.unwrap_or_else(|| Inherited::of(sd_notify::passed(), state_format));
     raise_descriptor_limit();
+    allocator::return_large_blocks();
     let executor = Rc::new(LocalExecutor::new());
-    let (doors, predecessor) = listen(&settings, inherited)?;
+    let (listeners, predecessor) = listen(&settings, inherited)?;
     let notify = Rc::new(Notify::of_process());
     // Before anyone can know that it runs, and tell it to stop: the first process of a container or a board
     // has no signal that ends it but those it listens for.
@@ -266,32 +267,35 @@ pub fn run(
     let signals = Rc::new(signals);
     signals.block(false);
     let tls = !matches!(settings.tls, Tls::Off);
-    let ready = async { Some(entropy::ready(&doors, tls, &notify).await) };
+    let ready = async { Some(entropy::ready(&listeners, tls, &notify).await) };
     let ended = async {
         signals.end().await;
         None
     };
-    let Some((waited, callers)) = block_on(future::or(ready, ended))? else {
+    let Some((waited, queue)) = block_on(future::or(ready, ended))? else {
         log::info!("told to stop while waiting for random numbers: stopping");
         notify.stopping("stopping");
         return Ok(());
     };
-    let gateway = Gateway::open(settings, clock, doors, predecessor, journal, executor.clone())?;
+    let gateway = Gateway::open(settings, clock, listeners, predecessor, journal, executor.clone())?;
     let gateway = Gateway { waited, ..gateway };
     if !is_successor {
         gateway.announce();
     }
-    let doors = gateway.doors.clone();
+    let listeners = gateway.listeners.clone();
     let app = gateway.accept();
-    doors.let_in(&app, callers);
+    queue.into_iter().for_each(|waiting| listeners.take(waiting.socket, waiting.remote, waiting.given));
     if notify.is_there() {
         handoff::forget(&notify);
-        doors.keep_with(&notify);
+        let notify = notify.clone();
+        listeners.on_change(move |listeners| {
+            notify.keep_listening(listeners.sockets().iter().map(|socket| socket.get_ref()));
+        });
     }
     let supervised = Supervised::new(&app, &notify);
     supervised.begin();
     crate::code_pages::unmap();
-    let handoff = |program| Handoff::new(&app, &doors, program, state_format, &signals);
+    let handoff = |program| Handoff::new(&app, &listeners, program, state_format, &signals);
     let handoff =
         program.map(handoff).map_err(|e| log::warn!("this gateway cannot restart itself: {e}")).ok();
     if let Some(handoff) = &handoff {
@@ -329,10 +333,10 @@ pub fn run(
 fn listen(
     settings: &Settings,
     inherited: Inherited,
-) -> Result<(Rc<Listening>, Option<Predecessor>), StartFailure> {
+) -> Result<(Rc<Listeners>, Option<Predecessor>), StartFailure> {
     let Inherited { predecessor, listening, given } = inherited;
-    let doors = Listening::start(listening, given, settings.where_to_listen(), settings.port);
-    Ok((doors.map_err(StartFailure::Listen)?, predecessor))
+    let listeners = Listeners::start(listening, given, settings.where_to_listen(), settings.port);
+    Ok((listeners.map_err(StartFailure::Listen)?, predecessor))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, StartFailure> {

@@ -8,17 +8,16 @@ use crate::{
     app::App,
     clock::instant_of,
     hub::{Conn, PendingConn, SavedConn, SavedInvocation, Stage},
+    journal::PEER,
     methods::{self, Reply},
-    net::{scan::Excess, wire::Close, ws},
-    protocol::{ErrorShape, MAX_PAYLOAD, RequestFrame, refusal, response},
+    net::{Message, ReadError, wire::Close},
+    protocol::{ErrorShape, RequestFrame, refusal, response},
     reactor::{Async, Timer},
 };
-use async_tungstenite::tungstenite::{Error as WsError, Message};
-use smol::{future, stream::Stream};
+use smol::future;
 use std::{
     future::poll_fn,
     net::TcpStream,
-    pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -32,9 +31,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const BUSY_MS: u64 = 100;
 
 enum Turn {
-    Message(Option<Result<Message, WsError>>),
+    Message(Message),
+    Failed(ReadError),
     Close,
-    Gone,
 }
 
 /// Serves `conn`, which has joined the app, until it ends; `new` if it joined just now.
@@ -42,12 +41,11 @@ pub async fn serve(app: Rc<App>, conn: Rc<Conn>, new: bool) {
     if new && crate::hub::is_listed(&conn) {
         app.hub.presence.changed();
     }
-    let mut socket = ws::open(&conn.wire, MAX_PAYLOAD).await;
     loop {
         let turn = poll_fn(|cx| {
             conn.wire.watch(cx);
             if let Poll::Ready(Err(_)) = conn.wire.poll_drain(cx) {
-                return Poll::Ready(Turn::Gone);
+                return Poll::Ready(Turn::Failed(ReadError::Gone));
             }
             if conn.wire.closing().is_some() {
                 return Poll::Ready(Turn::Close);
@@ -55,52 +53,46 @@ pub async fn serve(app: Rc<App>, conn: Rc<Conn>, new: bool) {
             if app.hub.is_paused() {
                 return Poll::Pending;
             }
-            Pin::new(&mut socket).poll_next(cx).map(Turn::Message)
+            conn.wire.poll_message(cx).map(|read| read.map_or_else(Turn::Failed, Turn::Message))
         });
         match turn.await {
-            Turn::Message(Some(Ok(message))) => {
+            Turn::Message(message) => {
                 conn.heard();
                 match message {
-                    Message::Text(text) => dispatch(&app, &conn, &text),
-                    Message::Binary(bytes) => match std::str::from_utf8(&bytes) {
+                    Message::Text(text) => dispatch(&app, &conn, text),
+                    Message::Binary(bytes) => match String::from_utf8(bytes) {
                         Ok(text) => dispatch(&app, &conn, text),
                         Err(_) => conn.wire.close(1003, "text frames only"),
                     },
-                    Message::Close(frame) => {
+                    Message::Close(code) => {
                         // The echo that RFC 6455 §5.5.1 asks for.
-                        conn.wire.close(frame.map_or(1000, |f| f.code.into()), "");
+                        conn.wire.close(code.unwrap_or(1000), "");
                         break;
                     }
-                    control => ws::answer(&mut socket, control).await,
+                    Message::Ping(payload) => conn.wire.send_pong(&payload),
+                    Message::Pong => {}
                 }
                 // One that never stops sending is no reason for the others to wait.
                 future::yield_now().await;
             }
-            Turn::Message(Some(Err(e))) => match (conn.wire.excess(), e) {
-                (Some(Excess::Message(most)), _) => {
-                    conn.wire.close(1009, &format!("message larger than policy.maxPayload ({most} bytes)"));
-                }
-                (_, e) if ws::is_gone(&e) => break,
-                (_, e) => conn.wire.close(1002, &format!("protocol error: {e}")),
-            },
-            Turn::Message(None) | Turn::Gone => break,
-            Turn::Close => break,
+            Turn::Failed(ReadError::Gone) | Turn::Close => break,
+            Turn::Failed(e) => conn.wire.close(e.code(), &e.to_string()),
         }
     }
-    drop(socket);
     app.hub.leave(&conn);
     if let Some(device) = conn.device() {
         app.devices.saw(device, None);
     }
     let end = conn.wire.closing();
     match &end {
-        Some(Close { reason, .. }) if reason.is_empty() => log::info!("left {}", conn.session().name()),
-        Some(Close { code, reason }) => log::info!("closed {} ({code} {reason})", conn.session().name()),
-        None => log::info!("left {}", conn.session().name()),
+        Some(Close { code, reason }) if !reason.is_empty() => {
+            log::info!(target: PEER, "closed {} ({code} {reason})", conn.session().name());
+        }
+        _ => log::info!(target: PEER, "left {}", conn.session().name()),
     }
     if end.is_some() {
-        let seat = app.hub.pending_conns.leaving(&conn.wire, LAST_WORDS);
-        linger(&seat.pending).await;
+        let guard = app.hub.pending_conns.leaving(&conn.wire, LAST_WORDS);
+        linger(&guard.pending).await;
     }
 }
 
@@ -113,7 +105,7 @@ async fn rest(app: Rc<App>, conn: Rc<Conn>) {
 
 /// Serves a saved connection over its socket.
 pub fn resume(app: &Rc<App>, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
-    let conn = Conn::resume(saved, socket);
+    let conn = Conn::resume(saved, socket, &app.admission);
     app.hub.join(&conn);
     app.spawn(rest(app.clone(), conn.clone()));
     conn
@@ -159,16 +151,16 @@ pub async fn linger(pending: &PendingConn) {
     }
 }
 
-fn dispatch(app: &Rc<App>, conn: &Rc<Conn>, text: &str) {
+fn dispatch(app: &Rc<App>, conn: &Rc<Conn>, text: String) {
     let request = match RequestFrame::parse(text) {
         Ok(request) => request,
-        Err((why, Some(id))) => return conn.send(&refusal(&id, &ErrorShape::invalid(why.to_string()))),
+        Err((why, Some(id))) => return refuse(conn, &id, &ErrorShape::invalid(why.to_string())),
         Err((why, None)) => return conn.wire.close(1008, &why.to_string()),
     };
     let id = request.id.clone();
     let Some(mut under_way) = conn.begin() else {
         let error = ErrorShape::later("too many requests of this connection under way", BUSY_MS);
-        return conn.send(&refusal(&id, &error));
+        return refuse(conn, &id, &error);
     };
     let mut call = methods::call(app.clone(), conn.clone(), request);
     // Most methods are done at once and need no task.
@@ -189,11 +181,18 @@ fn dispatch(app: &Rc<App>, conn: &Rc<Conn>, text: &str) {
 fn answer(app: &Rc<App>, conn: &Rc<Conn>, id: &str, reply: Result<Reply, ErrorShape>) {
     match reply {
         Ok(Reply { payload, after }) => {
-            conn.send(&response(id, &payload));
+            if let Err(why) = conn.send(&response(id, &payload)) {
+                refuse(conn, id, &ErrorShape::later(format!("the answer is not delivered: {why}"), BUSY_MS));
+            }
             if let Some(after) = after {
                 after(app);
             }
         }
-        Err(error) => conn.send(&refusal(id, &error)),
+        Err(error) => refuse(conn, id, &error),
     }
+}
+
+/// A refusal is small: where it is not delivered, the connection is closed.
+fn refuse(conn: &Conn, id: &str, error: &ErrorShape) {
+    let _ = conn.send(&refusal(id, error));
 }

@@ -11,9 +11,8 @@ use super::{
 use crate::{
     app::App,
     clock::monotonic_ns,
-    gateway::listeners::Listening,
     hub::{Conn, Preflight, Restart},
-    net::{fds, frame},
+    net::{Listeners, fds, frame},
     protocol::{ErrorShape, Event, refusal},
     reactor::{self, Timer},
     signals::Signals,
@@ -48,7 +47,7 @@ const RESTARTING: &str =
 #[derive(Clone)]
 pub struct Handoff {
     pub(crate) app: Rc<App>,
-    pub(crate) doors: Rc<Listening>,
+    pub(crate) listeners: Rc<Listeners>,
     pub(crate) program: Program,
     pub(crate) state_format: &'static StateFormat,
     pub(crate) signals: Rc<Signals>,
@@ -94,13 +93,13 @@ impl Handoff {
     /// A hand-over of `app` and its listening sockets to `program`.
     pub(crate) fn new(
         app: &Rc<App>,
-        doors: &Rc<Listening>,
+        listeners: &Rc<Listeners>,
         program: Program,
         state_format: &'static StateFormat,
         signals: &Rc<Signals>,
     ) -> Self {
-        let (app, doors, signals) = (app.clone(), doors.clone(), signals.clone());
-        Self { app, doors, program, state_format, signals, accepted: Rc::default() }
+        let (app, listeners, signals) = (app.clone(), listeners.clone(), signals.clone());
+        Self { app, listeners, program, state_format, signals, accepted: Rc::default() }
     }
 
     /// Asks the program on disk whether it can take over, and in which format of the state; its version.
@@ -124,7 +123,7 @@ impl Handoff {
         across: Across,
         more: impl Fn(&Conn) -> Vec<u8>,
     ) -> (State, Sockets) {
-        State::of(&self.app, &self.doors, self.state_format.version, reason, across, more)
+        State::of(&self.app, &self.listeners, self.state_format.version, reason, across, more)
     }
 
     pub(super) fn seal(&self, state: &State, format: u32) -> Sealed {
@@ -180,12 +179,13 @@ impl Handoff {
         if closed.is_empty() {
             return false;
         }
-        self.doors.pause(true);
+        self.listeners.pause(true);
         app.hub.pause(false);
         log::info!("{} TLS connections cannot be handed over: closed (1012)", closed.len());
         for conn in closed {
             for id in conn.waiting() {
-                conn.send(&refusal(&id, &ErrorShape::later(UNKNOWN, AGAIN_MS)));
+                // One that is not delivered is small, and the connection is closed anyway.
+                let _ = conn.send(&refusal(&id, &ErrorShape::later(UNKNOWN, AGAIN_MS)));
             }
             conn.send_event(Event::Shutdown, RESTARTING, "");
             conn.wire.close(1012, "gateway restarting");
@@ -243,7 +243,7 @@ impl Handoff {
     /// Serves everyone again.
     pub(super) fn abort(&self, why: String) -> String {
         self.app.hub.pause(false);
-        self.doors.pause(false);
+        self.listeners.pause(false);
         why
     }
 

@@ -4,8 +4,8 @@ use super::memory::Memory;
 use crate::{
     app::App,
     auth::SharedAuth,
-    gateway::listeners::Listening,
     hub::{Conn, PendingConn},
+    net::Listeners,
     reactor::{self, Async},
     reload,
 };
@@ -74,13 +74,13 @@ impl State {
     /// what a connection is sent besides.
     pub(crate) fn of(
         app: &Rc<App>,
-        doors: &Listening,
+        listeners: &Listeners,
         version: &str,
         why: &str,
         across: Across,
         more: impl Fn(&Conn) -> Vec<u8>,
     ) -> (Self, Sockets) {
-        let listeners = [doors.sockets(), doors.given()];
+        let listeners = [listeners.sockets(), listeners.given()];
         let [own, given] = listeners.each_ref().map(|l| l.iter().map(|l| l.get_ref().as_raw_fd()).collect());
         let (conns, pending_conns) = app.hub.carried();
         let lock = app

@@ -2,6 +2,7 @@
 
 use super::session::{SavedConn, SavedSocket, Session, Topic, write_record};
 use crate::{
+    admission::{Admission, Permit, Source, limits},
     auth::Caller,
     net::Wire,
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope, Scopes},
@@ -39,23 +40,32 @@ pub struct Conn {
     quiet: Cell<u8>,
     in_flight: Cell<u32>,
     waiting: RefCell<Vec<String>>,
+    /// Its place among the attached ones.
+    _permit: Permit,
 }
 
 impl Conn {
     /// Most requests of one connection that may be under way together.
-    pub const IN_FLIGHT: u32 = 64;
+    pub const IN_FLIGHT: u32 = limits::IN_FLIGHT;
     /// Most topics that one connection subscribes to.
     pub const SUBSCRIPTIONS: usize = 256;
     /// What may wait for a slow reader before events that can be missed are missed, bytes.
     const SLOW: usize = 256 << 10;
 
     /// A connection that just attached.
-    pub fn new(wire: Rc<Wire>, session: Session) -> Rc<Self> {
-        Self::with(wire, session, 0, 0)
+    pub fn new(wire: Rc<Wire>, session: Session, permit: Permit, admission: &Admission) -> Rc<Self> {
+        Self::with(wire, session, (0, 0), permit, admission)
     }
 
-    fn with(wire: Rc<Wire>, session: Session, seq: u64, quiet: u8) -> Rc<Self> {
-        wire.attach(MAX_PAYLOAD);
+    fn with(
+        wire: Rc<Wire>,
+        session: Session,
+        (seq, quiet): (u64, u8),
+        permit: Permit,
+        admission: &Admission,
+    ) -> Rc<Self> {
+        session.device.into_iter().for_each(|device| wire.set_source(Source::Device(device)));
+        wire.attach(MAX_PAYLOAD, &admission.messages);
         Rc::new(Self {
             wire,
             session: RefCell::new(session),
@@ -63,6 +73,7 @@ impl Conn {
             quiet: Cell::new(quiet),
             in_flight: Cell::new(0),
             waiting: RefCell::default(),
+            _permit: permit,
         })
     }
 
@@ -77,10 +88,17 @@ impl Conn {
     }
 
     /// Restores a saved connection over its socket.
-    pub fn resume(saved: SavedConn, socket: Async<TcpStream>) -> Rc<Self> {
+    pub fn resume(saved: SavedConn, socket: Async<TcpStream>, admission: &Admission) -> Rc<Self> {
         let wire = Wire::new(socket, saved.input, saved.output, MAX_PAYLOAD);
         wire.set_closing(saved.close);
-        Self::with(wire, saved.session, saved.seq, saved.quiet)
+        let source = saved.session.device.map_or(Source::Loopback, Source::Device);
+        let permit = admission.attached.restore_and_stay(source);
+        Self::with(wire, saved.session, (saved.seq, saved.quiet), permit, admission)
+    }
+
+    /// Ticks since it was heard.
+    pub fn quiet(&self) -> u8 {
+        self.quiet.get()
     }
 
     /// The facts.
@@ -151,23 +169,30 @@ impl Conn {
     ///
     /// A reader that is slow misses what it may miss; one that is too slow is closed.
     pub fn send_event(&self, event: Event, head: &str, tail: &str) {
-        let waiting = self.wire.unsent();
+        let waiting = self.wire.unsent_behind();
         if event.droppable() && waiting > Self::SLOW {
             return;
         }
         let seq = self.seq.get() + 1;
         self.seq.set(seq);
-        self.send(&format!("{head},\"seq\":{seq}{tail}}}"));
+        // One that is not delivered is small, and the connection is closed.
+        let _ = self.send(&format!("{head},\"seq\":{seq}{tail}}}"));
     }
 
-    /// Sends a frame.
-    pub fn send(&self, text: &str) {
-        if self.wire.unsent() + text.len() > MAX_BUFFERED {
-            log::warn!("closing {}: it does not read what it is sent", self.session.borrow().name());
-            self.wire.close(1008, "slow consumer");
-            return;
+    /// Sends a frame. A reader that is behind with small ones is closed.
+    ///
+    /// # Errors
+    /// [`Undelivered`]: a large one, to be answered to its sender.
+    pub fn send(&self, text: &str) -> Result<(), Undelivered> {
+        match Undelivered::judge(text.len(), self.wire.unsent(), self.wire.unsent_behind()) {
+            None => self.wire.send_text(text),
+            Some(Undelivered::Behind(_)) if text.len() <= Self::SLOW => {
+                log::warn!("closing {}: it does not read what it is sent", self.session.borrow().name());
+                self.wire.close(1008, "slow consumer");
+            }
+            Some(undelivered) => return Err(undelivered),
         }
-        self.wire.send_text(text);
+        Ok(())
     }
 
     /// It was heard.
@@ -202,6 +227,36 @@ impl Conn {
     }
 }
 
+/// Why a frame is not sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Undelivered {
+    /// It is larger than `policy.maxPayload`, bytes.
+    TooLarge(usize),
+    /// The peer has so many bytes to read first.
+    Behind(usize),
+}
+
+impl Undelivered {
+    /// Judges a frame of `length` where `unsent` bytes wait, `behind` of them after the message that is being sent: that
+    /// one may be as large as any.
+    fn judge(length: usize, unsent: usize, behind: usize) -> Option<Self> {
+        match () {
+            () if length > MAX_PAYLOAD => Some(Self::TooLarge(length)),
+            () if unsent > 0 && behind + length > MAX_BUFFERED => Some(Self::Behind(unsent)),
+            () => None,
+        }
+    }
+}
+
+impl fmt::Display for Undelivered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge(n) => write!(f, "a frame of {n} bytes; policy.maxPayload is {MAX_PAYLOAD}"),
+            Self::Behind(n) => write!(f, "{n} bytes wait to be read first"),
+        }
+    }
+}
+
 /// A request under way; it ends when this is dropped.
 pub struct InFlight {
     conn: Rc<Conn>,
@@ -225,6 +280,30 @@ impl Drop for InFlight {
             if waiting.is_empty() {
                 *waiting = Vec::new();
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_delivered() {
+        use Undelivered::{Behind, TooLarge};
+        const MIB: usize = 1 << 20;
+        let rows = [
+            (25 * MIB, 0, 0, None),
+            (25 * MIB + 1, 0, 0, Some(TooLarge(25 * MIB + 1))),
+            // The message that is being sent is no reason to refuse others.
+            (100, 20 * MIB, 0, None),
+            (8 * MIB, 20 * MIB, 0, None),
+            (9 * MIB, 20 * MIB, 0, Some(Behind(20 * MIB))),
+            (100, 20 * MIB, 8 * MIB - 100, None),
+            (101, 20 * MIB, 8 * MIB - 100, Some(Behind(20 * MIB))),
+        ];
+        for (length, unsent, behind, expected) in rows {
+            assert_eq!(Undelivered::judge(length, unsent, behind), expected, "{length} after {unsent}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Events to attached connections. A system call for each of some thousand connections takes longer than an
 //! answer may: the first few are sent at once, the others a slice at a time, and in between requests are answered.
 
-use super::{Conn, ConnId, Connections, Topic};
+use super::{Conn, ConnId, Connections, Topic, Undelivered};
 use crate::{
     protocol::{AudienceKind, DeviceId, Event, Json},
     reactor::{Tasks, Timer},
@@ -84,11 +84,20 @@ impl Events {
         if let Audience::Connection(id) = audience {
             // Without a number in its sequence, as OpenClaw sends to nodes.
             if let Some(conn) = self.conns.get(id).filter(|conn| audience.has(event, conn)) {
-                conn.send(&format!("{}}}", head(event, payload)));
+                // What has a sender who is to know goes by `deliver`.
+                let _ = self.deliver(&conn, event, payload);
             }
             return;
         }
         self.enqueue(event, audience, head(event, payload), String::new());
+    }
+
+    /// Sends an event to one connection, without a number in its sequence.
+    ///
+    /// # Errors
+    /// [`Undelivered`].
+    pub(crate) fn deliver(&self, conn: &Conn, event: Event, payload: &Json) -> Result<(), Undelivered> {
+        conn.send(&format!("{}}}", head(event, payload)))
     }
 
     /// Sends an event that carries `stateVersion`.
@@ -156,6 +165,7 @@ fn head(event: Event, payload: &Json) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::{Admission, Source, limits::Places};
     use crate::{
         auth::Basis,
         hub::{SavedConn, Session},
@@ -196,7 +206,9 @@ mod tests {
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = Async::new(listener.accept().unwrap().0).unwrap();
         let wire = Wire::new(socket, Vec::new(), Vec::new(), 1 << 20);
-        let conn = Conn::new(wire, session(conns.next_id(), scope));
+        let admission = Admission::new(Places::of(1024));
+        let permit = admission.attached.restore_and_stay(Source::Loopback);
+        let conn = Conn::new(wire, session(conns.next_id(), scope), permit, &admission);
         conns.insert(&conn);
         (conn, peer)
     }
@@ -234,7 +246,8 @@ mod tests {
             let saved: SavedConn = DeBin::deserialize_bin(&bytes).unwrap();
             let socket = subscriber.wire.socket().get_ref().try_clone().unwrap();
             conns.remove(subscriber.id());
-            let restored = Conn::resume(saved, Async::new(socket).unwrap());
+            let restored =
+                Conn::resume(saved, Async::new(socket).unwrap(), &Admission::new(Places::of(1024)));
             conns.insert(&restored);
             publish("two");
             restored.unsubscribe(&topic);

@@ -11,7 +11,7 @@ pub mod presence;
 pub mod restarts;
 pub mod session;
 
-pub use conn::{Conn, ConnId};
+pub use conn::{Conn, ConnId, Undelivered};
 pub use connections::Connections;
 pub use events::{Audience, Events};
 pub use invocations::{Asked, Invocation, Invocations, InvokeResult, SavedInvocation};
@@ -20,7 +20,7 @@ pub use presence::{Presence, listed as is_listed};
 pub use restarts::{Preflight, Preflighted, Restart, RestartReport, Restarts};
 pub use session::{SavedConn, SavedSocket, Session, Topic};
 
-use crate::{clock::Clock, reactor::Tasks};
+use crate::{admission::Admission, clock::Clock, reactor::Tasks};
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
@@ -72,7 +72,7 @@ pub struct Hub {
 
 impl Hub {
     /// A hub without connections.
-    pub(crate) fn new(boot: Boot, tasks: &Tasks) -> Self {
+    pub(crate) fn new(boot: Boot, admission: &Admission, tasks: &Tasks) -> Self {
         let conns = Connections::new(boot.number);
         let events = Events::new(&conns, tasks);
         Self {
@@ -80,7 +80,7 @@ impl Hub {
             conns,
             events,
             invocations: Invocations::default(),
-            pending_conns: Rc::default(),
+            pending_conns: PendingConns::new(admission),
             stopping: Cell::new(false),
             paused: Cell::new(false),
             waiting: RefCell::default(),

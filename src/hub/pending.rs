@@ -1,8 +1,9 @@
-//! Who is connected without being attached: not yet, or no longer. Kept here so that a hand-over finds
-//! them; what each waits for is its task's business.
+//! Pending connections: those that have not attached yet, or are closed and read why. Kept here so that a hand-over
+//! finds them; what each waits for is its task's business.
 
 use super::SavedSocket;
 use crate::{
+    admission::{Admission, Budget, MakeRoom, Permit, Source},
     net::{Peer, Wire, http::Phase, wire::Close},
     packed::{read_part, take_part, write_part},
     reactor::Async,
@@ -13,7 +14,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     net::{SocketAddr, TcpStream},
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -54,6 +55,7 @@ pub struct PendingConn {
     pub request: Cell<Phase>,
     refused: Cell<bool>,
     waker: Cell<Option<Waker>>,
+    permit: RefCell<Option<Permit>>,
 }
 
 impl SerBin for Challenged {
@@ -121,9 +123,19 @@ impl PendingConn {
 
     /// Another `time` from now on, for `stage`.
     pub fn move_on(&self, stage: Stage, time: Duration) {
+        if let (Stage::Leaving, Some(permit)) = (&stage, &*self.permit.borrow()) {
+            permit.may_leave();
+        }
         *self.stage.borrow_mut() = stage;
         let now = Instant::now();
         self.until.set(now.checked_add(time).unwrap_or(now + Duration::from_secs(365 * 86_400)));
+    }
+
+    /// Keeps it from making room for others, while its `connect` is judged.
+    pub fn stay(&self) {
+        if let Some(permit) = &*self.permit.borrow() {
+            permit.stay();
+        }
     }
 
     /// Whether a plain HTTP request is under way that only this process image can finish.
@@ -159,9 +171,15 @@ impl PendingConn {
     }
 }
 
+impl MakeRoom for PendingConn {
+    fn make_room(&self) {
+        self.wire.abandon();
+    }
+}
+
 /// All of them.
-#[derive(Default)]
 pub struct PendingConns {
+    budget: Rc<Budget>,
     all: RefCell<BTreeMap<u64, Rc<PendingConn>>>,
     next: Cell<u64>,
     /// No plain HTTP request is begun.
@@ -170,11 +188,11 @@ pub struct PendingConns {
     given_up: Cell<bool>,
 }
 
-/// A pending connection's place; it ends when this is dropped.
+/// Keeps a pending connection among the others; it is gone when this is dropped.
 pub struct PendingGuard {
     pending_conns: Rc<PendingConns>,
     number: u64,
-    /// Who has it.
+    /// The connection.
     pub pending: Rc<PendingConn>,
 }
 
@@ -182,42 +200,67 @@ impl PendingConns {
     /// Most bytes of a message from one of them.
     const LIMIT: usize = crate::protocol::MAX_CONNECT_FRAME;
 
-    /// Takes in a connection that may send its head for `time`, by TLS if there is a `session`.
+    /// None yet.
+    pub fn new(admission: &Admission) -> Rc<Self> {
+        Rc::new(Self {
+            budget: admission.pending.clone(),
+            all: RefCell::default(),
+            next: Cell::new(0),
+            holding: Cell::new(false),
+            given_up: Cell::new(false),
+        })
+    }
+
+    /// Takes in a connection that may send its head for `time`, by TLS if there is a `session`. `None` if there is no
+    /// room for it, and nobody can make it.
     pub fn welcome(
         self: &Rc<Self>,
         socket: Async<TcpStream>,
         remote: SocketAddr,
         session: Option<Session>,
         time: Duration,
-    ) -> PendingGuard {
-        let seat = self.seat(Wire::open(socket, session, Self::LIMIT), Some(remote));
-        seat.pending.move_on(Stage::Head, time);
-        seat
+    ) -> Option<PendingGuard> {
+        let source = Source::of(remote.ip());
+        let wire = Wire::open(socket, session, Self::LIMIT);
+        wire.set_source(source);
+        let guard = self.add(wire, Some(remote));
+        let holder: Weak<PendingConn> = Rc::downgrade(&guard.pending);
+        *guard.pending.permit.borrow_mut() = Some(self.budget.enter(source, holder)?);
+        guard.pending.move_on(Stage::Head, time);
+        Some(guard)
     }
 
     /// Goes on with one that was written down.
     pub fn resume(self: &Rc<Self>, saved: SavedPending, socket: Async<TcpStream>) -> PendingGuard {
         let wire = Wire::new(socket, saved.input, saved.output, Self::LIMIT);
         wire.set_closing(saved.close);
-        let seat = self.seat(wire, None);
-        *seat.pending.stage.borrow_mut() = saved.stage;
-        seat.pending.until.set(crate::clock::instant_of(saved.until_ns));
-        seat
+        let guard = self.restore(&wire);
+        *guard.pending.stage.borrow_mut() = saved.stage;
+        guard.pending.until.set(crate::clock::instant_of(saved.until_ns));
+        guard
     }
 
-    /// A seat for a connection that is closed, until it has read why.
+    /// Takes back a connection that is closed, until it has read why.
     pub fn leaving(self: &Rc<Self>, wire: &Rc<Wire>, time: Duration) -> PendingGuard {
-        let seat = self.seat(wire.clone(), None);
-        seat.pending.move_on(Stage::Leaving, time);
-        seat
+        let guard = self.restore(wire);
+        guard.pending.move_on(Stage::Leaving, time);
+        guard
     }
 
-    fn seat(self: &Rc<Self>, wire: Rc<Wire>, remote: Option<SocketAddr>) -> PendingGuard {
+    /// One that is here whether there is room or not; others make it.
+    fn restore(self: &Rc<Self>, wire: &Rc<Wire>) -> PendingGuard {
+        let guard = self.add(wire.clone(), None);
+        let holder: Weak<PendingConn> = Rc::downgrade(&guard.pending);
+        *guard.pending.permit.borrow_mut() = Some(self.budget.restore(wire.source(), holder));
+        guard
+    }
+
+    fn add(self: &Rc<Self>, wire: Rc<Wire>, remote: Option<SocketAddr>) -> PendingGuard {
         let number = self.next.get();
         self.next.set(number + 1);
         let (stage, until) = (RefCell::new(Stage::Head), Cell::new(Instant::now()));
-        let (request, refused, waker) = Default::default();
-        let pending = Rc::new(PendingConn { wire, remote, stage, until, request, refused, waker });
+        let (request, refused, waker, permit) = Default::default();
+        let pending = Rc::new(PendingConn { wire, remote, stage, until, request, refused, waker, permit });
         self.all.borrow_mut().insert(number, pending.clone());
         PendingGuard { pending_conns: self.clone(), number, pending }
     }

@@ -17,6 +17,7 @@ mod system;
 pub(crate) use system::ready;
 
 use crate::{
+    admission::limits,
     app::App,
     hub::{Conn, Invocation},
     protocol::{ErrorShape, Json, Params, RequestFrame, Role, Scope, openclaw_scope},
@@ -73,7 +74,7 @@ enum Run {
 
 impl Method {
     /// The largest `params` of a method that carries no content, bytes.
-    pub const PARAMS: usize = 64 << 10;
+    pub const PARAMS: usize = limits::PARAMS;
 
     const fn row(name: &'static str, access: Access, repeat: Repeat, run: Run) -> Self {
         Self { name, access, advertised: true, max_params: Self::PARAMS, repeat, run }

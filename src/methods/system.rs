@@ -4,11 +4,13 @@
 
 use super::{Access, Method, Repeat};
 use crate::{
+    admission::{Budget, Counts},
     app::App,
     clock::wall_ms,
     config::model::agents::Agents,
     host::Memory,
     protocol::{Json, Scope},
+    reactor,
     tls::Tls,
 };
 use nanoserde::SerJson;
@@ -184,7 +186,30 @@ struct Own {
     lastRestart: Option<LastRestart>,
     notRestarted: Option<String>,
     residentKb: Option<u64>,
+    latenessP99Us: u64,
+    latenessMaxUs: u64,
+    budgets: Vec<BudgetState>,
+    logLinesDropped: u64,
     notices: Vec<String>,
+}
+
+/// How full a budget is, and how often it was reached since the start.
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct BudgetState {
+    of: &'static str,
+    used: u64,
+    total: u64,
+    madeRoom: u64,
+    refused: u64,
+}
+
+impl BudgetState {
+    fn of(budget: &Budget) -> Self {
+        let Counts { made_room, refused } = budget.counts();
+        let (used, total) = (budget.used() as u64, budget.total() as u64);
+        Self { of: budget.name, used, total, madeRoom: made_room, refused }
+    }
 }
 
 /// What new connections speak.
@@ -226,6 +251,7 @@ fn status(app: &Rc<App>) -> Json {
     let agents = &settings.config.agents;
     let registry = app.devices.registry();
     let restarts = app.restarts.report();
+    let lateness = reactor::lateness();
     let path = |p: &std::path::Path| p.to_string_lossy().into_owned();
     Json::of(&Status {
         runtimeVersion: env!("CARGO_PKG_VERSION"),
@@ -284,6 +310,10 @@ fn status(app: &Rc<App>) -> Json {
             }),
             notRestarted: app.restarts.failure(),
             residentKb: Memory::now().map(|memory| memory.resident / 1024),
+            latenessP99Us: lateness.p99_us,
+            latenessMaxUs: lateness.max_us,
+            budgets: app.admission.budgets().map(BudgetState::of).into(),
+            logLinesDropped: app.journal.dropped(),
             notices: app.notices(),
         },
     })

@@ -2,7 +2,7 @@
 
 use async_tungstenite::tungstenite::protocol::frame::{
     CloseFrame, Frame, FrameHeader, Utf8Bytes,
-    coding::{CloseCode, Data, OpCode},
+    coding::{CloseCode, Control, Data, OpCode},
 };
 
 /// Appends a text message.
@@ -14,6 +14,12 @@ pub fn text(text: &str, out: &mut Vec<u8>) {
 /// Appends a ping.
 pub fn ping(out: &mut Vec<u8>) {
     append(Frame::ping(Vec::new()).header(), b"", out);
+}
+
+/// Appends the answer to a ping.
+pub fn pong(payload: &[u8], out: &mut Vec<u8>) {
+    let header = FrameHeader { opcode: OpCode::Control(Control::Pong), ..FrameHeader::default() };
+    append(&header, payload, out);
 }
 
 /// Appends the end, and why; `reason` has at most 123 bytes.

@@ -55,19 +55,6 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// The sockets that a running gateway listens on.
-pub trait Doors {
-    /// Listens where `bind` and `port` say: the new sockets first, then those that are not wanted any more
-    /// are closed. Connections stay. Returns the port.
-    ///
-    /// # Errors
-    /// [`ListenError`]; everything is then as it was.
-    fn open(&self, bind: Bind, port: u16) -> Result<u16, ListenError>;
-
-    /// What the operator should know of them, one line each.
-    fn notices(&self) -> Vec<String>;
-}
-
 /// Where a gateway on `bind` and `port` listens: both loopbacks (one of which may be missing), and what
 /// `bind` adds. With port 0 the kernel chooses.
 pub fn addresses(bind: Bind, port: u16) -> Vec<SocketAddr> {

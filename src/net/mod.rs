@@ -1,20 +1,21 @@
-//! Bytes: listening sockets, the first HTTP request, and the seam under every WebSocket.
+//! Bytes: listening sockets, the first HTTP request, and a connection's bytes and messages.
 
-mod budget;
+mod address_events;
+mod charge;
 pub mod fds;
 pub mod frame;
 pub mod http;
 pub mod listen;
+pub mod listeners;
 pub mod local_addr;
+pub mod message;
 pub mod peer;
 pub mod port_owner;
-pub mod scan;
-pub mod seam;
 pub mod url;
 pub mod wire;
 pub mod ws;
 
-pub use budget::Budget;
+pub use listeners::Listeners;
+pub use message::{Message, ReadError};
 pub use peer::Peer;
-pub use seam::Seam;
 pub use wire::Wire;

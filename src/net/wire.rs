@@ -4,22 +4,32 @@
 //! its unsent bytes, carried over, and gone on with ([`Wire::write`], [`Wire::new`]).
 //!
 //! Frames out are formatted straight into the output buffer ([`Wire::send_text`]) and written at once;
-//! what the socket does not take is written by the connection's own task when it can be.
+//! what the socket does not take is written by the connection's own task when it can be. Messages in are taken out of
+//! the input buffer whole ([`Wire::poll_message`]).
 
 use super::{
-    budget::{Budget, Charge},
+    charge::Charge,
     frame,
-    scan::{Excess, Scan},
+    message::{Message, ReadError, Scan},
 };
-use crate::{host, reactor::Async, tls::Session};
+use crate::{
+    admission::{Budget, MakeRoom, Source, limits},
+    host,
+    reactor::Async,
+    tls::Session,
+};
 use nanoserde::{DeBin, SerBin};
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     io::{self, Read, Write},
-    net::TcpStream,
-    rc::Rc,
+    net::{IpAddr, TcpStream},
+    rc::{Rc, Weak},
     task::{Context, Poll, Waker, ready},
 };
+
+/// With so much unread, bytes, a peer gets no more answers to its pings.
+const UNREAD: usize = 64 << 10;
 
 thread_local! {
     /// What a read reads into: one for all connections, so that none has its own and it is not cleared for each.
@@ -40,12 +50,42 @@ struct Buffers {
     input: Vec<u8>,
     /// How much of the start of `input` was handed out.
     taken: usize,
-    /// How much after that belongs to the message that is being handed out.
-    released: usize,
     scan: Scan,
     output: Vec<u8>,
     /// How much of the start of `output` is written.
     written: usize,
+    /// The bytes that are left of each message in `output`, the one being sent first.
+    messages: VecDeque<usize>,
+}
+
+impl Buffers {
+    fn unsent(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    /// So many bytes more were written.
+    fn wrote(&mut self, mut n: usize) {
+        self.written += n;
+        while let Some(left) = self.messages.front_mut() {
+            if *left > n {
+                *left -= n;
+                return;
+            }
+            n -= *left;
+            self.messages.pop_front();
+        }
+    }
+}
+
+/// What happened on a connection since the tick before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tick {
+    /// Whether bytes came.
+    pub received: bool,
+    /// Ticks for which the same message has been unfinished.
+    pub unfinished: u16,
+    /// Ticks for which the peer has taken nothing of what it is sent.
+    pub stalled: u16,
 }
 
 /// A socket with its buffers.
@@ -56,9 +96,13 @@ pub struct Wire {
     buffers: RefCell<Buffers>,
     reader: Cell<Option<Waker>>,
     limit: Cell<usize>,
-    excess: Cell<Option<Excess>>,
+    /// Set by others: it has to make room.
+    no_room: Cell<bool>,
     close: RefCell<Option<Close>>,
-    charge: Charge,
+    source: Cell<Option<Source>>,
+    charge: RefCell<Charge>,
+    tick: Cell<Tick>,
+    me: Weak<Self>,
 }
 
 impl Wire {
@@ -81,27 +125,82 @@ impl Wire {
         output: Vec<u8>,
         limit: usize,
     ) -> Rc<Self> {
-        Rc::new(Self {
+        let messages = if output.is_empty() { VecDeque::new() } else { [output.len()].into() };
+        Rc::new_cyclic(|me| Self {
             socket,
             tls,
-            buffers: RefCell::new(Buffers { input, output, ..Buffers::default() }),
+            buffers: RefCell::new(Buffers { input, output, messages, ..Buffers::default() }),
             reader: Cell::new(None),
             limit: Cell::new(limit),
-            excess: Cell::new(None),
+            no_room: Cell::new(false),
             close: RefCell::new(None),
-            charge: Charge::default(),
+            source: Cell::new(None),
+            charge: RefCell::default(),
+            tick: Cell::default(),
+            me: me.clone(),
         })
     }
 
-    /// Charges what it holds to `budget`, until it attaches.
-    pub fn charge(&self, budget: Rc<Budget>) {
-        self.charge.to(budget);
+    /// The source of the connection: the peer's address, until another is [set](Self::set_source).
+    pub fn source(&self) -> Source {
+        self.source.get().unwrap_or_else(|| {
+            let peer = self.socket.get_ref().peer_addr();
+            let source = Source::of(peer.map_or(IpAddr::from([0, 0, 0, 0]), |at| at.ip()));
+            self.source.set(Some(source));
+            source
+        })
     }
 
-    /// The connection has attached: messages of up to `limit` bytes, and no budget any more.
-    pub fn attach(&self, limit: usize) {
+    /// The source that what it holds is charged to.
+    pub fn set_source(&self, source: Source) {
+        self.source.set(Some(source));
+    }
+
+    /// Charges the bytes of an unfinished message beyond `free` to `budget`, in place of any other. A connection that
+    /// has not attached may send `whole` bytes in all.
+    ///
+    /// # Errors
+    /// [`ReadError::NoRoom`].
+    pub fn charge(&self, budget: &Rc<Budget>, free: usize, whole: usize) -> Result<(), ReadError> {
+        let holder: Weak<Self> = self.me.clone();
+        let charge = Charge::new(budget, free, whole, self.source(), holder);
+        // The one before is given up first, so that nothing is charged twice.
+        *self.charge.borrow_mut() = Charge::default();
+        *self.charge.borrow_mut() = charge;
+        self.recharge()
+    }
+
+    /// Charges what it holds now.
+    fn recharge(&self) -> Result<(), ReadError> {
+        let held = self.buffers.borrow().input.len();
+        self.charge.borrow_mut().hold(held)
+    }
+
+    /// The connection has attached: messages of up to `limit` bytes, and unfinished ones charged to `budget`.
+    pub fn attach(&self, limit: usize, budget: &Rc<Budget>) {
         self.limit.set(limit);
-        self.charge.refund();
+        self.tick.set(Tick::default());
+        if self.charge(budget, limits::MESSAGE_FREE, usize::MAX).is_err() {
+            self.no_room.set(true);
+        }
+    }
+
+    /// Another tick has passed; what happened meanwhile.
+    pub fn tick(&self) -> Tick {
+        let b = self.buffers.borrow();
+        let now = self.tick.get();
+        let next = Tick {
+            received: false,
+            unfinished: if b.input.is_empty() { 0 } else { now.unfinished.saturating_add(1) },
+            stalled: if b.unsent() == 0 { 0 } else { now.stalled.saturating_add(1) },
+        };
+        self.tick.set(next);
+        Tick { received: now.received, ..next }
+    }
+
+    /// Ends the connection without a word: nothing more is read or sent, and its task sees the end.
+    pub fn abandon(&self) {
+        let _ = self.socket.get_ref().shutdown(std::net::Shutdown::Both);
     }
 
     /// The socket.
@@ -148,15 +247,15 @@ impl Wire {
         look(&b.input, &b.output[b.written..])
     }
 
-    /// What stopped it from being read.
-    pub fn excess(&self) -> Option<Excess> {
-        self.excess.get()
-    }
-
     /// Bytes that wait to be sent.
     pub fn unsent(&self) -> usize {
+        self.buffers.borrow().unsent()
+    }
+
+    /// Bytes that wait to be sent behind the message that is being sent now.
+    pub fn unsent_behind(&self) -> usize {
         let b = self.buffers.borrow();
-        b.output.len() - b.written
+        b.unsent() - b.messages.front().copied().unwrap_or_default()
     }
 
     /// Sends a text message: at once if the socket takes it.
@@ -169,15 +268,33 @@ impl Wire {
         self.push(frame::ping);
     }
 
+    /// Answers a ping, unless the peer is behind with reading: pings are no way to have memory held.
+    pub fn send_pong(&self, payload: &[u8]) {
+        if self.unsent() < UNREAD {
+            self.push(|out| frame::pong(payload, out));
+        }
+    }
+
     /// Queues bytes as they are, to go out with the next frame.
     pub fn queue(&self, bytes: &[u8]) {
-        self.buffers.borrow_mut().output.extend_from_slice(bytes);
+        self.append(|out| out.extend_from_slice(bytes));
     }
 
     fn push(&self, frame: impl FnOnce(&mut Vec<u8>)) {
         if self.close.borrow().is_none() {
-            frame(&mut self.buffers.borrow_mut().output);
+            self.append(frame);
             self.try_drain();
+        }
+    }
+
+    fn append(&self, frame: impl FnOnce(&mut Vec<u8>)) {
+        let mut b = self.buffers.borrow_mut();
+        let b = &mut *b;
+        let before = b.output.len();
+        frame(&mut b.output);
+        // Only where a write blocked is there a message that is being sent.
+        if !b.messages.is_empty() {
+            b.messages.push_back(b.output.len() - before);
         }
     }
 
@@ -189,7 +306,8 @@ impl Wire {
         }
         let reason = host::cut(reason, 123);
         *close = Some(Close { code, reason: reason.into() });
-        frame::close(code, reason, &mut self.buffers.borrow_mut().output);
+        drop(close);
+        self.append(|out| frame::close(code, reason, out));
         self.try_drain();
         self.wake();
     }
@@ -246,14 +364,25 @@ impl Wire {
             };
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => b.written += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Ok(n) => {
+                    b.wrote(n);
+                    self.tick.set(Tick { stalled: 0, ..self.tick.get() });
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    // The message being sent is counted from its first byte that is left.
+                    if b.messages.is_empty() {
+                        let left = b.unsent();
+                        b.messages.push_back(left);
+                    }
+                    return Ok(false);
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
         b.output = Vec::new();
         b.written = 0;
+        b.messages = VecDeque::new();
         self.tls.as_ref().map_or(Ok(true), |tls| tls.borrow_mut().flush(self.socket.get_ref()))
     }
 
@@ -326,47 +455,71 @@ impl Wire {
         n
     }
 
-    /// Hands out bytes of the first whole message, if it is there.
-    pub(super) fn release(&self, out: &mut [u8]) -> io::Result<Option<usize>> {
+    /// The next message.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing more is to be read then.
+    pub fn poll_message(&self, cx: &Context<'_>) -> Poll<Result<Message, ReadError>> {
+        loop {
+            if self.no_room.get() {
+                return Poll::Ready(Err(ReadError::NoRoom));
+            }
+            if let Some(message) = self.take_message()? {
+                return Poll::Ready(Ok(message));
+            }
+            if ready!(self.poll_charged(cx))? == 0 {
+                return Poll::Ready(Err(ReadError::Gone));
+            }
+        }
+    }
+
+    fn take_message(&self) -> Result<Option<Message>, ReadError> {
         let mut b = self.buffers.borrow_mut();
         let b = &mut *b;
-        if b.released == 0 {
-            match b.scan.whole(&b.input, self.limit.get()) {
-                Ok(end) => b.released = end,
-                Err(excess) => return Err(self.exceed(excess)),
-            }
-        }
-        if b.released == 0 {
+        if b.input.is_empty() {
             return Ok(None);
         }
-        let n = b.released.min(out.len());
-        out[..n].copy_from_slice(&b.input[b.taken..b.taken + n]);
-        b.taken += n;
-        b.released -= n;
-        if b.released == 0 {
-            // Once a message: the library takes it in small pieces.
-            let taken = std::mem::take(&mut b.taken);
-            if b.input.len() == taken {
+        let message = b.scan.take(&mut b.input, self.limit.get())?;
+        if message.is_some() {
+            if b.input.is_empty() {
                 b.input = Vec::new();
-            } else {
-                b.input.drain(..taken);
             }
+            self.tick.set(Tick { unfinished: 0, ..self.tick.get() });
+            self.charge.borrow_mut().hold(b.input.len())?;
         }
-        Ok(Some(n))
+        Ok(message)
     }
 
-    fn exceed(&self, excess: Excess) -> io::Error {
-        self.excess.set(Some(excess));
-        io::ErrorKind::InvalidData.into()
-    }
-
-    /// Reads more, charged as long as it has not attached; ready with how much came, 0 at the end.
-    pub(super) fn poll_charged(&self, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads more, charged; ready with how much came, 0 at the end.
+    fn poll_charged(&self, cx: &Context<'_>) -> Poll<Result<usize, ReadError>> {
         CHUNK.with_borrow_mut(|chunk| {
-            let n = ready!(self.poll_some(cx, chunk))?;
-            self.charge.take(n, self.limit.get()).map_err(|excess| self.exceed(excess))?;
-            self.buffers.borrow_mut().input.extend_from_slice(&chunk[..n]);
+            let n = ready!(self.poll_some(cx, chunk)).map_err(|_| ReadError::Gone)?;
+            let held = self.buffers.borrow().input.len() + n;
+            let mut charge = self.charge.borrow_mut();
+            charge.read(n, self.limit.get())?;
+            charge.hold(held)?;
+            let mut b = self.buffers.borrow_mut();
+            let b = &mut *b;
+            // Grows by doubling, but never beyond the end of the frame that is known.
+            let room = b.input.capacity();
+            if held > room {
+                let more = held.max((2 * room).min(b.scan.expected())) - b.input.len();
+                b.input.reserve_exact(more);
+            }
+            b.input.extend_from_slice(&chunk[..n]);
+            self.tick.set(Tick { received: true, ..self.tick.get() });
             Poll::Ready(Ok(n))
         })
+    }
+}
+
+impl MakeRoom for Wire {
+    fn make_room(&self) {
+        self.no_room.set(true);
+        let mut b = self.buffers.borrow_mut();
+        (b.input, b.taken, b.scan) = (Vec::new(), 0, Scan::default());
+        drop(b);
+        *self.charge.borrow_mut() = Charge::default();
+        self.wake();
     }
 }

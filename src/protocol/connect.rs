@@ -5,7 +5,6 @@
 
 use super::{ParamFault, Params};
 use crate::host::cut;
-use miniserde::json::Value;
 use std::collections::BTreeMap;
 
 /// `connect.params`, over the frame they came in.
@@ -117,7 +116,8 @@ impl<'a> Connect<'a> {
                 .entries()
                 .take(MOST_NAMES)
                 .filter_map(|(name, value)| match value {
-                    Value::Bool(on) => Some((cut(name, LONGEST), *on)),
+                    "true" => Some((cut(name, LONGEST), true)),
+                    "false" => Some((cut(name, LONGEST), false)),
                     _ => None,
                 })
                 .collect(),

@@ -6,25 +6,30 @@
 
 mod base64;
 mod connect;
+mod display;
 mod error;
 mod event;
 mod fields;
 mod frame;
 mod id;
+pub(crate) mod json;
 mod method;
+mod params;
 mod role;
 mod scope;
 
 pub use base64::{decode as base64url_decode, encode as base64url_encode};
 pub use connect::{Auth, Client, Connect, DeviceParams};
+pub use display::displayed;
 pub use error::{
     Details, ErrorCode, ErrorShape, Fingerprints, Issue, PairingReason, approve_command, role_phrase,
 };
 pub use event::{AudienceKind, Event};
 pub use fields::{Fields, raw_member};
-pub use frame::{BadFrame, Json, ParamFault, Params, Request as RequestFrame, refusal, response};
+pub use frame::{BadFrame, Json, Request as RequestFrame, refusal, response};
 pub use id::{DeviceId, PublicKey, RequestId, TokenHash, hex};
 pub use method::openclaw_scope;
+pub use params::{ParamFault, Params};
 pub use role::Role;
 pub use scope::{Scope, Scopes};
 

@@ -8,10 +8,12 @@
 //! An edge is seen once, so an operation is tried first and waited for only when it would block. What is
 //! made here stays on its thread, and goes on only while that thread is in [`block_on`].
 
+mod lateness;
 mod socket;
 mod tasks;
 mod timer;
 
+pub use lateness::{Lateness, lateness};
 pub use socket::Async;
 pub use tasks::Tasks;
 pub use timer::Timer;
@@ -32,7 +34,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use timer::{TIMERS, Timers};
 
@@ -160,9 +162,11 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     let mut events = Vec::with_capacity(EVENTS);
     loop {
         reactor.alarm.rung.store(false, SeqCst);
+        let turn = Instant::now();
         if let Poll::Ready(done) = future.as_mut().poll(&mut cx) {
             return Ok(done);
         }
+        lateness::record(turn.elapsed());
         reactor.wait(&mut events)?;
     }
 }

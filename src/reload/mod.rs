@@ -24,7 +24,7 @@ use crate::{
     },
     devices::Devices,
     hub::{Audience, Conn, Connections, Events, Restarts, Session},
-    net::listen::Doors,
+    net::Listeners,
     protocol::{DeviceId, Event, Json, Role},
     reactor::{Tasks, Timer},
     store::{Device, atomic},
@@ -61,7 +61,7 @@ pub(crate) struct Rooms {
     /// The limits on guesses of the shared secret.
     pub(crate) limiter: Rc<RefCell<Limiter>>,
     /// The listening sockets.
-    pub(crate) listeners: Rc<dyn Doors>,
+    pub(crate) listeners: Rc<Listeners>,
     /// Restarts, for `gateway.reload.mode: "restart"`.
     pub(crate) restarts: Rc<Restarts>,
     /// The tasks of the one thread.

@@ -1,8 +1,14 @@
 //! The registry of devices, and the changes that keep it consistent.
 
 use super::record::{Device, Display, GRACE_MS, Request, SETUP_CODE_MS, SetupCode, Tombstone, Via};
+use crate::admission::{Source, limits};
 use crate::protocol::{DeviceId, PublicKey, RequestId, Role, Scopes};
 use std::{collections::BTreeMap, rc::Rc};
+
+/// The source of a request.
+fn source(request: &Request) -> Option<Source> {
+    request.display.ip.as_ref()?.parse().ok().map(Source::of)
+}
 
 /// Everything that is kept. Cloning and comparing are cheap: devices are shared until changed.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -152,7 +158,7 @@ impl Registry {
 
     /// Notes a request. One that a pending request of the device covers keeps that one's id; one that asks for more is
     /// a request of its own, so that an id stands for exactly what was listed under it. It pushes out the device's
-    /// newest but one if the device has too many, and the oldest unknown device's if there are too many of all. Returns
+    /// newest but one if the device has too many, and the oldest of the source that has most if there are too many of all. Returns
     /// the request's id, and whether it is new.
     pub fn request(&mut self, new: Request) -> (RequestId, bool) {
         if let Some(id) = self.request_covering(&new.key, new.role, new.scopes).map(|r| r.id.clone()) {
@@ -170,15 +176,34 @@ impl Registry {
         let id = new.id.clone();
         self.requests.push(Rc::new(new));
         self.dirty = true;
+        let own = self.requests.last().and_then(|r| source(r));
+        let of_own = |r: &Request| own.is_some() && source(r) == own;
         let unknown_requests = self.requests.iter().filter(|r| !r.trusted).count();
-        if unknown_requests > Self::UNKNOWN {
-            if let Some(at) = self.requests.iter().position(|r| !r.trusted) {
-                self.requests.remove(at);
-            }
+        if self.requests.iter().filter(|r| of_own(r)).count() > limits::REQUESTS_OF_ONE {
+            self.make_room(of_own);
+        } else if unknown_requests > Self::UNKNOWN {
+            self.make_room(|r| !r.trusted);
         } else if self.requests.len() > Self::REQUESTS {
-            self.requests.remove(0);
+            self.make_room(|_| true);
         }
         (id, true)
+    }
+
+    /// Removes the oldest of `which`, of the source that has most of them.
+    fn make_room(&mut self, which: impl Fn(&Request) -> bool) {
+        let mut counts: Vec<(Option<Source>, usize)> = Vec::new();
+        for source in self.requests.iter().filter(|r| which(r)).map(|r| source(r)) {
+            match counts.iter_mut().find(|(of, _)| *of == source) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((source, 1)),
+            }
+        }
+        // Of equal ones the one whose oldest is older.
+        let most = counts.iter().map(|(_, count)| *count).max();
+        let largest = counts.iter().find(|(_, count)| Some(*count) == most).map(|(of, _)| *of);
+        if let Some(at) = self.requests.iter().position(|r| which(r) && Some(source(r)) == largest) {
+            self.requests.remove(at);
+        }
     }
 
     /// Takes a request out.

@@ -65,24 +65,25 @@ fn a_device_revoked_while_it_connects_is_not_let_in() {
     assert!(ended, "it was let in: {}", server.log());
 }
 
-/// A connection that has sent `size` bytes of a masked text frame which claims 200 KiB; refused by the budget of
-/// those that have not attached, or held.
-fn half_frame(server: &Server, admin: &mut Client, size: usize) -> Result<Client, String> {
+/// A connection that has sent `size` bytes of a masked text frame which claims 200 KiB.
+fn half_frame(server: &Server, size: usize) -> Client {
     let mut socket = server.socket();
     let mut bytes = vec![0x81, 0xff];
     bytes.extend((200u64 << 10).to_be_bytes());
     bytes.resize(size, 0);
-    let written = socket.raw().write_all(&bytes);
-    // The gateway has read some of it at least once it has answered somebody else.
-    admin.ok("health", "{}");
+    // One that had to make room takes no more.
+    let _ = socket.raw().write_all(&bytes);
+    socket
+}
+
+/// The answer of a connection that had to make room; `None` of one that is held.
+fn refusal(socket: &mut Client) -> Option<String> {
     socket.raw().set_nonblocking(true).unwrap();
-    match socket.message() {
-        Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => {
-            socket.raw().set_nonblocking(false).unwrap();
-            written.unwrap();
-            Ok(socket)
-        }
-        Ok(Message::Close(Some(close))) => Err(close.reason.to_string()),
+    let message = socket.message();
+    let _ = socket.raw().set_nonblocking(false);
+    match message {
+        Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => None,
+        Ok(Message::Close(Some(close))) => Some(close.reason.to_string()),
         other => panic!("neither held nor refused: {other:?}"),
     }
 }
@@ -93,18 +94,20 @@ fn half_frames_before_attaching_keep_nobody_out() {
     let server = home.start();
     let device = Device::pair(&server, READ);
     let mut admin = server.admin();
-    let mut held = Vec::new();
-    // Until no more of that size is taken: what they may hold together is spent, but for less than the smallest.
-    for size in [128 << 10, 32 << 10, 16 << 10, 9 << 10] {
-        let refused =
-            (0..200).find_map(|_| half_frame(&server, &mut admin, size).map(|s| held.push(s)).err());
-        let refused = refused.unwrap_or_else(|| panic!("{} connections hold all they like", held.len()));
-        assert_eq!(refused, "too many connects under way");
+    // Four times what they may hold together: the largest make room.
+    let mut all: Vec<_> = (0..128).map(|_| half_frame(&server, 128 << 10)).collect();
+    let refused = |all: &mut Vec<Client>| -> Vec<String> { all.iter_mut().filter_map(refusal).collect() };
+    let begin = Instant::now();
+    let mut answers = refused(&mut all);
+    while answers.is_empty() {
+        assert!(begin.elapsed() < LONG, "{} connections hold all they like", all.len());
+        answers = refused(&mut all);
     }
+    assert!(answers.iter().all(|answer| answer == "too many connects under way"), "{answers:?}");
     // An ordinary `connect` is not charged, so nobody is refused one: neither these nor the device.
-    for size in [4 << 10, 1 << 10, 256] {
-        held.extend((0..32).map(|_| half_frame(&server, &mut admin, size).unwrap()));
-    }
+    let mut small: Vec<_> = [4 << 10, 1 << 10, 256].map(|size| half_frame(&server, size)).into();
+    admin.ok("health", "{}");
+    assert_eq!(refused(&mut small), Vec::<String>::new());
     server.connect(&Offer::device(&device));
 }
 

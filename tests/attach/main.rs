@@ -4,6 +4,7 @@
 mod wire;
 
 mod attached;
+mod budgets;
 mod clock;
 mod concurrency;
 mod field_cases;

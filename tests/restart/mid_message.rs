@@ -90,12 +90,12 @@ fn megabytes_unsent_to_a_slow_reader() {
     let home = Home::fix();
     let server = home.start();
     let mut admin = server.admin();
-    // The journal filled up, so that each answer is large.
+    // What the journal keeps about peers filled up, so that each answer is large.
     for _ in 0..200 {
         server.admin();
     }
     let mut slow = server.connect(&Offer::new().token("T1").scopes(READ));
-    let asked: Vec<String> = (0..150).map(|_| slow.ask("logs.tail", r#"{"limit":5000}"#)).collect();
+    let asked: Vec<String> = (0..350).map(|_| slow.ask("logs.tail", r#"{"limit":5000}"#)).collect();
     for _ in 0..4 {
         server.restart(&mut admin);
     }

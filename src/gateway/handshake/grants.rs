@@ -2,6 +2,7 @@
 
 use super::proof::Proof;
 use crate::{
+    admission::Source,
     app::App,
     auth::{Basis, Refusal, refusal::Waiting},
     clock::{timestamp, wall_ms},
@@ -10,7 +11,7 @@ use crate::{
     protocol::{ErrorShape, Event, PairingReason, RequestId, Role, Scopes},
     store::{NodeRequest, Registry, Request, Via},
 };
-use std::rc::Rc;
+use std::{rc::Rc, time::Instant};
 
 /// What an approved or admitted connection gets.
 pub struct Outcome {
@@ -71,9 +72,15 @@ async fn note(app: &Rc<App>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -
     let known = registry.request_covering(&key, proof.role, scopes).is_some();
     let first = registry.requests_of(&key, proof.role).next().is_none();
     // Each costs a write.
-    if !known && !(trusted && first) && !app.devices.admit_request() {
+    let is_free = known || trusted && first;
+    if !is_free && !app.devices.admit_request() {
         let why = "too many devices ask to be paired, or for more".into();
         return Err(Refusal::Later { why, after_ms: 5000 });
+    }
+    let source = Source::of(proof.peer_ip());
+    if !known && !app.admission.requests.take(source, Instant::now()) {
+        let why = format!("too many devices ask to be paired from {source}");
+        return Err(Refusal::Later { why, after_ms: 10_000 });
     }
     let id = RequestId::random().map_err(|e| later(&e.to_string()))?;
     let request = Request {

@@ -9,27 +9,23 @@ mod hello;
 mod proof;
 
 use crate::{
+    admission::{Permit, Source, limits},
     app::App,
     auth::{Lost, Refusal, Verdict, decide},
     clock::wall_ms,
     hub::{Challenged, Conn, PendingConn, Session, Stage},
-    net::{
-        Peer, Wire,
-        peer::Head,
-        scan::Excess,
-        ws::{self, WebSocket},
-    },
+    journal::PEER,
+    net::{Message, Peer, ReadError, Wire, peer::Head, ws},
     protocol::{
-        BadFrame, Connect, MAX_CONNECT_FRAME, PROTOCOL_MAX, PROTOCOL_MIN, RequestFrame, Role,
+        BadFrame, Connect, DeviceId, MAX_CONNECT_FRAME, PROTOCOL_MAX, PROTOCOL_MIN, RequestFrame, Role,
         base64url_encode, refusal,
     },
     reactor::Timer,
     reload::{lost, shared_auth},
     store::Surface,
 };
-use async_tungstenite::tungstenite::Message;
-use smol::{future, stream::StreamExt};
-use std::rc::Rc;
+use smol::future;
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Instant};
 
 /// A refusal with the id of the request it answers, if that could be read.
 type Refused = (Refusal, Option<String>);
@@ -62,7 +58,12 @@ pub async fn attach(app: &Rc<App>, pending: &PendingConn, head: &Head) -> Option
 
 /// Goes on with a connection that was challenged.
 pub async fn go_on(app: &Rc<App>, pending: &PendingConn, challenged: Challenged) -> Option<Rc<Conn>> {
-    pending.wire.charge(app.handshakes.budget.clone());
+    let whole = 2 * MAX_CONNECT_FRAME + limits::CONNECT_FREE;
+    let charged = pending.wire.charge(&app.admission.connects, limits::CONNECT_FREE, whole);
+    if charged.is_err() {
+        turn_away(app, pending, &challenged.peer, &busy(), None).await;
+        return None;
+    }
     match handshake(app, pending, &challenged).await {
         Ok(conn) => Some(conn),
         Err(None) => {
@@ -72,7 +73,7 @@ pub async fn go_on(app: &Rc<App>, pending: &PendingConn, challenged: Challenged)
             None
         }
         Err(Some((why, id))) => {
-            turn_away(pending, &challenged.peer, &why, id.as_deref()).await;
+            turn_away(app, pending, &challenged.peer, &why, id.as_deref()).await;
             None
         }
     }
@@ -88,8 +89,7 @@ async fn handshake(
     let text = match said {
         Some(said) => said.clone(),
         None => {
-            let mut socket = ws::open(wire, MAX_CONNECT_FRAME).await;
-            let read = async { first_frame(&mut socket, wire).await };
+            let read = first_frame(wire);
             let late = async {
                 Timer::after(pending.left()).await;
                 Err(Some((Refusal::Timeout(app.settings().handshake_timeout), None)))
@@ -97,7 +97,7 @@ async fn handshake(
             future::or(read, late).await?
         }
     };
-    let request = RequestFrame::parse(&text).map_err(|(why, id)| bad_frame(why, id))?;
+    let request = RequestFrame::parse(text.clone()).map_err(|(why, id)| bad_frame(why, id))?;
     let refuse = |why| Some((why, Some(request.id.clone())));
     if request.method != "connect" {
         return Err(refuse(Refusal::NotConnect));
@@ -115,40 +115,47 @@ async fn handshake(
     if let Stage::Challenged(challenged) = &mut *pending.stage.borrow_mut() {
         challenged.said = Some(text);
     }
+    pending.stay();
     app.hub.unpaused().await;
     let conn = admit(app, wire, peer, nonce, &connect, &request.id).await.map_err(refuse)?;
     Ok(conn)
 }
 
 /// Waits for the first text, letting control frames pass.
-async fn first_frame(socket: &mut WebSocket, wire: &Wire) -> Result<String, Option<Refused>> {
-    let bad = |text: &str| Err(Some((Refusal::BadFrame(text.into()), None)));
+async fn first_frame(wire: &Wire) -> Result<String, Option<Refused>> {
+    let bad = |text: &str| Some((Refusal::BadFrame(text.into()), None));
     loop {
-        match socket.next().await {
-            Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
-            // OpenClaw does not tell the two apart, and some clients' JSON writers give bytes.
-            Some(Ok(Message::Binary(bytes))) => {
-                return String::from_utf8(bytes.into())
-                    .or_else(|_| bad("invalid request frame: binary, not text"));
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(Err(_)) = wire.poll_drain(cx) {
+                return Poll::Ready(Err(ReadError::Gone));
             }
-            Some(Ok(Message::Close(frame))) => {
-                wire.close(frame.map_or(1000, |f| f.code.into()), "");
+            wire.watch(cx);
+            wire.poll_message(cx)
+        });
+        match read.await {
+            Ok(Message::Text(text)) => return Ok(text),
+            // OpenClaw does not tell the two apart, and some clients' JSON writers give bytes.
+            Ok(Message::Binary(bytes)) => {
+                return String::from_utf8(bytes).map_err(|_| bad("invalid request frame: binary, not text"));
+            }
+            Ok(Message::Close(code)) => {
+                wire.close(code.unwrap_or(1000), "");
                 return Err(None);
             }
-            None => return Err(None),
             // So that a flood of pings holds up neither the others nor its own time limit.
-            Some(Ok(control)) => {
-                ws::answer(socket, control).await;
+            Ok(Message::Ping(payload)) => {
+                wire.send_pong(&payload);
                 future::yield_now().await;
             }
-            Some(Err(e)) => {
-                return match (wire.excess(), e) {
-                    (Some(Excess::Message(most)), _) => Err(Some((Refusal::TooLarge(most), None))),
-                    (Some(Excess::Budget), _) => Err(Some((busy(), None))),
-                    (None, e) if ws::is_gone(&e) => Err(None),
-                    (None, e) => bad(&format!("invalid request frame: {e}")),
-                };
+            Ok(Message::Pong) => future::yield_now().await,
+            Err(ReadError::Gone) => return Err(None),
+            Err(ReadError::TooLarge(most)) => return Err(Some((Refusal::TooLarge(most), None))),
+            Err(ReadError::NoRoom) => return Err(Some((busy(), None))),
+            Err(e @ ReadError::NotUtf8) => {
+                wire.close(e.code(), &e.to_string());
+                return Err(None);
             }
+            Err(e) => return Err(bad(&format!("invalid request frame: {e}"))),
         }
     }
 }
@@ -182,6 +189,7 @@ async fn admit(
     }
     let proof = proof::gather(app, peer, nonce, connect, role)?;
     let verdict = decide(&proof.facts());
+    proof.count_guess(app);
     let outcome = match verdict {
         Verdict::Refuse(denied) => return Err(proof.refusal(app, denied).await),
         Verdict::Wait { reason, trusted, dead_token } => {
@@ -192,7 +200,6 @@ async fn admit(
                 grants::note_wider(app, &proof, wider).await;
             }
             grants::used(app, &proof);
-            proof.count_guess(app);
             grants::Outcome { scopes, basis, extra: Vec::new() }
         }
         Verdict::Approve { grants, via, basis } => {
@@ -245,11 +252,14 @@ async fn admit(
     {
         session.scopes = session.requested.granted(grant.scopes);
     }
-    let conn = Conn::new(wire.clone(), session);
-    conn.send(&hello::frame(app, &conn, request_id, &outcome.extra));
+    let permit = permit(app, session.device, wire)?;
+    let conn = Conn::new(wire.clone(), session, permit, &app.admission);
+    // Nothing waits to be sent, so this is delivered.
+    let _ = conn.send(&hello::frame(app, &conn, request_id, &outcome.extra));
     app.hub.join(&conn);
     let session = conn.session();
     log::info!(
+        target: PEER,
         "attached {} from {} by {} with [{}]",
         session.name(),
         peer.ip,
@@ -261,15 +271,49 @@ async fn admit(
 }
 
 /// Answers, closes, and stays until the peer has read it.
-async fn turn_away(pending: &PendingConn, peer: &Peer, why: &Refusal, id: Option<&str>) {
+async fn turn_away(app: &App, pending: &PendingConn, peer: &Peer, why: &Refusal, id: Option<&str>) {
     let wire = &pending.wire;
     let error = why.error();
     let (code, reason) = why.close();
-    let mend = error.details().and_then(|d| d.hint.as_deref()).unwrap_or_default();
-    log::warn!("refused {} (close {code}): {}; {mend}", peer.ip, error.message());
+    let fix = error.details().and_then(|d| d.hint.as_deref()).unwrap_or_default();
+    if app.admission.refusals.admit(Source::of(peer.ip), why.kind(), Instant::now()) {
+        log::warn!(target: PEER, "refused {} (close {code}): {}; {fix}", peer.ip, error.message());
+    }
     if let Some(id) = id {
         wire.send_text(&refusal(id, &error));
     }
     wire.close(code, &reason);
     super::session::linger(pending).await;
+}
+
+/// Ticks after which a connection that was not heard has missed a keepalive.
+const MISSED_KEEPALIVE: u8 = 3;
+
+/// A place among the attached connections, for one of `device`. One of its own that missed a keepalive makes room.
+///
+/// # Errors
+/// When there is no room.
+fn permit(app: &App, device: Option<DeviceId>, wire: &Wire) -> Result<Permit, Refusal> {
+    let attached = &app.admission.attached;
+    let source = device.map_or_else(|| wire.source(), Source::Device);
+    let full = device.is_some() && attached.used_by(source) >= attached.share_of(source);
+    if let Some(device) = device.filter(|_| full) {
+        let own = app.hub.conns.of(&device);
+        let dead = own.iter().filter(|c| c.quiet() >= MISSED_KEEPALIVE && c.wire.closing().is_none());
+        if let Some(dead) = dead.max_by_key(|c| c.quiet()) {
+            dead.wire.close(1008, "another connection of this device took the place of this silent one");
+            return Ok(attached.restore_and_stay(source));
+        }
+    }
+    let refused = |why| Refusal::Later { why, after_ms: 5000 };
+    attached.enter_and_stay(source).ok_or_else(|| match device {
+        Some(_) if full => refused(format!(
+            "this device has {} connections already, the most that one may have: close some",
+            attached.used_by(source)
+        )),
+        _ => refused(format!(
+            "the gateway has {} connections already, the most that its descriptors allow (ulimit -n)",
+            attached.used()
+        )),
+    })
 }

@@ -14,10 +14,11 @@ use crate::{
     clock::wall_ms,
     config::AuthMode,
     net::Peer,
-    protocol::{Connect, DeviceId, DeviceParams, Fingerprints, PublicKey, Role, Scopes, hex},
+    protocol::{Connect, DeviceId, DeviceParams, Fingerprints, PublicKey, Role, Scopes, displayed, hex},
     store::{Device, Display, Registry},
 };
 use std::{
+    net::IpAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -42,6 +43,8 @@ pub struct Proof<'a> {
     bearer: Bearer,
     bootstrap: Bootstrap,
     locked: Option<Duration>,
+    /// What was offered as the shared secret, less the device's own tokens.
+    guesses: Vec<&'a str>,
     settings: Rc<crate::config::Settings>,
 }
 
@@ -65,23 +68,29 @@ pub fn gather<'a>(
     let record = id.and_then(|id| registry.device(&id).cloned());
     let settings = app.settings();
     let client = &connect.client;
-    let text = |s: Option<&str>| s.filter(|s| !s.is_empty()).map(str::to_owned);
-    let cut = |s: &str| {
-        let end = s.char_indices().nth(64).map_or(s.len(), |(at, _)| at);
-        Some(s[..end].to_owned()).filter(|s| !s.is_empty())
-    };
+    let text = |s: Option<&str>| s.map(displayed).filter(|s| !s.is_empty());
     let display = Display {
         name: text(client.display_name),
-        platform: client.platform.and_then(cut),
-        family: client.device_family.and_then(cut),
+        platform: text(client.platform),
+        family: text(client.device_family),
         model: text(client.model),
         version: text(client.version),
-        client_id: cut(client.id),
-        client_mode: cut(client.mode),
+        client_id: text(Some(client.id)),
+        client_mode: text(Some(client.mode)),
         ip: Some(peer.ip.to_string()),
     };
     let origin = Origin { ip: peer.ip, loopback: peer.loopback };
+    // A token of the device's own may stand where the shared one does.
+    let is_own = |token: &&str| {
+        let generation = |id| token_generations(app, &registry, &id, record.as_deref(), role, token);
+        id.is_some_and(|id| !matches!(generation(id), Bearer::None | Bearer::Unknown { .. }))
+    };
+    let guesses = match shared(&settings, connect) {
+        Shared::Wrong => offered(connect).filter(|token| !is_own(token)).collect(),
+        _ => Vec::new(),
+    };
     Ok(Proof {
+        guesses,
         connect,
         peer,
         role,
@@ -201,6 +210,11 @@ fn bootstrap(app: &App, registry: &Registry, id: Option<DeviceId>, connect: &Con
 }
 
 impl Proof<'_> {
+    /// The peer's address.
+    pub fn peer_ip(&self) -> IpAddr {
+        self.peer.ip
+    }
+
     /// What the role asked for was approved for, if it was.
     pub fn approved(&self) -> Option<Scopes> {
         let grant = self.record.as_ref()?.grant(self.role)?;
@@ -272,20 +286,19 @@ impl Proof<'_> {
         }
     }
 
-    /// Counts a wrong shared secret, and returns it. A paired device that offers one gets in by its own
-    /// proof, but is not let guess for free: the right one would widen what it may.
+    /// Counts every wrong shared secret, whatever else in the frame is right, and returns the first. A paired device that
+    /// offers one gets in by its own proof, but its guesses are limited: the right one would widen its scopes.
     pub fn count_guess(&self, app: &App) -> &str {
-        let wrong = offered(self.connect).next().unwrap_or_default();
-        if self.shared != Shared::Wrong || !matches!(self.bearer, Bearer::None | Bearer::Unknown { .. }) {
-            return wrong;
+        let wrong = self.guesses.first().copied().unwrap_or_default();
+        if self.shared != Shared::Wrong || self.guesses.is_empty() {
+            return offered(self.connect).next().unwrap_or_default();
         }
         let origin = Origin { ip: self.peer.ip, loopback: self.peer.loopback };
-        if let Some(lock) = app.handshakes.limiter.borrow_mut().fail(origin, wrong, Instant::now()) {
-            log::warn!(
-                "too many different wrong secrets from {}: refused for {} s",
-                self.peer.ip,
-                lock.as_secs()
-            );
+        for guess in &self.guesses {
+            if let Some(lock) = app.handshakes.limiter.borrow_mut().fail(origin, guess, Instant::now()) {
+                let (ip, lock) = (self.peer.ip, lock.as_secs());
+                log::warn!("too many different wrong secrets from {ip}: refused for {lock} s");
+            }
         }
         wrong
     }

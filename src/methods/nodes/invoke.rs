@@ -6,9 +6,9 @@
 
 use super::{find, is_denied};
 use crate::{
-    hub::{Asked, Audience, Conn, Invocation, InvokeResult},
+    hub::{Asked, Conn, Invocation, InvokeResult},
     methods::{Answer, Call},
-    protocol::{Details, ErrorCode, ErrorShape, Event, Json, MAX_BUFFERED, RequestId},
+    protocol::{Details, ErrorCode, ErrorShape, Event, Json, RequestId},
     reactor::Timer,
 };
 use nanoserde::SerJson;
@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 
 /// How long a node may take where the caller does not say.
 const DEFAULT_TIMEOUT_MS: u64 = 30_000;
-/// The largest parameters of an invocation: as text in JSON they grow, and must fit into what may wait for a node.
-pub(super) const MAX_PARAMS: usize = MAX_BUFFERED / 2;
 /// The longest a caller may ask for.
 const MAX_TIMEOUT_MS: u64 = 24 * 3_600_000;
 
@@ -80,7 +78,7 @@ pub(in crate::methods) async fn invoke(call: Call) -> Answer {
         id: invoke_id.to_string(),
         nodeId: id.to_string(),
         command: command.clone(),
-        paramsJSON: params.value("params").map(miniserde::json::to_string),
+        paramsJSON: params.value("params").map(String::from),
         timeoutMs: timeout,
         idempotencyKey: key,
     };
@@ -94,8 +92,11 @@ pub(in crate::methods) async fn invoke(call: Call) -> Answer {
         timeout_ms: timeout,
     };
     let invocation = app.hub.invocations.begin(asked, Instant::now() + Duration::from_millis(timeout));
-    app.hub.events.publish(Event::NodeInvokeRequest, Audience::Connection(conn.id()), &Json::of(&todo));
-    drop(conn);
+    app.hub
+        .events
+        .deliver(&conn, Event::NodeInvokeRequest, &Json::of(&todo))
+        .map_err(|why| failed("NOT_DELIVERED", format!("not delivered to the node: {why}")))?;
+    drop((conn, todo));
     drop(call);
     outcome(invocation).await
 }
@@ -140,13 +141,8 @@ pub(in crate::methods) fn result(call: &Call) -> Answer {
     })?;
     let answer = if ok {
         let text = params.opt_str("payloadJSON")?.map(String::from);
-        let parsed =
-            text.as_deref().filter(|t| miniserde::json::from_str::<miniserde::json::Value>(t).is_ok());
-        let payload = match (params.value("payload"), parsed) {
-            (Some(value), _) => Json(miniserde::json::to_string(value)),
-            (None, Some(text)) => Json(text.into()),
-            (None, None) => Json::null(),
-        };
+        let payload = params.value("payload").or(text.as_deref()).and_then(Json::passed_on);
+        let payload = payload.unwrap_or_else(Json::null);
         InvokeResult::Done { payload, text }
     } else {
         let error = params.opt_object("error")?;

@@ -39,7 +39,7 @@ pub(super) const METHODS: &[Method] = &[
     Method::now("node.describe", READ, Repeat::Harmless, describe),
     Method::waits("node.rename", PAIRING, Repeat::Harmless, |c| Box::pin(rename(c))),
     Method::waits("node.invoke", Dynamic(Scope::Write), Repeat::Keyed, |c| Box::pin(invoke::invoke(c)))
-        .content(invoke::MAX_PARAMS),
+        .content(MAX_PAYLOAD),
     Method::now("node.invoke.result", Node, Repeat::Harmless, invoke::result).content(MAX_PAYLOAD),
     Method::now("node.event", Node, Repeat::ChangesTwice, invoke::event).content(1 << 20),
     Method::now("node.pending.pull", Node, Repeat::Harmless, invoke::nothing_pending),

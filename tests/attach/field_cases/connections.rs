@@ -186,7 +186,8 @@ fn a115_slow_readers_and_large_frames() {
         format!("{head}{}\"}}}}", "x".repeat(bytes - head.len() - 3))
     };
     large.send(&frame(most));
-    large.answer("big").unwrap();
+    let message = text(&large.answer("big").unwrap_err(), "message");
+    assert!(message.contains("65536"), "{message}");
     large.send(&frame(most + 1));
     let (code, reason) = large.closed();
     assert_eq!(code, 1009);
