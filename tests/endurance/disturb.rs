@@ -67,7 +67,8 @@ impl Stage {
         let size = format!("size={DISK},mode=0700");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "barnacle-soak"]).arg(&home.dir));
         home.auth(r#"{mode:"token",token:"T1"}"#);
-        let bin = home.dir.join("barnacle");
+        // Beside the small disk, which holds the state alone.
+        let bin = home.dir.with_extension("bin");
         fs::copy(env!("CARGO_BIN_EXE_barnacle"), &bin).unwrap();
         let clock = home.dir.join("clock");
         fs::write(&clock, "+0").unwrap();
@@ -266,7 +267,7 @@ impl Stage {
 
     /// A program is put in the place of the one that runs: the same, or one that is none, and then the same.
     fn upgrade(&mut self) {
-        let bin = self.home.dir.join("barnacle");
+        let bin = self.home.dir.with_extension("bin");
         let put = |bytes: &dyn Fn(&Path)| {
             let new = bin.with_extension("new");
             bytes(&new);
@@ -397,7 +398,7 @@ impl Stage {
     }
 
     fn begin(&mut self) {
-        self.server = Some(start(&self.home, &self.home.dir.join("barnacle"), &self.clock));
+        self.server = Some(start(&self.home, &self.home.dir.with_extension("bin"), &self.clock));
         self.admin = attach_admin(self.server(), &self.admin_device);
     }
 }
@@ -406,6 +407,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.server.take();
         run(Command::new("umount").arg("-l").arg(&self.home.dir));
+        let _ = fs::remove_file(self.home.dir.with_extension("bin"));
     }
 }
 
