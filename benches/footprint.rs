@@ -6,7 +6,8 @@
 mod rig;
 
 use rig::{
-    BINARY, Client, Failure, Gateway, Offer, TOKEN, field, quantile, raise_descriptor_limit, stranger,
+    BINARY, Client, Failure, Gateway, OF_ONE_DEVICE, Offer, TOKEN, field, quantile, raise_descriptor_limit,
+    stranger,
 };
 use std::time::Duration;
 
@@ -44,10 +45,18 @@ fn main() -> Result<(), Failure> {
     let written = gateway.figure("io", "write_bytes:")? - before;
     println!("written to disk    {written:8} bytes in {RECONNECTS} reconnects");
 
+    let devices = (0..MANY.div_ceil(OF_ONE_DEVICE))
+        .map(|_| {
+            let me = stranger()?;
+            Client::attach(gateway.at, &Offer { device: Some(&me), token: Some(TOKEN) })?.0.close()?;
+            Ok(me)
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
     let mut clients = Vec::with_capacity(MANY);
     let mut at = |count: usize| -> Result<u64, Failure> {
         while clients.len() < count {
-            clients.push(Client::attach(gateway.at, &offer)?.0);
+            let device = Some(&devices[clients.len() / OF_ONE_DEVICE]);
+            clients.push(Client::attach(gateway.at, &Offer { device, token: None })?.0);
         }
         private(&gateway)
     };

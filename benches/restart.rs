@@ -9,7 +9,7 @@
 mod rig;
 
 use rig::{
-    Client, Failure, Gateway, Offer, TOKEN, attach, field,
+    Client, Failure, Gateway, OF_ONE_DEVICE, Offer, TOKEN, attach, field,
     openclaw::{Words, end},
     quantile, raise_descriptor_limit, stranger,
 };
@@ -89,9 +89,13 @@ fn main() -> Result<(), Failure> {
 
 fn barnacle(idle: usize, restarts: usize) -> Result<(), Failure> {
     let gateway = Gateway::start()?;
-    let me = stranger()?;
+    let devices =
+        (0..idle.div_ceil(OF_ONE_DEVICE)).map(|_| stranger()).collect::<Result<Vec<_>, Failure>>()?;
     let listening = (0..idle)
-        .map(|_| Ok(Client::attach(gateway.at, &Offer { device: Some(&me), token: Some(TOKEN) })?.0))
+        .map(|n| {
+            let offer = Offer { device: Some(&devices[n / OF_ONE_DEVICE]), token: Some(TOKEN) };
+            Ok(Client::attach(gateway.at, &offer)?.0)
+        })
         .collect::<Result<Vec<_>, Failure>>()?;
     let memory = || gateway.figure("status", "VmRSS:");
     let before = memory()?;

@@ -4,7 +4,7 @@
 use crate::{
     Run,
     floor::Floor,
-    rig::{Client, Failure, TOKEN, attach},
+    rig::{Client, Failure, OF_ONE_DEVICE, TOKEN, attach},
     subject::{PATIENCE, Subject},
     table::{Cell, Column, Table},
     ways::Paired,
@@ -48,11 +48,12 @@ pub fn memory(table: &mut Table, run: &Run, subject: &mut Subject) -> Result<(),
         _ => (100, 1_000),
     };
     let slope = || -> Result<Cell, Failure> {
-        let paired = Paired::new(subject)?;
+        let paired = devices(subject, many)?;
         let mut clients = Vec::with_capacity(many);
         let mut at = |count: usize| -> Result<f64, Failure> {
             while clients.len() < count {
-                clients.push(Client::attach(subject.at, &paired.offer())?.0);
+                let device = &paired[clients.len() / OF_ONE_DEVICE];
+                clients.push(Client::attach(subject.at, &device.offer())?.0);
             }
             private(subject)
         };
@@ -133,7 +134,7 @@ pub fn writes(table: &mut Table, run: &Run, subject: &Subject) -> Result<(), Fai
 /// After a `kill -9`: until the last of a thousand is attached again, the start included.
 pub fn storm(table: &mut Table, run: &Run, subject: &mut Subject) -> Result<(), Failure> {
     let count = run.rounds(1_000);
-    let paired = [Paired::new(subject)?];
+    let paired = devices(subject, count)?;
     let mut times = Vec::new();
     let rounds = if subject.column == Column::Barnacle { run.rounds(5) } else { 1 };
     for _ in 0..rounds {
@@ -151,11 +152,17 @@ pub fn storm(table: &mut Table, run: &Run, subject: &mut Subject) -> Result<(), 
     Ok(())
 }
 
+/// As many paired devices as `connections` need.
+fn devices(subject: &Subject, connections: usize) -> Result<Vec<Paired>, Failure> {
+    (0..connections.div_ceil(OF_ONE_DEVICE)).map(|_| Paired::new(subject)).collect()
+}
+
 /// So many clients that all come at the same time, and come again as long as they are not let in; how often
 /// one had to. With a paired device, or with the shared token.
 fn crowd(subject: &Subject, count: usize, paired: &[Paired]) -> Result<(Vec<Client>, usize), Failure> {
     let shared = crate::rig::Offer { device: None, token: Some(TOKEN) };
-    let offer = || paired.first().map_or(crate::rig::Offer { ..shared }, Paired::offer);
+    let offer =
+        |n: usize| paired.get(n / OF_ONE_DEVICE).map_or(crate::rig::Offer { ..shared }, Paired::offer);
     let (mut inside, mut again) = (Vec::with_capacity(count), 0);
     let end = Instant::now() + PATIENCE;
     while inside.len() < count {
@@ -169,7 +176,11 @@ fn crowd(subject: &Subject, count: usize, paired: &[Paired]) -> Result<(Vec<Clie
             again += usize::from(!done);
             done
         };
-        coming.retain_mut(|client| here(client, &|c| c.connect(&offer())));
+        let mut n = inside.len();
+        coming.retain_mut(|client| {
+            n += 1;
+            here(client, &|c| c.connect(&offer(n - 1)))
+        });
         coming.retain_mut(|client| here(client, &|c| c.hello().map(drop)));
         inside.append(&mut coming);
     }

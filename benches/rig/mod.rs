@@ -366,6 +366,9 @@ pub fn attach(at: SocketAddr) -> Result<Client, Failure> {
     Ok(client)
 }
 
+/// Connections of one device in a crowd: the gateway takes 64.
+pub const OF_ONE_DEVICE: usize = 60;
+
 /// The text behind `key` in a JSON text, up to the end of the string or number.
 pub fn field<'a>(json: &'a str, key: &str) -> Option<&'a str> {
     let rest = &json[json.find(key)? + key.len()..];

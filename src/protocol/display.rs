@@ -6,9 +6,13 @@ pub const COLUMNS: usize = 64;
 /// A text as it is shown: on one line, without control characters and without those that change the order or the
 /// place of what stands around them, and cut at [`COLUMNS`].
 pub fn displayed(text: &str) -> String {
+    let text = text.trim();
+    if text.len() <= COLUMNS && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return text.to_owned();
+    }
     let mut out = String::new();
     let (mut columns, mut space) = (0, false);
-    for c in text.trim().chars().filter(|c| !is_hidden(*c)).take(4 * COLUMNS) {
+    for c in text.chars().filter(|c| !is_hidden(*c)).take(4 * COLUMNS) {
         if c.is_whitespace() {
             space = true;
             continue;

@@ -77,7 +77,9 @@ impl<'a> Params<'a> {
 
     /// A value as JSON text; `null` counts as absent. Of two of the same name the last one counts.
     pub fn value(&self, name: &str) -> Option<&'a str> {
-        let is = |(key, _): &(&str, &str)| *key == name || key.contains('\\') && json::unescape(key) == name;
+        let is = |(key, _): &(&str, &str)| {
+            *key == name || key.as_bytes().contains(&b'\\') && json::unescape(key) == name
+        };
         let found = self.others.clone().filter(is).last();
         let found = found.or_else(|| self.first.iter().rfind(|member| is(member)).copied());
         found.map(|(_, value)| value).filter(|value| *value != "null")
