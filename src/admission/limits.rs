@@ -28,6 +28,8 @@ pub const MESSAGE_BYTES_OF_ONE: usize = 32 << 20;
 pub const MESSAGE_TIME: Duration = Duration::from_secs(120);
 /// The time in which a peer that is sent something must take a part of it.
 pub const STALLED: Duration = Duration::from_secs(60);
+/// Unsent bytes of all attached connections, beyond which one that is far behind is closed.
+pub const UNSENT_BYTES: usize = 32 << 20;
 /// Requests of one connection that may be under way together.
 pub const IN_FLIGHT: u32 = 64;
 /// The largest `params` of a method that carries no content, bytes.
@@ -210,6 +212,13 @@ pub const LIMITS: &[Limit] = &[
         full: "a large message is answered to its sender as not delivered; a client that is behind with small ones is \
                closed, 1008",
         why: "`policy.maxBufferedBytes`: what a reader has not taken, not the size of a picture",
+    },
+    Limit {
+        what: "bytes that wait for all attached clients together",
+        value: Bytes(UNSENT_BYTES),
+        key: None,
+        full: "a client that is more than 256 KiB behind is closed with its next frame, 1008 slow consumer",
+        why: "64 connections of one device that ask and never read take no more memory than one",
     },
     Limit {
         what: "time in which a client that is sent something takes a part of it",

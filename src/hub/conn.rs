@@ -4,7 +4,7 @@ use super::session::{SavedConn, SavedSocket, Session, Topic, write_record};
 use crate::{
     admission::{Admission, Permit, Source, limits},
     auth::Caller,
-    net::Wire,
+    net::{Wire, wire::unsent_of_all},
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope, Scopes},
     reactor::Async,
 };
@@ -179,7 +179,17 @@ impl Conn {
     /// # Errors
     /// [`Undelivered`]: a large one, to be answered to its sender.
     pub fn send(&self, text: &str) -> Result<(), Undelivered> {
+        // Where all together have much to read, the next frame for one that is far behind is its last.
+        let crowded = unsent_of_all() > limits::UNSENT_BYTES && self.wire.unsent() > Self::SLOW;
         match Undelivered::judge(text.len(), self.wire.unsent(), self.wire.unsent_behind()) {
+            _ if crowded => {
+                log::warn!(
+                    "closing {}: it does not read what it is sent, and all together have {} bytes to read",
+                    self.session.borrow().name(),
+                    unsent_of_all()
+                );
+                self.wire.close(1008, "slow consumer");
+            }
             None => self.wire.send_text(text),
             Some(Undelivered::Behind(_)) if text.len() <= Self::SLOW => {
                 log::warn!("closing {}: it does not read what it is sent", self.session.borrow().name());

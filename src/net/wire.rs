@@ -58,6 +58,16 @@ struct Buffers {
     messages: VecDeque<usize>,
 }
 
+thread_local! {
+    /// The unsent bytes of all wires: every wire lives on the one thread that serves.
+    static UNSENT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The unsent bytes of all wires together.
+pub fn unsent_of_all() -> usize {
+    UNSENT.get()
+}
+
 impl Buffers {
     fn unsent(&self) -> usize {
         self.output.len() - self.written
@@ -66,6 +76,7 @@ impl Buffers {
     /// So many bytes more were written.
     fn wrote(&mut self, mut n: usize) {
         self.written += n;
+        UNSENT.set(UNSENT.get().saturating_sub(n));
         while let Some(left) = self.messages.front_mut() {
             if *left > n {
                 *left -= n;
@@ -86,6 +97,12 @@ pub struct Tick {
     pub unfinished: u16,
     /// Ticks for which the peer has taken nothing of what it is sent.
     pub stalled: u16,
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        UNSENT.set(UNSENT.get().saturating_sub(self.unsent()));
+    }
 }
 
 /// A socket with its buffers.
@@ -126,10 +143,18 @@ impl Wire {
         limit: usize,
     ) -> Rc<Self> {
         let messages = if output.is_empty() { VecDeque::new() } else { [output.len()].into() };
+        UNSENT.set(UNSENT.get() + output.len());
         Rc::new_cyclic(|me| Self {
             socket,
             tls,
-            buffers: RefCell::new(Buffers { input, output, messages, ..Buffers::default() }),
+            buffers: RefCell::new(Buffers {
+                input,
+                taken: 0,
+                scan: Scan::default(),
+                output,
+                written: 0,
+                messages,
+            }),
             reader: Cell::new(None),
             limit: Cell::new(limit),
             no_room: Cell::new(false),
@@ -292,6 +317,7 @@ impl Wire {
         let b = &mut *b;
         let before = b.output.len();
         frame(&mut b.output);
+        UNSENT.set(UNSENT.get() + b.output.len() - before);
         // Only where a write blocked is there a message that is being sent.
         if !b.messages.is_empty() {
             b.messages.push_back(b.output.len() - before);

@@ -504,3 +504,27 @@ fn h37_a_broken_frame_is_closed_with_1002() {
         Err(e) => assert_eq!(e.kind(), ErrorKind::ConnectionReset),
     }
 }
+
+#[test]
+fn h43_those_who_never_read_share_a_budget() {
+    let home = Home::fix();
+    let server = home.start();
+    let device = Device::pair(&server, READ);
+    let mut admin = server.admin();
+    let before = resident(&mut admin);
+    // The kernel takes some 5 MiB of it; what is left is within what may wait for one client, and not for all.
+    let size = json(&admin.ok("config.schema", "{}")).len();
+    let requests = (12 << 20) / size;
+    let clients: Vec<_> = (0..20)
+        .map(|_| {
+            let mut client = server.connect(&Offer::device(&device));
+            (0..requests).for_each(|_| _ = client.ask("config.schema", "{}"));
+            client
+        })
+        .collect();
+    server.wait_log(&["all together have"]);
+    let grown = resident(&mut admin).saturating_sub(before);
+    assert!(grown < 72 << 10, "{grown} KiB more for one device that never reads");
+    drop(clients);
+    until("the memory is free again", || resident(&mut admin) < before + (8 << 10));
+}
