@@ -1,5 +1,5 @@
-//! The rooms of a running gateway. `gateway::run` alone puts them together; methods, the handshake and the
-//! hand-over are passed the whole, and take from it what they need.
+//! The parts of a running gateway. `gateway::run` alone assembles them; methods, the handshake and the
+//! hand-over get the whole, and use the parts they need.
 
 use crate::{
     admission::Admission,
@@ -21,35 +21,29 @@ use std::{
 
 /// A running gateway.
 pub struct App {
-    /// This start.
+    /// Boot id, host name and clock of this start.
     pub(crate) boot: Boot,
-    /// What is attached.
+    /// Attached connections, their events and invocations.
     pub hub: Hub,
-    /// The device registry.
     pub(crate) devices: Rc<Devices>,
-    /// The settings in use.
     pub(crate) running: Rc<Running>,
-    /// Reloads of the configuration.
     pub(crate) reloads: Rc<Reloads>,
-    /// Restarts without an interruption.
     pub(crate) restarts: Rc<Restarts>,
     /// Limits and randomness of the handshake.
     pub(crate) handshakes: Handshakes,
-    /// The keepalive's timer.
     pub(crate) ticks: Ticks,
     /// The budgets that connections share.
     pub(crate) admission: Rc<Admission>,
-    /// The gateway's own key.
+    /// Key pair that `gateway.identity.get` shows and that setup codes name.
     pub(crate) identity: Identity,
-    /// The journal.
     pub(crate) journal: &'static Journal,
-    /// What the store reported when it was opened.
+    /// Notices of the store from when it was opened.
     pub(crate) store_notices: Vec<String>,
     /// The tasks of the one thread.
     pub(crate) tasks: Tasks,
 }
 
-/// What every handshake shares.
+/// State shared by all handshakes.
 pub(crate) struct Handshakes {
     /// The random bytes that devices sign.
     pub(crate) nonces: Nonces,
@@ -59,9 +53,9 @@ pub(crate) struct Handshakes {
 
 /// The keepalive's timer.
 pub(crate) struct Ticks {
-    /// When the next tick is due.
+    /// Time of the next tick.
     pub(crate) next: Cell<Instant>,
-    /// How many came late, since something held the thread.
+    /// Number of ticks that came late, since something held the thread.
     pub(crate) late: Cell<u64>,
 }
 
@@ -72,7 +66,6 @@ impl Default for Ticks {
 }
 
 impl App {
-    /// The settings in use.
     pub(crate) fn settings(&self) -> Rc<Settings> {
         self.running.get()
     }
@@ -82,7 +75,7 @@ impl App {
         self.tasks.spawn(task);
     }
 
-    /// What the operator should know, one line each; shown by `status`.
+    /// Notices for the operator, one line each; shown by `status`.
     pub(crate) fn notices(&self) -> Vec<String> {
         let mut notices = self.reloads.notices();
         notices.extend(self.store_notices.iter().cloned());

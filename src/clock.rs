@@ -48,27 +48,27 @@ pub fn instant_of(ns: u64) -> Instant {
     at.unwrap_or(now.1)
 }
 
-/// When this process began, on both clocks.
+/// Start of this process, on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// Monotonic.
+    /// Monotonic time of the start.
     pub started: Instant,
-    /// Wall-clock milliseconds, for display.
+    /// Wall-clock time of the start, milliseconds; only shown.
     pub started_ms: u64,
 }
 
 impl Clock {
-    /// Now is the beginning.
+    /// Starts the clock now.
     pub fn start() -> Self {
         Self { started: Instant::now(), started_ms: wall_ms() }
     }
 
-    /// Since the beginning.
+    /// Time since the start, monotonic.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Since the beginning, milliseconds.
+    /// Time since the start, milliseconds.
     pub fn uptime_ms(&self) -> u64 {
         self.uptime().as_millis() as u64
     }

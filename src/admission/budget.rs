@@ -1,4 +1,4 @@
-//! A budget in use: a [`Ledger`], the holders that can be told to make room, and the counts that an operator sees.
+//! A budget in use: a [`Ledger`], the holders that can be asked to make room, and the counts that an operator sees.
 
 use super::{HolderId, Ledger, Source, Verdict};
 use std::{
@@ -24,9 +24,9 @@ impl MakeRoom for Nobody {
     fn make_room(&self) {}
 }
 
-/// A budget in use.
+/// A limited resource: its total, its holders and its counts.
 pub struct Budget {
-    /// What it is a budget of, as log lines and `status` call it.
+    /// Name in log lines and in `status`.
     pub name: &'static str,
     ledger: RefCell<Ledger>,
     holders: RefCell<HashMap<HolderId, Weak<dyn MakeRoom>>>,
@@ -35,7 +35,7 @@ pub struct Budget {
     lines: Cell<Lines>,
 }
 
-/// How often a budget was reached since the start.
+/// Number of times that a budget was reached since the start.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Counts {
     /// Holders that made room for others.
@@ -52,7 +52,7 @@ struct Lines {
     source: Option<Source>,
 }
 
-/// What a holder holds of a budget; given back when dropped.
+/// A share of a budget; given back when dropped.
 pub struct Permit {
     budget: Rc<Budget>,
     id: HolderId,
@@ -95,7 +95,7 @@ impl Budget {
         permit
     }
 
-    /// The same, for one that keeps it.
+    /// Permit of a restored holder that never makes room.
     pub fn restore_and_stay(self: &Rc<Self>, source: Source) -> Permit {
         let permit = self.permit(source, Weak::<Nobody>::new());
         permit.stay();

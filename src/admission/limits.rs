@@ -1,4 +1,4 @@
-//! Every limit on what others can take: its value, why it is that, and what happens when it is reached.
+//! Every limit on what peers can use: its value, the reason for it, and the effect of reaching it.
 //!
 //! `docs/limits.md` is generated from `table.rs`; a test compares the two.
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Connections that have not attached, at most; fewer where descriptors are few ([`Places`]).
 pub const PENDING: usize = 4096;
-/// Those of one IPv4 address or one IPv6 network.
+/// Pending connections of one IPv4 address or one IPv6 network.
 pub const PENDING_OF_ONE: usize = 64;
 /// Connections of one device that are attached.
 pub const ATTACHED_OF_DEVICE: usize = 64;
@@ -22,11 +22,11 @@ pub const CONNECT_BYTES: usize = 4 << 20;
 pub const MESSAGE_FREE: usize = 64 << 10;
 /// Bytes of unfinished messages beyond that, of all attached connections.
 pub const MESSAGE_BYTES: usize = 64 << 20;
-/// Those of one device or one address.
+/// Bytes of unfinished messages of one device or one address.
 pub const MESSAGE_BYTES_OF_ONE: usize = 32 << 20;
 /// The time in which a message must be whole.
 pub const MESSAGE_TIME: Duration = Duration::from_secs(120);
-/// The time in which a peer that is sent something must take a part of it.
+/// Time in which a peer must read some of what is sent to it.
 pub const STALLED: Duration = Duration::from_secs(60);
 /// Unsent bytes of all attached connections, beyond which one that is far behind is closed.
 pub const UNSENT_BYTES: usize = 32 << 20;
@@ -45,7 +45,7 @@ pub const REQUEST_WRITES: u32 = 32;
 /// The time after which a source may write one more.
 pub const REQUEST_EVERY: Duration = Duration::from_secs(10);
 
-/// How the descriptors of a process are shared out among connections.
+/// Shares of a process's descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Places {
     /// Connections that have not attached.

@@ -10,13 +10,13 @@ use std::{
 /// 64 bits is one source.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Source {
-    /// This host, and whatever a proxy on it forwards.
+    /// This host, including peers behind a proxy on it.
     Loopback,
     /// One IPv4 address.
     V4([u8; 4]),
     /// One IPv6 network of 64 bits.
     V6([u8; 8]),
-    /// A device that proved its key.
+    /// A device whose signature was verified.
     Device(DeviceId),
 }
 

@@ -4,7 +4,7 @@ use super::payload::{Payload, Version};
 use crate::protocol::{PublicKey, base64url_decode};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
-/// Why a signature proves nothing.
+/// Reasons why a signature is not valid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadProof {
     /// The key is no point on the curve.
@@ -49,12 +49,12 @@ impl Identity {
         Self(SigningKey::from_bytes(seed))
     }
 
-    /// Its public key.
+    /// Returns the public key that belongs to this private key.
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs `text`; base64url.
+    /// Signs `text`; the signature is base64url.
     pub fn sign(&self, text: &str) -> String {
         crate::protocol::base64url_encode(&self.0.sign(text.as_bytes()).to_bytes())
     }

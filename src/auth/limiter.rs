@@ -2,7 +2,7 @@
 //!
 //! Failures are counted by address. The same wrong value counts once, so a stale browser tab that
 //! repeats itself locks nobody out; attempts while locked do not lengthen the lock; a device that
-//! proves its key is never asked. All times are monotonic. Source: `docs/gateway/config-gateway.md`,
+//! proves its key is never limited. All times are monotonic. Source: `docs/gateway/config-gateway.md`,
 //! `gateway.auth.rateLimit`.
 
 use crate::protocol::TokenHash;
@@ -13,12 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How much guessing is let pass.
+/// Limits for guesses of the shared secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Different wrong values within `window` before the address is locked.
     pub attempts: u32,
-    /// How long a wrong value counts.
+    /// Time for which a wrong value counts.
     pub window: Duration,
     /// The longest lock; the first is a tenth of it, each next one twice as long.
     pub lockout: Duration,
@@ -27,7 +27,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// OpenClaw's limits.
+    /// The limits of OpenClaw, used where no key sets others.
     pub const DEFAULT: Self = Self {
         attempts: 10,
         window: Duration::from_secs(60),
@@ -42,7 +42,7 @@ impl Default for Limits {
     }
 }
 
-/// Where a guess comes from. A forwarded client of an untrusted proxy is not loopback.
+/// Origin of a guess. A forwarded client of an untrusted proxy is not loopback.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Origin {
     /// The peer's address.
@@ -113,7 +113,7 @@ impl Limiter {
         }
     }
 
-    /// How long guesses from `origin` stay refused.
+    /// Time for which guesses from `origin` stay refused.
     pub fn locked(&self, origin: Origin, now: Instant) -> Option<Duration> {
         let until = self.records.get(&origin)?.locked_until?;
         until.checked_duration_since(now).filter(|left| !left.is_zero())

@@ -1,6 +1,6 @@
-//! Every way to be turned away, with its words.
+//! Refusals of a connect: code, message, hint and close reason of each.
 //!
-//! The words are an API. OpenClaw's Node client erases its stored device token when a close reason
+//! The texts are an API. OpenClaw's Node client erases its stored device token when a close reason
 //! holds "device token mismatch", and many clients stop reconnecting for good on `PAIRING_REQUIRED`,
 //! `AUTH_RATE_LIMITED` and `AUTH_TOKEN_MISMATCH`. So that phrase stands only where a token of a known
 //! device was offered and is really dead, those codes only where they are true, and a passing state is
@@ -12,7 +12,7 @@ use crate::protocol::{
 };
 use std::time::Duration;
 
-/// Which kind of shared secret the gateway's auth mode asks for.
+/// Kind of shared secret that the auth mode asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SecretKind {
     /// `gateway.auth.token`.
@@ -22,7 +22,7 @@ pub enum SecretKind {
 }
 
 impl SecretKind {
-    /// Its last word in the file and on the command line.
+    /// Last word of its key and of its option.
     pub fn word(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -38,37 +38,37 @@ impl SecretKind {
     }
 }
 
-/// What is known of a wrong shared secret.
+/// Facts about a wrong shared secret.
 #[derive(Clone, Debug, Default)]
 pub struct Mismatch {
     /// Whether the device's own token would be accepted.
     pub retry_with_device_token: bool,
-    /// The other known source that holds what was offered, and what to do about it.
+    /// Another known source that holds the offered value, and how to fix that.
     pub matches: Option<(String, String)>,
     /// Fingerprints of the two secrets.
     pub fingerprints: Option<Fingerprints>,
-    /// Where the gateway's own secret comes from.
+    /// Source of the gateway's own secret.
     pub expected_from: Option<String>,
-    /// Which gateway this is: its boot id, and when it started.
+    /// Boot id of this gateway, and when it started.
     pub gateway: Option<(String, u64)>,
 }
 
 /// A device that has to wait.
 #[derive(Clone, Debug)]
 pub struct Waiting {
-    /// Why.
+    /// Reason why approval is needed.
     pub reason: PairingReason,
-    /// The request that waits.
+    /// Id of the pending request.
     pub request: RequestId,
-    /// Which device.
+    /// Device that the request is for.
     pub device: DeviceId,
-    /// The role asked for.
+    /// Role that the device asks for.
     pub role: Role,
-    /// The scopes asked for.
+    /// Scopes that the device asks for.
     pub requested: Scopes,
     /// The roles and scopes it has.
     pub approved: Vec<(Role, Scopes)>,
-    /// When the role was revoked, or the device removed: what happened, in words.
+    /// Revocation of the role or removal of the device, in words.
     pub history: Option<String>,
     /// Whether it still offers the token of a revoked role.
     pub dead_token: bool,
@@ -89,24 +89,33 @@ pub enum Refusal {
     /// No `connect` came in time.
     Timeout(Duration),
     /// No common protocol version.
-    Protocol { min: u64, max: u64 },
+    Protocol {
+        min: u64,
+        max: u64,
+    },
     /// No such role.
     Role,
     /// The page's origin is not allowed.
-    Origin { received: String, allow: String },
+    Origin {
+        received: String,
+        allow: String,
+    },
     /// `device.publicKey` is no Ed25519 key.
     PublicKey,
     /// `device.id` is not the hash of `device.publicKey`.
-    DeviceId { expected: DeviceId },
-    /// `device.nonce` is missing.
+    DeviceId {
+        expected: DeviceId,
+    },
     NonceMissing,
     /// `device.nonce` is not this connection's.
     NonceMismatch,
     /// The signature fits no payload.
     Signature,
-    /// A device is needed.
-    DeviceRequired { control_ui: bool, switches: String },
-    /// It waits for an operator.
+    DeviceRequired {
+        control_ui: bool,
+        switches: String,
+    },
+    /// Pairing waits for an operator's approval.
     Waiting(Box<Waiting>),
     /// No shared secret was offered.
     SharedMissing(SecretKind),
@@ -117,13 +126,19 @@ pub enum Refusal {
     /// The device's token is dead and its key alone does not count here.
     DeviceToken(DeviceId, Role),
     /// The device's token is for another role.
-    DeviceTokenRole { has: Role, wants: Role, device: DeviceId },
+    DeviceTokenRole {
+        has: Role,
+        wants: Role,
+        device: DeviceId,
+    },
     /// The setup code is no good.
     Bootstrap,
-    /// Too many guesses.
     RateLimited(Duration),
-    /// Not now: why, and when again in milliseconds.
-    Later { why: String, after_ms: u64 },
+    /// Refused for now: the reason, and the retry time in milliseconds.
+    Later {
+        why: String,
+        after_ms: u64,
+    },
 }
 
 use Refusal as R;
@@ -137,12 +152,12 @@ impl Refusal {
             R::NotConnect => invalid(self.reason()).with(hint(
                 "send connect as the first request, after the connect.challenge event",
             )),
-            R::Params(fault) => {
+            R::Params(error) => {
                 let mut details = hint("see docs/gateway/protocol/handshake.md of the npm package openclaw");
-                if fault.contains("'nonce'") {
+                if error.contains("'nonce'") {
                     details = device("DEVICE_AUTH_NONCE_REQUIRED", "device-nonce-missing", NONCE);
                 }
-                invalid(fault.clone()).with(details)
+                invalid(error.clone()).with(details)
             }
             R::Protocol { min, max } => invalid(self.reason()).with(Details {
                 code: code("PROTOCOL_MISMATCH"),
@@ -323,7 +338,7 @@ impl Refusal {
         match self {
             R::BadFrame(why) => why.clone(),
             R::NotConnect => "invalid handshake: first request must be connect".into(),
-            R::Params(fault) => fault.clone(),
+            R::Params(error) => error.clone(),
             R::TooLarge(most) => format!("connect frame larger than {most} bytes"),
             R::Timeout(limit) => format!("handshake timeout: no connect within {} ms", limit.as_millis()),
             R::Protocol { .. } => "protocol mismatch".into(),
@@ -404,7 +419,7 @@ impl Mismatch {
             (false, None) => "update_auth_credentials",
         };
         let hint = match (&self.matches, &self.expected_from) {
-            (Some((_, mend)), _) => mend.clone(),
+            (Some((_, fix)), _) => fix.clone(),
             (None, Some(from)) => {
                 format!("this gateway's {w} is {from}; send that one, or pair the device")
             }

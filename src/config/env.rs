@@ -1,4 +1,4 @@
-//! The environment, taken once and passed on, so that nothing below reads the process's own.
+//! The environment, read once and handed down, so that nothing below reads the process's own.
 //!
 //! What `.env` in the state directory says comes after what the process was given, never over it; last comes the
 //! `gateway.env` that OpenClaw's installer leaves on Ubuntu.
@@ -16,11 +16,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Environment variables with the file that adds to them. Has no `Debug`: it holds secrets.
+/// Environment variables with the file that adds to them. No `Debug`, since it holds secrets.
 #[derive(Clone, Default)]
 pub struct Env {
     process: BTreeMap<String, String>,
-    /// Of each variable of a file, what it says and which file.
+    /// Variables of files: the value, and the path of the file.
     dotenv: BTreeMap<String, (String, PathBuf)>,
     /// The last whole contents of files that hold secrets, for all environments made from one.
     files: SecretFiles,
@@ -38,18 +38,18 @@ impl Env {
         std::env::vars_os().filter_map(|(k, v)| Some((text(k)?, text(v)?))).collect()
     }
 
-    /// What the process was given, trimmed; blank counts as unset.
+    /// Value from the process's environment, trimmed; blank counts as unset.
     pub fn process(&self, name: &str) -> Option<&str> {
-        said(self.process.get(name))
+        non_blank(self.process.get(name))
     }
 
-    /// What `.env` says, trimmed, and which file that is; blank counts as unset.
+    /// Value from `.env`, trimmed, and the path of that file; blank counts as unset.
     pub fn dotenv(&self, name: &str) -> Option<(&str, &Path)> {
         let (value, file) = self.dotenv.get(name)?;
-        Some((said(Some(value))?, file))
+        Some((non_blank(Some(value))?, file))
     }
 
-    /// What holds: the process's word, else that of `.env`.
+    /// Value in force: the process's environment, else `.env`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.process(name).or_else(|| Some(self.dotenv(name)?.0))
     }
@@ -119,6 +119,6 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
     }
 }
 
-fn said(value: Option<&String>) -> Option<&str> {
+fn non_blank(value: Option<&String>) -> Option<&str> {
     value.map(|v| v.trim()).filter(|v| !v.is_empty())
 }

@@ -17,19 +17,19 @@ use std::borrow::Cow;
 
 mod shape;
 
-/// What stands in a secret's place; OpenClaw's clients know it.
+/// Placeholder for a secret; OpenClaw's clients know it.
 pub const REDACTED: &str = "__OPENCLAW_REDACTED__";
 
-/// Who is to see it.
+/// Reader of a redacted text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Viewer {
-    /// Somebody who may change the configuration: names of keys stay, so that it can be written back.
+    /// A client that may change the configuration: names of keys stay, so that it can be written back.
     Admin,
-    /// Anybody else.
+    /// Any other client.
     Reader,
 }
 
-/// `root` without its secrets.
+/// Copies `root` with every secret replaced.
 pub fn tree(root: &Node, viewer: Viewer) -> Node {
     Redactor::of(viewer).node(root, Place::root())
 }
@@ -71,10 +71,10 @@ pub fn line(line: &str) -> Cow<'_, str> {
 /// A secret this short may stand anywhere by chance, bytes.
 const SHORT: usize = 4;
 
-/// Where a value stands, as far as it tells whether it is a secret.
+/// Context of a value, as far as it decides whether the value is a secret.
 #[derive(Clone, Copy)]
 struct Place<'p> {
-    /// The nearest name above it.
+    /// Nearest name above the value.
     name: &'p str,
     /// The key that is known there.
     known: Option<Known>,
@@ -148,12 +148,12 @@ impl Redactor {
     fn object(&mut self, node: &Node, entries: &[Entry], place: Place<'_>) -> Vec<Entry> {
         let reference = is_reference_object(node);
         // {name: "X-Api-Key", value: "…"}
-        let said = ["name", "key", "header", "variable", "option", "flag"];
-        let named = said.iter().filter_map(|name| node.get(name)?.text()).any(shape::names_secret);
+        let naming = ["name", "key", "header", "variable", "option", "flag"];
+        let named = naming.iter().filter_map(|name| node.get(name)?.text()).any(shape::names_secret);
         let mut numbered = 0;
         let mut entry = |Entry { name, at, node }: &Entry| {
             let below = place.key(name);
-            let beside_secret = named && !said.contains(&&**name);
+            let beside_secret = named && !naming.contains(&&**name);
             let node = match reference {
                 true => node.clone(),
                 false => {

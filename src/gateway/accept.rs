@@ -1,4 +1,4 @@
-//! A connection's way in: the head of its request, then plain HTTP or the handshake, and at the end the reason of its
+//! Accepting a connection: the head of its request, then plain HTTP or the handshake, and at the end the reason of its
 //! close. Every step can be continued by another process image.
 
 use super::{handshake, pages::ROUTES, session};
@@ -23,9 +23,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a plain HTTP connection may stay between two requests.
+/// Time-out between two requests of a plain HTTP connection.
 const IDLE: Duration = Duration::from_secs(15);
-/// How long a client may take no byte of an answer.
+/// Time-out for a client that reads nothing of an answer.
 const STALL: Duration = Duration::from_secs(30);
 
 /// Accepts connections on `listeners`.
@@ -38,8 +38,7 @@ pub fn accept(app: &Rc<App>, listeners: &Listeners) {
     });
 }
 
-/// Takes a new connection in. It is among the pending ones at once, so that there is no moment at which a hand-over
-/// would miss it.
+/// Registers a new connection as pending at once, so that no hand-over can miss it.
 fn take_in(app: &Rc<App>, socket: Async<TcpStream>, remote: SocketAddr) {
     let settings = app.settings();
     let session = match settings.tls.certificate().map(Certificate::accept) {
@@ -83,7 +82,7 @@ async fn head(app: &Rc<App>, guard: PendingGuard) {
         }
         Some(First::Gone) | None => {
             if pending.wire.is_tls() {
-                // It was told what is wrong with its TLS.
+                // The TLS alert is sent already.
                 session::linger(&pending).await;
             }
             return;
@@ -106,7 +105,6 @@ async fn head(app: &Rc<App>, guard: PendingGuard) {
     }
 }
 
-/// Serves plain HTTP.
 async fn plain(app: &Rc<App>, pending: &Rc<PendingConn>) {
     pending.move_on(Stage::Head, IDLE);
     let host = Rc::new(PlainHost { app: app.clone(), pending: pending.clone() });
@@ -130,7 +128,7 @@ async fn plain(app: &Rc<App>, pending: &Rc<PendingConn>) {
     }
 }
 
-/// What the HTTP server asks of the gateway.
+/// Connects the HTTP server to the gateway.
 struct PlainHost {
     app: Rc<App>,
     pending: Rc<PendingConn>,

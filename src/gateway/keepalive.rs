@@ -24,10 +24,10 @@ const DEAD: u8 = 4;
 /// Connections that are looked at in a row; then requests are answered first, for [`BREAK`].
 const IN_A_ROW: usize = 256;
 const BREAK: Duration = Duration::from_millis(1);
-/// How long an unpaired device's request is kept since the device last connected for it.
+/// Lifetime of an unpaired device's request, counted from its last connection.
 const REQUEST: Duration = Duration::from_secs(24 * 3600);
 
-/// What becomes of a connection at a tick.
+/// Decision about a connection at a tick.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Stays,
@@ -60,7 +60,7 @@ fn is_under_way(tick: Tick) -> bool {
 
 fn look_at(conn: &Conn) {
     let tick = conn.wire.tick();
-    let quiet = conn.pulse();
+    let quiet = conn.count_tick();
     if is_under_way(tick) {
         conn.heard();
     }

@@ -29,7 +29,7 @@ pub struct Gateway {
     app: Rc<App>,
     listeners: Rc<Listeners>,
     predecessor: Option<Predecessor>,
-    /// How long there were no random numbers.
+    /// Time spent waiting for random numbers.
     waited: Duration,
 }
 
@@ -80,7 +80,7 @@ impl Gateway {
         Ok(Self { app, listeners, predecessor, waited: Duration::ZERO })
     }
 
-    /// What its connections share.
+    /// State shared by all connections of the gateway.
     pub fn app(&self) -> &Rc<App> {
         &self.app
     }
@@ -124,9 +124,9 @@ impl Gateway {
         self.app
     }
 
-    /// Serves a saved connection.
-    pub fn resume(app: &Rc<App>, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
-        session::resume(app, saved, socket)
+    /// Serves a restored connection.
+    pub fn restore(app: &Rc<App>, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
+        session::restore(app, saved, socket)
     }
 }
 
@@ -184,11 +184,11 @@ struct Restored<'a> {
 
 impl Serve for Restored<'_> {
     fn conn(&self, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
-        session::resume(self.app, saved, socket)
+        session::restore(self.app, saved, socket)
     }
 
     fn pending(&self, saved: SavedPending, socket: Async<TcpStream>) {
-        let pending = self.app.hub.pending_conns.resume(saved, socket);
+        let pending = self.app.hub.pending_conns.restore(saved, socket);
         self.app.spawn(accept::go_on(self.app.clone(), pending));
     }
 
@@ -312,7 +312,7 @@ fn restart(app: &Rc<App>, why: &'static str, supervised: &Rc<Supervised>) {
     });
 }
 
-/// As many descriptors as the system allows: one a connection.
+/// Raises the limit of descriptors to what the system allows: each connection needs one.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

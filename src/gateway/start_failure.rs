@@ -1,4 +1,4 @@
-//! Why a gateway does not start.
+//! Errors at the start of a gateway, and the exit code of each.
 
 use crate::{config::StartError, net::listen::ListenError, store::OpenError};
 use std::fmt;
@@ -6,9 +6,9 @@ use std::fmt;
 /// Why the gateway does not run.
 #[derive(Debug)]
 pub enum StartFailure {
-    /// The settings forbid it.
+    /// The settings do not allow a start.
     Settings(StartError),
-    /// Nothing can be listened on.
+    /// No socket could be opened.
     Listen(ListenError),
     /// The token store cannot be opened.
     Store(OpenError),

@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-/// The gateway and who runs it.
+/// The gateway and the service manager that runs it.
 pub struct Supervised {
     app: Rc<App>,
     notify: Rc<Notify>,
@@ -53,12 +53,12 @@ impl Supervised {
         self.reported.replace(status);
     }
 
-    /// Reports that it reads its configuration, or restarts; [`ready`](Self::ready) ends that.
+    /// Reports a reload or a restart; [`ready`](Self::ready) ends it.
     pub fn reloading(&self) {
         self.notify.reloading();
     }
 
-    /// Reports that it stops.
+    /// Reports to systemd that the gateway stops.
     pub fn stopping(&self) {
         self.notify.stopping("stopping");
     }
@@ -90,7 +90,7 @@ impl Supervised {
     }
 }
 
-/// Memory that is not in a file, MiB: so coarse that the same is not said again and again.
+/// Memory that is not in a file, MiB: so coarse that the same figure is not sent again and again.
 fn resident() -> Option<u64> {
     let Memory { resident, shared } = Memory::now()?;
     Some(resident.saturating_sub(shared).div_ceil(1 << 20))

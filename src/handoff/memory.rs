@@ -1,4 +1,4 @@
-//! What a gateway knows and no file holds, as plain data, which another process image restores.
+//! State of a gateway that no file holds, as plain data that another process image restores.
 
 use crate::{
     app::App,
@@ -28,9 +28,9 @@ pub(crate) enum Across {
 pub struct Memory {
     /// Random, drawn when the gateway started; the hand-over is no start.
     pub boot: u32,
-    /// When it started, nanoseconds of the monotonic clock.
+    /// Time of the start, nanoseconds of the monotonic clock.
     pub started_ns: u64,
-    /// The same, wall-clock milliseconds.
+    /// Wall-clock time of the start, milliseconds.
     pub started_ms: u64,
     /// The number of the next connection.
     pub next: u64,
@@ -38,27 +38,27 @@ pub struct Memory {
     pub presence: u64,
     /// Whether the event of it is still to be sent.
     pub presence_pending: bool,
-    /// When the next tick is due, nanoseconds of the monotonic clock.
+    /// Time of the next tick, nanoseconds of the monotonic clock.
     pub tick_ns: u64,
-    /// Ticks that came late.
+    /// Number of ticks that came late.
     pub late_ticks: u64,
-    /// How often the configuration was applied.
+    /// Number of reloads of the configuration.
     pub reloads: u64,
-    /// When pending requests were last come for.
+    /// Last connections of the devices with pending requests.
     pub contacts: Vec<(RequestId, u64)>,
-    /// When devices were last seen, and what they say of themselves.
+    /// Last activity of devices, and their display data where it changed.
     pub seen: Vec<(DeviceId, u64, Option<Display>)>,
     /// Requests of unknown devices: how many, since when.
     pub unknown_requests: (u32, Option<u64>),
     /// Guesses at the shared secret.
     pub guesses: Vec<SavedRecord>,
-    /// The restarts so far.
+    /// Count and last result of restarts.
     pub restarts: RestartReport,
-    /// The journal.
+    /// Lines of the journal.
     pub journal: journal::Kept,
-    /// The attached connections.
+    /// Attached connections, serialised.
     pub conns: PackedList<SavedConn>,
-    /// The others.
+    /// Pending connections, serialised.
     pub pending_conns: PackedList<SavedPending>,
     /// Invocations that wait for a node.
     pub invocations: Vec<SavedInvocation>,

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long it may take: a board that reads it from a slow card takes seconds.
+/// Time-out of the preflight: a board that reads the program from a slow card takes seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The words between its version and the mark of the state in its answer. Every version says and expects them.
 const SAYS: &str = "can go on from";
@@ -32,9 +32,9 @@ const SAYS: &str = "can go on from";
 /// The program that runs, as it was called.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Where it is; what is there now need not be what runs.
+    /// Path of the program; the file there may have been replaced.
     pub path: PathBuf,
-    /// Its arguments, its name first.
+    /// Arguments of the process, beginning with its name.
     pub args: Vec<OsString>,
 }
 
@@ -42,17 +42,18 @@ pub struct Program {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FileId(u64, u64, u64, i64, i64);
 
-/// What passed the preflight.
+/// A program that passed the preflight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Accepted {
-    /// The program.
+    /// Identity of the program's file.
     pub file: FileId,
     /// The format of the state that it reads.
     pub format: u32,
 }
 
 impl Program {
-    /// This process's. To be asked at the start: once the file is replaced, `/proc/self/exe` names the old.
+    /// Path of this process's program. Call this at the start: once the file is replaced, `/proc/self/exe` names the
+    /// old one.
     ///
     /// # Errors
     /// When there is no telling where it is.
@@ -77,7 +78,7 @@ impl Program {
         Ok(FileId(m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec()))
     }
 
-    /// What runs it with the gateway's own options.
+    /// Makes the command that runs the program with the gateway's own options.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         if let Some((name, options)) = self.args.split_first() {
@@ -123,8 +124,8 @@ impl Program {
             Ok(None) => return Err(format!("{path} says nothing for {} s", PATIENCE.as_secs())),
             Err(e) => return Err(format!("{path}: {e}")),
         };
-        let said = text(child.stdout.take());
-        let words: Vec<&str> = said.trim().splitn(3, ' ').collect();
+        let output = text(child.stdout.take());
+        let words: Vec<&str> = output.trim().splitn(3, ' ').collect();
         match words[..] {
             ["barnacle", version, rest] if status.success() && rest == format!("{SAYS} {}", state.mark()) => {
                 Ok((version.into(), file_id))
@@ -148,7 +149,7 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Where `name`, as a program is called, is found.
+/// Finds the path of the program `name`, as a shell would.
 fn called(name: &Path) -> Option<PathBuf> {
     if name.components().count() > 1 {
         return std::path::absolute(name).ok();
@@ -175,7 +176,7 @@ fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-/// The beginning of what it said. It has ended, so nobody is waited for; a child of its own that holds the
+/// The beginning of its output. It has ended, so nobody is waited for; a child of its own that holds the
 /// pipe open is none of ours to wait for either.
 fn text(pipe: Option<impl Read + std::os::fd::AsFd>) -> String {
     let mut bytes = vec![0; 4096];

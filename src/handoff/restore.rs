@@ -20,14 +20,13 @@ use std::{
     rc::Rc,
 };
 
-/// What this process was born with.
+/// Descriptors and state that this process inherited.
 #[derive(Default)]
 pub struct Inherited {
     /// The gateway before this one, if it left a state.
     pub predecessor: Option<Predecessor>,
-    /// Its listening sockets.
     pub listening: Vec<OwnedFd>,
-    /// Those of a socket unit.
+    /// Listening sockets of a socket unit.
     pub given: Vec<OwnedFd>,
 }
 
@@ -42,7 +41,7 @@ pub struct Predecessor {
     pub(super) epoll: bool,
     /// The attached connections, in the order of the state; `None` where one is lost.
     pub(super) conns: Vec<Option<OwnedFd>>,
-    /// The pending ones.
+    /// Sockets of pending connections.
     pub(super) pending_conns: Vec<Option<OwnedFd>>,
 }
 
@@ -57,9 +56,8 @@ impl DeBin for Head {
 
 /// Whoever serves the connections that are restored.
 pub(crate) trait Serve {
-    /// Serves an attached connection.
     fn conn(&self, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn>;
-    /// Serves a pending one.
+    /// Serves a pending connection.
     fn pending(&self, saved: SavedPending, socket: Async<TcpStream>);
     /// Waits for a node, on behalf of a caller.
     fn invocation(&self, saved: SavedInvocation);
@@ -67,15 +65,16 @@ pub(crate) trait Serve {
 
 /// Whether this process image takes over from another one.
 pub fn is_successor() -> bool {
-    std::env::var(VARIABLE).is_ok_and(|said| said.split(':').next() == Some(&std::process::id().to_string()))
+    std::env::var(VARIABLE)
+        .is_ok_and(|value| value.split(':').next() == Some(&std::process::id().to_string()))
 }
 
 /// Takes what the process image before this one left, if it left something. To be called before anything else
 /// opens a descriptor or starts a thread.
 pub(crate) fn inherit(state_format: &StateFormat) -> Option<Inherited> {
-    let said = fds::take_variable(VARIABLE)?;
+    let value = fds::take_variable(VARIABLE)?;
     // A child of the gateway may have it from its parent, and is nobody's successor.
-    let (pid, fd) = said.split_once(':')?;
+    let (pid, fd) = value.split_once(':')?;
     if pid.parse() != Ok(std::process::id()) {
         return None;
     }
@@ -113,7 +112,7 @@ pub(crate) fn inherit(state_format: &StateFormat) -> Option<Inherited> {
 }
 
 impl Predecessor {
-    /// What it knew.
+    /// Memory of the process before.
     pub(crate) fn memory(&self) -> &super::Memory {
         &self.state.memory
     }

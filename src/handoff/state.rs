@@ -1,4 +1,4 @@
-//! What is handed over: a gateway as plain data. [`sections`](super::sections) says how it becomes bytes.
+//! The state that is handed over: a gateway as plain data. [`sections`](super::sections) says how it becomes bytes.
 
 use super::memory::{Across, Memory};
 use crate::{
@@ -19,23 +19,23 @@ use std::{
 /// A gateway as plain data: what it knows, and the numbers of its descriptors.
 #[derive(Clone, Default, Debug)]
 pub struct State {
-    /// The version that wrote it.
+    /// Version of the gateway that saved the state.
     pub version: String,
     /// The reason for the restart.
     pub why: String,
-    /// Since when nobody is served, nanoseconds of the monotonic clock.
+    /// Beginning of the pause in which nobody is served, nanoseconds of the monotonic clock.
     pub since_ns: u64,
     /// The store's directory, and the descriptor of its lock.
     pub lock: Option<(String, RawFd)>,
-    /// What it asked of connections that have no device.
+    /// Requirements for connections that have no device.
     pub shared_auth: SharedAuth,
     /// The sockets it listens on.
     pub listeners: Vec<RawFd>,
-    /// Those of a socket unit.
+    /// Descriptors of a socket unit's sockets.
     pub given: Vec<RawFd>,
     /// The `epoll` that the connections' sockets are in.
     pub epoll: Option<RawFd>,
-    /// What it knows.
+    /// Everything that no file holds.
     pub memory: Memory,
 }
 
@@ -53,7 +53,7 @@ impl Sockets {
         listeners.chain(self.connections())
     }
 
-    /// Those of connections.
+    /// Descriptors of all connections.
     pub fn connections(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let conns = self.conns.iter().map(|c| c.wire.socket().get_ref().as_fd());
         conns.chain(self.pending_conns.iter().map(|g| g.wire.socket().get_ref().as_fd()))
@@ -107,7 +107,7 @@ impl State {
 /// Why bytes are no state that can be restored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DamagedState {
-    /// They are not what was written.
+    /// The bytes differ from what was written.
     Broken(&'static str),
     /// The format is not one that this version reads.
     Format(u32, &'static str),

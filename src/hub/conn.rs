@@ -21,7 +21,7 @@ use std::{
 pub struct ConnId {
     /// Random, drawn at the gateway's start.
     pub boot: u32,
-    /// Counted from 1.
+    /// Number of the connection, counted from 1.
     pub number: u64,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for ConnId {
     }
 }
 
-/// An attached connection.
+/// An attached connection: its wire, session and counters.
 pub struct Conn {
     /// The socket and its buffers.
     pub wire: Rc<Wire>,
@@ -40,7 +40,7 @@ pub struct Conn {
     quiet: Cell<u8>,
     in_flight: Cell<u32>,
     waiting: RefCell<Vec<String>>,
-    /// Its place among the attached ones.
+    /// Permit of the budget of attached connections.
     _permit: Permit,
 }
 
@@ -88,7 +88,7 @@ impl Conn {
     }
 
     /// Restores a saved connection over its socket.
-    pub fn resume(saved: SavedConn, socket: Async<TcpStream>, admission: &Admission) -> Rc<Self> {
+    pub fn restore(saved: SavedConn, socket: Async<TcpStream>, admission: &Admission) -> Rc<Self> {
         let wire = Wire::new(socket, saved.input, saved.output, MAX_PAYLOAD);
         wire.set_closing(saved.close);
         let source = saved.session.device.map_or(Source::Loopback, Source::Device);
@@ -101,22 +101,22 @@ impl Conn {
         self.quiet.get()
     }
 
-    /// The session.
+    /// Borrows the session.
     pub fn session(&self) -> Ref<'_, Session> {
         self.session.borrow()
     }
 
-    /// Its id.
+    /// Id of the connection.
     pub fn id(&self) -> ConnId {
         self.session.borrow().id
     }
 
-    /// Its device.
+    /// Id of the connection's device, if it has one.
     pub fn device(&self) -> Option<DeviceId> {
         self.session.borrow().device
     }
 
-    /// Its role.
+    /// Role of the connection.
     pub fn role(&self) -> Role {
         self.session.borrow().role
     }
@@ -206,7 +206,7 @@ impl Conn {
     }
 
     /// Counts a tick; returns the ticks since the peer last sent something.
-    pub fn pulse(&self) -> u8 {
+    pub fn count_tick(&self) -> u8 {
         let quiet = self.quiet.get().saturating_add(1);
         self.quiet.set(quiet);
         quiet
@@ -235,7 +235,7 @@ impl Conn {
 /// Why a frame is not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Undelivered {
-    /// It is larger than `policy.maxPayload`, bytes.
+    /// The message is larger than `policy.maxPayload`; its size in bytes.
     TooLarge(usize),
     /// The peer has so many bytes to read first.
     Behind(usize),

@@ -50,7 +50,6 @@ impl Connections {
         self.all.borrow_mut().remove(&id);
     }
 
-    /// The connection `id`.
     pub(crate) fn get(&self, id: ConnId) -> Option<Rc<Conn>> {
         self.all.borrow().get(&id).cloned()
     }
@@ -65,12 +64,11 @@ impl Connections {
         self.all.borrow().values().filter(|conn| wanted(conn)).cloned().collect()
     }
 
-    /// The number of connections.
     pub(crate) fn count(&self) -> usize {
         self.all.borrow().len()
     }
 
-    /// The number of requests under way on all of them.
+    /// Counts requests under way on all connections.
     pub(crate) fn in_flight(&self) -> usize {
         self.all.borrow().values().map(|conn| conn.in_flight() as usize).sum()
     }

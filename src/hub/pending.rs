@@ -19,39 +19,39 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How far a connection has come.
+/// Stage of a connection that is not attached.
 #[derive(Clone, Debug, SerBin, DeBin)]
 pub enum Stage {
-    /// It is to send the head of a request: its first, or its next.
+    /// Waits for the head of a request: the first, or the next.
     Head,
-    /// It was challenged, and is to send `connect`.
+    /// Waits for `connect`; the challenge was sent.
     Challenged(Challenged),
-    /// It is to read its last words.
+    /// Waits for the peer to read the close frame.
     Leaving,
 }
 
 /// A connection that was challenged.
 #[derive(Clone, Debug)]
 pub struct Challenged {
-    /// Who is at the other end.
+    /// Address and origin of the peer.
     pub peer: Peer,
-    /// What it is to sign.
+    /// Nonce that the device signs.
     pub nonce: String,
-    /// Its `connect`, once it is there and being judged.
-    pub said: Option<String>,
+    /// Text of `connect`, once it arrived and is being judged.
+    pub connect: Option<String>,
 }
 
 /// A connection that is not attached.
 pub struct PendingConn {
     /// The socket and its buffers.
     pub wire: Rc<Wire>,
-    /// Where it comes from, if that is known without asking the kernel.
+    /// Address of the peer, if it is known without asking the kernel.
     pub remote: Option<SocketAddr>,
-    /// How far it has come.
+    /// Stage of the connection.
     pub stage: RefCell<Stage>,
-    /// Until when it may stay there.
+    /// Deadline of the stage.
     pub until: Cell<Instant>,
-    /// Where its plain HTTP stands.
+    /// Phase of its plain HTTP.
     pub request: Cell<Phase>,
     refused: Cell<bool>,
     waker: Cell<Option<Waker>>,
@@ -62,14 +62,14 @@ impl SerBin for Challenged {
     fn ser_bin(&self, out: &mut Vec<u8>) {
         write_part(out, |out| self.peer.ser_bin(out));
         self.nonce.ser_bin(out);
-        self.said.ser_bin(out);
+        self.connect.ser_bin(out);
     }
 }
 
 impl DeBin for Challenged {
     fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
         let peer = read_part(at, bytes)?;
-        Ok(Self { peer, nonce: DeBin::de_bin(at, bytes)?, said: DeBin::de_bin(at, bytes)? })
+        Ok(Self { peer, nonce: DeBin::de_bin(at, bytes)?, connect: DeBin::de_bin(at, bytes)? })
     }
 }
 
@@ -77,15 +77,15 @@ impl DeBin for Challenged {
 /// [`SavedConn`](super::SavedConn); its stage, time limit and close; the bytes read; the bytes to be sent.
 #[derive(Clone, Debug)]
 pub struct SavedPending {
-    /// The socket.
+    /// Socket, with bytes that were read and not used yet.
     pub socket: SavedSocket,
-    /// How far it has come.
+    /// Stage of the connection.
     pub stage: Stage,
-    /// Until when it may stay there, nanoseconds of the monotonic clock.
+    /// Deadline of the stage, nanoseconds of the monotonic clock.
     pub until_ns: u64,
     /// Bytes read and not yet understood.
     pub input: Vec<u8>,
-    /// Bytes not yet sent.
+    /// Bytes that are not sent yet.
     pub output: Vec<u8>,
     /// The end that was asked for.
     pub close: Option<Close>,
@@ -116,7 +116,7 @@ impl DeBin for SavedPending {
 }
 
 impl PendingConn {
-    /// How long it may stay.
+    /// Time left until the deadline.
     pub fn left(&self) -> Duration {
         self.until.get().saturating_duration_since(Instant::now())
     }
@@ -152,8 +152,8 @@ impl PendingConn {
         Poll::Pending
     }
 
-    /// Writes it down, as it is now. An answer that is not whole stays so: its reader is to see that.
-    /// With `cookie` another process finds its socket.
+    /// Saves the connection as it is now. An incomplete answer stays so: its reader is to detect that. With `cookie`
+    /// another process finds its socket.
     pub fn save(&self, cookie: bool) -> SavedPending {
         let (mut input, output) = self.wire.copy();
         let mut stage = self.stage.borrow().clone();
@@ -177,14 +177,14 @@ impl MakeRoom for PendingConn {
     }
 }
 
-/// All of them.
+/// All pending connections.
 pub struct PendingConns {
     budget: Rc<Budget>,
     all: RefCell<BTreeMap<u64, Rc<PendingConn>>>,
     next: Cell<u64>,
     /// No plain HTTP request is begun.
     holding: Cell<bool>,
-    /// Those under way do not count any more.
+    /// Set once connections under way no longer count.
     given_up: Cell<bool>,
 }
 
@@ -192,15 +192,15 @@ pub struct PendingConns {
 pub struct PendingGuard {
     pending_conns: Rc<PendingConns>,
     number: u64,
-    /// The connection.
+    /// The pending connection.
     pub pending: Rc<PendingConn>,
 }
 
 impl PendingConns {
-    /// Most bytes of a message from one of them.
+    /// Size limit of a message on a pending connection, bytes.
     const LIMIT: usize = crate::protocol::MAX_CONNECT_FRAME;
 
-    /// None yet.
+    /// Makes an empty set.
     pub fn new(admission: &Admission) -> Rc<Self> {
         Rc::new(Self {
             budget: admission.pending.clone(),
@@ -211,8 +211,8 @@ impl PendingConns {
         })
     }
 
-    /// Takes in a connection that may send its head for `time`, by TLS if there is a `session`. `None` if there is no
-    /// room for it, and nobody can make it.
+    /// Admits a connection that may send its head for `time`, with TLS if there is a `session`. `None` if there is no
+    /// room for it, and no other connection can make it.
     pub fn welcome(
         self: &Rc<Self>,
         socket: Async<TcpStream>,
@@ -230,11 +230,11 @@ impl PendingConns {
         Some(guard)
     }
 
-    /// Goes on with one that was written down.
-    pub fn resume(self: &Rc<Self>, saved: SavedPending, socket: Async<TcpStream>) -> PendingGuard {
+    /// Restores a saved connection over its socket.
+    pub fn restore(self: &Rc<Self>, saved: SavedPending, socket: Async<TcpStream>) -> PendingGuard {
         let wire = Wire::new(socket, saved.input, saved.output, Self::LIMIT);
         wire.set_closing(saved.close);
-        let guard = self.restore(&wire);
+        let guard = self.readmit(&wire);
         *guard.pending.stage.borrow_mut() = saved.stage;
         guard.pending.until.set(crate::clock::instant_of(saved.until_ns));
         guard
@@ -242,13 +242,13 @@ impl PendingConns {
 
     /// Takes back a connection that is closed, until it has read why.
     pub fn leaving(self: &Rc<Self>, wire: &Rc<Wire>, time: Duration) -> PendingGuard {
-        let guard = self.restore(wire);
+        let guard = self.readmit(wire);
         guard.pending.move_on(Stage::Leaving, time);
         guard
     }
 
-    /// One that is here whether there is room or not; others make it.
-    fn restore(self: &Rc<Self>, wire: &Rc<Wire>) -> PendingGuard {
+    /// Admits a restored connection whether there is room or not; others make room for it.
+    fn readmit(self: &Rc<Self>, wire: &Rc<Wire>) -> PendingGuard {
         let guard = self.add(wire.clone(), None);
         let holder: Weak<PendingConn> = Rc::downgrade(&guard.pending);
         *guard.pending.permit.borrow_mut() = Some(self.budget.restore(wire.source(), holder));
@@ -265,7 +265,7 @@ impl PendingConns {
         PendingGuard { pending_conns: self.clone(), number, pending }
     }
 
-    /// From now on no plain HTTP request is begun; or they are again, and none is given up any more.
+    /// Holds back new plain HTTP requests, or lets them begin again and forgets which were given up.
     pub fn hold(&self, hold: bool) {
         self.holding.set(hold);
         if !hold {
@@ -286,7 +286,7 @@ impl PendingConns {
         Poll::Pending
     }
 
-    /// How many plain HTTP requests are under way that only this process image can finish, and are not given up.
+    /// Counts plain HTTP requests under way that only this process image can finish, and that are not given up.
     pub fn requests(&self) -> usize {
         if self.given_up.get() {
             return 0;
@@ -299,8 +299,8 @@ impl PendingConns {
         self.given_up.set(true);
     }
 
-    /// Has the requests answered 503 of which no answer is sent yet, and those that wait on a connection that cannot be
-    /// carried over; how many.
+    /// Answers 503 to requests without an answer yet, and to those on a connection that cannot be handed over; returns
+    /// their number.
     pub fn refuse_requests(&self) -> usize {
         let unanswered = |pending: &&Rc<PendingConn>| match pending.request.get() {
             Phase::Asked => true,
@@ -315,7 +315,7 @@ impl PendingConns {
         refused.count()
     }
 
-    /// How many requests are to be answered 503 and are not answered yet.
+    /// Counts requests whose answer 503 is not sent yet.
     pub fn refused(&self) -> usize {
         let waits = |pending: &&Rc<PendingConn>| {
             pending.refused.get() && (pending.has_request() || pending.request.get() == Phase::Waiting)
@@ -323,7 +323,7 @@ impl PendingConns {
         self.all.borrow().values().filter(waits).count()
     }
 
-    /// Everyone who is here.
+    /// Lists all pending connections.
     pub fn all(&self) -> Vec<Rc<PendingConn>> {
         self.all.borrow().values().cloned().collect()
     }

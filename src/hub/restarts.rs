@@ -1,4 +1,4 @@
-//! Restarts by hand-over: who can make one, and what became of the last.
+//! Restarts by hand-over: requests for one, and the result of the last.
 
 use crate::protocol::ErrorShape;
 use nanoserde::{DeBin, SerBin};
@@ -12,7 +12,7 @@ use std::{
 /// The answer of the program on disk to the preflight: its version, or why it cannot take over.
 pub type Preflight = Pin<Box<dyn Future<Output = Result<String, String>>>>;
 
-/// Whatever can put another process image in this one's place.
+/// Replaces this process image by another one.
 pub trait Restart {
     /// Asks the program on disk whether it can take over.
     fn preflight(&self) -> Preflight;
@@ -29,18 +29,18 @@ pub struct Restarts {
     failure: RefCell<Option<String>>,
 }
 
-/// The restarts since the gateway started; `status` shows it.
+/// Restarts since the gateway started, as `status` shows them.
 #[derive(Clone, Default, PartialEq, Debug, SerBin, DeBin)]
 pub struct RestartReport {
-    /// How many there were.
+    /// Number of restarts so far.
     pub count: u64,
-    /// When the last one was, wall-clock milliseconds.
+    /// Time of the last restart, wall-clock milliseconds.
     pub last_ms: u64,
-    /// How long nobody was served then, microseconds.
+    /// Pause of the last restart, microseconds.
     pub took_us: u64,
-    /// How many connections were kept.
+    /// Number of connections kept by the last restart.
     pub carried: u64,
-    /// Its reason.
+    /// Reason of the last restart.
     pub why: String,
 }
 
@@ -50,7 +50,7 @@ impl Restarts {
         *self.restart.borrow_mut() = Some(restart);
     }
 
-    /// The restarts so far.
+    /// Reports the restarts so far.
     pub fn report(&self) -> RestartReport {
         self.report.borrow().clone()
     }

@@ -18,13 +18,13 @@ use std::{
     os::fd::{AsRawFd, RawFd},
 };
 
-/// What a connection can subscribe to: a family of events and, where it has several, which of them; in use,
-/// the name of the method that subscribes and the key of a session.
+/// A topic to subscribe to: a family of events and, where it has several, one of them; in use, the name of the method
+/// that subscribes and the key of a session.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, SerBin, DeBin)]
 pub struct Topic {
-    /// The family.
+    /// Family of events.
     pub family: String,
-    /// One of the family, or all of it.
+    /// One topic of the family, or `None` for all of it.
     pub key: Option<String>,
 }
 
@@ -38,36 +38,36 @@ impl Topic {
 /// The facts of an attached connection.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Session {
-    /// Which connection, unique among all processes of this gateway.
+    /// Id of the connection, unique among all processes of this gateway.
     pub id: super::ConnId,
     /// The protocol version agreed on.
     pub protocol: u64,
-    /// Its role.
+    /// Role of the connection.
     pub role: Role,
-    /// What it asked for.
+    /// Scopes that the client asked for.
     pub requested: Scopes,
-    /// What it may.
+    /// Scopes that the client was granted.
     pub scopes: Scopes,
-    /// Its device, if it proved one.
+    /// Id of the device, if its signature was verified.
     pub device: Option<DeviceId>,
-    /// What it rests on.
+    /// Credential that the connection depends on.
     pub basis: Basis,
-    /// What it says of itself.
+    /// Display data that the client sent.
     pub client: Display,
     /// `client.instanceId`.
     pub instance: Option<String>,
-    /// What it declared, if it is a node.
+    /// Commands and permissions that a node declared.
     pub declared: Surface,
     /// Whether it is this host, speaking for itself.
     pub local: bool,
-    /// When it attached, wall-clock milliseconds.
+    /// Time of attaching, wall-clock milliseconds.
     pub connected_ms: u64,
     /// The topics whose events it is sent.
     pub subscriptions: BTreeSet<Topic>,
 }
 
 impl Session {
-    /// `client.mode`, or nothing.
+    /// Returns `client.mode`, or an empty text.
     pub fn mode(&self) -> &str {
         self.client.client_mode.as_deref().unwrap_or_default()
     }
@@ -83,11 +83,11 @@ impl Session {
 /// The socket of a connection, as the next process finds it again.
 #[derive(Clone, Copy, PartialEq, Debug, SerBin, DeBin)]
 pub struct SavedSocket {
-    /// Its descriptor, if the process stays the same; another process has others.
+    /// Descriptor of the socket, if the process stays the same; another process has others.
     pub fd: RawFd,
-    /// Its cookie (SO_COOKIE), if another process is passed it.
+    /// Cookie of the socket (SO_COOKIE), if another process inherits it.
     pub cookie: Option<u64>,
-    /// Its place in the `epoll`, if that is kept.
+    /// Number in the `epoll`, if that is kept.
     pub place: Place,
 }
 
@@ -110,9 +110,9 @@ impl SavedSocket {
 /// shared memory, whose second half alone is written anew.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SavedConn {
-    /// The socket.
+    /// Socket, with bytes that were read and not used yet.
     pub socket: SavedSocket,
-    /// The facts.
+    /// The session's data.
     pub session: Session,
     /// The `seq` of the last event it was sent.
     pub seq: u64,
@@ -120,7 +120,7 @@ pub struct SavedConn {
     pub quiet: u8,
     /// Bytes read and not yet understood.
     pub input: Vec<u8>,
-    /// Bytes not yet sent.
+    /// Bytes that are not sent yet.
     pub output: Vec<u8>,
     /// The close that was asked for.
     pub close: Option<Close>,

@@ -10,30 +10,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a start waits for a port that somebody has.
+/// Time to wait at the start for a port that is in use.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it tries meanwhile.
+/// Interval of the attempts meanwhile.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Where to listen beside loopback.
+/// Addresses to listen on beside loopback.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bind {
-    /// Nowhere.
+    /// Loopback addresses only.
     Loopback,
-    /// On every address.
+    /// Every address of the host.
     Lan,
-    /// On this one, be it here now or not.
+    /// This address, whether the host has it now or not.
     Address(IpAddr),
-    /// On the tailnet's, which is known once it is here.
+    /// The address in the tailnet, which is known once the host has it.
     Tailnet,
 }
 
-/// Why nothing listens.
+/// Reasons why no socket listens.
 #[derive(Debug)]
 pub enum ListenError {
     /// Another process has the port.
     InUse(u16),
-    /// The system refuses.
+    /// Error of the system for this address.
     Io(SocketAddr, io::Error),
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// Where a gateway on `bind` and `port` listens: both loopbacks (one of which may be missing), and what
+/// Lists the addresses of a gateway on `bind` and `port`: both loopbacks (one of which may be missing), and those that
 /// `bind` adds. With port 0 the kernel chooses.
 pub fn addresses(bind: Bind, port: u16) -> Vec<SocketAddr> {
     let (mut ips, more): (Vec<IpAddr>, _) = match bind {
@@ -95,9 +95,9 @@ pub fn listen(bind: Bind, port: u16) -> Result<Vec<Async<TcpListener>>, ListenEr
     }
 }
 
-/// What could be opened, and what this host cannot open.
+/// Sockets that could be opened, and addresses this host lacks.
 pub struct Opened {
-    /// The sockets.
+    /// Sockets that listen.
     pub sockets: Vec<Async<TcpListener>>,
     /// Why the others are not there.
     pub missing: Vec<ListenError>,

@@ -22,20 +22,20 @@ use std::{
     time::Duration,
 };
 
-/// How long a socket that is not wanted any more accepts the connections that are under way.
+/// Time for which a socket that is to be closed accepts connections under way.
 const UNDER_WAY: Duration = Duration::from_millis(100);
 /// Connections that are accepted in a row before everything else has its turn: a flood of them holds up nobody.
 const IN_A_ROW: usize = 8;
 
 /// Takes in an accepted connection.
 type Accept = Rc<dyn Fn(Async<TcpStream>, SocketAddr)>;
-/// Told of the sockets whenever they change.
+/// Called with the sockets whenever they change.
 type Changed = Box<dyn Fn(&Listeners)>;
 
 /// The sockets that are listened on.
 pub struct Listeners {
     open: RefCell<Vec<Listener>>,
-    /// Not wanted any more, and not closed yet.
+    /// Sockets to be closed soon.
     unwanted: RefCell<Vec<Listener>>,
     me: Weak<Self>,
     serving: RefCell<Option<Serving>>,
@@ -48,7 +48,7 @@ pub struct Listeners {
     following: RefCell<Option<Task<()>>>,
 }
 
-/// What accepts.
+/// A listening socket and its accept task.
 #[derive(Clone)]
 struct Serving {
     tasks: Tasks,
@@ -158,7 +158,7 @@ impl Listeners {
         self.those(false)
     }
 
-    /// The socket unit's.
+    /// Sockets of the socket unit.
     pub fn given(&self) -> Vec<Rc<Async<TcpListener>>> {
         self.those(true)
     }
@@ -172,18 +172,18 @@ impl Listeners {
             .collect()
     }
 
-    /// Where they listen, as far as this host has the address now.
+    /// Addresses of the sockets, as far as this host has them now.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.open.borrow().iter().filter(|listener| listener.is_here()).map(|listener| listener.at).collect()
     }
 
-    /// The port.
+    /// Port that the sockets listen on.
     pub fn port(&self) -> Option<u16> {
         self.open.borrow().first().map(|listener| listener.at.port())
     }
 
     /// Follows the addresses of this host where one that is wanted is not here: a tailnet's is not known before, and
-    /// of another it is said when it comes.
+    /// of another it is reported when it comes.
     fn follow(&self) {
         let absent = |listener: &Listener| listener.is_worth_waiting_for() && !listener.is_here();
         let waits = self.bind.get() == Bind::Tailnet || self.open.borrow().iter().any(absent);
@@ -304,7 +304,7 @@ impl Listeners {
         let port = listeners.first().map_or(port, |listener| listener.at.port());
         self.open.replace(listeners);
         self.close_later();
-        // Not from within the task that follows: it goes on by itself.
+        // Not from within the task that follows: that one continues by itself.
         if self.following.borrow().is_none() || bind != Bind::Tailnet {
             self.follow();
         }
@@ -314,7 +314,7 @@ impl Listeners {
         Ok(port)
     }
 
-    /// What the operator should know of them, one line each.
+    /// Notices for the operator about the sockets, one line each.
     pub fn notices(&self) -> Vec<String> {
         let wanted = self.wanted.borrow();
         let listeners = self.open.borrow();
@@ -365,7 +365,7 @@ impl Listener {
         Some(Self { at, given, socket: Rc::new(socket), accepting: None })
     }
 
-    /// Whether whoever connects to `at` comes in by it. Beside one that this process opened, another can be
+    /// Whether a connection to `at` is accepted by this socket. Beside one that this process opened, another can be
     /// opened for a part of its addresses; beside a socket unit's not.
     fn covers(&self, at: SocketAddr) -> bool {
         let all = self.given && self.at.port() == at.port() && self.at.ip().is_unspecified();

@@ -9,22 +9,22 @@ use std::fmt;
 /// A whole message, or a control frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// Text.
+    /// A text message.
     Text(String),
-    /// Bytes.
+    /// A binary message.
     Binary(Vec<u8>),
     /// A ping, to be answered with the same bytes.
     Ping(Vec<u8>),
-    /// A pong.
+    /// A pong, in answer to a ping.
     Pong,
-    /// The end, and its code if there is one.
+    /// A close frame, and its code if there is one.
     Close(Option<u16>),
 }
 
 /// Why a connection is read no further.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReadError {
-    /// The peer has left.
+    /// The peer closed the connection.
     Gone,
     /// A message is longer than allowed, bytes.
     TooLarge(usize),
@@ -61,13 +61,12 @@ impl fmt::Display for ReadError {
     }
 }
 
-/// How far the input was looked through for the end of its first message: nothing is looked at twice, however it
-/// arrives.
+/// Progress of the search for the end of the input's first message: no byte is scanned twice, however it arrives.
 #[derive(Default, Clone, Copy)]
 pub struct Scan {
-    /// Where the next frame begins.
+    /// Offset of the next frame.
     at: usize,
-    /// The payload of the fragments before it.
+    /// Payload of the fragments before that, bytes.
     payload: usize,
     /// Whether the message is text, once its first fragment is there.
     open: Option<bool>,

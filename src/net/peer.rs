@@ -1,4 +1,4 @@
-//! Who is at the other end: this host itself, or somebody else; and which page, if a browser.
+//! The peer of a connection: its address, whether it is local, and the page's origin if it is a browser.
 //!
 //! "Local" is a loopback address or one of this host's own, and no forwarding header that says the
 //! request came through a proxy. With `gateway.trustedProxies` the address in the header counts.
@@ -7,16 +7,16 @@ use super::local_addr::is_own;
 use nanoserde::{DeBin, SerBin};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The facts of an HTTP request that tell who sent it.
+/// Facts of an HTTP request that identify its sender.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
     /// `Sec-WebSocket-Key`, if this is a WebSocket upgrade of version 13.
     pub websocket_key: Option<String>,
     /// The first of `Sec-WebSocket-Protocol`: a client that offers some leaves where none is taken.
     pub subprotocol: Option<String>,
-    /// `Origin`.
+    /// Value of `Origin`.
     pub origin: Option<String>,
-    /// `Host`.
+    /// Value of `Host`.
     pub host: Option<String>,
     /// The addresses of `X-Forwarded-For`, of `X-Real-IP` and of `Forwarded` (RFC 7239), nearest last.
     pub forwarded: [Vec<String>; 3],
@@ -27,14 +27,14 @@ pub struct Head {
 /// The other end of a connection.
 #[derive(Clone, Debug, SerBin, DeBin)]
 pub struct Peer {
-    /// Whose address counts.
+    /// Address of the peer; behind a trusted proxy, of the client.
     #[nserde(proxy = "Written")]
     pub ip: IpAddr,
     /// Whether that is this host, speaking for itself.
     pub local: bool,
     /// Whether that is loopback, for the limiter.
     pub loopback: bool,
-    /// The page's origin.
+    /// Origin of the page, if the peer is a browser.
     pub origin: Option<String>,
     /// The host the page was asked from.
     pub host: Option<String>,
@@ -56,7 +56,7 @@ impl From<&IpAddr> for Written {
 }
 
 impl From<&Written> for IpAddr {
-    /// What is no address is nobody's.
+    /// Maps invalid text to no address.
     fn from(Written(bytes): &Written) -> Self {
         let v4 = || <[u8; 4]>::try_from(&bytes[..]).ok().map(IpAddr::from);
         let v6 = || <[u8; 16]>::try_from(&bytes[..]).ok().map(IpAddr::from);
@@ -173,9 +173,9 @@ mod tests {
         assert!(peer("::1", &head(&[]), "").local);
         assert!(peer("::ffff:127.0.0.1", &head(&[]), "").local);
         assert!(!peer("192.0.2.9", &head(&[]), "").local);
-        let stranger = peer("127.0.0.1", &head(&["192.0.2.9"]), "");
-        assert!(!stranger.local && !stranger.loopback);
-        assert_eq!(stranger.ip.to_string(), "127.0.0.1");
+        let other = peer("127.0.0.1", &head(&["192.0.2.9"]), "");
+        assert!(!other.local && !other.loopback);
+        assert_eq!(other.ip.to_string(), "127.0.0.1");
         let named = peer("127.0.0.1", &head(&["203.0.113.5", "192.0.2.9:4711"]), "127.0.0.1");
         assert_eq!((named.ip.to_string(), named.local), ("192.0.2.9".into(), false));
         assert!(peer("192.0.2.1", &head(&["127.0.0.1"]), "192.0.2.1").local);

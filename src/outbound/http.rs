@@ -115,9 +115,9 @@ pub async fn request(
 
 /// An answer whose head is there.
 pub struct Answer {
-    /// The status.
+    /// Status of the answer.
     pub status: StatusCode,
-    /// The headers.
+    /// Headers of the answer.
     pub headers: HeaderMap,
     body: Incoming,
     connection: Connection,

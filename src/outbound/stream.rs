@@ -18,12 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Which time is over.
+/// The time-out that expired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Expired {
-    /// Nothing moved for so long.
+    /// No byte was sent or received for this time.
     Idle(Duration),
-    /// The whole took longer than this.
+    /// The whole request took longer than this.
     Deadline(Duration),
 }
 

@@ -1,4 +1,4 @@
-//! What a connection is for.
+//! Roles of a connection: operator or node.
 
 use nanoserde::{DeBin, SerBin};
 use std::fmt;
@@ -23,7 +23,7 @@ impl Role {
         }
     }
 
-    /// The wire name.
+    /// Name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Operator => "operator",

@@ -1,12 +1,12 @@
-//! The reactor: what the one thread waits for, which is sockets, timers, and a word from another thread.
+//! The reactor: the one thread waits in it for sockets, timers, and wake-ups by another thread.
 //!
 //! `smol`'s own (`async-io`) serves any number of threads. It keeps a helper thread that takes the waiting
 //! over whenever the one that runs tasks is busy, and from then on each event costs a change of threads:
 //! half of the time of a handshake, and a thread that wakes up by the clock. With one thread it is simpler:
-//! `epoll`, edge-triggered, told of a socket once; timers are the time-out of the wait.
+//! `epoll`, edge-triggered, with each socket registered once; timers are the time-out of the wait.
 //!
 //! An edge is seen once, so an operation is tried first and waited for only when it would block. What is
-//! made here stays on its thread, and goes on only while that thread is in [`block_on`].
+//! made here stays on its thread, and runs only while that thread is in [`block_on`].
 
 mod lateness;
 mod socket;
@@ -46,7 +46,7 @@ thread_local! {
 const EVENTS: usize = 128;
 /// The number in `epoll` of the word from another thread.
 const ALARM: u64 = u64::MAX;
-/// What says that there is something to read, if only the end.
+/// Events that make a read worth trying, the end of the stream included.
 const READ: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP);
 
 struct Reactor {
@@ -55,7 +55,7 @@ struct Reactor {
     slots: RefCell<Slots>,
 }
 
-/// Who waits for which socket, by the number it has in `epoll`.
+/// Waiting tasks, by the number their socket has in `epoll`.
 #[derive(Default)]
 struct Slots {
     waiting: Vec<Waiting>,
@@ -93,7 +93,7 @@ impl Wake for Alarm {
 }
 
 impl Reactor {
-    /// This thread's.
+    /// Returns this thread's reactor.
     fn get() -> io::Result<Rc<Self>> {
         REACTOR.with_borrow_mut(|reactor| match reactor {
             Some(reactor) => Ok(reactor.clone()),
@@ -113,7 +113,7 @@ impl Reactor {
         Ok(Self { epoll, alarm, slots: RefCell::default() })
     }
 
-    /// Waits for what comes first, and wakes who waited for it.
+    /// Waits for the next events, and wakes the tasks that wait for them.
     fn wait(&self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         self.alarm.asleep.store(true, SeqCst);
         let timeout = match self.alarm.rung.load(SeqCst) {
@@ -171,7 +171,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     }
 }
 
-/// Where a socket stands in an `epoll` that another process image goes on with.
+/// Number of a socket in an `epoll` that another process image inherits.
 #[derive(Clone, Copy, Default, PartialEq, Debug, SerBin, DeBin)]
 pub struct Place {
     slot: u32,

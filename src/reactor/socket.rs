@@ -80,7 +80,7 @@ impl<T: AsFd> Async<T> {
         Ok(it)
     }
 
-    /// Has the task woken when there is room to write. Only for one whose write just blocked.
+    /// Wakes the task when the socket is writable. Only for one whose write just blocked.
     pub fn wait_writable(&self, cx: &Context<'_>) {
         let mut slots = self.reactor.slots.borrow_mut();
         let waiting = &mut slots.waiting[self.slot as usize];
@@ -98,12 +98,12 @@ impl<T: AsFd> Async<T> {
 }
 
 impl<T> Async<T> {
-    /// The socket itself.
+    /// Borrows the socket.
     pub fn get_ref(&self) -> &T {
         &self.socket
     }
 
-    /// Where it stands. Who waits to read has seen that there is nothing, and `epoll` has said nothing since.
+    /// Readiness. A task that waits to read has seen no bytes, and `epoll` reported none since.
     pub fn place(&self) -> Place {
         let waiting = &self.reactor.slots.borrow().waiting[self.slot as usize];
         Place { slot: self.slot, quiet: waiting.quiet || waiting.reader.is_some() }

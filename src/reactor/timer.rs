@@ -1,4 +1,4 @@
-//! A while, on the monotonic clock: what is waited for is the time-out of the reactor's wait.
+//! Timers on the monotonic clock: the next one is the time-out of the reactor's wait.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,14 +13,14 @@ thread_local! {
     pub(super) static TIMERS: Timers = const { Timers { waiting: RefCell::new(BTreeMap::new()), next: Cell::new(0) } };
 }
 
-/// Who waits until when; the number tells two of the same instant apart.
+/// Timers by their time; the number tells two of the same instant apart.
 pub(super) struct Timers {
     waiting: RefCell<BTreeMap<(Instant, u64), Waker>>,
     next: Cell<u64>,
 }
 
 impl Timers {
-    /// How long until the next one.
+    /// Time until the next timer fires.
     pub(super) fn next(&self) -> Option<Duration> {
         let waiting = self.waiting.borrow();
         waiting.first_key_value().map(|((at, _), _)| at.saturating_duration_since(Instant::now()))
@@ -44,7 +44,7 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Done after `time`.
+    /// Makes a timer that fires after `time`.
     pub fn after(time: Duration) -> Self {
         // A time beyond the clock's end is as good as a year.
         let now = Instant::now();

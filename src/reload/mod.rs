@@ -36,7 +36,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Delay between two reads of a file that cannot be read: somebody may be writing it.
+/// Delay between two reads of a file that cannot be read: it may be half written.
 const RETRY: Duration = Duration::from_millis(250);
 /// Reads of such a file before it is called broken.
 const RETRIES: u32 = 4;
@@ -44,19 +44,15 @@ const RETRIES: u32 = 4;
 /// The right to reload, until it is dropped.
 pub type Turn = MutexGuardArc<()>;
 
-/// What a reload changes.
+/// Parts of the gateway that a reload changes.
 pub(crate) struct Rooms {
-    /// The settings in use.
     pub(crate) running: Rc<Running>,
-    /// The device registry.
     pub(crate) devices: Rc<Devices>,
-    /// The attached connections.
     pub(crate) conns: Rc<Connections>,
-    /// Events to them.
+    /// Events to attached connections.
     pub(crate) events: Rc<Events>,
     /// The limits on guesses of the shared secret.
     pub(crate) limiter: Rc<RefCell<Limiter>>,
-    /// The listening sockets.
     pub(crate) listeners: Rc<Listeners>,
     /// Restarts, for `gateway.reload.mode: "restart"`.
     pub(crate) restarts: Rc<Restarts>,
@@ -69,7 +65,7 @@ pub struct Reloads {
     rooms: Rooms,
     turn: Arc<Mutex<()>>,
     files: RefCell<Vec<PathBuf>>,
-    /// What is wrong with the file, while what ran before holds.
+    /// Problem of the file, while the settings that ran before are in force.
     broken: RefCell<Option<String>>,
     /// Changes that wait, `gateway.reload.mode` being `off`.
     waiting: RefCell<Option<String>>,
@@ -78,10 +74,10 @@ pub struct Reloads {
     count: Cell<u64>,
 }
 
-/// What triggers a reload.
+/// Trigger of a reload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trigger {
-    /// A file changed. Someone may still be writing it.
+    /// A file changed. It may be half written.
     File,
     /// A signal or a call, whose sender waits for it.
     Asked,
@@ -90,7 +86,7 @@ pub enum Trigger {
 /// The outcome of a reload.
 #[derive(Default)]
 pub struct Outcome {
-    /// What changed, and what was done about it.
+    /// Changes, and their effects.
     pub plan: Plan,
     /// Connections that the new configuration refuses, and why.
     pub refused: Vec<(Rc<Conn>, Lost)>,
@@ -142,7 +138,7 @@ impl Reloads {
         self.files.borrow().clone()
     }
 
-    /// What the operator should know of the configuration and the listening sockets, one line each.
+    /// Notices for the operator about the configuration and the listening sockets, one line each.
     pub(crate) fn notices(&self) -> Vec<String> {
         let own = [&self.broken, &self.waiting, &self.elsewhere].map(|notice| notice.borrow().clone());
         let listening = self.rooms.listeners.notices();
@@ -154,7 +150,7 @@ impl Reloads {
         self.count.set(count);
     }
 
-    /// How often the configuration was applied since the start.
+    /// Number of times that the configuration was applied since the start.
     pub fn count(&self) -> u64 {
         self.count.get()
     }
@@ -220,7 +216,7 @@ impl Reloads {
         let mut outcome = Outcome { plan: compare(&old, &new), settling: new.settling, ..Outcome::default() };
         if outcome.plan.effects.is_empty() {
             self.waiting.take();
-            // Something else may be said of the same file.
+            // The same file may have another problem.
             if !old.lines().eq(new.lines()) {
                 self.apply(&old, new, &mut outcome).await;
             }

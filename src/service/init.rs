@@ -9,11 +9,10 @@ pub enum Init {
     /// OpenRC, as on Alpine and Gentoo.
     OpenRc,
     Runit,
-    /// s6.
     S6,
     Sysv,
     BusyBox,
-    /// None that supervises, as in a container.
+    /// No init that supervises, as in a container.
     None,
 }
 
@@ -105,7 +104,7 @@ impl Init {
 }
 
 const OPENRC: &str = include_str!("templates/openrc.sh");
-/// Of runit and s6.
+/// Run script of runit and s6.
 const RUN: &str = include_str!("templates/run.sh");
 const RUNIT_FINISH: &str = include_str!("templates/runit-finish.sh");
 const S6_FINISH: &str = include_str!("templates/s6-finish.sh");

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Which systemd runs the gateway.
+/// The systemd that runs the gateway: the user's or the system's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
     /// The user's own (`systemctl --user`).
@@ -32,7 +32,7 @@ impl Scope {
         }
     }
 
-    /// How it is called in a command to be pasted.
+    /// Name of `systemctl` in a command to be pasted.
     pub fn systemctl(self) -> &'static str {
         match self {
             Self::User => "systemctl --user",
@@ -48,7 +48,7 @@ pub struct Name {
     pub scope: Scope,
     /// The directory of its files.
     pub dir: PathBuf,
-    /// `barnacle-gateway`, or with `-<profile>`.
+    /// Base of the unit names: `barnacle-gateway`, or with `-<profile>`.
     pub base: String,
     profile: Option<String>,
 }
@@ -85,7 +85,6 @@ impl Name {
         with_profile("openclaw-gateway", self.profile.as_deref()) + ".service"
     }
 
-    /// The file of `unit`.
     pub fn file(&self, unit: &str) -> PathBuf {
         self.dir.join(unit)
     }
@@ -126,13 +125,13 @@ pub struct Plan {
     pub arguments: Vec<String>,
     /// The variables of its environment.
     pub variables: Vec<(&'static str, String)>,
-    /// The account that runs it.
+    /// Account that the gateway runs as.
     pub account: Account,
     /// The directories it writes to.
     pub writes: Vec<PathBuf>,
     /// The port it listens on.
     pub port: u16,
-    /// The addresses of the socket unit, if there is one.
+    /// Addresses of the socket unit, if there is one.
     pub sockets: Vec<SocketAddr>,
     /// OpenClaw's unit that it replaces.
     pub replaces: Option<String>,
@@ -297,7 +296,7 @@ fn program(env: &Env) -> std::io::Result<PathBuf> {
     Ok(named.filter(same).unwrap_or(exact))
 }
 
-/// The first directory on the way to `program` that `account` may not pass.
+/// The first directory on the way to `program` that `account` may not traverse.
 fn closed_to(program: &Path, account: &Account) -> Option<PathBuf> {
     let open = |dir: &&Path| match std::fs::metadata(dir) {
         Ok(m) => m.permissions().mode() & 0o001 != 0 || m.uid() == account.uid || m.gid() == account.gid,

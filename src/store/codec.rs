@@ -25,15 +25,15 @@ pub const FORMAT: u32 = 1;
 /// Why a file is not a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Damage {
-    /// It is shorter than it says, or longer.
+    /// The length differs from what the header states.
     Length,
-    /// It does not begin as a store does.
+    /// The beginning is not that of a store.
     Magic,
-    /// Its content is not what was written.
+    /// The digest does not match the content.
     Digest,
-    /// It was written by a newer version.
+    /// The file was written by a newer version.
     Newer(u32),
-    /// Its digest is right and its content makes no sense.
+    /// The digest matches, but the content cannot be decoded.
     Content,
 }
 
@@ -75,20 +75,20 @@ pub fn encode(registry: &Registry, counter: u64) -> Vec<u8> {
     file
 }
 
-/// As a field of [`Payload`] is read, without a copy of it all on the thread that must not wait.
+/// Writes a list as a field of [`Payload`] is read, without a copy of it all on the thread that must not wait.
 fn list<'a, T: SerBin + 'a>(file: &mut Vec<u8>, items: impl ExactSizeIterator<Item = &'a T>) {
     items.len().ser_bin(file);
     items.for_each(|item| item.ser_bin(file));
 }
 
-/// Adds the digest.
+/// Appends the digest.
 pub fn seal(mut file: Vec<u8>) -> Vec<u8> {
     let digest = Sha256::digest(&file);
     file.extend_from_slice(&digest);
     file
 }
 
-/// Reads a file: the book, and the counter of the commit that wrote it.
+/// Reads a file: the registry, and the counter of the commit that wrote it.
 ///
 /// # Errors
 /// [`Damage`].

@@ -36,9 +36,9 @@ impl std::error::Error for DiskError {}
 /// Why a change did not happen.
 #[derive(Debug)]
 pub enum ChangeError<E> {
-    /// The change itself said no.
+    /// The change itself was refused.
     Refused(E),
-    /// The disk did.
+    /// Writing to disk failed.
     Disk(DiskError),
 }
 
@@ -50,7 +50,7 @@ struct Batch {
     outcome: RefCell<Option<Outcome>>,
 }
 
-/// What a worker thread leaves behind.
+/// Result of a worker thread.
 #[derive(Default)]
 struct Done {
     result: Option<io::Result<()>>,
@@ -81,7 +81,7 @@ pub struct Store {
     commits: Cell<u64>,
     // Shared with the commit under way: the directory stays locked until that has ended.
     lock: RefCell<Option<Arc<OwnedFd>>>,
-    /// Where this gateway is to be called, as it stands in the lock.
+    /// URL of this gateway, as written in the lock.
     url: RefCell<String>,
 }
 
@@ -127,7 +127,7 @@ impl Store {
         open::check(dir)
     }
 
-    /// Its lock, if it could be taken.
+    /// The store's lock, if it could be acquired.
     pub fn lock(&self) -> Option<Arc<OwnedFd>> {
         self.lock.borrow().clone()
     }
@@ -155,7 +155,7 @@ impl Store {
         &self.key
     }
 
-    /// Where it is.
+    /// Directory of the store.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -202,7 +202,7 @@ impl Store {
         value.map_err(ChangeError::Refused)
     }
 
-    /// Writes down anew what was taken away from disk while it was in use: whoever goes on from there would
+    /// Writes down anew what was taken away from disk while it was in use: whoever continues from there would
     /// find no devices. Done when it is there.
     ///
     /// # Errors
@@ -224,7 +224,7 @@ impl Store {
         }
     }
 
-    /// What `look` makes of the book with every change that is under way.
+    /// Applies `look` to the registry with every change that is under way.
     fn newest<T>(&self, look: impl FnOnce(&Registry) -> T) -> T {
         if let Some((registry, _)) = &*self.staged.borrow() {
             return look(registry);
@@ -235,7 +235,7 @@ impl Store {
         look(&self.live.borrow())
     }
 
-    /// The batch that a change which changed nothing, or said no, has to wait for: it may rest on it.
+    /// The batch that a change which changed nothing, or was refused, has to wait for: it may rest on it.
     fn newest_batch(&self) -> Option<Rc<Batch>> {
         let staged = self.staged.borrow().as_ref().map(|(_, batch)| batch.clone());
         staged.or_else(|| self.flight.borrow().as_ref().map(|f| f.batch.clone()))

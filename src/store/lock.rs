@@ -9,14 +9,14 @@ use std::{
     process,
 };
 
-/// How every lock is opened.
+/// Flags that every lock is opened with.
 const NO_LINK: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
 
 /// Why the lock cannot be taken.
 pub enum LockError {
     /// Another process has it; its pid, if that could be read.
     By(Option<u32>),
-    /// The system refuses.
+    /// Error of the system.
     Io(io::Error),
 }
 
@@ -82,7 +82,7 @@ fn pid(text: String) -> Option<u32> {
     text.lines().next()?.trim().parse().ok()
 }
 
-/// What stands in the lock of `dir`, if a process has it.
+/// Reads the lock of `dir`, if a process holds it.
 fn held(dir: &Path) -> Option<String> {
     let path = dir.join("lock");
     let fd = rustix::fs::open(&path, OFlags::RDONLY | NO_LINK, Mode::empty()).ok()?;
@@ -97,7 +97,7 @@ pub fn lock_holder(dir: &Path) -> Option<u32> {
     held(dir).and_then(pid)
 }
 
-/// Where the gateway that has the store in `dir` open is to be called, if one has and says so.
+/// Reads the URL of the gateway that has the store in `dir` open, if there is one.
 pub fn gateway_at(dir: &Path) -> Option<String> {
     Some(held(dir)?.lines().nth(1)?.to_owned())
 }

@@ -13,15 +13,15 @@ const LONGEST_LABEL: usize = 64;
 /// Why the registry is left as it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RegistryError {
-    /// Nothing waits under this name.
+    /// No request has this id.
     NoRequest(String),
     /// The device has several requests, and its id names none of them.
     SeveralRequests(Vec<RequestId>),
-    /// No such device.
+    /// No device has this id.
     NoDevice(String),
     /// The device was never approved for the role.
     NoRole(DeviceId, Role),
-    /// The role is revoked.
+    /// The device's role is revoked already.
     Revoked(DeviceId, Role),
     /// More scopes (the first) than were approved (the second).
     Wider(Scopes, Scopes),

@@ -8,10 +8,10 @@ use std::{
     path::Path,
 };
 
-/// There is none.
+/// A certificate, of which there is none without TLS.
 pub enum Certificate {}
 
-/// There is none.
+/// A TLS session, of which there is none without TLS.
 pub enum Session {}
 
 impl Certificate {
@@ -31,39 +31,39 @@ impl Certificate {
         Err(CertificateError::NotBuilt)
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn is_same(&self, _: &Self) -> bool {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn fingerprint(&self) -> &str {
         match *self {}
     }
 
-    /// Nothing.
+    /// Returns `None`.
     pub fn fingerprint_in(_: &Path) -> Option<String> {
         None
     }
 
-    /// Nothing.
+    /// Returns `None`.
     pub fn validity_in(_: &Path) -> Option<Validity> {
         None
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn files(&self) -> &Files {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn accept(&self) -> Option<Session> {
         match *self {}
     }
 }
 
 impl Session {
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -71,7 +71,7 @@ impl Session {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -79,7 +79,7 @@ impl Session {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -87,18 +87,18 @@ impl Session {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn end(&mut self, _: &TcpStream) {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn is_full(&self) -> bool {
         match *self {}
     }
 }
 
-/// There is none.
+/// A client's TLS session, of which there is none without TLS.
 pub enum ClientSession {}
 
 impl ClientSession {
@@ -115,7 +115,7 @@ impl ClientSession {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -123,7 +123,7 @@ impl ClientSession {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -131,7 +131,7 @@ impl ClientSession {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -139,7 +139,7 @@ impl ClientSession {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -147,15 +147,15 @@ impl ClientSession {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn end(&mut self) {
         match *self {}
     }
 }
 
-/// There is none.
+/// A TLS stream, of which there is none without TLS.
 pub struct Secured<S> {
-    /// What would be below.
+    /// The socket below.
     pub sock: S,
     _none: PhantomData<std::convert::Infallible>,
 }

@@ -23,7 +23,7 @@ pub struct Certificate {
     config: Arc<ServerConfig>,
     fingerprint: String,
     files: Files,
-    /// Of both files' bytes.
+    /// Digest of both files' bytes.
     digest: [u8; 32],
 }
 
@@ -77,7 +77,7 @@ impl Certificate {
         self.digest == other.digest
     }
 
-    /// The SHA-256 of the certificate, 64 hexadecimal digits: what a client is told to trust.
+    /// The SHA-256 of the certificate, 64 hexadecimal digits: the fingerprint that a client pins.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -104,7 +104,7 @@ impl Certificate {
     }
 }
 
-/// The cryptography of TLS.
+/// Provider of cryptography for rustls.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

@@ -1,11 +1,11 @@
-//! Why a peer that was called cannot be spoken with by TLS.
+//! Errors of TLS connections that this process opens.
 
 use std::{error::Error, fmt, path::PathBuf};
 
 /// Why a TLS connection to a peer could not be made. Each text is a clause about the peer, and says what to do.
 #[derive(Clone, PartialEq, Eq)]
 pub enum TlsError {
-    /// This build has no TLS.
+    /// Barnacle was built without TLS.
     NotBuilt,
     /// The file of trusted authorities cannot be used: its path, and the reason.
     Roots(PathBuf, String),

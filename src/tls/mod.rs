@@ -54,9 +54,9 @@ pub struct Files {
 pub enum Trust {
     /// The one with this fingerprint.
     Only(String),
-    /// Those issued by an authority that this host trusts; where it trusts none, by one of those built in.
+    /// Certificates issued by an authority that this host trusts; where it trusts none, by one of those built in.
     Authorities,
-    /// Those issued by an authority in this PEM file.
+    /// Certificates issued by an authority in this PEM file.
     CaFile(PathBuf),
 }
 
@@ -83,15 +83,15 @@ pub enum CertificateError {
     Encrypted(PathBuf),
     /// The key is RSA of too few bits.
     WeakKey(PathBuf, usize),
-    /// The TLS library rejects one of them.
+    /// The TLS library rejects the certificate or the key.
     Refused(PathBuf, String),
-    /// Of the two, only the first is there.
+    /// Only the first of the two files exists.
     Half(PathBuf, PathBuf),
     /// Neither is there, and `gateway.tls.autoGenerate` is `false`.
     Missing(Files),
-    /// They cannot be made.
+    /// The certificate and its key cannot be made.
     NotMade(PathBuf, io::Error),
-    /// This build has no TLS.
+    /// Barnacle was built without TLS.
     NotBuilt,
 }
 
@@ -141,7 +141,7 @@ impl std::error::Error for CertificateError {}
 /// The TLS of new connections.
 #[derive(Clone)]
 pub enum Tls {
-    /// No TLS.
+    /// Plain TCP.
     Off,
     /// TLS, with this certificate.
     On(Arc<Certificate>),

@@ -34,7 +34,7 @@ fn a_client_continues_unaware() {
     assert_eq!(number(&after, "barnacle.restarts"), 1);
     assert_eq!(text(&after, "barnacle.lastRestart.reason"), "SIGUSR1");
     assert_eq!(number(&after, "barnacle.lastRestart.carried"), 1);
-    // The journal goes on where the reader was.
+    // The journal continues where the reader was.
     let tail = client.ok("logs.tail", &format!(r#"{{"cursor":{cursor}}}"#));
     assert!(!crate::wire::flag(&tail, "reset"));
     assert!(crate::wire::json(&tail).contains("restarted (SIGUSR1)"), "{}", crate::wire::json(&tail));
@@ -139,8 +139,8 @@ fn files_removed_before_a_restart_lock_nobody_out() {
     // A change makes the directory anew, and nobody else may have it then.
     remove(2);
     let more = [Device::pair(&server, READ)];
-    let (code, _, said) = home.run(&["gateway", "--port", &free_port().to_string()]);
-    assert!(code != 0 && said.contains(&server.pid().to_string()), "{said}");
+    let (code, _, output) = home.run(&["gateway", "--port", &free_port().to_string()]);
+    assert!(code != 0 && output.contains(&server.pid().to_string()), "{output}");
     assert!(server.log().contains("was gone, and is written again"), "{}", server.log());
     assert_eq!(home.run(&["devices", "list", "--token", "T1"]).0, 0);
     server.kill();

@@ -51,35 +51,35 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn a_user_unit_is_installed_runs_and_is_taken_away() {
     let (host, port) = configured(Host::user());
-    let said = host.ok(&["gateway", "install"]);
-    assert!(said.contains(&format!("{UNIT} runs: port {port}, as {ACCOUNT}")), "{said}");
+    let output = host.ok(&["gateway", "install"]);
+    assert!(output.contains(&format!("{UNIT} runs: port {port}, as {ACCOUNT}")), "{output}");
     assert!(
-        said.contains(&format!("sudo loginctl enable-linger {ACCOUNT}")),
-        "nobody told of lingering: {said}"
+        output.contains(&format!("sudo loginctl enable-linger {ACCOUNT}")),
+        "nobody told of lingering: {output}"
     );
     host.wait_log("listening on", 1);
     assert_eq!(host.property(UNIT, "UnitFileState"), "enabled");
     let before = host.property(UNIT, "MainPID");
-    assert!(host.ok(&["gateway", "install"]).contains("runs"), "a second time is no fault");
+    assert!(host.ok(&["gateway", "install"]).contains("runs"), "a second time is no error");
     assert_eq!(host.property(UNIT, "MainPID"), before, "nothing changed, so nothing is restarted");
     let status = host.ok(&["gateway", "status"]);
     for part in ["Service: systemd user (enabled)", "Runtime: running (pid ", "Connectivity probe: ok"] {
         assert!(status.contains(part), "no {part:?} in {status}");
     }
     let (code, doctor, _) = host.run(&["doctor"]);
-    let faults: Vec<_> = doctor.lines().filter_map(|line| line.strip_prefix("! ")).collect();
-    assert!(code == 1 && faults.len() == 2, "{doctor}");
+    let problems: Vec<_> = doctor.lines().filter_map(|line| line.strip_prefix("! ")).collect();
+    assert!(code == 1 && problems.len() == 2, "{doctor}");
     // The host is in memory, as a board with an overlay is: B153.
     assert!(
-        faults[0].ends_with("is on tmpfs") && faults[1] == "lingering is off for barnacle-test",
+        problems[0].ends_with("is on tmpfs") && problems[1] == "lingering is off for barnacle-test",
         "{doctor}"
     );
     // B120: limits of memory do nothing here, and no harm.
     assert!(doctor.contains("- the kernel's memory controller is off"), "{doctor}");
     // What the sandbox must not take: a write of the store, and one of the configuration's owner.
     host.ok(&["call", "device.pair.setupCode"]);
-    let said = host.ok(&["gateway", "uninstall"]);
-    assert!(said.contains("removed"), "{said}");
+    let output = host.ok(&["gateway", "uninstall"]);
+    assert!(output.contains("removed"), "{output}");
     assert_eq!(host.property(UNIT, "LoadState"), "not-found");
     assert_eq!(fs::read_dir(host.units()).unwrap().flatten().filter(|e| e.path().is_file()).count(), 0);
     assert!(host.home.join(".openclaw/barnacle/key").exists(), "what the gateway knows stays");
@@ -92,8 +92,8 @@ fn a_user_unit_is_installed_runs_and_is_taken_away() {
 #[test]
 fn root_installs_a_system_unit_that_runs_as_the_account() {
     let (host, port) = configured(Host::system());
-    let said = host.ok(&["gateway", "install"]);
-    assert!(said.contains(&format!("port {port}, as {ACCOUNT}")), "{said}");
+    let output = host.ok(&["gateway", "install"]);
+    assert!(output.contains(&format!("port {port}, as {ACCOUNT}")), "{output}");
     host.wait_log("listening on", 1);
     let pid = host.main_pid(UNIT).unwrap();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -165,13 +165,16 @@ fn foreign_units_are_kept_and_backups_hold_no_secret() {
     host.write(&format!(".config/systemd/user/{UNIT}"), &changed);
     let drop_in = "[Service]\nType=exec\nExecStart=\nExecStart=/bin/sleep 1000\n";
     host.write(&format!(".config/systemd/user/{UNIT}.d/x.conf"), drop_in);
-    let said = host.ok(&["gateway", "install"]);
+    let output = host.ok(&["gateway", "install"]);
     assert_eq!(fs::read_to_string(&unit).unwrap(), ours);
     let kept = unit.with_extension("service.bak");
     let text = fs::read_to_string(&kept).unwrap();
     assert!(text.contains("Nice=1") && !text.contains("T-OLD"), "{text}");
     assert_eq!(mode(&kept), 0o600);
-    assert!(said.contains("x.conf") && said.contains("/bin/sleep"), "nobody told of the drop-in: {said}");
+    assert!(
+        output.contains("x.conf") && output.contains("/bin/sleep"),
+        "nobody told of the drop-in: {output}"
+    );
 }
 
 #[test]
@@ -243,18 +246,19 @@ fn without_a_bus_it_is_installed_for_the_next_login() {
     };
     let runtime = host.path("run/user/23456");
     fs::rename(&runtime, host.path("run/user/away")).unwrap();
-    let (code, said) = install(&[]);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = install(&[]);
+    assert_eq!(code, Some(0), "{output}");
     assert!(
-        said.contains(&format!("sudo loginctl enable-linger {ACCOUNT}")) && said.contains("su and sudo -i"),
-        "{said}"
+        output.contains(&format!("sudo loginctl enable-linger {ACCOUNT}"))
+            && output.contains("su and sudo -i"),
+        "{output}"
     );
     assert!(host.units().join("default.target.wants").join(UNIT).is_symlink());
     assert!(host.ok(&["gateway", "status"]).contains("Runtime: unknown"));
     fs::rename(host.path("run/user/away"), &runtime).unwrap();
     // The directory is there, and only the variable is missing.
-    let (code, said) = install(&[]);
-    assert!(code == Some(0) && said.contains(&format!("{UNIT} runs")), "{said}");
+    let (code, output) = install(&[]);
+    assert!(code == Some(0) && output.contains(&format!("{UNIT} runs")), "{output}");
     assert!(
         install(&[("XDG_RUNTIME_DIR", "/run/user/0")]).1.contains("export XDG_RUNTIME_DIR=/run/user/23456")
     );
@@ -275,7 +279,7 @@ fn a_user_does_not_install_for_the_host_nor_root_for_a_user() {
 
 #[test]
 fn a_reload_keeps_every_connection() {
-    // Within each sandbox: the hand-over needs a memory file, a child that proves, and exec.
+    // Within each sandbox: the hand-over needs a memory file, a child for the preflight, and exec.
     for host in [Host::user(), Host::system()] {
         let (host, port) = configured(host);
         host.ok(&["gateway", "install"]);

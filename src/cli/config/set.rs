@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 const SET: &str = "\
 Set a value in openclaw.json, or in the file it includes for it. Everything else in the file stays as it is;
-what it said before is kept beside it as .bak.
+the previous content is kept beside it as .bak.
 
 Usage: barnacle config set <path> <value> [options]
 
@@ -51,7 +51,7 @@ Usage: barnacle config unset <path> [options]
   -h, --help         print this
 ";
 
-/// What the options said.
+/// Parsed options of the command.
 #[derive(Default)]
 struct Options {
     words: Vec<String>,
@@ -199,7 +199,7 @@ pub fn parse(text: &str, strict: bool) -> Result<Node, Failure> {
 
 /// A change that was made, or would be.
 struct Change {
-    /// What was done, for the first line: `Updated gateway.port`.
+    /// First line of the output: `Updated gateway.port`.
     done: String,
     plan: Plan,
     /// Whether the file was not there before.
@@ -226,7 +226,7 @@ impl Change {
     }
 }
 
-/// Makes the change.
+/// Applies the change to the file.
 fn change(
     (paths, env): &(Paths, Env),
     how: WriteOptions,
@@ -243,7 +243,7 @@ fn change(
     Ok(Change { done: format!("{done} {path}"), plan, new, written })
 }
 
-/// How long the running gateway may take to apply a change before the command returns without it.
+/// Time-out for the running gateway to apply a change.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Prints what was done, once the gateway that runs on this state has applied it or clearly has not.

@@ -103,7 +103,7 @@ impl Listing {
         pending + &table.text()
     }
 
-    /// What approving `request` grants, a line each.
+    /// Lists what approving `request` grants, a line each.
     pub fn details(&self, request: &Pending) -> String {
         let scopes = match request.scopes.is_empty() {
             true => "none".into(),
@@ -198,7 +198,7 @@ impl Paired {
     }
 }
 
-/// `operator [read,write]`.
+/// Formats a role: `operator [read,write]`.
 fn role(role: &str, scopes: Scopes) -> String {
     if scopes.is_empty() {
         role.into()
@@ -212,7 +212,7 @@ fn name(f: Fields<'_>) -> String {
     name.unwrap_or("-").into()
 }
 
-/// Whether `wanted` is `id`, or long enough a prefix of it.
+/// Whether `wanted` is the id `id`, or a prefix that is long enough.
 pub(super) fn names(id: &str, wanted: &str) -> bool {
     let wanted = wanted.to_ascii_lowercase();
     id == wanted || (wanted.len() >= PREFIX && id.starts_with(&wanted))

@@ -25,20 +25,20 @@ use crate::config::{
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// What a write is to come to.
+/// The content that a write asks for.
 pub enum WriteTarget {
-    /// All files together say this.
+    /// The content of all files together.
     Sum(Node),
     /// The root file is this text.
     Root(String),
 }
 
-/// What a write may do, and what it is to heed.
+/// Permissions and conditions of a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WriteOptions {
     /// The file may shrink by more than half.
     pub may_shrink: bool,
-    /// `gateway.mode` may go.
+    /// Whether the write may remove `gateway.mode`.
     pub may_drop_mode: bool,
     /// The file is to be its owner's alone from then on.
     pub private: bool,
@@ -46,21 +46,21 @@ pub struct WriteOptions {
     pub dry: bool,
 }
 
-/// What a write came to.
+/// Result of a write.
 pub struct Written {
-    /// The file that was written; `None` where it said so already.
+    /// Path of the file that was written; `None` where it had the content already.
     pub file: Option<PathBuf>,
-    /// Where its former content is.
+    /// Path of the former content.
     pub backup: Option<PathBuf>,
-    /// The keys that changed; their values are not told.
+    /// The keys that changed, without their values.
     pub changed: Vec<KeyPath>,
-    /// What the files give now. Its source has the digest that whoever reads them next will see.
+    /// Configuration after the write. Its source has the digest that later readers see.
     pub now: Loaded,
 }
 
 /// A configuration that is about to be changed.
 pub struct Present<'p> {
-    /// What the files say.
+    /// Content of the files before the write.
     pub source: &'p Source,
     /// Whether there is a root file.
     pub exists: bool,
@@ -68,7 +68,7 @@ pub struct Present<'p> {
     pub lost: bool,
 }
 
-/// How often a writer that heeds no lock of ours is given way to.
+/// Attempts against a writer that ignores our lock.
 const ATTEMPTS: u32 = 4;
 /// Bytes of a file that is soon written again by hand: it may shrink.
 const SMALL: usize = 512;
@@ -124,7 +124,7 @@ pub fn write<E: From<Refused>>(
     Err(Refused::Changed.into())
 }
 
-/// What ran last, as a text for the root file, which is gone: a write must not leave one key alone.
+/// The configuration that ran last, as a text for the root file, which is gone: a write must not leave one key alone.
 fn what_ran(paths: &Paths, env: &Env) -> Option<Source> {
     let last = paths.last_config();
     let Read::Text(document) = file::read(&last) else { return None };
@@ -132,7 +132,7 @@ fn what_ran(paths: &Paths, env: &Env) -> Option<Source> {
     Source::of(document, paths, env).source.ok().flatten().filter(|_| !last.is_symlink())
 }
 
-/// What a file holds; `None` where there is none.
+/// Reads a file; `None` where there is none.
 fn on_disk(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

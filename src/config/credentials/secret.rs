@@ -1,4 +1,4 @@
-//! A token or password, and where one may stand.
+//! A token or password, and its source.
 
 use super::{secret_files::Form, variables::is_variable};
 pub use crate::auth::refusal::SecretKind as Kind;
@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A token or password. It can be compared and told from another, but is shown to no one.
+/// A token or password. Can be compared and hashed, but is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     value: String,
@@ -18,7 +18,7 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// Its hash.
+    /// Hashes the secret.
     pub fn hash(&self) -> TokenHash {
         self.hash
     }
@@ -122,20 +122,20 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A credential as the file gives it.
+/// A credential as given in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Credential {
-    /// Not a word of it.
+    /// The key is not set.
     Absent,
-    /// Written there, or resolved.
+    /// A value written in the file, or resolved from a reference.
     Given(Secret),
     /// Meant to be there, but not to be had.
     Unresolved {
-        /// The key, dotted.
+        /// Dotted path of the key.
         path: String,
         /// File, line and column, if it stands in one.
         place: Option<(PathBuf, usize, usize)>,
-        /// Why not.
+        /// Why the reference could not be resolved.
         why: String,
     },
 }
@@ -158,18 +158,18 @@ pub fn variable(kind: Kind) -> &'static str {
     }
 }
 
-/// Where a shared credential stands. Its `Display` fits after "the value of".
+/// Source of a shared credential. Its `Display` fits after "the value of".
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
     /// `--token` or `--password`.
     Flag(Kind),
     /// The file that `--token-file` names.
     TokenFile(PathBuf),
-    /// The process's environment.
+    /// Environment variable of the process.
     Env(Kind),
     /// `.env` in the state directory.
     DotEnv(Kind, PathBuf),
-    /// `gateway.auth.*` in the file.
+    /// `gateway.auth.*` in the configuration file.
     ConfigFile(Kind, PathBuf),
     /// `gateway.remote.token`, which clients send.
     RemoteKey(PathBuf),

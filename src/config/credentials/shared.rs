@@ -1,8 +1,8 @@
-//! The shared credential, and every place that holds one.
+//! Resolves the shared secret and reports conflicting sources.
 //!
 //! OpenClaw's users are locked out because a token stands in several places that disagree: in the unit,
 //! in the environment, in the file. So each is looked at, the one in force is named with where it comes
-//! from, and a refused token that stands in another place is told which.
+//! from, and a refused token that stands in another place is answered with that place.
 
 use super::{
     secret::{Credential, Kind, Secret, Source, variable},
@@ -12,7 +12,7 @@ use crate::config::{Env, Paths, model::GatewayConfig, settings::load::load};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where to look, kept so that one can look again: files change while the gateway runs.
+/// Places to search, kept to search again: files change while the gateway runs.
 #[derive(Clone)]
 pub struct Search {
     pub(crate) kind: Kind,
@@ -45,7 +45,7 @@ impl Search {
         .collect()
     }
 
-    /// Those that are never in force here, but that a client may send.
+    /// Secrets that are never in force here, but that a client may send.
     fn elsewhere(&self, config: &GatewayConfig) -> Vec<(Secret, Source)> {
         let mut found = systemd_env::credentials(&self.paths, self.kind);
         if let (Kind::Token, Credential::Given(secret)) = (self.kind, &config.remote.token) {
@@ -74,15 +74,15 @@ impl Search {
 /// The shared credential in force, and the others that are known.
 #[derive(Clone)]
 pub struct Credentials {
-    /// Token or password.
+    /// Kind of secret: token or password.
     pub kind: Kind,
     /// The one that is compared with; `None` where no shared credential lets anyone in.
     pub active: Option<(Secret, Source)>,
     /// Every other place that holds one, its value differing or not.
     pub others: Vec<(Secret, Source)>,
-    /// When they were read, wall-clock milliseconds.
+    /// Time of reading, wall-clock milliseconds.
     pub loaded_ms: u64,
-    /// To look again.
+    /// Inputs of the search, to repeat it after a change.
     pub search: Search,
 }
 
@@ -95,7 +95,7 @@ impl Credentials {
     /// The other place that held `offered` when this gateway started, and what to do about it.
     pub fn elsewhere(&self, offered: &str) -> Option<(String, String)> {
         let (_, source) = self.others.iter().find(|(secret, _)| secret.matches(offered))?;
-        Some((source.to_string(), self.mend(source)))
+        Some((source.to_string(), self.fix(source)))
     }
 
     /// The places whose value differs from the one in force.
@@ -109,12 +109,12 @@ impl Credentials {
     pub fn warnings(&self) -> Vec<String> {
         let Some((_, winner)) = &self.active else { return Vec::new() };
         let word = self.kind.word();
-        let line = |loser| format!("{winner} is the {word} in force; {loser} differs: {}", self.mend(loser));
+        let line = |loser| format!("{winner} is the {word} in force; {loser} differs: {}", self.fix(loser));
         self.conflicts().map(line).collect()
     }
 
-    /// What to do about a secret that stands in `loser` and is not the one in force.
-    pub fn mend(&self, loser: &Source) -> String {
+    /// Says how to fix a secret in `loser` that is not the one in force.
+    pub fn fix(&self, loser: &Source) -> String {
         let word = self.kind.word();
         let Some((active, winner)) = &self.active else {
             return format!("no shared {word} is in force; see the gateway's first log lines");

@@ -6,19 +6,19 @@
 /// A key that is known, or the root.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
-    /// Its name; `*` for any, `[]` for an entry of a list.
+    /// Name of the key; `*` for any, `[]` for an entry of a list.
     pub(crate) name: &'static str,
     /// Whether the newest release has it no more.
     pub(crate) gone: bool,
-    /// Where what stands below it is written.
+    /// Path of the key whose children it shares.
     like: Option<&'static str>,
     below: &'static str,
-    /// How far its children are indented.
+    /// Indentation of its children.
     depth: usize,
 }
 
 impl Known {
-    /// What everything stands in.
+    /// Root of the tree of known keys.
     pub(crate) const ROOT: Self =
         Self { name: "", gone: false, like: None, below: include_str!("known-keys.txt"), depth: 0 };
 

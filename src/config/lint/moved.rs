@@ -5,7 +5,7 @@
 
 use crate::config::keys::begins;
 
-/// Where a key was (`*` for any one step), and what the newest release has instead.
+/// Moved keys: the old path (`*` for any one step), and the replacement in the newest release.
 #[rustfmt::skip]
 const MOVED: &[(&str, &str)] = &[
     ("agent", "agents.defaults"),
@@ -55,7 +55,7 @@ const MOVED: &[(&str, &str)] = &[
     ("web.enabled", "channels.whatsapp.enabled"),
 ];
 
-/// What the newest release has instead of the key at `path`; `None` if it did not move.
+/// Replacement of the key at `path` in the newest release; `None` if it did not move.
 pub(crate) fn newest(path: &[&str]) -> Option<&'static str> {
     let is = |row: &&(&str, &str)| begins(row.0, path) && row.0.split('.').count() == path.len();
     MOVED.iter().find(is).map(|(_, new)| *new)

@@ -12,7 +12,7 @@ use crate::config::{
 
 /// Judgement of one name in a path.
 pub(crate) enum Name {
-    /// A key of OpenClaw's.
+    /// A key that OpenClaw knows.
     Known(Known),
     /// A key of Barnacle's own, or one that moved.
     Own,

@@ -1,4 +1,4 @@
-//! What names and texts speak of a secret.
+//! Detection of secrets by the shape of names and values.
 
 /// Parts of a name that speak of one, without their separators and in small letters.
 const PARTS: [&str; 28] = [
@@ -31,7 +31,7 @@ const PARTS: [&str; 28] = [
     "recovery",
     "keydata",
 ];
-/// Whole words of a name that speak of one.
+/// Words that, as whole words of a name, mark a secret.
 const WORDS: [&str; 26] = [
     "key", "keys", "pass", "pwd", "pw", "pat", "pats", "pin", "auth", "env", "headers", "pem", "otp", "totp",
     "seed", "hmac", "psk", "dsn", "sas", "sig", "access", "refresh", "session", "hook", "creds", "cred",
@@ -98,7 +98,7 @@ pub(super) fn holds_secret(text: &str) -> bool {
         || text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))).any(is_issued)
 }
 
-/// `scheme://user:password@host`, and `user:password@host`.
+/// Whether the text is `scheme://user:password@host` or `user:password@host`.
 fn holds_password(text: &str) -> bool {
     text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',')).any(|word| {
         let rest = word.split_once("://").map(|(_, rest)| rest);
@@ -123,7 +123,7 @@ pub(super) fn assigns_secret(text: &str) -> bool {
     })
 }
 
-/// `Bearer …`, `Basic …`.
+/// Whether the text is a header value such as `Bearer …` or `Basic …`.
 fn after_scheme(text: &str) -> bool {
     ["bearer ", "basic ", "token "].iter().any(|scheme| {
         let small = text.to_ascii_lowercase();

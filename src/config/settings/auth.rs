@@ -8,7 +8,7 @@ use crate::config::{
 };
 
 impl Settings {
-    /// Where the shared credential comes from, for a message.
+    /// Describes the source of the shared credential, for a message.
     pub fn credential_source(&self) -> String {
         match (&self.credentials.active, self.auth) {
             (_, AuthMode::None) => "no credential asked for".into(),
@@ -45,7 +45,7 @@ impl Settings {
         }
         let (search, wanted) = (self.credentials.search.clone(), offered.to_owned());
         let source = smol::unblock(move || search.holder(&wanted)).await?;
-        Some((source.to_string(), self.credentials.mend(&source)))
+        Some((source.to_string(), self.credentials.fix(&source)))
     }
 }
 

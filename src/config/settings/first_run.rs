@@ -1,4 +1,4 @@
-//! The first token: made where there is none anywhere, and put where it belongs, the config file.
+//! The first token: generated where no credential is configured, and written to the config file.
 //!
 //! Only into a file that is not there, or that was read whole and says nothing of a token.
 
@@ -42,10 +42,10 @@ impl fmt::Display for NotStored {
 
 impl std::error::Error for NotStored {}
 
-/// What ends the write early.
+/// Reasons to end the write early.
 enum Stop {
     NotStored(NotStored),
-    /// Someone was quicker since the file was last read: theirs rules.
+    /// Another writer set a token since the file was last read: that one counts.
     Theirs(Secret),
 }
 

@@ -1,4 +1,4 @@
-//! Where the gateway listens: the port, the addresses, and what keeps an open one from strangers.
+//! Listening address and port, and the credential that listening beyond loopback requires.
 
 use super::Settings;
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
 use std::net::IpAddr;
 
 impl Settings {
-    /// Where the sockets are to be opened. `auto` is loopback, unless this is a container, whose
-    /// loopback nobody else can reach.
+    /// Addresses to open sockets on. `auto` is loopback, unless this is a container, whose loopback nobody else can
+    /// reach.
     pub fn where_to_listen(&self) -> listen::Bind {
         match self.bind {
             Bind::Loopback => listen::Bind::Loopback,
@@ -33,7 +33,7 @@ impl Settings {
         }
     }
 
-    /// Where this host's own clients find the gateway that runs with them.
+    /// URL at which this host's own clients reach the gateway that runs with these settings.
     pub fn local_url(&self) -> String {
         let scheme = if matches!(self.tls, Tls::Off) { "ws" } else { "wss" };
         format!("{scheme}://127.0.0.1:{}", self.port)
@@ -61,7 +61,7 @@ impl Settings {
         self.close_what_is_open();
     }
 
-    /// Beyond loopback there must be something that keeps strangers out.
+    /// Requires a credential for listening beyond loopback.
     pub(crate) fn close_what_is_open(&mut self) {
         if self.bind.is_loopback() {
             return;
@@ -84,10 +84,10 @@ impl Settings {
 /// The port: flag over environment over file over default.
 pub(super) fn port(flags: &Flags, env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> u16 {
     const NAME: &str = "OPENCLAW_GATEWAY_PORT";
-    let said = env.get(NAME);
+    let text = env.get(NAME);
     // OpenClaw also takes `host:port` there, as container set-ups write it.
-    let parsed = said.and_then(|text| text.rsplit(':').next()?.parse().ok()).filter(|port| *port != 0);
-    if let (Some(text), None) = (said, parsed) {
+    let parsed = text.and_then(|text| text.rsplit(':').next()?.parse().ok()).filter(|port| *port != 0);
+    if let (Some(text), None) = (text, parsed) {
         notices.push(format!("{NAME}={text:?} is no port and counts as unset"));
     }
     flags.port.or(parsed).or(config.port).unwrap_or_else(|| default_port(env))

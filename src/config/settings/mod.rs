@@ -1,4 +1,4 @@
-//! What the gateway runs with: command line over environment over `.env` over file.
+//! Settings in force: command line over environment over `.env` over file.
 //!
 //! Resolving only reads. While the file is broken, what ran last holds; where nothing ran yet, paired
 //! devices get in as ever, nobody else does. Either way the gateway says so.
@@ -62,7 +62,7 @@ pub struct Flags {
     pub allow_unconfigured: bool,
 }
 
-/// What settings are resolved from, to resolve them again when a file has changed.
+/// Inputs that settings are resolved from, kept to resolve them again when a file has changed.
 #[derive(Clone)]
 pub struct SettingsInput {
     pub(crate) process: Env,
@@ -100,29 +100,29 @@ impl SettingsInput {
     }
 }
 
-/// What the gateway runs with.
+/// Settings in use by a gateway.
 pub struct Settings {
-    /// Where things are.
+    /// Paths of the state directory and its files.
     pub paths: Paths,
     /// The port to listen on.
     pub port: u16,
-    /// Where to listen; what would be open to strangers is already loopback here.
+    /// Listening addresses; reduced to loopback already where no credential is configured.
     pub bind: Bind,
-    /// How clients without a paired device get in.
+    /// Credential that clients without a paired device need.
     pub auth: AuthMode,
-    /// The shared credential.
+    /// The shared credential and its source.
     pub credentials: Credentials,
-    /// What new connections speak.
+    /// TLS for new connections.
     pub tls: Tls,
-    /// What the file says; `port`, `bind` and `auth` above are what holds.
+    /// Keys as the file has them; `port`, `bind` and `auth` above are the values in force.
     pub config: GatewayConfig,
-    /// How much guessing is let pass.
+    /// Limits for guesses of the shared secret.
     pub limits: Limits,
-    /// How long a client may take to connect.
+    /// Time-out of the handshake.
     pub handshake_timeout: Duration,
-    /// What the keys were read from.
+    /// Source that the keys were read from.
     pub source: Arc<Source>,
-    /// How `openclaw.json` was found.
+    /// State in which `openclaw.json` was found.
     pub found: FileState,
     /// Whether what ran last holds, `openclaw.json` being broken.
     pub last: bool,
@@ -130,9 +130,9 @@ pub struct Settings {
     pub files: Vec<PathBuf>,
     /// Keys of the file that are wrong.
     pub errors: Vec<ConfigError>,
-    /// What is odd about other keys of the file, and does no harm.
+    /// Lint warnings of the file's other keys.
     pub lint: Vec<Warning>,
-    /// What the person at the terminal should know, a line each.
+    /// Notices for the person at the terminal, a line each.
     pub notices: Vec<String>,
     /// The `.env` file that could not be read: its variables count as unset.
     pub unread: Option<Unreadable>,
@@ -149,7 +149,7 @@ pub struct Settings {
     /// `--verbose`.
     pub verbose: bool,
     env: Env,
-    /// Where the gateway listened that ran last, where `gateway.bind` makes no sense.
+    /// Bind of the settings that ran last, where `gateway.bind` is invalid.
     pub(crate) last_bind: Option<Bind>,
     pub(crate) again: SettingsInput,
 }
@@ -176,8 +176,8 @@ impl Settings {
         let process = env;
         let mut unread = None;
         let env = process.with_dotenv(&paths).unwrap_or_else(|(path, e)| {
-            let told = format!("{} cannot be read ({e})", path.display());
-            notices.push(format!("{told}; its variables count as unset"));
+            let problem = format!("{} cannot be read ({e})", path.display());
+            notices.push(format!("{problem}; its variables count as unset"));
             unread = Some(Unreadable { path, why: e });
             process.clone()
         });
@@ -269,9 +269,9 @@ impl Settings {
             last_bind: last_bind.filter(|_| flags.bind.is_none()),
             again: SettingsInput { process: process.clone(), flags: flags.clone(), running: None },
         };
-        let told = settings.config.auth.credential(kind) != &Credential::Absent
+        let reported = settings.config.auth.credential(kind) != &Credential::Absent
             || matches!(settings.found, FileState::Broken(_));
-        if auth == AuthMode::Password && settings.credentials.active.is_none() && !told {
+        if auth == AuthMode::Password && settings.credentials.active.is_none() && !reported {
             settings.notices.push(format!(
                 "there is no shared password, so paired devices only: set gateway.auth.password in {}",
                 settings.paths.config_file.display()
@@ -308,7 +308,7 @@ impl Settings {
         }
     }
 
-    /// How much is said: `--verbose` wins over the file.
+    /// Log levels in force: `--verbose` overrides the file.
     pub fn levels(&self) -> Levels {
         if self.verbose { Levels::VERBOSE } else { self.config.levels }
     }
@@ -326,7 +326,7 @@ impl Settings {
         self.foreign.iter().find(|file| !old.foreign.contains(file)).map(foreign_line)
     }
 
-    /// What they were resolved from, for a gateway that runs with them.
+    /// Returns the inputs that a running gateway resolves its settings from again.
     pub fn again(&self) -> SettingsInput {
         SettingsInput { running: Some(Arc::new(SecretsInForce::of(self))), ..self.again.clone() }
     }
@@ -338,26 +338,27 @@ impl Settings {
 
     /// Errors, notices and lint, a line each.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        let told = self.errors.iter().map(ConfigError::to_string).chain(self.notices.iter().cloned());
-        let all = told.chain(self.lint.iter().map(Warning::to_string));
+        let lines = self.errors.iter().map(ConfigError::to_string).chain(self.notices.iter().cloned());
+        let all = lines.chain(self.lint.iter().map(Warning::to_string));
         all.map(|line: String| redact::line(&line).into_owned())
     }
 
     /// The lines that `old` did not have. A warning whose place moved is not new.
     pub fn lines_new_since(&self, old: &Self) -> impl Iterator<Item = String> {
-        let said: Vec<String> =
+        let known: Vec<String> =
             old.errors.iter().map(ConfigError::to_string).chain(old.notices.iter().cloned()).collect();
-        let told = self.errors.iter().map(ConfigError::to_string).chain(self.notices.iter().cloned());
+        let lines = self.errors.iter().map(ConfigError::to_string).chain(self.notices.iter().cloned());
         let same = |a: &Warning, b: &Warning| (a.rule, &a.message) == (b.rule, &b.message);
         let odd = self.lint.iter().filter(move |c| !old.lint.iter().any(|o| same(o, c)));
         let shrunk = lint::shrunk(&old.source, &self.source).into_iter();
-        told.filter(move |line| !said.contains(line))
+        lines
+            .filter(move |line| !known.contains(line))
             .chain(odd.map(Warning::to_string))
             .chain(shrunk.map(|c| c.to_string()))
             .map(|line: String| redact::line(&line).into_owned())
     }
 
-    /// What is to be said of the file's keys: of which (empty where it is of several), and what.
+    /// Warnings about the file's keys: the key (empty where there are several), and the text.
     pub fn warnings(&self) -> impl Iterator<Item = (&str, String)> {
         let errors = self.errors.iter().map(|f| (&*f.path, f.to_string()));
         errors.chain(self.lint.iter().map(|c| (&*c.path, c.to_string())))
@@ -383,8 +384,8 @@ fn guard(
     notices: &mut Vec<String>,
 ) -> Result<(), StartError> {
     let until = match last {
-        true => "until it is mended: what ran last, and nothing is written to it",
-        false => "until it is mended: loopback, paired devices only, and nothing is written to it",
+        true => "until it is fixed: what ran last, and nothing is written to it",
+        false => "until it is fixed: loopback, paired devices only, and nothing is written to it",
     };
     let path = paths.config_file.display();
     match found {
@@ -411,10 +412,10 @@ fn guard(
 
 fn handshake_timeout(env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> Duration {
     const NAME: &str = "OPENCLAW_HANDSHAKE_TIMEOUT_MS";
-    let said = env.get(NAME);
+    let text = env.get(NAME);
     let range = keys::range("gateway.handshakeTimeoutMs");
-    let parsed = said.and_then(|text| text.parse().ok()).filter(|ms| range.contains(ms));
-    if let (Some(text), None) = (said, parsed) {
+    let parsed = text.and_then(|text| text.parse().ok()).filter(|ms| range.contains(ms));
+    if let (Some(text), None) = (text, parsed) {
         let (min, max) = range.into_inner();
         notices.push(format!("{NAME}={text:?} is no number from {min} to {max} and counts as unset"));
     }

@@ -1,4 +1,4 @@
-//! Changing a text without touching what is not changed.
+//! Minimal edits of a JSON5 text.
 //!
 //! The text's tree and the wanted one are walked side by side; where they differ, and only there, the
 //! text is spliced. So comments, order, layout and line ends outside of a changed value stay byte for byte.
@@ -27,7 +27,7 @@ pub fn edited(document: &Document, wanted: &Node) -> Option<String> {
     same.then_some(text)
 }
 
-/// Text that stands for a range of the old one. What is taken away may overlap.
+/// Replacement of a range of the old text. Removed ranges may overlap.
 struct Splice {
     range: Range<usize>,
     with: String,
@@ -39,7 +39,7 @@ struct Editor<'t> {
     splices: Vec<Splice>,
 }
 
-/// What an object or a list comes to hold, in order.
+/// One entry of an object or a list after the edit, in order.
 enum Slot<'n> {
     /// The item that stood there.
     Old(usize),
@@ -49,10 +49,10 @@ enum Slot<'n> {
 
 /// An object or a list of the text.
 struct Container {
-    /// What stands between its brackets.
+    /// Text between its brackets.
     inner: Range<usize>,
     items: Vec<Range<usize>>,
-    /// Of each item, where its comma is.
+    /// Offset of the comma of each item.
     commas: Vec<Option<usize>>,
     /// Whether its items stand on lines of their own.
     lines: bool,
@@ -60,7 +60,7 @@ struct Container {
     flat: bool,
     /// The blanks before its closing bracket, on a line of its own.
     around: String,
-    /// Those before its items.
+    /// Indentation of its items.
     indent: String,
 }
 
@@ -203,7 +203,7 @@ impl Editor<'_> {
         self.splice(at..at, format!("{newline}{indent}{text}{close}"));
     }
 
-    /// Where the comma after an item that ends at `at` stands.
+    /// Finds the comma after an item that ends at `at`.
     fn comma(&self, at: usize) -> Option<usize> {
         let at = at + trivia(&self.text[at..]);
         self.text[at..].starts_with(',').then_some(at)
@@ -272,8 +272,8 @@ impl Editor<'_> {
     }
 }
 
-/// Which old item becomes which new one: by their `id`s where they have any; else what is the same at
-/// either end stays, and what is between is taken in order.
+/// Matches old items to new ones: by their `id`s where they have any; else what is the same at either end stays, and
+/// what is between is taken in order.
 fn aligned<'n>(old: &[Node], new: &'n [Node]) -> Vec<(Option<usize>, &'n Node)> {
     let ids = |items: &[Node]| items.iter().map(id).collect::<Option<Vec<_>>>();
     if let (Some(was), Some(now)) = (ids(old), ids(new)) {
@@ -296,7 +296,7 @@ fn aligned<'n>(old: &[Node], new: &'n [Node]) -> Vec<(Option<usize>, &'n Node)> 
         .collect()
 }
 
-/// What tells an item of a list from the others.
+/// Returns the value that identifies an item of a list.
 pub(crate) fn id(item: &Node) -> Option<String> {
     match &item.get("id")?.value {
         Value::Text(text) => Some(text.to_string()),

@@ -17,10 +17,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-/// How deep includes may stand in one another.
+/// Nesting limit of includes.
 const DEEPEST: usize = 10;
-/// How deep values may stand in one another once all files are put together; one file's own depth is
-/// bounded by the parser.
+/// Nesting limit of values once all files are merged; one file's own depth is bounded by the parser.
 const DEEPEST_VALUE: usize = 512;
 /// The largest included file, bytes, as in OpenClaw.
 const LARGEST_INCLUDE: u64 = 2 << 20;
@@ -31,7 +30,6 @@ const LARGEST: u64 = 8 << 20;
 const MOST_KEYS: usize = 20_000;
 /// Most files of one configuration.
 const MOST_FILES: usize = 1000;
-/// The key.
 pub const INCLUDE: &str = "$include";
 
 /// Everything that was read for one configuration.
@@ -39,9 +37,9 @@ pub const INCLUDE: &str = "$include";
 pub struct Source {
     /// The files, the root first.
     pub documents: Vec<Document>,
-    /// What they come to.
+    /// Tree that the documents are merged into.
     pub root: Node,
-    /// Where files are included, in the order they were read.
+    /// Includes, in the order they were read.
     pub includes: Vec<Include>,
     /// Keys that stand twice in one object, document by document from the top down.
     pub(crate) doubled: Vec<Doubled>,
@@ -50,9 +48,9 @@ pub struct Source {
 /// An object that is brought in by `$include`.
 #[derive(Clone, Debug)]
 pub struct Include {
-    /// Its keys from the root.
+    /// Path from the root.
     pub path: Vec<String>,
-    /// Document with the `$include`.
+    /// Index of the document with the `$include`.
     pub by: u16,
     /// The documents it brings in.
     pub files: Vec<u16>,
@@ -78,7 +76,7 @@ impl fmt::Display for ReadError {
     }
 }
 
-/// What reading a configuration came to.
+/// Result of reading a configuration.
 pub struct Gathered {
     /// The source; `None` where there is no file.
     pub source: Result<Option<Source>, ReadError>,
@@ -165,7 +163,7 @@ impl Source {
         digest.finalize().into()
     }
 
-    /// Error about `node`.
+    /// Makes an error that points at `node`.
     pub(crate) fn invalid(&self, node: &Node, message: String) -> ReadError {
         let document = self.documents.get(usize::from(node.at.file)).unwrap_or(&self.documents[0]);
         ReadError::Invalid(document.invalid(node.at.start as usize, message))
@@ -195,7 +193,7 @@ struct Reader<'r> {
     files: &'r mut Vec<PathBuf>,
     /// The files that are being read, each including the next.
     open: Vec<PathBuf>,
-    /// How many keys stand in what was read so far.
+    /// Number of keys read so far.
     keys: usize,
     /// Stands for the file of its path.
     instead: Option<&'r Document>,
@@ -311,7 +309,7 @@ impl Reader<'_> {
         })
     }
 
-    /// What the file named by `name` brings.
+    /// Reads the file named by `name`.
     fn file(&mut self, name: &Node, path: &mut Vec<String>, depth: usize) -> Result<Node, ReadError> {
         let text = name.text().unwrap_or_default();
         let including = &self.documents[usize::from(name.at.file)].path;
@@ -361,7 +359,7 @@ impl Reader<'_> {
     }
 }
 
-/// `over` merged into `under`.
+/// Merges `over` into `under`.
 fn merge(under: Node, over: Node) -> Node {
     match (under.value, over.value) {
         (Value::Object(mut entries), Value::Object(later)) => {

@@ -1,4 +1,4 @@
-//! What a handshake writes down: requests that wait, silent approvals, what a node declares.
+//! Registry changes of a handshake: pairing requests, silent approvals, declarations of nodes.
 
 use super::proof::Proof;
 use crate::{
@@ -13,11 +13,10 @@ use crate::{
 };
 use std::{rc::Rc, time::Instant};
 
-/// What an approved or admitted connection gets.
+/// Scopes and basis of an approved or admitted connection.
 pub struct Outcome {
-    /// Its scopes.
     pub scopes: Scopes,
-    /// What it rests on.
+    /// Credential that the connection depends on.
     pub basis: Basis,
     /// Further roles whose tokens it is handed.
     pub extra: Vec<(Role, Scopes)>,

@@ -1,4 +1,4 @@
-//! What a connect frame proves: its device by signature, its secrets by comparison.
+//! Verification of a connect frame: the device by its signature, the secrets by comparison.
 
 use super::hello::token_generations;
 use crate::{
@@ -23,27 +23,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Everything that was proven, and what the refusals need to say.
+/// The verified identity and credentials of a connect frame, and the facts that a refusal names.
 pub struct Proof<'a> {
     connect: &'a Connect<'a>,
     peer: &'a Peer,
-    /// The role asked for.
     pub role: Role,
-    /// The scopes asked for.
     pub requested: Scopes,
-    /// The proven key.
+    /// Public key that the signature was verified with.
     pub key: Option<PublicKey>,
-    /// Its record.
+    /// Record of the device in the registry.
     pub record: Option<Rc<Device>>,
-    /// When it was removed, if it was.
+    /// Time at which the device was removed, if it was.
     pub removed_ms: Option<u64>,
-    /// What the client says of itself.
+    /// Display data that the client sent.
     pub display: Display,
     shared: Shared,
     bearer: Bearer,
     bootstrap: Bootstrap,
     locked: Option<Duration>,
-    /// What was offered as the shared secret, less the device's own tokens.
+    /// Values offered as the shared secret, without the device's own tokens.
     guesses: Vec<&'a str>,
     settings: Rc<crate::config::Settings>,
 }
@@ -51,7 +49,7 @@ pub struct Proof<'a> {
 /// A signature further off than this is worth a word in the journal, milliseconds.
 const CLOCK_FAR_OFF: u64 = 120_000;
 
-/// Proves what can be proven.
+/// Verifies the signature and the credentials of a connect frame.
 ///
 /// # Errors
 /// When the device's proof is no good: then nothing else of the frame counts.
@@ -62,7 +60,7 @@ pub fn gather<'a>(
     connect: &'a Connect<'a>,
     role: Role,
 ) -> Result<Proof<'a>, Refusal> {
-    let key = connect.device.as_ref().map(|d| prove(connect, d, nonce)).transpose()?;
+    let key = connect.device.as_ref().map(|d| verify_device(connect, d, nonce)).transpose()?;
     let registry = app.devices.registry();
     let id = key.map(|k| k.device_id());
     let record = id.and_then(|id| registry.device(&id).cloned());
@@ -110,7 +108,11 @@ pub fn gather<'a>(
     })
 }
 
-fn prove(connect: &Connect<'_>, device: &DeviceParams<'_>, nonce: &str) -> Result<PublicKey, Refusal> {
+fn verify_device(
+    connect: &Connect<'_>,
+    device: &DeviceParams<'_>,
+    nonce: &str,
+) -> Result<PublicKey, Refusal> {
     let key = PublicKey::parse(device.public_key).ok_or(Refusal::PublicKey)?;
     let id = key.device_id();
     if !device.id.eq_ignore_ascii_case(&id.to_string()) {
@@ -147,7 +149,7 @@ fn prove(connect: &Connect<'_>, device: &DeviceParams<'_>, nonce: &str) -> Resul
     Ok(key)
 }
 
-/// The secrets in the frame that may be the shared one. Either field may hold it.
+/// Lists the values in the frame that may be the shared secret. Either field may hold it.
 fn offered<'a>(connect: &Connect<'a>) -> impl Iterator<Item = &'a str> {
     let auth = &connect.auth;
     // Trimmed, as the gateway's own is: a secret read from a file brings its line's end along.
@@ -210,18 +212,17 @@ fn bootstrap(app: &App, registry: &Registry, id: Option<DeviceId>, connect: &Con
 }
 
 impl Proof<'_> {
-    /// The peer's address.
     pub fn peer_ip(&self) -> IpAddr {
         self.peer.ip
     }
 
-    /// What the role asked for was approved for, if it was.
+    /// Scopes approved for the role asked for; `None` if the role is not approved.
     pub fn approved(&self) -> Option<Scopes> {
         let grant = self.record.as_ref()?.grant(self.role)?;
         grant.revoked_ms.is_none().then_some(grant.scopes)
     }
 
-    /// The proven device.
+    /// Id of the verified device.
     pub fn device(&self) -> Option<DeviceId> {
         self.key.map(|k| k.device_id())
     }
@@ -319,7 +320,7 @@ impl Proof<'_> {
         )
     }
 
-    /// Which switches of the config were looked at, and why none helped.
+    /// Names the configuration switches that were checked, and why none applied.
     fn switches(&self) -> String {
         let ui = &self.settings.config.control_ui;
         format!(
