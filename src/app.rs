@@ -21,35 +21,29 @@ use std::{
 
 /// A running gateway.
 pub struct App {
-    /// This start.
+    /// Boot id, host name and clock of this start.
     pub(crate) boot: Boot,
-    /// What is attached.
+    /// Attached connections, their events and invocations.
     pub hub: Hub,
-    /// The device registry.
     pub(crate) devices: Rc<Devices>,
-    /// The settings in use.
     pub(crate) running: Rc<Running>,
-    /// Reloads of the configuration.
     pub(crate) reloads: Rc<Reloads>,
-    /// Restarts without an interruption.
     pub(crate) restarts: Rc<Restarts>,
     /// Limits and randomness of the handshake.
     pub(crate) handshakes: Handshakes,
-    /// The keepalive's timer.
     pub(crate) ticks: Ticks,
     /// The budgets that connections share.
     pub(crate) admission: Rc<Admission>,
-    /// The gateway's own key.
+    /// Key pair that `gateway.identity.get` shows and that setup codes name.
     pub(crate) identity: Identity,
-    /// The journal.
     pub(crate) journal: &'static Journal,
-    /// What the store reported when it was opened.
+    /// Notices of the store from when it was opened.
     pub(crate) store_notices: Vec<String>,
     /// The tasks of the one thread.
     pub(crate) tasks: Tasks,
 }
 
-/// What every handshake shares.
+/// State shared by all handshakes.
 pub(crate) struct Handshakes {
     /// The random bytes that devices sign.
     pub(crate) nonces: Nonces,
@@ -72,7 +66,6 @@ impl Default for Ticks {
 }
 
 impl App {
-    /// The settings in use.
     pub(crate) fn settings(&self) -> Rc<Settings> {
         self.running.get()
     }
@@ -82,7 +75,7 @@ impl App {
         self.tasks.spawn(task);
     }
 
-    /// What the operator should know, one line each; shown by `status`.
+    /// Notices for the operator, one line each; shown by `status`.
     pub(crate) fn notices(&self) -> Vec<String> {
         let mut notices = self.reloads.notices();
         notices.extend(self.store_notices.iter().cloned());

@@ -51,24 +51,24 @@ pub fn instant_of(ns: u64) -> Instant {
 /// When this process began, on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// Monotonic.
+    /// Monotonic time of the start.
     pub started: Instant,
-    /// Wall-clock milliseconds, for display.
+    /// Wall-clock time of the start, milliseconds; only shown.
     pub started_ms: u64,
 }
 
 impl Clock {
-    /// Now is the beginning.
+    /// Starts the clock now.
     pub fn start() -> Self {
         Self { started: Instant::now(), started_ms: wall_ms() }
     }
 
-    /// Since the beginning.
+    /// Time since the start, monotonic.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Since the beginning, milliseconds.
+    /// Time since the start, milliseconds.
     pub fn uptime_ms(&self) -> u64 {
         self.uptime().as_millis() as u64
     }

@@ -31,7 +31,6 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Reads `/proc/self/statm`.
     pub(crate) fn now() -> Option<Self> {
         let statm = fs::read_to_string("/proc/self/statm").ok()?;
         let mut pages = statm.split(' ').skip(1).map_while(|n| n.parse::<u64>().ok());
@@ -40,7 +39,7 @@ impl Memory {
     }
 }
 
-/// Who holds something, for messages: `process 12`.
+/// Names a process for messages: `process 12`.
 pub(crate) fn process(pid: u32) -> String {
     format!("process {pid}")
 }

@@ -21,7 +21,7 @@ use std::{fmt::Write as _, sync::Mutex};
 
 /// The target of lines that peers cause: attached, left, refused.
 pub const PEER: &str = "barnacle::peer";
-/// The longest line, bytes.
+/// Length limit of a line, bytes.
 pub const LINE: usize = 512;
 /// Bytes of lines that are kept.
 pub const RING: usize = 48 << 10;
@@ -31,7 +31,7 @@ pub const PEER_RING: usize = 16 << 10;
 pub const BACKLOG: usize = 64 << 10;
 /// The most repetitions in a row that are counted in silence.
 const REPEATS: u32 = 1000;
-/// What stands before a line about a peer where the journal is saved.
+/// Mark before a line about a peer in a saved journal.
 const PEER_MARK: char = '\u{1}';
 
 /// A logger that keeps its last lines.
@@ -56,9 +56,9 @@ struct Inner {
 /// A part of the journal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Tail {
-    /// The lines, oldest first.
+    /// Kept lines, oldest first.
     pub lines: Vec<String>,
-    /// The cursor behind them.
+    /// Cursor behind the last line.
     pub cursor: u64,
     /// Whether lines after the asked cursor are gone.
     pub reset: bool,
@@ -108,7 +108,7 @@ impl Journal {
         }
     }
 
-    /// Saves it.
+    /// Saves the lines in memory.
     pub fn save(&self) -> Kept {
         let Ok(inner) = self.inner.lock() else { return Kept::default() };
         let text = |(_, line, peer): (u64, &str, bool)| match peer {

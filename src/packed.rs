@@ -119,7 +119,7 @@ impl<T: DeBin> PackedList<T> {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether the list has no elements.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

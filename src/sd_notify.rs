@@ -44,7 +44,7 @@ impl Notify {
         }
     }
 
-    /// Whether somebody listens.
+    /// Whether a service manager listens.
     pub fn is_there(&self) -> bool {
         self.line.is_some()
     }
@@ -54,30 +54,30 @@ impl Notify {
         self.watchdog.filter(|_| self.is_there()).map(|limit| limit / 2)
     }
 
-    /// It serves; `status` is what `systemctl status` shows.
+    /// Reports `READY=1`; `status` is shown by `systemctl status`.
     pub fn ready(&self, status: &str) {
         self.say(&format!("READY=1\nSTATUS={}", line_of(status)), SendFlags::empty());
     }
 
-    /// What `systemctl status` shows.
+    /// Sets the text that `systemctl status` shows.
     pub fn status(&self, status: &str) {
         self.say(&format!("STATUS={}", line_of(status)), SendFlags::DONTWAIT);
     }
 
-    /// It does not serve yet, and may take so much longer than [`ready`](Self::ready) was to take.
+    /// Asks for more time before [`ready`](Self::ready): `longer`.
     pub fn not_yet(&self, status: &str, longer: Duration) {
         let usec = longer.as_micros();
         self.say(&format!("EXTEND_TIMEOUT_USEC={usec}\nSTATUS={}", line_of(status)), SendFlags::DONTWAIT);
     }
 
-    /// It begins to reload; [`ready`](Self::ready) ends it.
+    /// Reports `RELOADING=1`; [`ready`](Self::ready) ends the reload.
     pub fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let usec = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000;
         self.say(&format!("RELOADING=1\nMONOTONIC_USEC={usec}"), SendFlags::empty());
     }
 
-    /// It begins to stop.
+    /// Reports `STOPPING=1`.
     pub fn stopping(&self, status: &str) {
         self.say(&format!("STOPPING=1\nSTATUS={}", line_of(status)), SendFlags::empty());
     }
@@ -199,7 +199,7 @@ pub(crate) const LISTENING: &str = "barnacle-listening";
 pub struct Passed {
     /// `FDNAME=` of who stored it, or what the socket unit calls it; `unknown` where nobody gave a name.
     pub name: String,
-    /// It.
+    /// The descriptor itself.
     pub fd: OwnedFd,
 }
 
@@ -226,12 +226,12 @@ pub fn passed() -> Vec<Passed> {
     all.flatten().collect()
 }
 
-/// What comes of this process's unit once the process has ended.
+/// Fate of this process's unit once the process has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// It ends too, and systemd lets go of what it keeps for it.
+    /// The unit ends too, and systemd closes what it stores for it.
     End,
-    /// It is started again.
+    /// The unit is started again.
     Start,
 }
 
@@ -259,7 +259,7 @@ pub fn next() -> Next {
         .unwrap_or(Next::Start)
 }
 
-/// What `Restart=` says of a process that ends well.
+/// Effect of `Restart=` on a process that ends well.
 fn after_exit(policy: &str) -> Next {
     if matches!(policy.trim(), "always" | "on-success") { Next::Start } else { Next::End }
 }

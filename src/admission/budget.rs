@@ -24,9 +24,9 @@ impl MakeRoom for Nobody {
     fn make_room(&self) {}
 }
 
-/// A budget in use.
+/// A limited resource: its total, its holders and its counts.
 pub struct Budget {
-    /// What it is a budget of, as log lines and `status` call it.
+    /// Name in log lines and in `status`.
     pub name: &'static str,
     ledger: RefCell<Ledger>,
     holders: RefCell<HashMap<HolderId, Weak<dyn MakeRoom>>>,
@@ -52,7 +52,7 @@ struct Lines {
     source: Option<Source>,
 }
 
-/// What a holder holds of a budget; given back when dropped.
+/// A share of a budget; given back when dropped.
 pub struct Permit {
     budget: Rc<Budget>,
     id: HolderId,

@@ -9,10 +9,10 @@ use std::{
 /// The number of a holder.
 pub type HolderId = u64;
 
-/// What becomes of a request for more.
+/// Outcome of a request for more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// There is room.
+    /// Granted without making room.
     Room,
     /// There is room once this holder has given up what it holds.
     MakeRoom(HolderId),

@@ -6,7 +6,7 @@ use std::{fmt::Write, time::Duration};
 
 /// Connections that have not attached, at most; fewer where descriptors are few ([`Places`]).
 pub const PENDING: usize = 4096;
-/// Those of one IPv4 address or one IPv6 network.
+/// Pending connections of one IPv4 address or one IPv6 network.
 pub const PENDING_OF_ONE: usize = 64;
 /// Connections of one device that are attached.
 pub const ATTACHED_OF_DEVICE: usize = 64;
@@ -22,7 +22,7 @@ pub const CONNECT_BYTES: usize = 4 << 20;
 pub const MESSAGE_FREE: usize = 64 << 10;
 /// Bytes of unfinished messages beyond that, of all attached connections.
 pub const MESSAGE_BYTES: usize = 64 << 20;
-/// Those of one device or one address.
+/// Bytes of unfinished messages of one device or one address.
 pub const MESSAGE_BYTES_OF_ONE: usize = 32 << 20;
 /// The time in which a message must be whole.
 pub const MESSAGE_TIME: Duration = Duration::from_secs(120);
@@ -76,13 +76,13 @@ impl Places {
 
 /// A limit, as `docs/limits.md` shows it.
 pub struct Limit {
-    /// What is limited.
+    /// Name of the limited resource.
     pub what: &'static str,
-    /// The value.
+    /// The limit itself.
     pub value: Value,
     /// The configuration key, if there is one.
     pub key: Option<&'static str>,
-    /// What happens when it is reached.
+    /// Effect of reaching the limit.
     pub full: &'static str,
     /// Why there is a limit, and why this one.
     pub why: &'static str,
@@ -90,19 +90,19 @@ pub struct Limit {
 
 /// The value of a limit.
 pub enum Value {
-    /// So many.
+    /// A number of things.
     Count(usize),
-    /// So many bytes.
+    /// A size in bytes.
     Bytes(usize),
-    /// So long.
+    /// A duration.
     Time(Duration),
-    /// A rule.
+    /// A rule that no number expresses.
     Rule(&'static str),
 }
 
 use Value::{Bytes, Count, Rule, Time};
 
-/// Every limit.
+/// All limits, in the order of `docs/limits.md`.
 pub const LIMITS: &[Limit] = &[
     Limit {
         what: "connections that have not attached",
@@ -278,7 +278,7 @@ pub const LIMITS: &[Limit] = &[
     },
 ];
 
-/// The text of `docs/limits.md`.
+/// Generates the text of `docs/limits.md`.
 pub fn document() -> String {
     let mut out = String::from(
         "# Limits\n\n\

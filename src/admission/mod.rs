@@ -60,7 +60,7 @@ impl Admission {
         }
     }
 
-    /// Every budget.
+    /// All budgets, in the order in which `status` lists them.
     pub fn budgets(&self) -> [&Budget; 4] {
         [&self.pending, &self.attached, &self.connects, &self.messages]
     }

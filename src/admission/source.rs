@@ -10,7 +10,7 @@ use std::{
 /// 64 bits is one source.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Source {
-    /// This host, and whatever a proxy on it forwards.
+    /// This host, including peers behind a proxy on it.
     Loopback,
     /// One IPv4 address.
     V4([u8; 4]),

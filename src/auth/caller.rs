@@ -2,10 +2,10 @@
 
 use crate::protocol::{DeviceId, Scope, Scopes};
 
-/// Who asks to see or change devices.
+/// The client that asks to see or change devices.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
-    /// Its operator scopes.
+    /// Operator scopes of its connection.
     pub scopes: Scopes,
     /// Its device, if it has one.
     pub device: Option<DeviceId>,

@@ -49,12 +49,12 @@ impl Identity {
         Self(SigningKey::from_bytes(seed))
     }
 
-    /// Its public key.
+    /// Returns the public key that belongs to this private key.
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs `text`; base64url.
+    /// Signs `text`; the signature is base64url.
     pub fn sign(&self, text: &str) -> String {
         crate::protocol::base64url_encode(&self.0.sign(text.as_bytes()).to_bytes())
     }

@@ -27,7 +27,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// OpenClaw's limits.
+    /// The limits of OpenClaw, used where no key sets others.
     pub const DEFAULT: Self = Self {
         attempts: 10,
         window: Duration::from_secs(60),

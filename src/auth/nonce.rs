@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 
-/// Bytes of a nonce.
 const LENGTH: usize = 24;
 /// Nonces that the kernel is asked for at a time.
 const TOGETHER: usize = 20;
@@ -12,7 +11,7 @@ const TOGETHER: usize = 20;
 pub struct Nonces(RefCell<Vec<[u8; LENGTH]>>);
 
 impl Nonces {
-    /// One that nobody has had.
+    /// Returns a nonce that was never issued before.
     ///
     /// # Errors
     /// When the kernel has no randomness to give.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-/// What stands in the payload beside the token.
+/// Parts of the payload besides the token.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
     /// `device.id`, as sent.
@@ -28,12 +28,12 @@ pub struct Payload<'a> {
     pub device_family: &'a str,
 }
 
-/// Which form of the payload.
+/// Version of the payload's format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
     /// Since 2026.2.24: binds platform and family.
     V3,
-    /// Before.
+    /// Format of older clients, without platform and device family.
     V2,
 }
 

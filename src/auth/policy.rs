@@ -12,54 +12,54 @@ use crate::{
 use nanoserde::{DeBin, SerBin};
 use std::time::Duration;
 
-/// What became of the shared token or password in the frame.
+/// Check of the shared token or password in the frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shared {
-    /// It is right, or the auth mode asks for none.
+    /// Right, or the auth mode asks for none.
     Good,
-    /// It is wrong.
+    /// Wrong.
     Wrong,
-    /// None was offered.
+    /// Not offered.
     Missing,
     /// The gateway has none to compare with.
     NotConfigured,
 }
 
-/// What became of a bearer token that may be this device's.
+/// Check of a bearer token against this device's tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bearer {
-    /// None was offered.
+    /// Not offered.
     None,
-    /// It is the current one, a previous one still honoured, or an imported one.
+    /// The current token, a previous one that is still honoured, or an imported one.
     Good,
-    /// It was this device's, before a rotation or before it was removed.
+    /// A token that this device had before a rotation or before it was removed.
     Old,
-    /// It is this device's for another role.
+    /// A token of this device for another role.
     OtherRole(Role),
-    /// It never was this device's; `explicit` if it stood in `auth.deviceToken`.
+    /// A token this device never had; `explicit` if it was sent as `auth.deviceToken`.
     Unknown {
         /// Whether the client called it a device token.
         explicit: bool,
     },
 }
 
-/// What became of a setup code's bootstrap token.
+/// Check of a setup code's bootstrap token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bootstrap {
-    /// None was offered.
+    /// Not offered.
     None,
-    /// It is unspent, or was spent by this very key.
+    /// Unspent, or spent by this very key.
     Good(Access),
-    /// It is unknown, expired, or another key's.
+    /// Unknown, expired, or spent by another key.
     Bad,
 }
 
 /// Everything the decision rests on.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// The role asked for.
+    /// Role that the client asks for.
     pub role: Role,
-    /// The scopes asked for.
+    /// Scopes that the client asks for.
     pub requested: Scopes,
     /// Whether a device was proven by its signature.
     pub device: bool,
@@ -67,13 +67,13 @@ pub struct Facts<'a> {
     pub known: bool,
     /// Its grant for the role asked for.
     pub grant: Option<&'a Grant>,
-    /// Whether it was removed.
+    /// Whether the device was removed earlier.
     pub removed: bool,
-    /// The shared credential.
+    /// Check of the shared credential.
     pub shared: Shared,
-    /// The bearer token.
+    /// Check of the bearer token.
     pub bearer: Bearer,
-    /// The setup code.
+    /// Check of the setup code.
     pub bootstrap: Bootstrap,
     /// Whether the peer is this host, speaking for itself.
     pub local: bool,
@@ -89,10 +89,10 @@ pub struct Facts<'a> {
     pub control_ui_without_device: bool,
 }
 
-/// What an admitted connection rests on: what has to go for it to go.
+/// The credential that an admitted connection depends on; the connection is closed when that is withdrawn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub enum Basis {
-    /// The device's own key.
+    /// The device's key, by its signature.
     DeviceKey,
     /// The device's bearer token.
     DeviceToken,
@@ -114,37 +114,37 @@ impl Basis {
     }
 }
 
-/// What is to be done.
+/// Decision about a connect.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// Let it in.
+    /// Admits the connection.
     Admit {
-        /// With these scopes.
+        /// Scopes of the connection.
         scopes: Scopes,
-        /// Resting on this.
+        /// Credential that the connection depends on.
         basis: Basis,
-        /// And note that it wants these.
+        /// Wider scopes that the client asked for, to note as a request.
         wider: Option<Scopes>,
     },
     /// Approve these grants on disk, then let it in.
     Approve {
         /// Roles with their scopes; the one asked for first.
         grants: Vec<(Role, Scopes)>,
-        /// How it came about.
+        /// Way of approval, kept in the device's record.
         via: Via,
-        /// Resting on this.
+        /// Credential that the connection depends on.
         basis: Basis,
     },
     /// Note a request and have it wait for an operator.
     Wait {
-        /// Why.
+        /// Reason that the refusal names.
         reason: PairingReason,
         /// Whether it comes from a paired device or with the shared credential.
         trusted: bool,
         /// Whether the role was revoked while the device still offers its dead token.
         dead_token: bool,
     },
-    /// Turn it away.
+    /// Refuses the connection.
     Refuse(Denied),
 }
 
@@ -159,7 +159,7 @@ pub enum Denied {
     SharedMissing,
     /// The shared credential is wrong; the flag says whether the device's own token would do.
     SharedMismatch(bool),
-    /// The gateway has none.
+    /// No shared credential is configured on the gateway.
     SharedNotConfigured,
     /// The device's own token is wrong, and its key alone does not count here.
     DeviceTokenMismatch,
@@ -277,7 +277,7 @@ fn shared_fault(f: &Facts<'_>) -> Denied {
     }
 }
 
-/// What a setup code grants to a device that connects as `role`; `None` if it grants that role nothing.
+/// Grants of a setup code for a device that connects as `role`; `None` if it grants that role nothing.
 ///
 /// The operator's part is bounded on purpose, as in OpenClaw: no pairing and no admin, unless the code
 /// was made for full access.

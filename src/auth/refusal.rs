@@ -12,7 +12,7 @@ use crate::protocol::{
 };
 use std::time::Duration;
 
-/// Which kind of shared secret the gateway's auth mode asks for.
+/// Kind of shared secret that the auth mode asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SecretKind {
     /// `gateway.auth.token`.
@@ -38,7 +38,7 @@ impl SecretKind {
     }
 }
 
-/// What is known of a wrong shared secret.
+/// Facts about a wrong shared secret.
 #[derive(Clone, Debug, Default)]
 pub struct Mismatch {
     /// Whether the device's own token would be accepted.
@@ -49,22 +49,22 @@ pub struct Mismatch {
     pub fingerprints: Option<Fingerprints>,
     /// Where the gateway's own secret comes from.
     pub expected_from: Option<String>,
-    /// Which gateway this is: its boot id, and when it started.
+    /// Boot id of this gateway, and when it started.
     pub gateway: Option<(String, u64)>,
 }
 
 /// A device that has to wait.
 #[derive(Clone, Debug)]
 pub struct Waiting {
-    /// Why.
+    /// Reason why approval is needed.
     pub reason: PairingReason,
-    /// The request that waits.
+    /// Id of the pending request.
     pub request: RequestId,
-    /// Which device.
+    /// Device that the request is for.
     pub device: DeviceId,
-    /// The role asked for.
+    /// Role that the device asks for.
     pub role: Role,
-    /// The scopes asked for.
+    /// Scopes that the device asks for.
     pub requested: Scopes,
     /// The roles and scopes it has.
     pub approved: Vec<(Role, Scopes)>,
@@ -90,7 +90,6 @@ pub enum Refusal {
     Timeout(Duration),
     /// No common protocol version.
     Protocol { min: u64, max: u64 },
-    /// No such role.
     Role(String),
     /// The page's origin is not allowed.
     Origin { received: String, allow: String },
@@ -98,15 +97,13 @@ pub enum Refusal {
     PublicKey,
     /// `device.id` is not the hash of `device.publicKey`.
     DeviceId { expected: DeviceId },
-    /// `device.nonce` is missing.
     NonceMissing,
     /// `device.nonce` is not this connection's.
     NonceMismatch,
     /// The signature fits no payload.
     Signature,
-    /// A device is needed.
     DeviceRequired { control_ui: bool, switches: String },
-    /// It waits for an operator.
+    /// Pairing waits for an operator's approval.
     Waiting(Box<Waiting>),
     /// No shared secret was offered.
     SharedMissing(SecretKind),
@@ -120,7 +117,6 @@ pub enum Refusal {
     DeviceTokenRole { has: Role, wants: Role, device: DeviceId },
     /// The setup code is no good.
     Bootstrap,
-    /// Too many guesses.
     RateLimited(Duration),
     /// Not now: why, and when again in milliseconds.
     Later { why: String, after_ms: u64 },

@@ -15,7 +15,7 @@ use crate::{
 };
 use nanoserde::{DeBin, SerBin};
 
-/// What the gateway asks of a connection that has no device.
+/// Requirements for a connection that has no device.
 #[derive(Clone, Default, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct SharedAuth {
     /// Whether it asks for nothing: auth mode `none`.
@@ -24,7 +24,7 @@ pub struct SharedAuth {
     pub secret: Option<TokenHash>,
 }
 
-/// What became of a device's approval for the role that its connection has.
+/// State of a device's approval for the role that its connection has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Approval {
     /// The role is granted.
@@ -51,9 +51,9 @@ impl Approval {
 pub struct StandingFacts<'a> {
     /// The approval of its device; `None` without one.
     pub approval: Option<Approval>,
-    /// What was asked for when it was admitted.
+    /// Requirements at the time of admission.
     pub old: &'a SharedAuth,
-    /// What is asked for now.
+    /// Requirements now.
     pub new: &'a SharedAuth,
 }
 
@@ -62,11 +62,11 @@ pub struct StandingFacts<'a> {
 pub enum Lost {
     /// The shared secret or the auth mode that admitted it is no longer the gateway's.
     AuthChanged,
-    /// Its device was removed.
+    /// The connection's device was removed.
     DeviceRemoved,
     /// Its device's role was revoked.
     RoleRevoked,
-    /// It was removed from the nodes. Only whoever does that can tell; of a role it is a revocation.
+    /// The node was removed. Only the caller that removes it knows this; of a role it is a revocation.
     NodeRemoved,
 }
 

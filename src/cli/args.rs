@@ -182,7 +182,7 @@ impl Args {
         self.word(at).ok_or_else(|| Failure::usage(format!("missing argument {}", name())))
     }
 
-    /// What the options of a call say.
+    /// Reads the options of a call to a gateway.
     ///
     /// # Errors
     /// One of them is no such value.

@@ -30,7 +30,7 @@ impl Opt {
         if name.len() == 1 { format!("-{name}") } else { format!("--{name}") }
     }
 
-    /// `-n, --limit <lines>`
+    /// Formats the option for the help text: `-n, --limit <lines>`.
     fn usage(&self) -> String {
         let mut names = self.names[..1].to_vec();
         names.extend(self.names.iter().find(|name| name.len() == 1));
@@ -76,11 +76,11 @@ pub(crate) struct Command {
     pub name: &'static str,
     /// Its arguments as the usage line shows them, one word each; one in brackets may be left out.
     pub arguments: &'static [&'static str],
-    /// What it does, for the list of commands.
+    /// Summary for the list of commands.
     pub summary: &'static str,
-    /// What it does, for its own help text: sentences.
+    /// Description in the command's own help text: sentences.
     pub about: &'static str,
-    /// What help says after the options.
+    /// Text of the help after the options.
     pub notes: &'static str,
     /// The options that are its own.
     pub options: &'static [Opt],
@@ -108,7 +108,6 @@ impl Command {
         run: |_| Ok(()),
     };
 
-    /// The option called `name`.
     pub(super) fn option(&self, name: &str) -> Option<&'static Opt> {
         let call = if self.calls { CALL } else { &[] };
         self.options.iter().chain(call).find(|opt| opt.names.contains(&name))

@@ -62,7 +62,7 @@ fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// What to print of an answer of `logs.tail`, and where the next goes on.
+/// Formats an answer of `logs.tail`; also returns the cursor for the next request.
 fn lines(answer: &str, json: bool) -> (String, Option<u64>) {
     let value: Value = miniserde::json::from_str(answer).unwrap_or_default();
     let Some(tail) = Fields::of(&value) else { return (String::new(), None) };

@@ -31,7 +31,7 @@ use std::{
 /// Why a command ends badly.
 #[derive(Debug)]
 pub struct Failure {
-    /// What the person at the terminal reads.
+    /// Message for the person at the terminal.
     pub message: String,
     /// The exit code: 2 for a command line that makes no sense, 78 for a configuration that does not, 3 where the
     /// gateway could not be reached, 4 where it refused, 1 for the rest.
@@ -39,7 +39,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of `code`.
+    /// Makes a failure with exit code `code`.
     pub fn new(code: u8, message: impl fmt::Display) -> Self {
         Self { message: message.to_string(), code }
     }

@@ -33,7 +33,7 @@ impl Table {
     }
 }
 
-/// `text` without control characters.
+/// Removes control characters from `text`.
 pub fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }

@@ -38,18 +38,18 @@ impl Env {
         std::env::vars_os().filter_map(|(k, v)| Some((text(k)?, text(v)?))).collect()
     }
 
-    /// What the process was given, trimmed; blank counts as unset.
+    /// Value from the process's environment, trimmed; blank counts as unset.
     pub fn process(&self, name: &str) -> Option<&str> {
         said(self.process.get(name))
     }
 
-    /// What `.env` says, trimmed, and which file that is; blank counts as unset.
+    /// Value from `.env`, trimmed, and the path of that file; blank counts as unset.
     pub fn dotenv(&self, name: &str) -> Option<(&str, &Path)> {
         let (value, file) = self.dotenv.get(name)?;
         Some((said(Some(value))?, file))
     }
 
-    /// What holds: the process's word, else that of `.env`.
+    /// Value in force: the process's environment, else `.env`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.process(name).or_else(|| Some(self.dotenv(name)?.0))
     }

@@ -10,13 +10,13 @@ use std::path::{Component, Path, PathBuf};
 /// The places of one gateway.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Paths {
-    /// What `~` means: `OPENCLAW_HOME`, else `HOME`.
+    /// Home directory, for `~`: `OPENCLAW_HOME`, else `HOME`.
     pub home: PathBuf,
     /// The account's own home, whatever `OPENCLAW_HOME` says: systemd's user units are there.
     pub os_home: PathBuf,
     /// OpenClaw's state directory (`~/.openclaw`).
     pub state_dir: PathBuf,
-    /// `openclaw.json`.
+    /// Path of `openclaw.json`.
     pub config_file: PathBuf,
     /// Barnacle's own state, inside the state directory.
     pub barnacle_dir: PathBuf,
@@ -94,7 +94,7 @@ impl Paths {
         absolute(expand(path, Some(&self.home)).unwrap_or_else(|| path.into()))
     }
 
-    /// What lets another account take the gateway over: a line for each directory, with the command.
+    /// Reports directories that let another account take the gateway over: a line each, with the command.
     pub(crate) fn exposed(&self) -> Vec<String> {
         let us = geteuid().as_raw();
         let mut lines = Vec::new();

@@ -15,19 +15,19 @@ use std::borrow::Cow;
 
 mod shape;
 
-/// What stands in a secret's place; OpenClaw's clients know it.
+/// Placeholder for a secret; OpenClaw's clients know it.
 pub const REDACTED: &str = "__OPENCLAW_REDACTED__";
 
-/// Who is to see it.
+/// Reader of a redacted text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Viewer {
     /// Somebody who may change the configuration: names of keys stay, so that it can be written back.
     Admin,
-    /// Anybody else.
+    /// Any other client.
     Reader,
 }
 
-/// `root` without its secrets.
+/// Copies `root` with every secret replaced.
 pub fn tree(root: &Node, viewer: Viewer) -> Node {
     Redactor { viewer, hidden: Vec::new() }.node(root, Place::root())
 }

@@ -17,7 +17,6 @@ impl Running {
         Rc::new(Self { settings: RefCell::new(Rc::new(settings)), journal })
     }
 
-    /// The settings in use.
     pub(crate) fn get(&self) -> Rc<Settings> {
         self.settings.borrow().clone()
     }

@@ -30,7 +30,7 @@ pub struct Hint {
     pub sensitive: Option<bool>,
 }
 
-/// Builds the whole schema.
+/// Builds the JSON schema of all keys.
 pub(crate) fn root() -> Node {
     let mut root = Node::default();
     for key in keys::all().filter(|key| key.effect.acts() && !key.title.is_empty()) {

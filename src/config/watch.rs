@@ -35,7 +35,7 @@ const LINKS: usize = 40;
 pub struct Watch {
     files: Vec<PathBuf>,
     notify: Option<Notify>,
-    /// Whether it was told that the files cannot be watched.
+    /// Whether it was logged that the files cannot be watched.
     told: bool,
     seen: Seen,
 }
@@ -46,12 +46,12 @@ struct Notify {
     watches: HashMap<i32, BTreeSet<OsString>>,
 }
 
-/// What tells one state of a file from another: device, inode, size, and when it was changed.
+/// Stamp that changes with a file: device, inode, size, and time of the last change.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 type Seen = HashMap<PathBuf, Stamp>;
 
 impl Watch {
-    /// Watches nothing yet.
+    /// Makes a watcher that follows no file yet.
     pub fn new() -> Self {
         Self { files: Vec::new(), notify: None, told: false, seen: Seen::new() }
     }

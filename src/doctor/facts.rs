@@ -73,7 +73,7 @@ impl Running {
 }
 
 impl Facts {
-    /// Gathers them for `env`; asks the gateway unless told not to.
+    /// Gathers the facts for `env`; queries the gateway unless that is switched off.
     ///
     /// # Errors
     /// [`StartError`] where not even the paths can be known.

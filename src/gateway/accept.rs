@@ -106,7 +106,6 @@ async fn head(app: &Rc<App>, guard: PendingGuard) {
     }
 }
 
-/// Serves plain HTTP.
 async fn plain(app: &Rc<App>, pending: &Rc<PendingConn>) {
     pending.move_on(Stage::Head, IDLE);
     let host = Rc::new(PlainHost { app: app.clone(), pending: pending.clone() });
@@ -130,7 +129,7 @@ async fn plain(app: &Rc<App>, pending: &Rc<PendingConn>) {
     }
 }
 
-/// What the HTTP server asks of the gateway.
+/// Connects the HTTP server to the gateway.
 struct PlainHost {
     app: Rc<App>,
     pending: Rc<PendingConn>,

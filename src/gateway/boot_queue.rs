@@ -18,13 +18,12 @@ const MOST: usize = 64;
 /// Bytes of a request's head that are looked at. What is longer waits.
 const HEAD: usize = 2048;
 
-/// A connection that waits.
+/// A connection in the queue.
 pub(super) struct Waiting {
-    /// The connection, unread.
+    /// Socket, not read from yet.
     pub socket: Async<TcpStream>,
-    /// The peer's address.
     pub remote: SocketAddr,
-    /// Whether it came by a socket unit's socket.
+    /// Whether a socket unit's socket accepted it.
     pub given: bool,
     /// Whether it was looked at, and is no plain HTTP.
     other: bool,

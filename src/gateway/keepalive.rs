@@ -27,7 +27,7 @@ const BREAK: Duration = Duration::from_millis(1);
 /// How long an unpaired device's request is kept since the device last connected for it.
 const REQUEST: Duration = Duration::from_secs(24 * 3600);
 
-/// What becomes of a connection at a tick.
+/// Decision about a connection at a tick.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Stays,

@@ -9,10 +9,10 @@ use crate::{
     net::http::{Page, Route},
 };
 
-/// What `/health` says, as long as there is somebody to ask.
+/// Body of `/health`.
 pub(super) const LIVE: &str = r#"{"ok":true,"status":"live"}"#;
 
-/// What is served. Pages are cheap: they are polled.
+/// Table of plain HTTP pages. Each is cheap to make, since pages are polled.
 pub(super) static ROUTES: &[Route<App>] = &[
     Route::page("/", |_| {
         Page::text(200, "This is a Barnacle gateway. Attach over WebSocket: openclaw gateway status\n")

@@ -80,7 +80,7 @@ impl Gateway {
         Ok(Self { app, listeners, predecessor, waited: Duration::ZERO })
     }
 
-    /// What its connections share.
+    /// State shared by all connections of the gateway.
     pub fn app(&self) -> &Rc<App> {
         &self.app
     }
@@ -124,7 +124,7 @@ impl Gateway {
         self.app
     }
 
-    /// Serves a saved connection.
+    /// Serves a restored connection.
     pub fn resume(app: &Rc<App>, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
         session::resume(app, saved, socket)
     }

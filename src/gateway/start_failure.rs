@@ -6,7 +6,7 @@ use std::fmt;
 /// Why the gateway does not run.
 #[derive(Debug)]
 pub enum StartFailure {
-    /// The settings forbid it.
+    /// The settings do not allow a start.
     Settings(StartError),
     /// Nothing can be listened on.
     Listen(ListenError),

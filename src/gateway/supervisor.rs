@@ -58,7 +58,7 @@ impl Supervised {
         self.notify.reloading();
     }
 
-    /// Reports that it stops.
+    /// Reports to systemd that the gateway stops.
     pub fn stopping(&self) {
         self.notify.stopping("stopping");
     }

@@ -244,7 +244,7 @@ impl Handoff {
         self.abort(format!("{}: {e}", self.program.path.display()))
     }
 
-    /// Serves everyone again.
+    /// Resumes service after a failed hand-over.
     pub(super) fn abort(&self, why: String) -> String {
         self.app.hub.pause(false);
         self.listeners.pause(false);

@@ -21,8 +21,8 @@ use std::{collections::HashMap, fs::File, io, os::fd::OwnedFd};
 
 /// The state's name in the store.
 const STATE: &str = "barnacle-state";
-/// That of all connections: the names of what is passed stand in one variable, of which Linux allows 128 KiB.
-/// Which is which is known by their cookies (SO_COOKIE), which no other socket has.
+/// Name of every connection's socket. One letter, since the names of all stored descriptors are passed in one
+/// variable, of which Linux allows 128 KiB; cookies (SO_COOKIE) tell which is which.
 const CONNECTION: &str = "c";
 
 impl Handoff {
@@ -63,7 +63,7 @@ impl Handoff {
 }
 
 impl Inherited {
-    /// Takes what systemd passed.
+    /// Sorts the descriptors that systemd passed.
     pub(crate) fn of(passed: Vec<Passed>, state_format: &StateFormat) -> Self {
         let mut inherited = Self::default();
         let (mut state, mut connections) = (None, HashMap::new());

@@ -22,7 +22,7 @@ pub struct Memory {
     pub boot: u32,
     /// When it started, nanoseconds of the monotonic clock.
     pub started_ns: u64,
-    /// The same, wall-clock milliseconds.
+    /// Wall-clock time of the start, milliseconds.
     pub started_ms: u64,
     /// The number of the next connection.
     pub next: u64,
@@ -32,7 +32,7 @@ pub struct Memory {
     pub presence_pending: bool,
     /// When the next tick is due, nanoseconds of the monotonic clock.
     pub tick_ns: u64,
-    /// Ticks that came late.
+    /// Number of ticks that came late.
     pub late_ticks: u64,
     /// How often the configuration was applied.
     pub reloads: u64,
@@ -44,13 +44,13 @@ pub struct Memory {
     pub unknown_requests: (u32, Option<u64>),
     /// Guesses at the shared secret.
     pub guesses: Vec<SavedRecord>,
-    /// The restarts so far.
+    /// Count and last result of restarts.
     pub restarts: RestartReport,
-    /// The journal.
+    /// Lines of the journal.
     pub journal: journal::Kept,
-    /// The attached connections.
+    /// Attached connections, serialised.
     pub conns: PackedList<SavedConn>,
-    /// The others.
+    /// Pending connections, serialised.
     pub pending_conns: PackedList<SavedPending>,
     /// Invocations that wait for a node.
     pub invocations: Vec<SavedInvocation>,

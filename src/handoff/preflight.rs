@@ -42,17 +42,18 @@ pub struct Program {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FileId(u64, u64, u64, i64, i64);
 
-/// What passed the preflight.
+/// A program that passed the preflight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Accepted {
-    /// The program.
+    /// Identity of the program's file.
     pub file: FileId,
     /// The format of the state that it reads.
     pub format: u32,
 }
 
 impl Program {
-    /// This process's. To be asked at the start: once the file is replaced, `/proc/self/exe` names the old.
+    /// Path of this process's program. Call this at the start: once the file is replaced, `/proc/self/exe` names the
+    /// old one.
     ///
     /// # Errors
     /// When there is no telling where it is.
@@ -77,7 +78,7 @@ impl Program {
         Ok(FileId(m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec()))
     }
 
-    /// What runs it with the gateway's own options.
+    /// Makes the command that runs the program with the gateway's own options.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         if let Some((name, options)) = self.args.split_first() {

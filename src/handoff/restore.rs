@@ -18,14 +18,13 @@ use std::{
     rc::Rc,
 };
 
-/// What this process was born with.
+/// Descriptors and state that this process inherited.
 #[derive(Default)]
 pub struct Inherited {
     /// The gateway before this one, if it left a state.
     pub predecessor: Option<Predecessor>,
-    /// Its listening sockets.
     pub listening: Vec<OwnedFd>,
-    /// Those of a socket unit.
+    /// Listening sockets of a socket unit.
     pub given: Vec<OwnedFd>,
 }
 
@@ -40,15 +39,14 @@ pub struct Predecessor {
     pub(super) epoll: bool,
     /// The attached connections, in the order of the state; `None` where one is lost.
     pub(super) conns: Vec<Option<OwnedFd>>,
-    /// The pending ones.
+    /// Sockets of pending connections.
     pub(super) pending_conns: Vec<Option<OwnedFd>>,
 }
 
 /// Whoever serves the connections that are restored.
 pub(crate) trait Serve {
-    /// Serves an attached connection.
     fn conn(&self, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn>;
-    /// Serves a pending one.
+    /// Serves a pending connection.
     fn pending(&self, saved: SavedPending, socket: Async<TcpStream>);
     /// Waits for a node, on behalf of a caller.
     fn invocation(&self, saved: SavedInvocation);
@@ -102,7 +100,7 @@ pub(crate) fn inherit(state_format: &StateFormat) -> Option<Inherited> {
 }
 
 impl Predecessor {
-    /// What it knew.
+    /// Memory of the process before.
     pub(crate) fn memory(&self) -> &super::Memory {
         &self.state.memory
     }

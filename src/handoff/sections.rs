@@ -114,10 +114,10 @@ pub fn section_names() -> impl Iterator<Item = (&'static str, u16)> {
     SECTIONS.iter().map(|section| (section.name, section.version))
 }
 
-/// What a version of Barnacle writes and reads. Plain data, so that a test can be another version.
+/// A version's state format, for writing and reading. Plain data, so that a test can be another version.
 #[derive(Clone, Copy, Debug)]
 pub struct StateFormat {
-    /// The version.
+    /// Version of Barnacle that the format belongs to.
     pub version: &'static str,
     /// The formats that it reads; see [`FORMAT`](Self::FORMAT).
     pub reads: &'static [u32],
@@ -129,7 +129,7 @@ pub struct StateFormat {
     pub more: &'static [(&'static str, u16, &'static [u8])],
 }
 
-/// This version's.
+/// State format of this version.
 pub const STATE_FORMAT: StateFormat = StateFormat {
     version: env!("CARGO_PKG_VERSION"),
     reads: &[StateFormat::FORMAT, format_2::FORMAT],
@@ -255,7 +255,7 @@ fn split(payload: &[u8]) -> Option<Vec<Raw<'_>>> {
 pub struct Sealed(Vec<Vec<u8>>);
 
 impl Sealed {
-    /// What tells it from another; see [`mark`].
+    /// Mark of this state; see [`mark`].
     pub(crate) fn mark(&self) -> String {
         mark(self.0.last().map(Vec::as_slice).unwrap_or_default())
     }
@@ -271,13 +271,13 @@ impl Sealed {
         Ok(file)
     }
 
-    /// All of it.
+    /// Serialises the whole state.
     pub fn bytes(&self) -> Vec<u8> {
         self.0.concat()
     }
 }
 
-/// What tells one state from another: the end of its bytes, as hexadecimal digits.
+/// Returns the mark that identifies a state: the end of its bytes, as hexadecimal digits.
 pub(crate) fn mark(bytes: &[u8]) -> String {
     crate::protocol::hex(&bytes[bytes.len().saturating_sub(DIGEST)..])
 }

@@ -16,7 +16,7 @@ use std::{
     rc::Rc,
 };
 
-/// What a hand-over lies between.
+/// The two sides of a hand-over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Across {
     /// Two images of one process: descriptors keep their numbers, and the `epoll` is kept.
@@ -36,15 +36,15 @@ pub struct State {
     pub since_ns: u64,
     /// The store's directory, and the descriptor of its lock.
     pub lock: Option<(String, RawFd)>,
-    /// What it asked of connections that have no device.
+    /// Requirements for connections that have no device.
     pub shared_auth: SharedAuth,
     /// The sockets it listens on.
     pub listeners: Vec<RawFd>,
-    /// Those of a socket unit.
+    /// Descriptors of a socket unit's sockets.
     pub given: Vec<RawFd>,
     /// The `epoll` that the connections' sockets are in.
     pub epoll: Option<RawFd>,
-    /// What it knows.
+    /// Everything that no file holds.
     pub memory: Memory,
 }
 
@@ -62,7 +62,7 @@ impl Sockets {
         listeners.chain(self.connections())
     }
 
-    /// Those of connections.
+    /// Descriptors of all connections.
     pub fn connections(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let conns = self.conns.iter().map(|c| c.wire.socket().get_ref().as_fd());
         conns.chain(self.pending_conns.iter().map(|g| g.wire.socket().get_ref().as_fd()))
@@ -116,7 +116,7 @@ impl State {
 /// Why bytes are no state that can be restored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DamagedState {
-    /// They are not what was written.
+    /// The bytes differ from what was written.
     Broken(&'static str),
     /// The format is not one that this version reads.
     Format(u32, &'static str),

@@ -21,7 +21,7 @@ use std::{
 pub struct ConnId {
     /// Random, drawn at the gateway's start.
     pub boot: u32,
-    /// Counted from 1.
+    /// Number of the connection, counted from 1.
     pub number: u64,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for ConnId {
     }
 }
 
-/// An attached connection.
+/// An attached connection: its wire, session and counters.
 pub struct Conn {
     /// The socket and its buffers.
     pub wire: Rc<Wire>,
@@ -101,22 +101,22 @@ impl Conn {
         self.quiet.get()
     }
 
-    /// The session.
+    /// Borrows the session.
     pub fn session(&self) -> Ref<'_, Session> {
         self.session.borrow()
     }
 
-    /// Its id.
+    /// Id of the connection.
     pub fn id(&self) -> ConnId {
         self.session.borrow().id
     }
 
-    /// Its device.
+    /// Id of the connection's device, if it has one.
     pub fn device(&self) -> Option<DeviceId> {
         self.session.borrow().device
     }
 
-    /// Its role.
+    /// Role of the connection.
     pub fn role(&self) -> Role {
         self.session.borrow().role
     }
@@ -235,7 +235,7 @@ impl Conn {
 /// Why a frame is not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Undelivered {
-    /// It is larger than `policy.maxPayload`, bytes.
+    /// The message is larger than `policy.maxPayload`; its size in bytes.
     TooLarge(usize),
     /// The peer has so many bytes to read first.
     Behind(usize),

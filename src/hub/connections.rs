@@ -50,7 +50,6 @@ impl Connections {
         self.all.borrow_mut().remove(&id);
     }
 
-    /// The connection `id`.
     pub(crate) fn get(&self, id: ConnId) -> Option<Rc<Conn>> {
         self.all.borrow().get(&id).cloned()
     }
@@ -65,7 +64,6 @@ impl Connections {
         self.all.borrow().values().filter(|conn| wanted(conn)).cloned().collect()
     }
 
-    /// The number of connections.
     pub(crate) fn count(&self) -> usize {
         self.all.borrow().len()
     }

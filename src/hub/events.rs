@@ -20,16 +20,16 @@ const BREAK: Duration = Duration::from_millis(1);
 /// Connections served between two looks at the clock.
 const AT_ONCE: usize = 16;
 
-/// Who receives an event; among them, only those with the scope in the event's row.
+/// Receivers of an event; only those with the scope in the event's row get it.
 #[derive(Clone, Copy)]
 pub enum Audience<'a> {
-    /// Every connection.
+    /// Every attached connection.
     Everyone,
     /// The connections that may manage this device; see [`Caller::manages`](crate::auth::Caller::manages).
     Managers(DeviceId),
     /// The connections that subscribed to this topic.
     Subscribers(&'a Topic),
-    /// One connection.
+    /// The connection with this id.
     Connection(ConnId),
 }
 

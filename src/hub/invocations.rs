@@ -20,16 +20,16 @@ use std::{
 pub enum InvokeResult {
     /// The node ran the command.
     Done {
-        /// `payload`, or `null`.
+        /// `payload` of the result, or `null`.
         payload: Json,
-        /// `payloadJSON`.
+        /// `payloadJSON` of the result.
         text: Option<String>,
     },
     /// The node failed: code and message.
     Failed(String, String),
     /// The node's connection closed first, or the caller's.
     Gone,
-    /// The gateway stops.
+    /// The gateway stopped before the result came.
     Stopping,
 }
 
@@ -40,13 +40,13 @@ pub struct Asked {
     pub id: String,
     /// The connection that was asked.
     pub node: ConnId,
-    /// The connection that asks.
+    /// Connection that invoked the node.
     pub caller: ConnId,
     /// The id of its request.
     pub request: String,
-    /// The node's device.
+    /// Device of the node.
     pub device: DeviceId,
-    /// The command.
+    /// Command that the node is to run.
     pub command: String,
     /// How long the node may take in all, milliseconds.
     pub timeout_ms: u64,
@@ -55,7 +55,7 @@ pub struct Asked {
 /// An invocation as plain data.
 #[derive(Clone, Debug, SerBin, DeBin)]
 pub struct SavedInvocation {
-    /// What was asked.
+    /// The invocation that waits.
     pub asked: Asked,
     /// Until when the node may take, nanoseconds of the monotonic clock.
     pub until_ns: u64,
@@ -74,7 +74,7 @@ pub struct Invocations(Rc<RefCell<HashMap<String, Slot>>>);
 
 /// An invocation that waits; forgotten when dropped.
 pub struct Invocation {
-    /// What was asked.
+    /// The invocation that waits.
     pub asked: Asked,
     /// Until when the node may take.
     pub until: Instant,
@@ -89,7 +89,7 @@ impl Invocations {
         Invocation { asked, until, all: self.clone() }
     }
 
-    /// Saves those that wait.
+    /// Saves the invocations under way.
     pub fn save(&self) -> Vec<SavedInvocation> {
         let all = self.0.borrow();
         let waiting = all.values().filter(|s| s.result.is_none());
@@ -135,7 +135,7 @@ impl Invocations {
 }
 
 impl Invocation {
-    /// Waits for the result.
+    /// Waits for the node's result.
     pub fn result(&self) -> impl Future<Output = InvokeResult> + '_ {
         poll_fn(|cx| {
             let mut all = self.all.0.borrow_mut();

@@ -28,16 +28,16 @@ use std::{
     task::{Poll, Waker},
 };
 
-/// This start of the gateway.
+/// Facts about this start of the gateway.
 #[derive(Clone, Debug)]
 pub struct Boot {
     /// Random; part of every connection's id.
     pub number: u32,
     /// The same, as clients see it.
     pub id: String,
-    /// The host's name.
+    /// Name of the host.
     pub host: String,
-    /// When it was.
+    /// Clock that began with this start.
     pub clock: Clock,
 }
 
@@ -55,11 +55,10 @@ impl Boot {
 
 /// The rooms of what is attached now.
 pub struct Hub {
-    /// The attached connections.
+    /// Attached connections, by id.
     pub conns: Rc<Connections>,
     /// The events on their way to them.
     pub events: Rc<Events>,
-    /// Who is present.
     pub(crate) presence: Rc<Presence>,
     /// Invocations that wait for a node.
     pub(crate) invocations: Invocations,
@@ -71,7 +70,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub without connections.
+    /// Makes a hub without connections.
     pub(crate) fn new(boot: Boot, admission: &Admission, tasks: &Tasks) -> Self {
         let conns = Connections::new(boot.number);
         let events = Events::new(&conns, tasks);
@@ -126,7 +125,6 @@ impl Hub {
         self.stopping.set(true);
     }
 
-    /// Whether the gateway stops.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.get()
     }

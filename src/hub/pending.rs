@@ -22,20 +22,20 @@ use std::{
 /// How far a connection has come.
 #[derive(Clone, Debug, SerBin, DeBin)]
 pub enum Stage {
-    /// It is to send the head of a request: its first, or its next.
+    /// Waits for the head of a request: the first, or the next.
     Head,
-    /// It was challenged, and is to send `connect`.
+    /// Waits for `connect`; the challenge was sent.
     Challenged(Challenged),
-    /// It is to read its last words.
+    /// Waits for the peer to read the close frame.
     Leaving,
 }
 
 /// A connection that was challenged.
 #[derive(Clone, Debug)]
 pub struct Challenged {
-    /// Who is at the other end.
+    /// Address and origin of the peer.
     pub peer: Peer,
-    /// What it is to sign.
+    /// Nonce that the device signs.
     pub nonce: String,
     /// Its `connect`, once it is there and being judged.
     pub said: Option<String>,
@@ -77,7 +77,7 @@ impl DeBin for Challenged {
 /// [`SavedConn`](super::SavedConn); its stage, time limit and close; the bytes read; the bytes to be sent.
 #[derive(Clone, Debug)]
 pub struct SavedPending {
-    /// The socket.
+    /// Socket, with bytes that were read and not used yet.
     pub socket: SavedSocket,
     /// How far it has come.
     pub stage: Stage,
@@ -85,7 +85,7 @@ pub struct SavedPending {
     pub until_ns: u64,
     /// Bytes read and not yet understood.
     pub input: Vec<u8>,
-    /// Bytes not yet sent.
+    /// Bytes that are not sent yet.
     pub output: Vec<u8>,
     /// The end that was asked for.
     pub close: Option<Close>,
@@ -177,14 +177,14 @@ impl MakeRoom for PendingConn {
     }
 }
 
-/// All of them.
+/// All pending connections.
 pub struct PendingConns {
     budget: Rc<Budget>,
     all: RefCell<BTreeMap<u64, Rc<PendingConn>>>,
     next: Cell<u64>,
     /// No plain HTTP request is begun.
     holding: Cell<bool>,
-    /// Those under way do not count any more.
+    /// Set once connections under way no longer count.
     given_up: Cell<bool>,
 }
 
@@ -192,7 +192,7 @@ pub struct PendingConns {
 pub struct PendingGuard {
     pending_conns: Rc<PendingConns>,
     number: u64,
-    /// The connection.
+    /// The pending connection.
     pub pending: Rc<PendingConn>,
 }
 
@@ -200,7 +200,7 @@ impl PendingConns {
     /// Most bytes of a message from one of them.
     const LIMIT: usize = crate::protocol::MAX_CONNECT_FRAME;
 
-    /// None yet.
+    /// Makes an empty set.
     pub fn new(admission: &Admission) -> Rc<Self> {
         Rc::new(Self {
             budget: admission.pending.clone(),
@@ -247,7 +247,7 @@ impl PendingConns {
         guard
     }
 
-    /// One that is here whether there is room or not; others make it.
+    /// Admits a restored connection whether there is room or not; others make room for it.
     fn restore(self: &Rc<Self>, wire: &Rc<Wire>) -> PendingGuard {
         let guard = self.add(wire.clone(), None);
         let holder: Weak<PendingConn> = Rc::downgrade(&guard.pending);
@@ -323,7 +323,7 @@ impl PendingConns {
         self.all.borrow().values().filter(waits).count()
     }
 
-    /// Everyone who is here.
+    /// Lists all pending connections.
     pub fn all(&self) -> Vec<Rc<PendingConn>> {
         self.all.borrow().values().cloned().collect()
     }

@@ -72,7 +72,7 @@ fn entry(conn: &Rc<Conn>) -> Entry {
     }
 }
 
-/// Who is present, and when that changed last.
+/// The connected clients, and when that list changed last.
 pub struct Presence {
     boot: Boot,
     conns: Rc<Connections>,
@@ -128,12 +128,12 @@ impl Presence {
         self.cache.borrow().1.clone()
     }
 
-    /// Every entry.
+    /// Lists all entries as JSON.
     pub(crate) fn all(&self) -> Json {
         self.list(usize::MAX)
     }
 
-    /// `stateVersion`.
+    /// Returns `stateVersion` as JSON.
     pub(crate) fn state_version(&self) -> Json {
         Json(format!(r#"{{"presence":{},"health":1}}"#, self.version.get()))
     }

@@ -32,7 +32,7 @@ pub struct Restarts {
 /// The restarts since the gateway started; `status` shows it.
 #[derive(Clone, Default, PartialEq, Debug, SerBin, DeBin)]
 pub struct RestartReport {
-    /// How many there were.
+    /// Number of restarts so far.
     pub count: u64,
     /// When the last one was, wall-clock milliseconds.
     pub last_ms: u64,
@@ -40,7 +40,7 @@ pub struct RestartReport {
     pub took_us: u64,
     /// How many connections were kept.
     pub carried: u64,
-    /// Its reason.
+    /// Reason of the last restart.
     pub why: String,
 }
 
@@ -50,7 +50,7 @@ impl Restarts {
         *self.restart.borrow_mut() = Some(restart);
     }
 
-    /// The restarts so far.
+    /// Reports the restarts so far.
     pub fn report(&self) -> RestartReport {
         self.report.borrow().clone()
     }

@@ -22,9 +22,9 @@ use std::{
 /// the name of the method that subscribes and the key of a session.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, SerBin, DeBin)]
 pub struct Topic {
-    /// The family.
+    /// Family of events.
     pub family: String,
-    /// One of the family, or all of it.
+    /// One topic of the family, or `None` for all of it.
     pub key: Option<String>,
 }
 
@@ -38,25 +38,25 @@ impl Topic {
 /// The facts of an attached connection.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Session {
-    /// Which connection, unique among all processes of this gateway.
+    /// Id of the connection, unique among all processes of this gateway.
     pub id: super::ConnId,
     /// The protocol version agreed on.
     pub protocol: u64,
-    /// Its role.
+    /// Role of the connection.
     pub role: Role,
-    /// What it asked for.
+    /// Scopes that the client asked for.
     pub requested: Scopes,
-    /// What it may.
+    /// Scopes that the client was granted.
     pub scopes: Scopes,
     /// Its device, if it proved one.
     pub device: Option<DeviceId>,
-    /// What it rests on.
+    /// Credential that the connection depends on.
     pub basis: Basis,
-    /// What it says of itself.
+    /// Display data that the client sent.
     pub client: Display,
     /// `client.instanceId`.
     pub instance: Option<String>,
-    /// What it declared, if it is a node.
+    /// Commands and permissions that a node declared.
     pub declared: Surface,
     /// Whether it is this host, speaking for itself.
     pub local: bool,
@@ -67,7 +67,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// `client.mode`, or nothing.
+    /// Returns `client.mode`, or an empty text.
     pub fn mode(&self) -> &str {
         self.client.client_mode.as_deref().unwrap_or_default()
     }
@@ -110,9 +110,9 @@ impl SavedSocket {
 /// shared memory, whose second half alone is written anew.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SavedConn {
-    /// The socket.
+    /// Socket, with bytes that were read and not used yet.
     pub socket: SavedSocket,
-    /// The facts.
+    /// The session's data.
     pub session: Session,
     /// The `seq` of the last event it was sent.
     pub seq: u64,
@@ -120,7 +120,7 @@ pub struct SavedConn {
     pub quiet: u8,
     /// Bytes read and not yet understood.
     pub input: Vec<u8>,
-    /// Bytes not yet sent.
+    /// Bytes that are not sent yet.
     pub output: Vec<u8>,
     /// The close that was asked for.
     pub close: Option<Close>,

@@ -10,9 +10,9 @@ use std::{
 #[derive(Default)]
 pub struct Listed {
     pub devices: Vec<Record>,
-    /// What its nodes may be invoked with.
+    /// Commands that its nodes may be invoked with.
     pub surfaces: Vec<NodeSurface>,
-    /// What is to be known of it.
+    /// Notice for the operator.
     pub notice: Option<String>,
 }
 
@@ -21,9 +21,9 @@ pub struct Listed {
 pub enum BadSource {
     /// There is nothing of that name.
     Missing(PathBuf),
-    /// It keeps its devices where only OpenClaw itself reads them.
+    /// The devices are in a SQLite database, which only OpenClaw reads.
     Sqlite(PathBuf),
-    /// It never paired a device.
+    /// The directory never paired a device.
     Empty(PathBuf),
     /// A file cannot be read.
     Unreadable(PathBuf, io::Error),

@@ -21,11 +21,11 @@ use crate::{
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fate {
     Added,
-    /// It was here, and gains these grants or names.
+    /// The device was here, and gains these grants or names.
     Updated(String),
-    /// It was here, with all of that.
+    /// The device was here, with all of that.
     Unchanged,
-    /// It is not imported; the reason.
+    /// The record is not imported; the reason.
     Rejected(String),
 }
 

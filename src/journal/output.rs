@@ -16,7 +16,7 @@ use rustix::{
 };
 use std::collections::VecDeque;
 
-/// Standard error.
+/// Standard error, with a backlog in memory.
 pub(super) struct Output {
     way: Option<Way>,
     /// Lines that wait, the first of which may be written in part.
@@ -27,15 +27,15 @@ pub(super) struct Output {
     dropped: u64,
 }
 
-/// How it is written to.
+/// Ways of writing to it.
 enum Way {
-    /// By an open file of its own, which does not block.
+    /// An open file description of its own, which does not block.
     Own(OwnedFd),
-    /// As a socket.
+    /// A socket, written to without blocking.
     Socket,
     /// When it has room for a line, if it cannot be opened anew: a line is shorter than what a pipe has room for then.
     Polled,
-    /// As it is.
+    /// A file, written to directly.
     Plain,
 }
 
@@ -68,7 +68,7 @@ impl Way {
 }
 
 impl Output {
-    /// Not looked at yet.
+    /// Makes an output whose kind is not determined yet.
     pub const fn new() -> Self {
         Self { way: None, waiting: VecDeque::new(), bytes: 0, lost: 0, dropped: 0 }
     }
@@ -84,7 +84,7 @@ impl Output {
         }
     }
 
-    /// Writes what waits.
+    /// Writes the backlog.
     pub fn flush(&mut self) {
         loop {
             if let Some(line) = self.waiting.pop_front() {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 pub(super) struct Ring {
     most: usize,
     bytes: usize,
-    /// Each with its cursor.
+    /// Lines, each with its cursor.
     lines: VecDeque<(u64, String)>,
     gone: u64,
 }

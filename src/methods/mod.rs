@@ -25,21 +25,21 @@ use crate::{
 use devices::change::ReadChange;
 use std::{future::Future, pin::Pin, rc::Rc};
 
-/// Who may call a method.
+/// Callers that a method admits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
     /// Operators with this scope.
     Operator(Scope),
     /// Operators with this scope at least; what else it takes depends on the parameters.
     Dynamic(Scope),
-    /// Nodes.
+    /// Connections in role `node`.
     Node,
 }
 
-/// What comes of the same request twice.
+/// Effect of sending the same request twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Repeat {
-    /// The second changes nothing.
+    /// A second request changes nothing.
     Harmless,
     /// The second is recognised by `idempotencyKey`.
     Keyed,
@@ -47,26 +47,26 @@ pub enum Repeat {
     ChangesTwice,
 }
 
-/// A method: its row.
+/// A method: one row of the table.
 pub struct Method {
-    /// Its name.
+    /// Name on the wire.
     pub name: &'static str,
-    /// Who may call it.
+    /// Callers that the method admits.
     pub access: Access,
     /// Whether `features.methods` lists it.
     pub advertised: bool,
-    /// The largest `params`, bytes.
+    /// Size limit of `params`, bytes.
     pub max_params: usize,
-    /// What comes of the same request twice.
+    /// Effect of sending the same request twice.
     pub repeat: Repeat,
     run: Run,
 }
 
 /// The function of a method.
 enum Run {
-    /// Answers at once.
+    /// Answered at once.
     Now(fn(&Call) -> Answer),
-    /// May have to wait.
+    /// Answered later, where the method may have to wait.
     Waits(fn(Call) -> Pending),
     /// Changes the device registry, which the command line does itself where no gateway runs.
     Change(ReadChange),
@@ -92,7 +92,7 @@ impl Method {
         Self::row(name, access, repeat, Run::Change(read))
     }
 
-    /// Not listed in `features.methods`.
+    /// Leaves the method out of `features.methods`.
     const fn unadvertised(mut self) -> Self {
         self.advertised = false;
         self
@@ -116,40 +116,39 @@ impl Method {
 const FAMILIES: [&[Method]; 6] =
     [system::METHODS, logs::METHODS, config::METHODS, restart::METHODS, devices::METHODS, nodes::METHODS];
 
-/// Every method.
+/// Lists all methods.
 pub fn all() -> impl Iterator<Item = &'static Method> {
     FAMILIES.iter().copied().flatten()
 }
 
-/// The method `name`.
+/// Finds a method by its name.
 pub fn find(name: &str) -> Option<&'static Method> {
     all().find(|method| method.name == name)
 }
 
 /// A request to a method.
 pub(crate) struct Call {
-    /// The gateway.
     app: Rc<App>,
-    /// The caller.
+    /// Connection of the caller.
     conn: Rc<Conn>,
     request: RequestFrame,
 }
 
 impl Call {
-    /// The parameters.
+    /// Parses the parameters.
     fn params(&self) -> Result<Params<'_>, ErrorShape> {
         Ok(self.request.params()?)
     }
 }
 
-/// What is done once the answer is out.
+/// Action that runs once the answer is sent.
 type After = Box<dyn FnOnce(&Rc<App>)>;
 
-/// An answer.
+/// The answer of a method.
 pub struct Reply {
-    /// `payload`.
+    /// Value of `payload`.
     pub payload: Json,
-    /// What follows from it.
+    /// Action that runs once the answer is sent.
     pub after: Option<After>,
 }
 

@@ -10,7 +10,6 @@ use nanoserde::{SerJson, SerJsonState};
 pub(super) struct Object(SerJsonState);
 
 impl Object {
-    /// An object without fields.
     pub(super) fn new() -> Self {
         Self(SerJsonState::new(String::from("{")))
     }
@@ -45,7 +44,7 @@ impl Object {
             .opt("remoteIp", display.ip.as_ref())
     }
 
-    /// The JSON.
+    /// Returns the finished JSON.
     pub(super) fn json(mut self) -> Json {
         self.0.out.push('}');
         Json(self.0.out)

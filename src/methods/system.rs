@@ -212,7 +212,7 @@ impl BudgetState {
     }
 }
 
-/// What new connections speak.
+/// TLS of new connections.
 #[derive(SerJson)]
 #[allow(non_snake_case)]
 struct TlsState {

@@ -18,9 +18,9 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// Where to listen beside loopback.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bind {
-    /// Nowhere.
+    /// Loopback addresses only.
     Loopback,
-    /// On every address.
+    /// Every address of the host.
     Lan,
     /// On this one, be it here now or not.
     Address(IpAddr),
@@ -28,12 +28,12 @@ pub enum Bind {
     Tailnet,
 }
 
-/// Why nothing listens.
+/// Reasons why no socket listens.
 #[derive(Debug)]
 pub enum ListenError {
     /// Another process has the port.
     InUse(u16),
-    /// The system refuses.
+    /// Error of the system for this address.
     Io(SocketAddr, io::Error),
 }
 
@@ -95,9 +95,9 @@ pub fn listen(bind: Bind, port: u16) -> Result<Vec<Async<TcpListener>>, ListenEr
     }
 }
 
-/// What could be opened, and what this host cannot open.
+/// Sockets that could be opened, and addresses this host lacks.
 pub struct Opened {
-    /// The sockets.
+    /// Sockets that listen.
     pub sockets: Vec<Async<TcpListener>>,
     /// Why the others are not there.
     pub missing: Vec<ListenError>,

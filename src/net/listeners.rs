@@ -48,7 +48,7 @@ pub struct Listeners {
     following: RefCell<Option<Task<()>>>,
 }
 
-/// What accepts.
+/// A listening socket and its accept task.
 #[derive(Clone)]
 struct Serving {
     tasks: Tasks,
@@ -158,7 +158,7 @@ impl Listeners {
         self.those(false)
     }
 
-    /// The socket unit's.
+    /// Sockets of the socket unit.
     pub fn given(&self) -> Vec<Rc<Async<TcpListener>>> {
         self.those(true)
     }
@@ -177,7 +177,7 @@ impl Listeners {
         self.open.borrow().iter().filter(|listener| listener.is_here()).map(|listener| listener.at).collect()
     }
 
-    /// The port.
+    /// Port that the sockets listen on.
     pub fn port(&self) -> Option<u16> {
         self.open.borrow().first().map(|listener| listener.at.port())
     }
@@ -314,7 +314,7 @@ impl Listeners {
         Ok(port)
     }
 
-    /// What the operator should know of them, one line each.
+    /// Notices for the operator about the sockets, one line each.
     pub fn notices(&self) -> Vec<String> {
         let wanted = self.wanted.borrow();
         let listeners = self.open.borrow();

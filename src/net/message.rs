@@ -9,13 +9,13 @@ use std::fmt;
 /// A whole message, or a control frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// Text.
+    /// A text message.
     Text(String),
-    /// Bytes.
+    /// A binary message.
     Binary(Vec<u8>),
     /// A ping, to be answered with the same bytes.
     Ping(Vec<u8>),
-    /// A pong.
+    /// A pong, in answer to a ping.
     Pong,
     /// The end, and its code if there is one.
     Close(Option<u16>),
@@ -24,7 +24,7 @@ pub enum Message {
 /// Why a connection is read no further.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReadError {
-    /// The peer has left.
+    /// The peer closed the connection.
     Gone,
     /// A message is longer than allowed, bytes.
     TooLarge(usize),

@@ -14,9 +14,9 @@ pub struct Head {
     pub websocket_key: Option<String>,
     /// The first of `Sec-WebSocket-Protocol`: a client that offers some leaves where none is taken.
     pub subprotocol: Option<String>,
-    /// `Origin`.
+    /// Value of `Origin`.
     pub origin: Option<String>,
-    /// `Host`.
+    /// Value of `Host`.
     pub host: Option<String>,
     /// The addresses of `X-Forwarded-For`, of `X-Real-IP` and of `Forwarded` (RFC 7239), nearest last.
     pub forwarded: [Vec<String>; 3],
@@ -27,14 +27,14 @@ pub struct Head {
 /// The other end of a connection.
 #[derive(Clone, Debug, SerBin, DeBin)]
 pub struct Peer {
-    /// Whose address counts.
+    /// Address of the peer; behind a trusted proxy, of the client.
     #[nserde(proxy = "Written")]
     pub ip: IpAddr,
     /// Whether that is this host, speaking for itself.
     pub local: bool,
     /// Whether that is loopback, for the limiter.
     pub loopback: bool,
-    /// The page's origin.
+    /// Origin of the page, if the peer is a browser.
     pub origin: Option<String>,
     /// The host the page was asked from.
     pub host: Option<String>,

@@ -5,7 +5,7 @@ use std::{fmt, fs, path::Path};
 /// A process that listens on a port.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holder {
-    /// Its number.
+    /// Process id.
     pub pid: u32,
     /// Its command line, cut short; what follows an option that may hold a secret is left out.
     pub command: String,
@@ -22,7 +22,7 @@ pub fn is_held(port: u16) -> bool {
     !inodes(port).is_empty()
 }
 
-/// Who listens on `port`. `None` where nobody does, or it is a process whose files are closed to us.
+/// Finds the process that listens on `port`. `None` where no process does, or its files are not readable to us.
 pub fn holder(port: u16) -> Option<Holder> {
     let wanted: Vec<String> = inodes(port).iter().map(|inode| format!("socket:[{inode}]")).collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();

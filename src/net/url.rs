@@ -75,7 +75,7 @@ impl Url {
         self.tls
     }
 
-    /// The port.
+    /// Port, or the scheme's default.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -39,7 +39,7 @@ thread_local! {
 /// The end of a connection, asked for by the gateway: close code and reason.
 #[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Close {
-    /// RFC 6455 §7.4.
+    /// Close code (RFC 6455 §7.4).
     pub code: u16,
     /// At most 123 bytes go out.
     pub reason: String,
@@ -88,10 +88,10 @@ impl Buffers {
     }
 }
 
-/// What happened on a connection since the tick before.
+/// Activity of a connection since the tick before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Tick {
-    /// Whether bytes came.
+    /// Whether bytes were received.
     pub received: bool,
     /// Ticks for which the same message has been unfinished.
     pub unfinished: u16,
@@ -210,7 +210,7 @@ impl Wire {
         }
     }
 
-    /// Another tick has passed; what happened meanwhile.
+    /// Ends a tick and returns the activity since the one before.
     pub fn tick(&self) -> Tick {
         let b = self.buffers.borrow();
         let now = self.tick.get();
@@ -228,7 +228,7 @@ impl Wire {
         let _ = self.socket.get_ref().shutdown(std::net::Shutdown::Both);
     }
 
-    /// The socket.
+    /// Socket of the connection.
     pub fn socket(&self) -> &Async<TcpStream> {
         &self.socket
     }
@@ -251,7 +251,7 @@ impl Wire {
         read
     }
 
-    /// Nothing more is sent.
+    /// Shuts the sending side down.
     pub fn end(&self) -> io::Result<()> {
         if let Some(tls) = &self.tls {
             tls.borrow_mut().end(self.socket.get_ref());
@@ -266,7 +266,7 @@ impl Wire {
         (b.input.clone(), b.output[b.written..].to_vec())
     }
 
-    /// Lends the same bytes.
+    /// Lends the input and the output bytes.
     pub(crate) fn with_buffers<T>(&self, look: impl FnOnce(&[u8], &[u8]) -> T) -> T {
         let b = self.buffers.borrow();
         look(&b.input, &b.output[b.written..])

@@ -8,13 +8,13 @@ use std::{error::Error, fmt, io, time::Duration};
 pub enum DialError {
     /// The host name has no address: the resolver's words.
     NoAddress(String, String),
-    /// Nothing listens there.
+    /// Nothing listens at the address.
     Refused(String),
     /// The network does not reach it.
     Unreachable(String, io::Error),
-    /// It was not connected within this time.
+    /// Connecting took longer than this time.
     Slow(String, Duration),
-    /// TLS is the reason.
+    /// The TLS handshake failed.
     Tls(String, TlsError),
 }
 
@@ -49,7 +49,7 @@ impl Error for DialError {}
 /// Why a request has no whole answer.
 #[derive(Debug)]
 pub enum RequestError {
-    /// There is no connection.
+    /// Connecting failed.
     Dial(DialError),
     /// Path or headers cannot be sent as they are.
     BadRequest(String),
@@ -67,7 +67,7 @@ pub enum RequestError {
     Cut,
     /// The source of the request's body failed.
     Source(io::Error),
-    /// The connection failed.
+    /// Reading or writing failed.
     Io(io::Error),
 }
 
@@ -155,7 +155,7 @@ fn expired(e: &io::Error) -> Option<Expired> {
 /// Why there is no WebSocket, or no more.
 #[derive(Debug)]
 pub enum WebSocketError {
-    /// There is no connection.
+    /// Connecting failed.
     Dial(DialError),
     /// Path or headers cannot be sent as they are.
     BadRequest(String),
@@ -165,7 +165,7 @@ pub enum WebSocketError {
     NotWebSocket(String),
     /// The peer sent nothing for this long.
     Idle(Duration),
-    /// It was open for longer than this.
+    /// The connection was open for longer than this.
     Deadline(Duration),
     /// A message is larger than this many bytes.
     TooLarge(usize),
@@ -175,7 +175,7 @@ pub enum WebSocketError {
     Closed(u16, String),
     /// The connection ended without a word.
     Cut,
-    /// The connection failed.
+    /// Reading or writing failed.
     Io(io::Error),
 }
 

@@ -115,9 +115,7 @@ pub async fn request(
 
 /// An answer whose head is there.
 pub struct Answer {
-    /// The status.
     pub status: StatusCode,
-    /// The headers.
     pub headers: HeaderMap,
     body: Incoming,
     connection: Connection,

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Which time is over.
+/// The time-out that expired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Expired {
     /// Nothing moved for so long.

@@ -13,14 +13,14 @@ pub enum ErrorCode {
     InvalidRequest,
     /// The caller lacks the scope.
     Forbidden,
-    /// It would work later, or not in this version; `retryable` tells which.
+    /// The request may work later, or is not in this version; `retryable` tells which.
     Unavailable,
     /// The device must be paired first.
     NotPaired,
 }
 
 impl ErrorCode {
-    /// The wire word.
+    /// The code as sent on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "INVALID_REQUEST",
@@ -54,7 +54,7 @@ impl ErrorShape {
         }
     }
 
-    /// `INVALID_REQUEST`.
+    /// Makes an error with code `INVALID_REQUEST`.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::InvalidRequest, message)
     }
@@ -69,7 +69,7 @@ impl ErrorShape {
         Self { retryable: Some(false), ..Self::new(ErrorCode::Unavailable, message) }
     }
 
-    /// `FORBIDDEN` with `MISSING_SCOPE`; `hint` says how to come by it.
+    /// Makes a `FORBIDDEN` with `MISSING_SCOPE`; `hint` says how to obtain the scope.
     pub fn missing_scope(scope: Scope, hint: Option<String>) -> Self {
         Self::new(ErrorCode::Forbidden, format!("missing scope: {}", scope.as_str())).with(Details {
             code: Some("MISSING_SCOPE".into()),
@@ -95,12 +95,12 @@ impl ErrorShape {
         self
     }
 
-    /// What it says to a person.
+    /// Message for a person.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What it says to a program.
+    /// Details for a program.
     pub fn details(&self) -> Option<&Details> {
         self.details.as_deref()
     }
@@ -138,49 +138,49 @@ pub struct Details {
     pub expectedProtocol: Option<u64>,
     pub minimumProbeProtocol: Option<u64>,
     pub method: Option<String>,
-    /// What is wrong with a configuration, key by key.
+    /// Errors of a configuration, key by key.
     pub issues: Option<Vec<Issue>>,
-    /// The exact command or line that mends it.
+    /// The exact command or line that fixes it.
     pub hint: Option<String>,
     /// The other known source whose token was offered.
     pub matches: Option<String>,
     /// Eight digits of the SHA-256 of what was offered and of what this gateway runs with.
     pub fingerprints: Option<Fingerprints>,
-    /// Which process answered: differs between two gateways on one host.
+    /// Boot id of the process that answered: differs between two gateways on one host.
     pub gatewayBootId: Option<String>,
     /// When it started, wall-clock milliseconds.
     pub gatewayStartedAtMs: Option<u64>,
 }
 
-/// A complaint about a configuration.
+/// An error or a warning about a configuration.
 #[derive(Clone, Debug, SerJson)]
 pub struct Issue {
     /// The key, dotted; empty where it is the file.
     pub path: String,
-    /// What is wrong with it.
+    /// Description of the problem.
     pub message: String,
 }
 
 /// Two tokens, told apart without giving either away.
 #[derive(Clone, Debug, SerJson)]
 pub struct Fingerprints {
-    /// Of the offered one.
+    /// Fingerprint of the offered token.
     pub offered: String,
-    /// Of the one this gateway runs with.
+    /// Fingerprint of the token in force.
     pub expected: String,
 }
 
 /// Why a device has to wait for an operator: `details.reason` of `PAIRING_REQUIRED`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PairingReason {
-    /// It was never approved, or was removed.
+    /// The device was never approved, or was removed.
     NotPaired,
-    /// It is approved, but not for this role (or this role was revoked).
+    /// The device is approved, but not for this role (or this role was revoked).
     RoleUpgrade,
 }
 
 impl PairingReason {
-    /// The wire word.
+    /// The reason as sent on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotPaired => "not-paired",

@@ -2,16 +2,16 @@
 
 use super::Scope;
 
-/// An event's name.
+/// An event of the protocol, or of Barnacle's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The first frame of every connection.
     ConnectChallenge,
-    /// The gateway is alive.
+    /// Sign of life, sent at every tick.
     Tick,
     /// The gateway stops or restarts.
     Shutdown,
-    /// The connected clients changed.
+    /// The list of connected clients changed.
     Presence,
     /// A device waits for approval.
     DevicePairRequested,
@@ -34,17 +34,17 @@ pub enum Event {
 /// The kind of connections that an event is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AudienceKind {
-    /// Every connection.
+    /// Every attached connection.
     Everyone,
-    /// Those that may manage the device that the event is about.
+    /// Connections that may manage the device that the event is about.
     Managers,
-    /// Those that subscribed to its topic.
+    /// Connections that subscribed to the event's topic.
     Subscribers,
-    /// One connection.
+    /// One connection only.
     Connection,
 }
 
-/// What is declared of an event.
+/// Row of an event.
 struct Row {
     event: Event,
     name: &'static str,
@@ -107,7 +107,7 @@ impl Event {
         EVENTS.iter().map(|row| row.name)
     }
 
-    /// The wire name.
+    /// Name on the wire.
     pub fn as_str(self) -> &'static str {
         self.row().name
     }

@@ -51,7 +51,7 @@ impl<'a> Fields<'a> {
         self.list(name).iter().filter_map(text).collect()
     }
 
-    /// A list.
+    /// Reads a list; empty if the field is none.
     pub fn list(self, name: &str) -> &'a [Value] {
         match self.0.get(name) {
             Some(Value::Array(list)) => list,
@@ -64,7 +64,7 @@ impl<'a> Fields<'a> {
         self.list(name).iter().filter_map(Self::of)
     }
 
-    /// An object.
+    /// Reads an object; `None` if the field is none.
     pub fn object(self, name: &str) -> Option<Self> {
         self.0.get(name).and_then(Self::of)
     }

@@ -12,7 +12,7 @@ use std::{fmt, ops::Range};
 pub struct Request {
     /// Chosen by the client; the response repeats it.
     pub id: String,
-    /// The method's name.
+    /// Name of the method.
     pub method: String,
     text: String,
     /// Where they stand in `text`; nothing if there are none.
@@ -23,9 +23,9 @@ pub struct Request {
 /// Why a text is no request frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadFrame {
-    /// It is not JSON.
+    /// The text is not JSON.
     NotJson,
-    /// It is JSON, but not an object with `type: "req"`, a non-empty `id` and a non-empty `method`.
+    /// The text is JSON, but not an object with `type: "req"`, a non-empty `id` and a non-empty `method`.
     NotRequest,
 }
 
@@ -107,7 +107,7 @@ impl Request {
 pub struct Json(pub String);
 
 impl Json {
-    /// The JSON of `value`.
+    /// Serialises `value`.
     pub fn of(value: &impl SerJson) -> Self {
         Self(value.serialize_json())
     }
@@ -119,7 +119,7 @@ impl Json {
         is_json.then(|| Self(json::whole_characters(json).into_owned()))
     }
 
-    /// `null`.
+    /// The JSON value `null`.
     pub fn null() -> Self {
         Self("null".into())
     }

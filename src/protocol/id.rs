@@ -5,7 +5,7 @@ use nanoserde::{DeBin, SerBin};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// Lower-case hexadecimal of `bytes`.
+/// Formats `bytes` in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     out.extend(bytes.iter().flat_map(|byte| digits(*byte)).map(char::from));
@@ -100,7 +100,7 @@ impl fmt::Debug for DeviceId {
 pub struct TokenHash(pub [u8; 32]);
 
 impl TokenHash {
-    /// The hash of `token`.
+    /// Hashes `token`.
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }

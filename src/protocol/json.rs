@@ -13,7 +13,7 @@ pub(crate) struct Scanner<'a> {
     at: usize,
 }
 
-/// What a text is instead of JSON.
+/// Error: the text is not JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct NotJson;
 
@@ -189,8 +189,8 @@ fn plain(bytes: &[u8]) -> usize {
     at + bytes[at..].iter().take_while(|b| !matches!(b, b'"' | b'\\' | 0..0x20)).count()
 }
 
-/// What is open around a value: a bit each, set for an object. Nothing is allocated up to a depth of 64, and beyond it an
-/// eighth of the text at most.
+/// Kinds of the values that are open: a bit each, set for an object. Nothing is allocated up to a depth of 64, and
+/// beyond it an eighth of the text at most.
 #[derive(Default)]
 struct Nested {
     first: u64,

@@ -46,7 +46,7 @@ pub struct Params<'a> {
     path: String,
     /// The first members: names as they stand between their quotes, and the texts of the values.
     first: Vec<(&'a str, &'a str)>,
-    /// The others.
+    /// Fields that are not read yet.
     others: json::Members<'a>,
     texts: &'a Texts,
 }
@@ -190,7 +190,7 @@ impl<'a> Params<'a> {
     }
 }
 
-/// What stands between the quotes of a string.
+/// Returns the text between the quotes of a string.
 fn quoted(value: &str) -> Option<&str> {
     value.strip_prefix('"')?.strip_suffix('"')
 }

@@ -23,7 +23,7 @@ impl Role {
         }
     }
 
-    /// The wire name.
+    /// Name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Operator => "operator",

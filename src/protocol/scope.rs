@@ -7,23 +7,23 @@
 use nanoserde::{DeBin, SerBin, SerJson, SerJsonState};
 use std::fmt;
 
-/// One operator scope of the protocol's closed set.
+/// An operator scope of the protocol's closed set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
 pub enum Scope {
-    /// Everything.
+    /// Covers every other scope.
     Admin = 1,
-    /// Read state.
+    /// Reads state.
     Read = 2,
-    /// Change state; implies `read`.
+    /// Changes state; covers `read`.
     Write = 4,
-    /// Decide on approvals.
+    /// Decides on approvals.
     Approvals = 8,
-    /// Answer questions.
+    /// Answers questions.
     Questions = 16,
-    /// Pair, approve, rotate, revoke.
+    /// Pairs, approves, rotates and revokes devices.
     Pairing = 32,
-    /// Talk sessions.
+    /// Takes part in talk sessions.
     Talk = 64,
     /// Talk configuration with its secrets.
     TalkSecrets = 128,
@@ -42,7 +42,7 @@ impl Scope {
         Self::TalkSecrets,
     ];
 
-    /// The wire name.
+    /// Name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "operator.admin",
@@ -67,7 +67,7 @@ impl Scope {
 pub struct Scopes(u16);
 
 impl Scopes {
-    /// No scope.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
     /// The known scopes among `names`; unknown ones grant nothing and are left out.
@@ -106,7 +106,7 @@ impl Scopes {
         other.0 & !self.closure() == 0
     }
 
-    /// Both sets together.
+    /// Returns the union of both sets.
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

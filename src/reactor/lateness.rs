@@ -15,7 +15,7 @@ thread_local! {
 pub struct Lateness {
     /// 99 of 100 turns took less than this, µs; a power of two.
     pub p99_us: u64,
-    /// The longest one, µs.
+    /// Longest lateness, µs.
     pub max_us: u64,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn record(turn: Duration) {
     MAX.set(MAX.get().max(turn));
 }
 
-/// The lateness so far.
+/// Returns the lateness measured so far.
 pub fn lateness() -> Lateness {
     Lateness { p99_us: p99(&TURNS.get()), max_us: MAX.get().as_micros() as u64 }
 }

@@ -46,7 +46,7 @@ thread_local! {
 const EVENTS: usize = 128;
 /// The number in `epoll` of the word from another thread.
 const ALARM: u64 = u64::MAX;
-/// What says that there is something to read, if only the end.
+/// Events that make a read worth trying, the end of the stream included.
 const READ: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP);
 
 struct Reactor {
@@ -55,7 +55,7 @@ struct Reactor {
     slots: RefCell<Slots>,
 }
 
-/// Who waits for which socket, by the number it has in `epoll`.
+/// Waiting tasks, by the number their socket has in `epoll`.
 #[derive(Default)]
 struct Slots {
     waiting: Vec<Waiting>,
@@ -93,7 +93,7 @@ impl Wake for Alarm {
 }
 
 impl Reactor {
-    /// This thread's.
+    /// Returns this thread's reactor.
     fn get() -> io::Result<Rc<Self>> {
         REACTOR.with_borrow_mut(|reactor| match reactor {
             Some(reactor) => Ok(reactor.clone()),

@@ -98,7 +98,7 @@ impl<T: AsFd> Async<T> {
 }
 
 impl<T> Async<T> {
-    /// The socket itself.
+    /// Borrows the socket.
     pub fn get_ref(&self) -> &T {
         &self.socket
     }

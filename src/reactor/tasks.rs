@@ -8,7 +8,7 @@ use std::{future::Future, rc::Rc};
 pub struct Tasks(Rc<LocalExecutor<'static>>);
 
 impl Tasks {
-    /// Spawns on `executor`.
+    /// Makes a spawner of tasks on `executor`.
     pub fn new(executor: Rc<LocalExecutor<'static>>) -> Self {
         Self(executor)
     }

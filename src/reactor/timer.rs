@@ -13,7 +13,7 @@ thread_local! {
     pub(super) static TIMERS: Timers = const { Timers { waiting: RefCell::new(BTreeMap::new()), next: Cell::new(0) } };
 }
 
-/// Who waits until when; the number tells two of the same instant apart.
+/// Timers by their time; the number tells two of the same instant apart.
 pub(super) struct Timers {
     waiting: RefCell<BTreeMap<(Instant, u64), Waker>>,
     next: Cell<u64>,
@@ -44,7 +44,7 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Done after `time`.
+    /// Makes a timer that fires after `time`.
     pub fn after(time: Duration) -> Self {
         // A time beyond the clock's end is as good as a year.
         let now = Instant::now();

@@ -44,19 +44,15 @@ const RETRIES: u32 = 4;
 /// The right to reload, until it is dropped.
 pub type Turn = MutexGuardArc<()>;
 
-/// What a reload changes.
+/// Parts of the gateway that a reload changes.
 pub(crate) struct Rooms {
-    /// The settings in use.
     pub(crate) running: Rc<Running>,
-    /// The device registry.
     pub(crate) devices: Rc<Devices>,
-    /// The attached connections.
     pub(crate) conns: Rc<Connections>,
-    /// Events to them.
+    /// Events to attached connections.
     pub(crate) events: Rc<Events>,
     /// The limits on guesses of the shared secret.
     pub(crate) limiter: Rc<RefCell<Limiter>>,
-    /// The listening sockets.
     pub(crate) listeners: Rc<Listeners>,
     /// Restarts, for `gateway.reload.mode: "restart"`.
     pub(crate) restarts: Rc<Restarts>,
@@ -69,7 +65,7 @@ pub struct Reloads {
     rooms: Rooms,
     turn: Arc<Mutex<()>>,
     files: RefCell<Vec<PathBuf>>,
-    /// What is wrong with the file, while what ran before holds.
+    /// Problem of the file, while the settings that ran before are in force.
     broken: RefCell<Option<String>>,
     /// Changes that wait, `gateway.reload.mode` being `off`.
     waiting: RefCell<Option<String>>,
@@ -78,7 +74,7 @@ pub struct Reloads {
     count: Cell<u64>,
 }
 
-/// What triggers a reload.
+/// Trigger of a reload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trigger {
     /// A file changed. Someone may still be writing it.
@@ -90,7 +86,7 @@ pub enum Trigger {
 /// The outcome of a reload.
 #[derive(Default)]
 pub struct Outcome {
-    /// What changed, and what was done about it.
+    /// Changes, and their effects.
     pub plan: Plan,
     /// Connections that the new configuration refuses, and why.
     pub refused: Vec<(Rc<Conn>, Lost)>,
@@ -142,19 +138,19 @@ impl Reloads {
         self.files.borrow().clone()
     }
 
-    /// What the operator should know of the configuration and the listening sockets, one line each.
+    /// Notices for the operator about the configuration and the listening sockets, one line each.
     pub(crate) fn notices(&self) -> Vec<String> {
         let own = [&self.broken, &self.waiting, &self.elsewhere].map(|notice| notice.borrow().clone());
         let listening = self.rooms.listeners.notices();
         own.into_iter().flatten().chain(self.rooms.running.get().lines()).chain(listening).collect()
     }
 
-    /// What is wrong with the file, if what ran before holds.
+    /// Problem of the file, if the settings that ran before are in force.
     pub fn broken(&self) -> Option<String> {
         self.broken.borrow().clone()
     }
 
-    /// It was applied so often before this process image.
+    /// Restores the number of reloads from the process image before.
     pub(crate) fn set_count(&self, count: u64) {
         self.count.set(count);
     }

@@ -7,7 +7,7 @@ use crate::{
     hub::Session,
 };
 
-/// What `settings` ask of a connection that has no device.
+/// Requirements of `settings` for a connection that has no device.
 pub(crate) fn shared_auth(settings: &Settings) -> SharedAuth {
     let secret = settings.credentials.active.as_ref();
     SharedAuth { open: settings.auth == AuthMode::None, secret: secret.map(|(secret, _)| secret.hash()) }

@@ -9,7 +9,6 @@ pub enum Init {
     /// OpenRC, as on Alpine and Gentoo.
     OpenRc,
     Runit,
-    /// s6.
     S6,
     Sysv,
     BusyBox,
@@ -105,7 +104,7 @@ impl Init {
 }
 
 const OPENRC: &str = include_str!("templates/openrc.sh");
-/// Of runit and s6.
+/// Run script of runit and s6.
 const RUN: &str = include_str!("templates/run.sh");
 const RUNIT_FINISH: &str = include_str!("templates/runit-finish.sh");
 const S6_FINISH: &str = include_str!("templates/s6-finish.sh");

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What an installation did, a line each.
+/// Report of an installation, a line each.
 #[derive(Default)]
 pub struct Installed {
     pub lines: Vec<String>,
@@ -30,14 +30,14 @@ pub enum Failed {
     ByHand(u32, PathBuf),
     /// The file was not written by Barnacle.
     NotOurs(PathBuf),
-    /// It is the service of another state directory.
+    /// The service belongs to another state directory.
     OtherState(PathBuf, String),
     NotInstalled(Name),
     Unreachable(Unreachable),
     /// The file cannot be written.
     Io(PathBuf, io::Error),
     Systemd(String, Refused),
-    /// It does not start: its exit code, and how to see why.
+    /// The service does not start: its exit code, and how to see why.
     NotStarted(Option<u8>, String),
 }
 

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Which systemd runs the gateway.
+/// The systemd that runs the gateway: the user's or the system's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
     /// The user's own (`systemctl --user`).
@@ -48,7 +48,7 @@ pub struct Name {
     pub scope: Scope,
     /// The directory of its files.
     pub dir: PathBuf,
-    /// `barnacle-gateway`, or with `-<profile>`.
+    /// Base of the unit names: `barnacle-gateway`, or with `-<profile>`.
     pub base: String,
     profile: Option<String>,
 }
@@ -85,7 +85,6 @@ impl Name {
         with_profile("openclaw-gateway", self.profile.as_deref()) + ".service"
     }
 
-    /// The file of `unit`.
     pub fn file(&self, unit: &str) -> PathBuf {
         self.dir.join(unit)
     }
@@ -297,7 +296,7 @@ fn program(env: &Env) -> std::io::Result<PathBuf> {
     Ok(named.filter(same).unwrap_or(exact))
 }
 
-/// The first directory on the way to `program` that `account` may not pass.
+/// The first directory on the way to `program` that `account` may not traverse.
 fn closed_to(program: &Path, account: &Account) -> Option<PathBuf> {
     let open = |dir: &&Path| match std::fs::metadata(dir) {
         Ok(m) => m.permissions().mode() & 0o001 != 0 || m.uid() == account.uid || m.gid() == account.gid,

@@ -10,7 +10,7 @@ use std::{
 
 pub struct Manager {
     scope: Scope,
-    /// Its version, 252 say.
+    /// Version number, for example 252.
     pub version: u32,
 }
 
@@ -110,7 +110,7 @@ impl Manager {
 /// Why `systemctl` failed.
 #[derive(Debug)]
 pub enum Refused {
-    /// It could not be run.
+    /// The command could not be run.
     NotRun(io::Error),
     Said(String),
 }

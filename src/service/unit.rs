@@ -17,7 +17,7 @@ pub const REPLACES: &str = "Replaces=";
 const SERVICE: &str = include_str!("templates/gateway.service");
 const SOCKET: &str = include_str!("templates/gateway.socket");
 
-/// What a template has in place of a line.
+/// Placeholder line of a template.
 enum Slot {
     /// The line itself, where this holds.
     If(bool),

@@ -25,13 +25,13 @@ pub const FORMAT: u32 = 1;
 /// Why a file is not a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Damage {
-    /// It is shorter than it says, or longer.
+    /// The length differs from what the header states.
     Length,
-    /// It does not begin as a store does.
+    /// The beginning is not that of a store.
     Magic,
     /// Its content is not what was written.
     Digest,
-    /// It was written by a newer version.
+    /// The file was written by a newer version.
     Newer(u32),
     /// Its digest is right and its content makes no sense.
     Content,
@@ -81,14 +81,14 @@ fn list<'a, T: SerBin + 'a>(file: &mut Vec<u8>, items: impl ExactSizeIterator<It
     items.for_each(|item| item.ser_bin(file));
 }
 
-/// Adds the digest.
+/// Appends the digest.
 pub fn seal(mut file: Vec<u8>) -> Vec<u8> {
     let digest = Sha256::digest(&file);
     file.extend_from_slice(&digest);
     file
 }
 
-/// Reads a file: the book, and the counter of the commit that wrote it.
+/// Reads a file: the registry, and the counter of the commit that wrote it.
 ///
 /// # Errors
 /// [`Damage`].

@@ -36,9 +36,9 @@ impl std::error::Error for DiskError {}
 /// Why a change did not happen.
 #[derive(Debug)]
 pub enum ChangeError<E> {
-    /// The change itself said no.
+    /// The change itself was refused.
     Refused(E),
-    /// The disk did.
+    /// Writing to disk failed.
     Disk(DiskError),
 }
 
@@ -50,7 +50,7 @@ struct Batch {
     outcome: RefCell<Option<Outcome>>,
 }
 
-/// What a worker thread leaves behind.
+/// Result of a worker thread.
 #[derive(Default)]
 struct Done {
     result: Option<io::Result<()>>,
@@ -155,7 +155,7 @@ impl Store {
         &self.key
     }
 
-    /// Where it is.
+    /// Directory of the store.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -224,7 +224,7 @@ impl Store {
         }
     }
 
-    /// What `look` makes of the book with every change that is under way.
+    /// Applies `look` to the registry with every change that is under way.
     fn newest<T>(&self, look: impl FnOnce(&Registry) -> T) -> T {
         if let Some((registry, _)) = &*self.staged.borrow() {
             return look(registry);

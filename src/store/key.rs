@@ -17,11 +17,10 @@ use std::{
 #[derive(Clone)]
 pub struct Key([u8; 32]);
 
-/// What a key's file holds.
+/// Content of a key's file.
 pub(super) enum Stored {
-    /// There is none.
+    /// The file does not exist.
     Missing,
-    /// A key.
     Key(Key),
     /// Something that is no key, and why not.
     Damaged(String),
@@ -68,7 +67,7 @@ impl Key {
         Ok(key)
     }
 
-    /// What `dir` has for a key.
+    /// Reads the key in `dir`.
     pub(super) fn stored(dir: &Path) -> Result<Stored, OpenError> {
         let path = dir.join("key");
         read(&path, &atomic::read(&path))
@@ -181,8 +180,8 @@ mod tests {
         }
     }
 
-    /// What devices hold must stay true through every later version, so the bytes are pinned; they are
-    /// those of `openssl dgst -sha256 -mac HMAC` over the parts, each after its length.
+    /// Device tokens must stay valid through every later version, so the bytes are pinned; they are those of `openssl
+    /// dgst -sha256 -mac HMAC` over the parts, each after its length.
     #[test]
     fn tokens_and_identity_never_change() {
         let key = Key([1; 32]);

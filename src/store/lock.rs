@@ -16,7 +16,7 @@ const NO_LINK: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
 pub enum LockError {
     /// Another process has it; its pid, if that could be read.
     By(Option<u32>),
-    /// The system refuses.
+    /// Error of the system.
     Io(io::Error),
 }
 
@@ -82,7 +82,7 @@ fn pid(text: String) -> Option<u32> {
     text.lines().next()?.trim().parse().ok()
 }
 
-/// What stands in the lock of `dir`, if a process has it.
+/// Reads the lock of `dir`, if a process holds it.
 fn held(dir: &Path) -> Option<String> {
     let path = dir.join("lock");
     let fd = rustix::fs::open(&path, OFlags::RDONLY | NO_LINK, Mode::empty()).ok()?;

@@ -17,11 +17,11 @@ pub enum RegistryError {
     NoRequest(String),
     /// The device has several requests, and its id names none of them.
     SeveralRequests(Vec<RequestId>),
-    /// No such device.
+    /// No device has this id.
     NoDevice(String),
     /// The device was never approved for the role.
     NoRole(DeviceId, Role),
-    /// The role is revoked.
+    /// The device's role is revoked already.
     Revoked(DeviceId, Role),
     /// More scopes (the first) than were approved (the second).
     Wider(Scopes, Scopes),

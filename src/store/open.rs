@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What the operator should know about an opened store.
+/// Notice for the operator about an opened store.
 #[derive(Debug)]
 pub enum Notice {
     /// The newest file was damaged, and the one before it is used.
@@ -82,11 +82,11 @@ impl fmt::Display for Notice {
 pub enum OpenError {
     /// Another process has it; its pid, if that could be read.
     Locked(PathBuf, Option<u32>),
-    /// It is there and cannot be read.
+    /// The file exists and cannot be read.
     Unreadable(PathBuf, String),
     /// Neither the file nor the one before it is whole.
     Damaged(PathBuf, Damage),
-    /// It was written by a newer version.
+    /// The file was written by a newer version.
     Newer(PathBuf, Damage),
     /// The credential that systemd passes is not a key, and why not.
     KeyDamaged(PathBuf, String),
@@ -150,7 +150,7 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-/// What opening found.
+/// Content of the store's directory.
 pub(super) struct Opened {
     pub lock: Option<OwnedFd>,
     pub key: Key,
@@ -275,7 +275,7 @@ fn sync_ancestors(dir: &Path) {
     }
 }
 
-/// What a crash left half written.
+/// Removes files that a crash left half written.
 fn remove_leftovers(dir: &Path) {
     for name in ["tokens.bin.tmp", "tokens.bin.prev.tmp", "key.tmp"] {
         let _ = std::fs::remove_file(dir.join(name));

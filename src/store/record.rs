@@ -27,7 +27,7 @@ pub enum Via {
 }
 
 impl Via {
-    /// The wire word.
+    /// Word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Silent => "silent",
@@ -38,7 +38,7 @@ impl Via {
     }
 }
 
-/// What a client says of itself: shown, logged, and never a reason to refuse it.
+/// Display data of a client: shown, logged, and never a reason to refuse it.
 #[derive(Clone, Default, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Display {
     /// `client.displayName`.
@@ -70,13 +70,13 @@ impl Display {
 /// A role of a device: what was approved, and which token generation is current.
 #[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Grant {
-    /// The role.
+    /// Role that is granted.
     pub role: Role,
     /// The approved scopes; empty for nodes. Nothing but an operator's rotate narrows them.
     pub scopes: Scopes,
     /// The current token's generation, from 1; see [`Key::device_token`](super::Key::device_token).
     pub generation: u32,
-    /// When it was approved.
+    /// Time of the approval, milliseconds.
     pub created_ms: u64,
     /// When its token was last rotated.
     pub rotated_ms: Option<u64>,
@@ -117,14 +117,14 @@ const ADMIN_COMMANDS: [&str; 8] = [
     "system.execApprovals.set",
 ];
 
-/// What a node may do: capability names, command names, permissions.
+/// Capabilities, commands and permissions of a node.
 #[derive(Clone, Default, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Surface {
     /// High-level categories (`camera`, `canvas` …).
     pub caps: Vec<String>,
     /// Commands it may be invoked with.
     pub commands: Vec<String>,
-    /// Granular switches.
+    /// Permissions, each granted or not.
     pub permissions: BTreeMap<String, bool>,
 }
 
@@ -152,16 +152,16 @@ impl Surface {
 pub struct NodeRequest {
     /// Stable while the node repeats itself.
     pub id: RequestId,
-    /// What it declared.
+    /// Surface that the node declared.
     pub surface: Surface,
-    /// When it first asked.
+    /// Time of the first request, milliseconds.
     pub created_ms: u64,
 }
 
 /// The node side of a device.
 #[derive(Clone, Default, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Node {
-    /// The approved surface.
+    /// Surface that an operator approved.
     pub approved: Surface,
     /// When it was approved; `None` while nothing was.
     pub approved_ms: Option<u64>,
@@ -170,7 +170,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// What can be used: approved, and still declared by the connection it has.
+    /// Returns what can be used: approved, and still declared by its connection.
     pub fn usable(&self, declared: Option<&Surface>) -> Surface {
         let mut live = self.approved.clone();
         if let Some(declared) = declared {
@@ -185,15 +185,15 @@ impl Node {
 /// A paired device. Its id is the hash of its key.
 #[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Device {
-    /// The pinned key.
+    /// Public key of the device.
     pub key: PublicKey,
     /// At most one grant a role.
     pub grants: Vec<Grant>,
     /// The operator's own name for it.
     pub label: Option<String>,
-    /// What it says of itself.
+    /// Display data that the client sent.
     pub display: Display,
-    /// How it was approved.
+    /// Way of the first approval.
     pub via: Via,
     /// When it was first approved.
     pub created_ms: u64,
@@ -221,7 +221,7 @@ impl Device {
         }
     }
 
-    /// Its id.
+    /// Id of the device: the hash of its key.
     pub fn id(&self) -> DeviceId {
         self.key.device_id()
     }
@@ -267,34 +267,34 @@ impl Device {
 pub struct Request {
     /// Stable while the device retries, through restarts.
     pub id: RequestId,
-    /// The asking key.
+    /// Public key of the device that asks.
     pub key: PublicKey,
-    /// The role asked for.
+    /// Role that the device asks for.
     pub role: Role,
-    /// The scopes asked for.
+    /// Scopes that the device asks for.
     pub scopes: Scopes,
-    /// What it says of itself.
+    /// Display data that the client sent.
     pub display: Display,
-    /// Whether it came with a proven shared credential or from a paired device; such requests are not
-    /// pushed out by those of unknown devices.
+    /// Whether the request came with a valid shared credential or from a paired device; such requests are not pushed
+    /// out by those of unknown devices.
     pub trusted: bool,
-    /// When it first asked.
+    /// Time of the first request, milliseconds.
     pub created_ms: u64,
 }
 
-/// What a setup code grants.
+/// Grants of a setup code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub enum Access {
     /// Node and operator with every scope.
     Full,
     /// Node and a bounded operator (no pairing, no admin).
     Limited,
-    /// Node only.
+    /// Role `node` only.
     Node,
 }
 
 impl Access {
-    /// The wire word.
+    /// Word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -311,9 +311,9 @@ pub struct SetupCode {
     pub id: RequestId,
     /// Hash of its bootstrap token.
     pub hash: TokenHash,
-    /// What it grants.
+    /// Grants of the setup code.
     pub access: Access,
-    /// Who spent it, and when.
+    /// The device that spent the code, and when.
     pub spent: Option<(DeviceId, u64)>,
     /// Milliseconds it has left from the moment the registry was loaded.
     pub left_ms: u64,
@@ -322,9 +322,9 @@ pub struct SetupCode {
 /// A device that was removed, remembered for the refusal that it gets.
 #[derive(Clone, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub struct Tombstone {
-    /// Which.
+    /// Id of the removed device.
     pub device: DeviceId,
-    /// When.
+    /// Time of the removal, milliseconds.
     pub removed_ms: u64,
     /// The newest token generation it had: paired again, it starts after that.
     pub generation: u32,

@@ -21,13 +21,13 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Most pending requests.
+    /// Limit of pending requests.
     pub const REQUESTS: usize = 256;
     /// Most pending requests of unknown devices.
     pub const UNKNOWN: usize = 64;
     /// Most pending requests of one device for one role.
     pub const OF_ONE: usize = 4;
-    /// Most removed devices remembered.
+    /// Limit of remembered removed devices.
     pub const TOMBSTONES: usize = 256;
 
     /// A registry of the given parts, as read from a file. What was to expire was counted from the start of the
@@ -63,12 +63,12 @@ impl Registry {
         std::mem::take(&mut self.dirty)
     }
 
-    /// Every device, by id.
+    /// Lists all devices, by id.
     pub fn devices(&self) -> impl ExactSizeIterator<Item = &Rc<Device>> {
         self.devices.values()
     }
 
-    /// A device by id.
+    /// Finds a device by its id.
     pub fn device(&self, id: &DeviceId) -> Option<&Rc<Device>> {
         self.devices.get(id)
     }
@@ -140,7 +140,7 @@ impl Registry {
         &self.removed
     }
 
-    /// Pending requests, oldest first.
+    /// Lists pending requests, oldest first.
     pub fn requests(&self) -> &[Rc<Request>] {
         &self.requests
     }
@@ -206,7 +206,7 @@ impl Registry {
         }
     }
 
-    /// Takes a request out.
+    /// Removes a request and returns it.
     pub fn take_request(&mut self, id: &RequestId) -> Option<Rc<Request>> {
         let at = self.requests.iter().position(|r| r.id == *id)?;
         self.dirty = true;

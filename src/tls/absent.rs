@@ -8,10 +8,10 @@ use std::{
     path::Path,
 };
 
-/// There is none.
+/// A certificate, of which there is none without TLS.
 pub enum Certificate {}
 
-/// There is none.
+/// A TLS session, of which there is none without TLS.
 pub enum Session {}
 
 impl Certificate {
@@ -98,7 +98,7 @@ impl Session {
     }
 }
 
-/// There is none.
+/// A client's TLS session, of which there is none without TLS.
 pub enum ClientSession {}
 
 impl ClientSession {
@@ -158,9 +158,9 @@ impl ClientSession {
     }
 }
 
-/// There is none.
+/// A TLS stream, of which there is none without TLS.
 pub struct Secured<S> {
-    /// What would be below.
+    /// The socket below.
     pub sock: S,
     _none: PhantomData<std::convert::Infallible>,
 }

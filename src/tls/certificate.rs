@@ -23,7 +23,7 @@ pub struct Certificate {
     config: Arc<ServerConfig>,
     fingerprint: String,
     files: Files,
-    /// Of both files' bytes.
+    /// Digest of both files' bytes.
     digest: [u8; 32],
 }
 
@@ -104,7 +104,7 @@ impl Certificate {
     }
 }
 
-/// The cryptography of TLS.
+/// Provider of cryptography for rustls.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

@@ -5,7 +5,7 @@ use std::{error::Error, fmt, path::PathBuf};
 /// Why a TLS connection to a peer could not be made. Each text is a clause about the peer, and says what to do.
 #[derive(Clone, PartialEq, Eq)]
 pub enum TlsError {
-    /// This build has no TLS.
+    /// Barnacle was built without TLS.
     NotBuilt,
     /// The file of trusted authorities cannot be used: its path, and the reason.
     Roots(PathBuf, String),

@@ -13,7 +13,7 @@ use ring::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{io, path::Path};
 
-/// As in OpenClaw.
+/// Common name, as in OpenClaw.
 const NAME: &str = "openclaw-gateway";
 /// Valid whatever the clock of a board says; until the end of what `UTCTime` can tell.
 const VALID: [&[u8]; 2] = [b"000101000000Z", b"491231235959Z"];
@@ -54,7 +54,7 @@ fn publish(staged: &Path, path: &Path) -> io::Result<()> {
     sync_directory(path)
 }
 
-/// Certificate and key, PEM.
+/// Generates a certificate and its key, both PEM.
 fn pair() -> Result<(String, String), ring::error::Unspecified> {
     let random = SystemRandom::new();
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)?;
@@ -127,7 +127,7 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// RFC 7468.
+/// Encodes as PEM (RFC 7468).
 fn pem(label: &str, der: &[u8]) -> String {
     use base64ct::{Base64, Encoding};
     let text = Base64::encode_string(der);

@@ -54,9 +54,9 @@ pub struct Files {
 pub enum Trust {
     /// The one with this fingerprint.
     Only(String),
-    /// Those issued by an authority that this host trusts; where it trusts none, by one of those built in.
+    /// Certificates issued by an authority that this host trusts; where it trusts none, by one of those built in.
     Authorities,
-    /// Those issued by an authority in this PEM file.
+    /// Certificates issued by an authority in this PEM file.
     CaFile(PathBuf),
 }
 
@@ -89,9 +89,9 @@ pub enum CertificateError {
     Half(PathBuf, PathBuf),
     /// Neither is there, and `gateway.tls.autoGenerate` is `false`.
     Missing(Files),
-    /// They cannot be made.
+    /// The certificate and its key cannot be made.
     NotMade(PathBuf, io::Error),
-    /// This build has no TLS.
+    /// Barnacle was built without TLS.
     NotBuilt,
 }
 
@@ -141,7 +141,7 @@ impl std::error::Error for CertificateError {}
 /// The TLS of new connections.
 #[derive(Clone)]
 pub enum Tls {
-    /// No TLS.
+    /// Plain TCP.
     Off,
     /// TLS, with this certificate.
     On(Arc<Certificate>),

@@ -16,9 +16,9 @@ const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-
 /// The TLS of a connection.
 pub struct Session {
     tls: ServerConnection,
-    /// What was heard before the handshake was done, bytes.
+    /// Bytes received before the handshake was done.
     heard: usize,
-    /// It speaks no TLS, and was told so.
+    /// Set once a peer that speaks no TLS got the answer.
     refused: bool,
 }
 

@@ -5,9 +5,9 @@
 /// The first and last second of validity, each as `20261231235959`, which can be compared as text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Validity {
-    /// `notBefore`.
+    /// Value of `notBefore`.
     pub from: String,
-    /// `notAfter`.
+    /// Value of `notAfter`.
     pub until: String,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn public_key(der: &[u8]) -> Option<&[u8]> {
 /// The size of the RSA modulus of a `SubjectPublicKeyInfo`, bits. `None` for another kind of key.
 #[cfg(feature = "tls")]
 pub(super) fn rsa_bits(public_key: &[u8]) -> Option<usize> {
-    /// 1.2.840.113549.1.1.1
+    /// Object identifier of RSA keys: 1.2.840.113549.1.1.1.
     const RSA: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
     let (_, info, _) = element(public_key)?;
     let (_, algorithm, rest) = element(info)?;
@@ -58,7 +58,7 @@ fn tbs(der: &[u8]) -> Option<&[u8]> {
     Some(element(certificate)?.1)
 }
 
-/// What follows the first `n` fields of the certificate `der`, its version not counted.
+/// Returns the bytes after the first `n` fields of the certificate `der`, not counting its version.
 fn field(der: &[u8], n: usize) -> Option<&[u8]> {
     let mut fields = tbs(der)?;
     let version = (element(fields)?.0 == VERSION) as usize;

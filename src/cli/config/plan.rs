@@ -31,7 +31,7 @@ Usage: barnacle config plan                   the file as it stands, against wha
        barnacle config plan --table           the reference of all keys, in Markdown
 ";
 
-/// What is planned.
+/// The edit to plan.
 enum Edit {
     None,
     Set(KeyPath, Node),

@@ -51,7 +51,7 @@ Usage: barnacle config unset <path> [options]
   -h, --help         print this
 ";
 
-/// What the options said.
+/// Parsed options of the command.
 #[derive(Default)]
 struct Options {
     words: Vec<String>,
@@ -199,7 +199,7 @@ pub fn parse(text: &str, strict: bool) -> Result<Node, Failure> {
 
 /// A change that was made, or would be.
 struct Change {
-    /// What was done, for the first line: `Updated gateway.port`.
+    /// First line of the output: `Updated gateway.port`.
     done: String,
     plan: Plan,
     /// Whether the file was not there before.
@@ -226,7 +226,7 @@ impl Change {
     }
 }
 
-/// Makes the change.
+/// Applies the change to the file.
 fn change(
     (paths, env): &(Paths, Env),
     how: WriteOptions,

@@ -103,7 +103,7 @@ impl Listing {
         pending + &table.text()
     }
 
-    /// What approving `request` grants, a line each.
+    /// Lists what approving `request` grants, a line each.
     pub fn details(&self, request: &Pending) -> String {
         let scopes = match request.scopes.is_empty() {
             true => "none".into(),
@@ -198,7 +198,7 @@ impl Paired {
     }
 }
 
-/// `operator [read,write]`.
+/// Formats a role: `operator [read,write]`.
 fn role(role: &str, scopes: Scopes) -> String {
     if scopes.is_empty() {
         role.into()

@@ -34,7 +34,7 @@ fn run(args: Args) -> Result<(), Failure> {
     registry.finish(&answer, format!("rotated the {role} token of {}\n", device.phrase()))
 }
 
-/// The value of `--role`.
+/// Reads `--role`.
 pub(super) fn role(args: &Args) -> Result<&str, Failure> {
     args.text("role").ok_or_else(|| Failure::usage("which role? --role operator or --role node"))
 }

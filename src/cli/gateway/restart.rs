@@ -88,7 +88,7 @@ fn request<'t>(mut client: Client<'t>, target: &'t Target, json: bool) -> Result
     print(&format!("{} restarted: Barnacle {}, {}{closed}\n", target.url, now.version, now.report))
 }
 
-/// What `status` says of restarts.
+/// The part of `status` about restarts.
 struct Restarts {
     version: String,
     pid: u64,

@@ -12,7 +12,7 @@ use std::fmt;
 pub struct KeyPath(pub Vec<String>);
 
 impl KeyPath {
-    /// The path written `a.b.c`.
+    /// Parses a path written as `a.b.c`.
     pub fn dotted(text: &str) -> Self {
         Self(text.split('.').filter(|s| !s.is_empty()).map(str::to_owned).collect())
     }
@@ -39,7 +39,7 @@ impl fmt::Display for KeyPath {
 /// A key that was added, removed, or whose value changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// Which.
+    /// Path of the key that changed.
     pub path: KeyPath,
     /// Whether it was there before.
     pub was: bool,
@@ -57,7 +57,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// What changed from `old` to `new`, in the order of the keys. Lists are one value.
+/// Compares two sources; changes are in the order of the keys. Lists are one value.
 pub(crate) fn diff(old: &Node, new: &Node) -> Vec<Change> {
     let mut changes = Vec::new();
     compare(Some(old), Some(new), &mut Vec::new(), &mut changes);

@@ -56,11 +56,11 @@ impl Lock {
 pub enum NotWritable {
     /// Its mode lets nobody write; these are its permission bits.
     ReadOnly(u32),
-    /// It is another's, and what this process may is not enough.
+    /// The file belongs to another account, and this process lacks the permission to replace it.
     Anothers {
-        /// Its owner.
+        /// User id of the owner.
         owner: u32,
-        /// Who we are.
+        /// User id of this process.
         us: u32,
     },
 }

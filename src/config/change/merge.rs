@@ -20,7 +20,7 @@ pub enum MergeError {
     Placeholder(KeyPath),
     /// A patch would take entries out of a list, and does not say that it means to.
     Shrinks(KeyPath),
-    /// What the path leads through is no object or list, or has no such item.
+    /// Part of the path is no object or list, or has no such item.
     NoSuchPlace(KeyPath),
 }
 
@@ -53,7 +53,7 @@ impl std::error::Error for MergeError {}
 pub struct Edit {
     /// Where; a list is changed as a whole.
     pub path: KeyPath,
-    /// What is there then; `None` where it is gone.
+    /// New value; `None` where the key is removed.
     pub to: Option<Node>,
 }
 
@@ -258,7 +258,7 @@ pub fn with(node: &Node, path: &KeyPath, to: Option<Node>) -> Result<Node, Merge
     set(node, &path.0, to).ok_or_else(|| MergeError::NoSuchPlace(path.clone()))
 }
 
-/// What is there at `path`, items of lists by their number.
+/// Looks up the value at `path`, items of lists by their index.
 pub fn at<'n>(node: &'n Node, path: &KeyPath) -> Option<&'n Node> {
     path.0.iter().try_fold(node, |node, key| match &node.value {
         Value::List(items) => items.get(key.parse::<usize>().ok()?),
@@ -266,7 +266,7 @@ pub fn at<'n>(node: &'n Node, path: &KeyPath) -> Option<&'n Node> {
     })
 }
 
-/// What has to change in `old` to make it `new`: the fewest keys that are enough.
+/// Computes the smallest set of edits that turns `old` into `new`.
 pub fn edits(old: &Node, new: &Node) -> Vec<Edit> {
     fn walk(old: &Node, new: &Node, path: &mut Vec<String>, out: &mut Vec<Edit>) {
         if !matches!((&old.value, &new.value), (Value::Object(_), Value::Object(_))) {

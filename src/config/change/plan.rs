@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 pub struct Plan {
     /// Each change and its own effect.
     pub changes: Vec<(Change, Effect)>,
-    /// All effects.
+    /// Effects of all changed keys.
     pub effects: BTreeSet<Effect>,
 }
 

@@ -8,55 +8,55 @@ use crate::config::{
 use std::path::PathBuf;
 use std::{fmt, io};
 
-/// Why nothing was written.
+/// Reasons why a write was refused.
 #[derive(Debug)]
 pub enum Refused {
     /// Someone declared the file to be none of ours.
     ManagedElsewhere(PathBuf),
     /// The file's mode lets nobody write it.
     ReadOnly {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Permission bits.
+        /// Permission bits of the file.
         mode: u32,
     },
-    /// The file is another's.
+    /// The file belongs to another account.
     Anothers {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Its owner.
+        /// User id of the owner.
         owner: u32,
-        /// Who we are.
+        /// User id of this process.
         us: u32,
     },
-    /// It, or what it includes, cannot be read as it is.
+    /// The file, or one that it includes, cannot be read.
     Broken(ReadError),
-    /// It is not UTF-8, so it could not be written back as it is.
+    /// The file is not UTF-8, so it could not be written back unchanged.
     NotText(PathBuf),
-    /// It is not what the caller last saw.
+    /// The file differs from what the caller last saw.
     Changed,
     /// The caller does not say what it last saw.
     NoBase,
-    /// What is wanted is no JSON5 object.
+    /// The given text is no JSON5 object.
     BadText(Invalid),
-    /// It cannot be worked out.
+    /// The change cannot be merged into the file.
     Merge(MergeError),
     /// No file is ours to write it to.
     Ownership(OwnershipError),
     /// Keys would make no sense.
     Invalid(Vec<ConfigError>),
-    /// It looks like an accident.
+    /// The write would drop so much that it looks like an accident.
     Clobber {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What would be lost, in OpenClaw's word.
+        /// What would be lost, in OpenClaw's term.
         why: &'static str,
     },
     /// The text has no place for it.
     NoPlace(PathBuf),
     /// Another writer does not let go.
     Busy(PathBuf),
-    /// Writing failed.
+    /// Writing the file failed.
     Io(PathBuf, io::Error),
 }
 

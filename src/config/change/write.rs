@@ -25,7 +25,7 @@ use crate::config::{
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// What a write is to come to.
+/// The content that a write asks for.
 pub enum WriteTarget {
     /// All files together say this.
     Sum(Node),
@@ -33,12 +33,12 @@ pub enum WriteTarget {
     Root(String),
 }
 
-/// What a write may do, and what it is to heed.
+/// Permissions and conditions of a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WriteOptions {
     /// The file may shrink by more than half.
     pub may_shrink: bool,
-    /// `gateway.mode` may go.
+    /// Whether the write may remove `gateway.mode`.
     pub may_drop_mode: bool,
     /// The file is to be its owner's alone from then on.
     pub private: bool,
@@ -46,7 +46,7 @@ pub struct WriteOptions {
     pub dry: bool,
 }
 
-/// What a write came to.
+/// Result of a write.
 pub struct Written {
     /// The file that was written; `None` where it said so already.
     pub file: Option<PathBuf>,
@@ -54,13 +54,13 @@ pub struct Written {
     pub backup: Option<PathBuf>,
     /// The keys that changed; their values are not told.
     pub changed: Vec<KeyPath>,
-    /// What the files give now. Its source has the digest that whoever reads them next will see.
+    /// Configuration after the write. Its source has the digest that later readers see.
     pub now: Loaded,
 }
 
 /// A configuration that is about to be changed.
 pub struct Present<'p> {
-    /// What the files say.
+    /// Content of the files before the write.
     pub source: &'p Source,
     /// Whether there is a root file.
     pub exists: bool,
@@ -124,7 +124,7 @@ pub fn write<E: From<Refused>>(
     Err(Refused::Changed.into())
 }
 
-/// What ran last, as a text for the root file, which is gone: a write must not leave one key alone.
+/// The configuration that ran last, as a text for the root file, which is gone: a write must not leave one key alone.
 fn what_ran(paths: &Paths, env: &Env) -> Option<Source> {
     let last = paths.last_config();
     let Read::Text(document) = file::read(&last) else { return None };
@@ -132,7 +132,7 @@ fn what_ran(paths: &Paths, env: &Env) -> Option<Source> {
     Source::of(document, paths, env).source.ok().flatten().filter(|_| !last.is_symlink())
 }
 
-/// What a file holds; `None` where there is none.
+/// Reads a file; `None` where there is none.
 fn on_disk(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

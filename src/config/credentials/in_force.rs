@@ -11,7 +11,7 @@ use crate::config::{
 };
 use std::sync::Arc;
 
-/// What a gateway runs with, as far as secrets go.
+/// Secrets that the running gateway uses.
 pub(crate) struct SecretsInForce {
     auth: AuthMode,
     active: Option<(Secret, Place)>,

@@ -23,9 +23,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What references are resolved with.
+/// Sources that references are resolved from.
 pub struct Resolver<'r> {
-    /// What `~` means.
+    /// Home directory for paths that begin with `~`.
     pub paths: &'r Paths,
     /// The root: `secrets.providers` stands there.
     pub root: &'r Section<'r>,

@@ -18,7 +18,7 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// Its hash.
+    /// Hashes the secret.
     pub fn hash(&self) -> TokenHash {
         self.hash
     }
@@ -127,15 +127,15 @@ impl fmt::Debug for Secret {
 pub enum Credential {
     /// Not a word of it.
     Absent,
-    /// Written there, or resolved.
+    /// A value written in the file, or resolved from a reference.
     Given(Secret),
     /// Meant to be there, but not to be had.
     Unresolved {
-        /// The key, dotted.
+        /// Dotted path of the key.
         path: String,
         /// File, line and column, if it stands in one.
         place: Option<(PathBuf, usize, usize)>,
-        /// Why not.
+        /// Why the reference could not be resolved.
         why: String,
     },
 }
@@ -165,11 +165,11 @@ pub enum Source {
     Flag(Kind),
     /// The file that `--token-file` names.
     TokenFile(PathBuf),
-    /// The process's environment.
+    /// Environment variable of the process.
     Env(Kind),
     /// `.env` in the state directory.
     DotEnv(Kind, PathBuf),
-    /// `gateway.auth.*` in the file.
+    /// `gateway.auth.*` in the configuration file.
     ConfigFile(Kind, PathBuf),
     /// `gateway.remote.token`, which clients send.
     RemoteKey(PathBuf),

@@ -17,7 +17,7 @@ use std::{
 /// How long a content that may be incomplete must stay the same before it counts.
 pub(crate) const STABLE: Duration = Duration::from_secs(2);
 
-/// What a file holds, and so how a whole content ends.
+/// Format of a file's content, which decides when it counts as whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Form {
     /// Lines of `NAME=value`.
@@ -43,7 +43,7 @@ pub(crate) struct SecretFiles(Arc<Mutex<HashMap<PathBuf, Content>>>);
 
 #[derive(Default)]
 struct Content {
-    /// What counts; empty where there was no file.
+    /// Content in force; empty where there was no file.
     whole: Vec<u8>,
     /// Another content, and since when it is there.
     next: Option<(Vec<u8>, Instant)>,
@@ -115,7 +115,7 @@ impl SecretFiles {
     }
 }
 
-/// What finding `now` in a file means that held `whole`; `now` has been there for `still`.
+/// Judges the content `now` of a file that held `whole` before; `now` has been there for `still`.
 fn verdict(whole: &[u8], now: &io::Result<Vec<u8>>, form: Form, still: Duration) -> Verdict {
     let now = match now {
         Ok(now) => now,

@@ -45,7 +45,7 @@ impl Search {
         .collect()
     }
 
-    /// Those that are never in force here, but that a client may send.
+    /// Secrets that are never in force here, but that a client may send.
     fn elsewhere(&self, config: &GatewayConfig) -> Vec<(Secret, Source)> {
         let mut found = systemd_env::credentials(&self.paths, self.kind);
         if let (Kind::Token, Credential::Given(secret)) = (self.kind, &config.remote.token) {
@@ -74,7 +74,7 @@ impl Search {
 /// The shared credential in force, and the others that are known.
 #[derive(Clone)]
 pub struct Credentials {
-    /// Token or password.
+    /// Kind of secret: token or password.
     pub kind: Kind,
     /// The one that is compared with; `None` where no shared credential lets anyone in.
     pub active: Option<(Secret, Source)>,
@@ -82,7 +82,7 @@ pub struct Credentials {
     pub others: Vec<(Secret, Source)>,
     /// When they were read, wall-clock milliseconds.
     pub loaded_ms: u64,
-    /// To look again.
+    /// Inputs of the search, to repeat it after a change.
     pub search: Search,
 }
 
@@ -113,7 +113,7 @@ impl Credentials {
         self.conflicts().map(line).collect()
     }
 
-    /// What to do about a secret that stands in `loser` and is not the one in force.
+    /// Says how to fix a secret in `loser` that is not the one in force.
     pub fn mend(&self, loser: &Source) -> String {
         let word = self.kind.word();
         let Some((active, winner)) = &self.active else {

@@ -45,7 +45,7 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// What `variable` is set to by the `Environment=` lines of a unit. Source: systemd.exec(5), and
+/// Reads the value of `variable` from the `Environment=` lines of a unit. Source: systemd.exec(5), and
 /// systemd.syntax(7) for quotes and continued lines.
 fn assigned(text: &str, variable: &str) -> Vec<String> {
     let text = text.replace("\r\n", "\n").replace("\\\n", " ");

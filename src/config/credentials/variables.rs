@@ -6,7 +6,7 @@ use crate::config::{Env, Paths, text::node::Node};
 use std::borrow::Cow;
 use std::fmt;
 
-/// What `${VAR}` is replaced from: the environment, then `.env`, then the file's own `env`.
+/// Values for `${VAR}`: the environment, then `.env`, then the file's own `env`.
 #[derive(Clone, Copy)]
 pub struct Variables<'v> {
     env: &'v Env,
@@ -16,7 +16,7 @@ pub struct Variables<'v> {
 
 /// A variable that is set nowhere.
 pub struct Missing {
-    /// Its name.
+    /// Name of the variable.
     pub name: String,
     dotenv: String,
 }

@@ -1,6 +1,6 @@
 //! Effects of a changed key on a running gateway. None needs a restart.
 
-/// What is done when a key changes, in the order in which it is done.
+/// Effects of changed keys, in the order in which they are applied.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Effect {
     /// The new address is listened on, then the old one closed; connections stay.

@@ -40,9 +40,7 @@ pub(crate) enum Kind {
     },
     /// A whole number within bounds; a wrong one counts as absent.
     Number {
-        /// Smallest.
         min: u64,
-        /// Largest.
         max: u64,
         /// Value without the key.
         default: Option<u64>,
@@ -69,9 +67,9 @@ pub(crate) enum Kind {
 /// Whether the value of a key may be shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Visibility {
-    /// Harmless whatever it is.
+    /// A value that may be shown to everyone.
     Public,
-    /// A secret.
+    /// A value that is never shown.
     Secret,
     /// Undeclared: to be judged by name and shape.
     Unknown,

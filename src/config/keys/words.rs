@@ -29,7 +29,7 @@ pub(crate) trait Choice: Copy + PartialEq + 'static {
 /// Where the gateway of this configuration runs: `gateway.mode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// On this host.
+    /// The gateway runs on this host.
     Local,
     /// Elsewhere: this host is a client of it.
     Remote,
@@ -42,11 +42,11 @@ impl Choice for Mode {
 /// How a client without a paired device is let in: `gateway.auth.mode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AuthMode {
-    /// Without a credential.
+    /// Admits without a credential.
     None,
-    /// By the shared token.
+    /// Asks for the shared token.
     Token,
-    /// By the shared password.
+    /// Asks for the shared password.
     Password,
     /// By the word of a proxy in front.
     TrustedProxy,
@@ -62,12 +62,12 @@ impl Choice for AuthMode {
 }
 
 impl AuthMode {
-    /// Reads the word.
+    /// Parses a word of the file; `None` if it is no mode.
     pub fn parse(word: &str) -> Option<Self> {
         Self::of(word)
     }
 
-    /// The word.
+    /// The word as written in the file.
     pub fn as_str(self) -> &'static str {
         self.word()
     }
@@ -82,14 +82,14 @@ impl AuthMode {
     }
 }
 
-/// What happens when the file changes: `gateway.reload.mode`.
+/// Reaction to a change of the file: `gateway.reload.mode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReloadMode {
-    /// It is read and reported, and takes effect at the next restart.
+    /// The change is read and reported, and takes effect at the next restart.
     Off,
-    /// It is applied. OpenClaw's `hot` and `hybrid` differ in what needs a restart; here nothing does.
+    /// The change is applied. OpenClaw's `hot` and `hybrid` differ in what needs a restart; here nothing does.
     Hot,
-    /// It is applied by a restart in place, which no client sees.
+    /// The change is applied by a restart in place, which no client sees.
     Restart,
 }
 
@@ -98,12 +98,12 @@ impl Choice for ReloadMode {
         &[("hybrid", Self::Hot), ("hot", Self::Hot), ("restart", Self::Restart), ("off", Self::Off)];
 }
 
-/// Which device tokens a change of the shared token revokes: `gateway.auth.revokeOnRotate`.
+/// Device tokens that a change of the shared token revokes: `gateway.auth.revokeOnRotate`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RevokeOnRotate {
-    /// None.
+    /// Revokes no device token.
     Nothing,
-    /// Those of browsers, as OpenClaw does.
+    /// Revokes the tokens of browsers, as OpenClaw does.
     Browsers,
 }
 
@@ -111,7 +111,7 @@ impl Choice for RevokeOnRotate {
     const WORDS: &'static [(&'static str, Self)] = &[("none", Self::Nothing), ("browsers", Self::Browsers)];
 }
 
-/// Which senders share a session: `session.scope`.
+/// Senders that share a session: `session.scope`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SessionScope {
     PerSender,
@@ -135,12 +135,12 @@ impl Choice for LevelFilter {
     ];
 }
 
-/// Where to listen: `gateway.bind`.
+/// Addresses to listen on: `gateway.bind`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bind {
     /// Both loopback addresses.
     Loopback,
-    /// Every address.
+    /// Every address of the host.
     Lan,
     /// The tailnet's address, and loopback.
     Tailnet,

@@ -18,7 +18,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// What everything stands in.
+    /// Root of the tree of known keys.
     pub(crate) const ROOT: Self =
         Self { name: "", gone: false, like: None, below: include_str!("known-keys.txt"), depth: 0 };
 

@@ -32,7 +32,7 @@ pub enum Rule {
     Moved,
     /// A variable that is set nowhere.
     Unset,
-    /// What looks like a variable and is none.
+    /// A text that resembles `${VAR}` and is no variable.
     Unlike,
     /// A list that let somebody in or kept somebody out, and is empty now.
     Shrunk,

@@ -55,7 +55,7 @@ const MOVED: &[(&str, &str)] = &[
     ("web.enabled", "channels.whatsapp.enabled"),
 ];
 
-/// What the newest release has instead of the key at `path`; `None` if it did not move.
+/// Replacement of the key at `path` in the newest release; `None` if it did not move.
 pub(crate) fn newest(path: &[&str]) -> Option<&'static str> {
     let is = |row: &&(&str, &str)| begins(row.0, path) && row.0.split('.').count() == path.len();
     MOVED.iter().find(is).map(|(_, new)| *new)

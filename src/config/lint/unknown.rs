@@ -14,7 +14,7 @@ use std::fmt;
 
 /// Judgement of one name in a path.
 pub(crate) enum Name {
-    /// A key of OpenClaw's.
+    /// A key that OpenClaw knows.
     Known(Known),
     /// A key of Barnacle's own, or one that moved.
     Own,

@@ -15,7 +15,7 @@ pub struct Levels {
 impl Levels {
     /// Levels of a start with `--verbose`, whatever the file says.
     pub const VERBOSE: Self = Self { kept: LevelFilter::Debug, printed: LevelFilter::Debug };
-    /// Levels without the keys.
+    /// Levels where no key sets them.
     pub const USUAL: Self = Self { kept: LevelFilter::Info, printed: LevelFilter::Info };
 
     /// Reads the keys out of `root`.

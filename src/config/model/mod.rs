@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// `gateway.reload`.
 pub struct Reload {
-    /// What happens when the file changes.
+    /// Reaction to a change of the file.
     pub mode: ReloadMode,
     /// How long the file must be left alone before it is read.
     pub debounce: Duration,
@@ -46,15 +46,13 @@ impl Reload {
 pub struct Auth {
     /// The mode; `None` where the file leaves it to what else is set.
     pub mode: Option<AuthMode>,
-    /// The shared token.
     pub token: Credential,
-    /// The shared password.
     pub password: Credential,
     /// Whether a paired device's key alone lets it in.
     pub device_key_proof: bool,
-    /// What a change of the shared token revokes.
+    /// Device tokens that a change of the shared token revokes.
     pub revoke_on_rotate: RevokeOnRotate,
-    /// The limiter's numbers.
+    /// Limits for guesses of the shared secret.
     pub rate_limit: Limits,
     /// Whether Tailscale Serve's identity headers count.
     pub allow_tailscale: bool,
@@ -62,11 +60,11 @@ pub struct Auth {
 
 /// `gateway.remote`: what this host's clients use.
 pub struct Remote {
-    /// The token they send.
+    /// Token that clients of this host send.
     pub token: Credential,
-    /// The gateway they call.
+    /// URL of the gateway that clients of this host call.
     pub url: Option<String>,
-    /// The certificate they trust.
+    /// Fingerprint of the certificate that clients of this host trust.
     pub tls_fingerprint: Option<String>,
 }
 
@@ -92,33 +90,33 @@ pub struct Nodes {
 
 /// Decoded values of all keys that Barnacle acts on.
 pub struct GatewayConfig {
-    /// Where the gateway runs.
+    /// `gateway.mode`: whether the gateway runs here or elsewhere.
     pub mode: Option<Mode>,
-    /// The port.
+    /// `gateway.port`.
     pub port: Option<u16>,
-    /// Where to listen.
+    /// `gateway.bind`: the addresses to listen on.
     pub bind: Bind,
-    /// What `custom` means.
+    /// `gateway.customBindHost`: the address for `bind: "custom"`.
     pub custom_bind_host: Option<IpAddr>,
-    /// Who gets in.
+    /// `gateway.auth`: credentials and the auth mode.
     pub auth: Auth,
     /// For clients on this host.
     pub remote: Remote,
     /// Proxies whose forwarding headers count.
     pub(crate) trusted_proxies: Vec<Cidr>,
-    /// What new connections speak.
+    /// `gateway.tls`.
     pub tls: TlsKeys,
-    /// Browsers.
+    /// `gateway.controlUi`: rules for browsers.
     pub control_ui: ControlUi,
-    /// Nodes.
+    /// `gateway.nodes`: rules for nodes.
     pub nodes: Nodes,
-    /// Changes of the file.
+    /// `gateway.reload`: reaction to changes of the file.
     pub reload: Reload,
     /// How long a client may take to connect (a key of OpenClaw's until 2026.8).
     pub handshake_timeout: Option<Duration>,
     /// `gateway.http.securityHeaders.strictTransportSecurity`: the header of that name.
     pub strict_transport_security: Option<String>,
-    /// `logging`.
+    /// `logging`: log levels.
     pub levels: Levels,
     /// `agents`, `session` and `channels`.
     pub agents: Agents,

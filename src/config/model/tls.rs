@@ -15,9 +15,9 @@ pub struct TlsKeys {
     pub enabled: bool,
     /// Whether certificate and key are made where neither is there.
     pub generate: bool,
-    /// Where the certificate is.
+    /// Path of the certificate.
     pub cert: Option<String>,
-    /// Where its key is.
+    /// Path of its private key.
     pub key: Option<String>,
     /// Certificates that Node would complete the chain from.
     pub ca: Option<String>,

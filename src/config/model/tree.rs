@@ -20,19 +20,19 @@ use std::path::PathBuf;
 /// A key whose value is not of its kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConfigError {
-    /// Which file.
+    /// Path of the file.
     pub file: PathBuf,
-    /// The key, dotted.
+    /// Dotted path of the key.
     pub path: String,
     /// Of the value, from 1.
     pub line: usize,
     /// Of the value, from 1.
     pub column: usize,
-    /// What stands there; never a secret.
+    /// Value that was found; never a secret.
     pub found: String,
-    /// What may stand there.
+    /// Values that are accepted.
     pub expected: String,
-    /// What holds instead.
+    /// Value that is used instead.
     pub instead: String,
     /// Whether that is the value from before.
     pub kept: bool,
@@ -137,12 +137,12 @@ pub struct Section<'t> {
     place: Place<'t>,
 }
 
-/// A list of texts.
+/// A list of texts, as far as it could be decoded.
 #[derive(Default)]
 pub struct List {
-    /// Those that could be read.
+    /// Items that could be decoded.
     pub items: Vec<String>,
-    /// Whether all could be.
+    /// Whether every item could be decoded.
     pub whole: bool,
 }
 
@@ -343,7 +343,7 @@ impl<'t> Section<'t> {
         })
     }
 
-    /// A list of texts.
+    /// Decodes a list of texts.
     pub(crate) fn list(&self, name: &str, instead: &str) -> List {
         let mut list = List { items: Vec::new(), whole: !self.is_broken() };
         match self.value(name) {

@@ -98,7 +98,7 @@ pub(super) fn holds_secret(text: &str) -> bool {
         || text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))).any(is_issued)
 }
 
-/// `scheme://user:password@host`, and `user:password@host`.
+/// Whether the text is `scheme://user:password@host` or `user:password@host`.
 fn holds_password(text: &str) -> bool {
     text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',')).any(|word| {
         let rest = word.split_once("://").map(|(_, rest)| rest);
@@ -123,7 +123,7 @@ pub(super) fn assigns_secret(text: &str) -> bool {
     })
 }
 
-/// `Bearer …`, `Basic …`.
+/// Whether the text is a header value such as `Bearer …` or `Basic …`.
 fn after_scheme(text: &str) -> bool {
     ["bearer ", "basic ", "token "].iter().any(|scheme| {
         let small = text.to_ascii_lowercase();

@@ -42,7 +42,7 @@ impl fmt::Display for NotStored {
 
 impl std::error::Error for NotStored {}
 
-/// What ends the write early.
+/// Reasons to end the write early.
 enum Stop {
     NotStored(NotStored),
     /// Someone was quicker since the file was last read: theirs rules.

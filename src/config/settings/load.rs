@@ -24,16 +24,16 @@ use std::sync::Arc;
 /// How the file was found.
 #[derive(Debug)]
 pub enum FileState {
-    /// Not there.
+    /// The file does not exist.
     Missing,
     /// There, but it or what it includes cannot be read: closed to us, or half written, say.
     Broken(ReadError),
-    /// Read.
+    /// The file was read completely.
     Whole,
 }
 
 impl FileState {
-    /// Whether it was read.
+    /// Whether the file was read completely.
     pub fn is_whole(&self) -> bool {
         matches!(self, Self::Whole)
     }
@@ -43,11 +43,11 @@ impl FileState {
 pub struct Loaded {
     /// The keys; every one at its closed value where the file could not be read.
     pub config: GatewayConfig,
-    /// What they were read from.
+    /// Text and tree that the keys were decoded from.
     pub source: Arc<Source>,
-    /// Keys that were wrong.
+    /// Errors of keys that were not accepted.
     pub errors: Vec<ConfigError>,
-    /// What is odd about other keys.
+    /// Lint warnings of other keys.
     pub lint: Vec<Warning>,
     /// How the file was found.
     pub found: FileState,
@@ -149,7 +149,7 @@ fn decided(source: Option<Source>) -> Result<Option<Source>, ReadError> {
     }
 }
 
-/// What ran last.
+/// Reads the configuration that ran last.
 pub fn last_run(paths: &Paths, env: &Env) -> Option<Source> {
     let Read::Text(document) = file::read(&paths.last_config()) else { return None };
     Source::of(document, paths, env).source.ok().flatten()

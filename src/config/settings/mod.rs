@@ -62,7 +62,7 @@ pub struct Flags {
     pub allow_unconfigured: bool,
 }
 
-/// What settings are resolved from, to resolve them again when a file has changed.
+/// Inputs that settings are resolved from, kept to resolve them again when a file has changed.
 #[derive(Clone)]
 pub struct SettingsInput {
     pub(crate) process: Env,
@@ -100,29 +100,29 @@ impl SettingsInput {
     }
 }
 
-/// What the gateway runs with.
+/// Settings in use by a gateway.
 pub struct Settings {
-    /// Where things are.
+    /// Paths of the state directory and its files.
     pub paths: Paths,
     /// The port to listen on.
     pub port: u16,
-    /// Where to listen; what would be open to strangers is already loopback here.
+    /// Listening addresses; reduced to loopback already where no credential is configured.
     pub bind: Bind,
     /// How clients without a paired device get in.
     pub auth: AuthMode,
-    /// The shared credential.
+    /// The shared credential and its source.
     pub credentials: Credentials,
-    /// What new connections speak.
+    /// TLS for new connections.
     pub tls: Tls,
-    /// What the file says; `port`, `bind` and `auth` above are what holds.
+    /// Keys as the file has them; `port`, `bind` and `auth` above are the values in force.
     pub config: GatewayConfig,
-    /// How much guessing is let pass.
+    /// Limits for guesses of the shared secret.
     pub limits: Limits,
     /// How long a client may take to connect.
     pub handshake_timeout: Duration,
-    /// What the keys were read from.
+    /// Source that the keys were read from.
     pub source: Arc<Source>,
-    /// How `openclaw.json` was found.
+    /// State in which `openclaw.json` was found.
     pub found: FileState,
     /// Whether what ran last holds, `openclaw.json` being broken.
     pub last: bool,
@@ -130,9 +130,9 @@ pub struct Settings {
     pub files: Vec<PathBuf>,
     /// Keys of the file that are wrong.
     pub errors: Vec<ConfigError>,
-    /// What is odd about other keys of the file, and does no harm.
+    /// Lint warnings of the file's other keys.
     pub lint: Vec<Warning>,
-    /// What the person at the terminal should know, a line each.
+    /// Notices for the person at the terminal, a line each.
     pub notices: Vec<String>,
     /// The `.env` file that could not be read: its variables count as unset.
     pub unread: Option<Unreadable>,
@@ -308,7 +308,7 @@ impl Settings {
         }
     }
 
-    /// How much is said: `--verbose` wins over the file.
+    /// Log levels in force: `--verbose` overrides the file.
     pub fn levels(&self) -> Levels {
         if self.verbose { Levels::VERBOSE } else { self.config.levels }
     }
@@ -326,7 +326,7 @@ impl Settings {
         self.foreign.iter().find(|file| !old.foreign.contains(file)).map(foreign_line)
     }
 
-    /// What they were resolved from, for a gateway that runs with them.
+    /// Returns the inputs that a running gateway resolves its settings from again.
     pub fn again(&self) -> SettingsInput {
         SettingsInput { running: Some(Arc::new(SecretsInForce::of(self))), ..self.again.clone() }
     }
@@ -357,7 +357,7 @@ impl Settings {
             .map(|line: String| redact::line(&line).into_owned())
     }
 
-    /// What is to be said of the file's keys: of which (empty where it is of several), and what.
+    /// Warnings about the file's keys: the key (empty where there are several), and the text.
     pub fn warnings(&self) -> impl Iterator<Item = (&str, String)> {
         let errors = self.errors.iter().map(|f| (&*f.path, f.to_string()));
         errors.chain(self.lint.iter().map(|c| (&*c.path, c.to_string())))

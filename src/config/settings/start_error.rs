@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub enum StartError {
     /// Neither `OPENCLAW_HOME` nor `HOME` is set.
     NoHome,
-    /// `OPENCLAW_PROFILE` is no name.
+    /// `OPENCLAW_PROFILE` is not a valid name.
     BadProfile(String),
     /// `--bind` is no word of ours.
     BadBind(String),

@@ -39,7 +39,7 @@ struct Editor<'t> {
     splices: Vec<Splice>,
 }
 
-/// What an object or a list comes to hold, in order.
+/// One entry of an object or a list after the edit, in order.
 enum Slot<'n> {
     /// The item that stood there.
     Old(usize),
@@ -49,7 +49,7 @@ enum Slot<'n> {
 
 /// An object or a list of the text.
 struct Container {
-    /// What stands between its brackets.
+    /// Text between its brackets.
     inner: Range<usize>,
     items: Vec<Range<usize>>,
     /// Of each item, where its comma is.
@@ -60,7 +60,7 @@ struct Container {
     flat: bool,
     /// The blanks before its closing bracket, on a line of its own.
     around: String,
-    /// Those before its items.
+    /// Indentation of its items.
     indent: String,
 }
 
@@ -272,8 +272,8 @@ impl Editor<'_> {
     }
 }
 
-/// Which old item becomes which new one: by their `id`s where they have any; else what is the same at
-/// either end stays, and what is between is taken in order.
+/// Matches old items to new ones: by their `id`s where they have any; else what is the same at either end stays, and
+/// what is between is taken in order.
 fn aligned<'n>(old: &[Node], new: &'n [Node]) -> Vec<(Option<usize>, &'n Node)> {
     let ids = |items: &[Node]| items.iter().map(id).collect::<Option<Vec<_>>>();
     if let (Some(was), Some(now)) = (ids(old), ids(new)) {
@@ -296,7 +296,7 @@ fn aligned<'n>(old: &[Node], new: &'n [Node]) -> Vec<(Option<usize>, &'n Node)> 
         .collect()
 }
 
-/// What tells an item of a list from the others.
+/// Returns the value that identifies an item of a list.
 pub(crate) fn id(item: &Node) -> Option<String> {
     match &item.get("id")?.value {
         Value::Text(text) => Some(text.to_string()),

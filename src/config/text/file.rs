@@ -17,22 +17,22 @@ use std::{fmt, io};
 /// Most values of one file, by the commas and brackets in it. The largest configurations seen have some hundreds.
 const MOST_VALUES: usize = 100_000;
 
-/// What was found at a path.
+/// Result of reading a path.
 pub enum Read {
     /// No such file (ENOENT, and nothing else).
     Missing,
     /// There, but it cannot be read.
     Unreadable(Unreadable),
-    /// Its text.
+    /// Text and tree of the file.
     Text(Document),
 }
 
 /// A file that is there and cannot be read.
 #[derive(Debug)]
 pub struct Unreadable {
-    /// Which.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Why.
+    /// Error of the system.
     pub why: io::Error,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for Unreadable {
 pub struct Document {
     /// Where it was read from.
     pub path: PathBuf,
-    /// Without a byte-order mark.
+    /// Text of the file without a byte-order mark.
     pub text: String,
     /// Whether it began with a byte-order mark.
     pub bom: bool,
@@ -81,13 +81,13 @@ pub struct Document {
 /// A text that is no configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Invalid {
-    /// Which file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// From 1.
+    /// Line, counted from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// Column in characters, counted from 1.
     pub column: usize,
-    /// Parser's message.
+    /// Message of the parser.
     pub message: String,
     /// The line, with everything but its keys and punctuation masked.
     pub excerpt: String,
@@ -141,7 +141,7 @@ pub(crate) fn bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// JSON5, and nothing laxer.
+/// Options of the parser: JSON5 and nothing laxer.
 pub(crate) fn options() -> ParseOptions {
     ParseOptions { allow_missing_commas: false, ..ParseOptions::default() }
 }

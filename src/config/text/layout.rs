@@ -11,19 +11,18 @@ use jsonc_parser::common::Ranged;
 pub struct Layout {
     /// Whether it is JSON, and nothing laxer: other programs may read it too.
     strict: bool,
-    /// Around texts.
+    /// Quote character of texts.
     quote: char,
     /// Whether names that can do without quotes have none.
     bare_names: bool,
-    /// One step of indentation.
     step: String,
-    /// What ends a line.
+    /// Line ending.
     pub newline: &'static str,
     /// Whether it has more than one line.
     pub lines: bool,
 }
 
-/// What the names and texts of a file look like, counted.
+/// Counts of the styles that names and texts of a file have.
 #[derive(Default)]
 struct Counts {
     bare: usize,
@@ -64,7 +63,7 @@ impl Counts {
 }
 
 impl Layout {
-    /// That of `document`, whose root is `root`.
+    /// Detects the layout of `document`, whose root is `root`.
     pub(crate) fn of(document: &Document, root: &ast::Object<'_>) -> Self {
         let text = &document.text;
         let mut counts = Counts::default();
@@ -82,7 +81,7 @@ impl Layout {
         }
     }
 
-    /// One step further in than `indent`.
+    /// Returns `indent` plus one step.
     pub(crate) fn deeper(&self, indent: &str) -> String {
         format!("{indent}{}", self.step)
     }
@@ -140,7 +139,7 @@ pub(crate) fn indent(text: &str, at: usize) -> Option<&str> {
     text[start..at].chars().all(|c| matches!(c, ' ' | '\t')).then_some(&text[start..at])
 }
 
-/// `text` between two `quote`s.
+/// Quotes `text` with `quote`.
 pub(crate) fn quoted(text: &str, quote: char) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push(quote);

@@ -8,10 +8,10 @@ use jsonc_parser::common::Ranged;
 use nanoserde::{SerJson, SerJsonState};
 use std::collections::HashMap;
 
-/// Where a value stands.
+/// Position of a value: file and offset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct At {
-    /// Which of the source's documents.
+    /// Index of the document in the source.
     pub file: u16,
     /// The byte it begins at.
     pub start: u32,
@@ -20,13 +20,13 @@ pub struct At {
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Where.
+    /// Position of the value.
     pub at: At,
-    /// What.
+    /// The value itself.
     pub value: Value,
 }
 
-/// What stands somewhere.
+/// A value of JSON5.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// `null`.
@@ -48,18 +48,18 @@ pub enum Value {
 pub(crate) struct Doubled {
     /// Its keys from the root; an entry of a list is `[]`.
     pub(crate) path: Vec<String>,
-    /// Where it stands.
+    /// Position in its file.
     pub(crate) at: At,
 }
 
 /// A key of an object and its value.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The key.
+    /// Name of the key.
     pub name: Box<str>,
-    /// Where the key stands.
+    /// Position of the key.
     pub at: At,
-    /// Its value.
+    /// Value of the key.
     pub node: Node,
 }
 
@@ -159,7 +159,7 @@ impl Node {
         }
     }
 
-    /// The value as JSON.
+    /// Serialises the value as JSON.
     pub fn to_json(&self) -> String {
         let mut out = SerJsonState::new(String::new());
         self.write_json(&mut out, &mut |_, _| None);

@@ -23,7 +23,7 @@ impl fmt::Display for BadPath {
 impl std::error::Error for BadPath {}
 
 impl KeyPath {
-    /// What stands for any item of a list.
+    /// Placeholder for any item of a list.
     pub const ITEM: &str = "[]";
 
     /// Reads a path.

@@ -31,7 +31,6 @@ const LARGEST: u64 = 8 << 20;
 const MOST_KEYS: usize = 20_000;
 /// Most files of one configuration.
 const MOST_FILES: usize = 1000;
-/// The key.
 pub const INCLUDE: &str = "$include";
 
 /// Everything that was read for one configuration.
@@ -39,7 +38,7 @@ pub const INCLUDE: &str = "$include";
 pub struct Source {
     /// The files, the root first.
     pub documents: Vec<Document>,
-    /// What they come to.
+    /// Tree that the documents are merged into.
     pub root: Node,
     /// Where files are included, in the order they were read.
     pub includes: Vec<Include>,
@@ -52,7 +51,7 @@ pub struct Source {
 pub struct Include {
     /// Its keys from the root.
     pub path: Vec<String>,
-    /// Document with the `$include`.
+    /// Index of the document with the `$include`.
     pub by: u16,
     /// The documents it brings in.
     pub files: Vec<u16>,
@@ -78,7 +77,7 @@ impl fmt::Display for ReadError {
     }
 }
 
-/// What reading a configuration came to.
+/// Result of reading a configuration.
 pub struct Gathered {
     /// The source; `None` where there is no file.
     pub source: Result<Option<Source>, ReadError>,
@@ -165,7 +164,7 @@ impl Source {
         digest.finalize().into()
     }
 
-    /// Error about `node`.
+    /// Makes an error that points at `node`.
     pub(crate) fn invalid(&self, node: &Node, message: String) -> ReadError {
         let document = self.documents.get(usize::from(node.at.file)).unwrap_or(&self.documents[0]);
         ReadError::Invalid(document.invalid(node.at.start as usize, message))
@@ -311,7 +310,7 @@ impl Reader<'_> {
         })
     }
 
-    /// What the file named by `name` brings.
+    /// Reads the file named by `name`.
     fn file(&mut self, name: &Node, path: &mut Vec<String>, depth: usize) -> Result<Node, ReadError> {
         let text = name.text().unwrap_or_default();
         let including = &self.documents[usize::from(name.at.file)].path;
@@ -361,7 +360,7 @@ impl Reader<'_> {
     }
 }
 
-/// `over` merged into `under`.
+/// Merges `over` into `under`.
 fn merge(under: Node, over: Node) -> Node {
     match (under.value, over.value) {
         (Value::Object(mut entries), Value::Object(later)) => {

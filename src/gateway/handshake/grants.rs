@@ -13,11 +13,10 @@ use crate::{
 };
 use std::{rc::Rc, time::Instant};
 
-/// What an approved or admitted connection gets.
+/// Scopes and basis of an approved or admitted connection.
 pub struct Outcome {
-    /// Its scopes.
     pub scopes: Scopes,
-    /// What it rests on.
+    /// Credential that the connection depends on.
     pub basis: Basis,
     /// Further roles whose tokens it is handed.
     pub extra: Vec<(Role, Scopes)>,

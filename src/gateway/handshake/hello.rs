@@ -16,7 +16,7 @@ use std::{fmt::Write, rc::Rc, sync::OnceLock};
 /// Most generations looked back for a token that was once right.
 const LOOK_BACK: u32 = 16;
 
-/// What `token` is to the device `id` in `role`.
+/// Classifies `token` for the device `id` in `role`.
 pub fn token_generations(
     app: &App,
     registry: &Registry,
@@ -133,7 +133,7 @@ pub fn frame(app: &Rc<App>, conn: &Conn, request_id: &str, extra: &[(Role, Scope
     s.out
 }
 
-/// `features` and `policy`.
+/// Builds `features` and `policy`, which never change.
 fn fixed() -> String {
     let list = |names: Vec<String>| names.serialize_json();
     format!(

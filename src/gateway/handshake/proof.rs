@@ -23,27 +23,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Everything that was proven, and what the refusals need to say.
+/// The verified identity and credentials of a connect frame, and the facts that a refusal names.
 pub struct Proof<'a> {
     connect: &'a Connect<'a>,
     peer: &'a Peer,
-    /// The role asked for.
     pub role: Role,
-    /// The scopes asked for.
     pub requested: Scopes,
-    /// The proven key.
+    /// Public key that the signature was verified with.
     pub key: Option<PublicKey>,
-    /// Its record.
+    /// Record of the device in the registry.
     pub record: Option<Rc<Device>>,
     /// When it was removed, if it was.
     pub removed_ms: Option<u64>,
-    /// What the client says of itself.
+    /// Display data that the client sent.
     pub display: Display,
     shared: Shared,
     bearer: Bearer,
     bootstrap: Bootstrap,
     locked: Option<Duration>,
-    /// What was offered as the shared secret, less the device's own tokens.
+    /// Values offered as the shared secret, without the device's own tokens.
     guesses: Vec<&'a str>,
     settings: Rc<crate::config::Settings>,
 }
@@ -51,7 +49,7 @@ pub struct Proof<'a> {
 /// A signature further off than this is worth a word in the journal, milliseconds.
 const CLOCK_FAR_OFF: u64 = 120_000;
 
-/// Proves what can be proven.
+/// Verifies the signature and the credentials of a connect frame.
 ///
 /// # Errors
 /// When the device's proof is no good: then nothing else of the frame counts.
@@ -210,18 +208,17 @@ fn bootstrap(app: &App, registry: &Registry, id: Option<DeviceId>, connect: &Con
 }
 
 impl Proof<'_> {
-    /// The peer's address.
     pub fn peer_ip(&self) -> IpAddr {
         self.peer.ip
     }
 
-    /// What the role asked for was approved for, if it was.
+    /// Scopes approved for the role asked for; `None` if the role is not approved.
     pub fn approved(&self) -> Option<Scopes> {
         let grant = self.record.as_ref()?.grant(self.role)?;
         grant.revoked_ms.is_none().then_some(grant.scopes)
     }
 
-    /// The proven device.
+    /// Id of the verified device.
     pub fn device(&self) -> Option<DeviceId> {
         self.key.map(|k| k.device_id())
     }
@@ -319,7 +316,7 @@ impl Proof<'_> {
         )
     }
 
-    /// Which switches of the config were looked at, and why none helped.
+    /// Names the configuration switches that were checked, and why none applied.
     fn switches(&self) -> String {
         let ui = &self.settings.config.control_ui;
         format!(

@@ -48,7 +48,7 @@ struct Child {
     hintPath: Option<String>,
 }
 
-/// `config.schema`: all of it.
+/// Answers `config.schema`.
 pub fn whole() -> Json {
     let root = schema::root();
     Json::of(&Whole {

@@ -61,7 +61,7 @@ struct Stats {
     requiresRestart: bool,
 }
 
-/// `config.set`: the whole text.
+/// Answers `config.set`: replaces the whole text.
 pub async fn set(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
     let want = move |_: &Present<'_>| Ok(WriteTarget::Root(raw.clone()));

@@ -42,7 +42,7 @@ pub(crate) fn setup_completed(code: &SetupCode, display: &Display) -> Json {
         .json()
 }
 
-/// What only a running gateway knows of a device.
+/// Facts about a device that only a running gateway has.
 #[derive(Default)]
 pub(crate) struct Live {
     /// The display data of its newest connection: fresher than the registry's.
@@ -52,7 +52,7 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// What `app` knows of `device`.
+    /// Gathers the facts about `device` from `app`.
     pub(super) fn of(app: &App, device: &Device) -> Self {
         let id = device.id();
         let conns = app.hub.conns.of(&id);

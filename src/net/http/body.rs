@@ -15,10 +15,10 @@ pub type Chunks = Pin<Box<dyn Stream<Item = io::Result<Bytes>>>>;
 /// The body of a request or an answer that is sent.
 #[derive(Default)]
 pub enum Body {
-    /// None.
+    /// No body.
     #[default]
     Empty,
-    /// Bytes, sent with `Content-Length`.
+    /// Bytes of known length, sent with `Content-Length`.
     Full(Bytes),
     /// Chunks, sent with `Transfer-Encoding: chunked`. After an error the connection is cut, so that the peer sees that
     /// the body is not whole.
@@ -26,7 +26,7 @@ pub enum Body {
 }
 
 impl Body {
-    /// Streams chunks.
+    /// Makes a body of chunks.
     pub fn stream(chunks: impl Stream<Item = io::Result<Bytes>> + 'static) -> Self {
         Self::Chunks(Box::pin(chunks))
     }

@@ -34,35 +34,35 @@ impl Drop for LongHead {
     }
 }
 
-/// What a connection begins with.
+/// Kind of a connection's first request.
 pub enum First {
     /// An upgrade to WebSocket, and the length of its head.
     Upgrade(Head, usize),
     /// A plain request, and the length of its head.
     Request(Head, usize),
-    /// What is refused before it is served.
+    /// Refused before it is served.
     Refused(Refused),
-    /// Nothing: the peer left.
+    /// The peer closed the connection before a whole head.
     Gone,
 }
 
 /// Why a request is refused by its head alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refused {
-    /// It is no HTTP.
+    /// The bytes are not HTTP.
     Malformed,
-    /// It is longer than [`MAX_HEAD`], or has more headers than [`MAX_HEADERS`].
+    /// The head is longer than [`MAX_HEAD`], or has more headers than [`MAX_HEADERS`].
     TooLarge,
     /// Too many heads of more than [`USUAL_HEAD`] bytes are under way.
     Busy,
     /// An upgrade to another version of WebSocket than 13.
     Version(String),
-    /// An upgrade that lacks this header, as one that came by a proxy does.
+    /// The upgrade lacks this header, as one through a proxy may.
     Missing(&'static str),
 }
 
 impl Refused {
-    /// The answer.
+    /// Makes the HTTP answer.
     pub fn answer(&self) -> String {
         let (status, more) = match self {
             Self::Malformed => ("400 Bad Request", ""),
@@ -170,7 +170,7 @@ fn kind(request: &httparse::Request<'_, '_>, length: usize) -> First {
     }
 }
 
-/// What the headers say of an upgrade.
+/// Headers of an upgrade.
 struct Asked {
     key: Option<String>,
     /// Version 13, or what stands in its place.
@@ -227,18 +227,18 @@ fn facts(request: &httparse::Request<'_, '_>) -> (Head, Asked) {
     (head, asked)
 }
 
-/// What a connection begins with that comes before anybody can be let in.
+/// Kind of a first request that comes before the gateway can admit anyone.
 pub enum Beginning {
     /// A plain GET of this path, whose head is so long.
     Get(String, usize),
     /// A part of a head.
     Part,
-    /// Something else.
+    /// Anything else.
     Other,
 }
 
 impl Beginning {
-    /// What `bytes` are.
+    /// Classifies `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);

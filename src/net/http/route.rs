@@ -4,7 +4,7 @@ use super::{Body, Upload, UploadError};
 use hyper::{Method, Response, StatusCode, header, http::request::Parts};
 use std::{future::Future, pin::Pin, rc::Rc, time::Duration};
 
-/// What is served at a method and a path, by a gateway that is a `C`.
+/// A route: method, path and handler, for a gateway of type `C`.
 pub struct Route<C> {
     /// The method; `HEAD` is answered where `GET` is.
     pub method: Method,
@@ -14,11 +14,11 @@ pub struct Route<C> {
     pub body: usize,
     /// How long a body may take, and a second more for each KiB of it; a slower one is answered 408.
     pub time: Duration,
-    /// What makes the answer.
+    /// Handler that makes the answer.
     pub handler: Handler<C>,
 }
 
-/// What makes an answer.
+/// Handler of a route.
 pub enum Handler<C> {
     /// A page that is there at once.
     Page(fn(&C) -> Page),
@@ -28,9 +28,9 @@ pub enum Handler<C> {
 
 /// A request to a [`Handler::Call`].
 pub struct Call {
-    /// Its head.
+    /// Head of the request.
     pub head: Parts,
-    /// Its body.
+    /// Body of the request, unread.
     pub body: Upload,
 }
 
@@ -39,21 +39,21 @@ pub type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, UploadError
 
 /// A page that is there at once.
 pub struct Page {
-    /// The status.
+    /// Status code.
     pub status: u16,
-    /// `Content-Type`.
+    /// Value of `Content-Type`.
     pub kind: &'static str,
-    /// The body.
+    /// Text of the body.
     pub body: String,
 }
 
 impl Page {
-    /// One for programs.
+    /// Makes a JSON page.
     pub fn json(status: u16, body: &str) -> Self {
         Self { status, kind: "application/json", body: body.into() }
     }
 
-    /// One for people.
+    /// Makes a plain-text page.
     pub fn text(status: u16, body: impl Into<String>) -> Self {
         Self { status, kind: "text/plain; charset=utf-8", body: body.into() }
     }
@@ -69,7 +69,7 @@ impl From<Page> for Response<Body> {
 }
 
 impl<C> Route<C> {
-    /// A page at `path`.
+    /// Makes the route of a page at `path`.
     pub const fn page(path: &'static str, page: fn(&C) -> Page) -> Self {
         Self { method: Method::GET, path, body: 0, time: Duration::ZERO, handler: Handler::Page(page) }
     }

@@ -47,7 +47,7 @@ pub enum Phase {
     Ending,
 }
 
-/// What the server asks of the gateway around a connection.
+/// Hooks of the HTTP server into the gateway around a connection.
 pub trait Host {
     /// Notes where the connection stands.
     fn enter(&self, phase: Phase);
@@ -57,7 +57,7 @@ pub trait Host {
     fn begin(&self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
     /// Ready once a request that is under way, or waits to be, has to be answered 503.
     fn poll_refused(&self, cx: &mut Context<'_>) -> Poll<()>;
-    /// `Strict-Transport-Security`.
+    /// Value of `Strict-Transport-Security`, if it is sent.
     fn strict(&self) -> Option<String>;
 }
 
@@ -103,14 +103,14 @@ pub async fn serve<C: 'static>(
     exchange.cut.get()
 }
 
-/// What is known of the bytes after a request's head.
+/// State of the bytes after a request's head.
 #[derive(Clone, Copy)]
 enum Unread {
-    /// They are of a head, and kept until its request is begun.
+    /// Bytes of a head, kept until its request is begun.
     Kept,
     /// So many are of a body, which is not kept.
     Body(u64),
-    /// They are of a body whose length is not known; after it the connection ends.
+    /// Bytes of a body whose length is not known; after it the connection ends.
     Rest,
 }
 
@@ -125,7 +125,7 @@ struct Exchange {
     long: RefCell<Option<LongHead>>,
     /// The connection ends after this answer.
     ending: Cell<bool>,
-    /// It ends with bytes unread.
+    /// Set if the connection ends with bytes unread.
     cut: Cell<bool>,
 }
 

@@ -25,9 +25,9 @@ pub struct Upload {
 /// Why the body of a request cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum UploadError {
-    /// It is larger than this many bytes.
+    /// The body is larger than this many bytes.
     TooLarge(usize),
-    /// It comes too slowly: this time, and a second more for each KiB, are allowed.
+    /// The body comes too slowly: this time, and a second more for each KiB, are allowed.
     Slow(Duration),
     /// The peer left, or sent no body that can be read.
     Cut,
