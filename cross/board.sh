@@ -165,7 +165,7 @@ for attempt in first last; do
     up=no
     : >"$tmp/console"
     "qemu-system-${machine[0]}" "${machine[@]:1}" -nic none -nographic -monitor none -serial stdio -no-reboot \
-        -kernel "$(ls "$kernel_dir"/boot/vmlinuz-*)" -initrd "$tmp/initramfs" -append "$line" </dev/null >>"$tmp/console" 2>"$tmp/complaints" &
+        -kernel "$(ls "$kernel_dir"/boot/vmlinuz-*)" -initrd "$tmp/initramfs" -append "$line" </dev/null >>"$tmp/console" 2>"$tmp/errors" &
     emulator=$!
     # Not every board can switch itself off.
     tail -f -n +1 --pid=$emulator "$tmp/console" & shown=$!
@@ -188,10 +188,10 @@ for attempt in first last; do
     emulator=
     wait $shown 2>/dev/null || true
     if grep -q '^board: up' "$tmp/console" || [ $attempt = last ]; then break; fi
-    cat "$tmp/complaints" >&2
+    cat "$tmp/errors" >&2
     echo "cross/board.sh: the kernel of $board did not come up; once more" >&2
 done
 code=$(sed -n 's/^board: exit \([0-9]*\).*/\1/p' "$tmp/console" | tail -n 1)
 [ "$pull" -ge 0 ] || exit 137
-[ -n "$code" ] || cat "$tmp/complaints" >&2
+[ -n "$code" ] || cat "$tmp/errors" >&2
 exit "${code:-124}"

@@ -101,7 +101,7 @@ until_true agent status
 say "killed: started again, and the device is in by its key alone"
 kill $follower 2>/dev/null || true
 
-# Another program on its port, which no new start mends.
+# Another program on its port, which no new start fixes.
 systemctl stop $unit
 HOME=/root/other barnacle gateway --port 18789 --allow-unconfigured >/run/other 2>&1 & other=$!
 until_true grep -q 'listening on' /run/other

@@ -1,5 +1,5 @@
-//! The rooms of a running gateway. `gateway::run` alone puts them together; methods, the handshake and the
-//! hand-over are passed the whole, and take from it what they need.
+//! The parts of a running gateway. `gateway::run` alone assembles them; methods, the handshake and the
+//! hand-over get the whole, and use the parts they need.
 
 use crate::{
     admission::Admission,

@@ -1,8 +1,8 @@
-//! What the gateway and the systemd that runs it say to each other, without libsystemd.
+//! The notify protocol of systemd, and its descriptor store, without libsystemd.
 //!
-//! One way, datagrams to `NOTIFY_SOCKET`: ready, reloading, stopping, alive, and descriptors to be kept for
-//! the next start. The other way, descriptors that were passed at this one (`LISTEN_FDS`). Where nobody
-//! asked to be told, nothing is said. Source: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
+//! The gateway sends datagrams to `NOTIFY_SOCKET`: ready, reloading, stopping, alive, and descriptors to store for
+//! the next start. It inherits descriptors that were stored before (`LISTEN_FDS`). Without `NOTIFY_SOCKET`
+//! nothing is sent. Source: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
 
 use crate::net::fds;
 use rustix::{
@@ -18,12 +18,12 @@ use std::{
 
 /// The first descriptor that is passed: SD_LISTEN_FDS_START.
 const FIRST: i32 = 3;
-/// How long systemd may take to read what it is told.
+/// Time-out for systemd to read what was sent.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The name under which it is tried whether descriptors are kept.
+/// Name of the descriptor that tests whether systemd stores any.
 const PROBE: &str = "barnacle-probe";
 
-/// The line to the systemd that runs this process, if one does.
+/// The notify socket of the systemd that runs this process, if one does.
 pub struct Notify {
     line: Option<(UnixDatagram, SocketAddrUnix)>,
     watchdog: Option<Duration>,
@@ -49,7 +49,7 @@ impl Notify {
         self.line.is_some()
     }
 
-    /// How often [`alive`](Self::alive) is to be said: half of what systemd waits before it kills.
+    /// Interval for [`alive`](Self::alive): half of the watchdog's time-out.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog.filter(|_| self.is_there()).map(|limit| limit / 2)
     }
@@ -82,25 +82,25 @@ impl Notify {
         self.say(&format!("STOPPING=1\nSTATUS={}", line_of(status)), SendFlags::empty());
     }
 
-    /// The loop goes round; said if somebody waits for it.
+    /// Reports `WATCHDOG=1`, if a watchdog is set.
     pub fn alive(&self) {
         if self.watchdog.is_some() {
             self.say("WATCHDOG=1", SendFlags::DONTWAIT);
         }
     }
 
-    /// Has systemd keep a descriptor for the next start, under a name of no more than 255 letters without
-    /// `:`. That it was told does not mean that it did: see [`keeps`](Self::keeps).
+    /// Stores a descriptor with systemd for the next start, under a name of at most 255 letters without
+    /// `:`. Success does not mean that systemd kept it: see [`keeps`](Self::keeps).
     ///
     /// # Errors
-    /// When it cannot be told.
+    /// When the datagram cannot be sent.
     pub fn store(&self, name: &str, fd: impl AsFd) -> io::Result<()> {
         // Without FDPOLL=0 it would drop who hung up, and the count on return would not tell of a loss.
         let text = format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}");
         self.send(&text, Some(fd.as_fd()), SendFlags::empty())
     }
 
-    /// Has systemd keep these listening sockets, and no others, so that the port stays open if this process is
+    /// Stores these listening sockets with systemd, and no others, so that the port stays open if this process is
     /// killed.
     pub(crate) fn keep_listening<Fd: AsFd>(&self, sockets: impl Iterator<Item = Fd>) {
         self.remove(LISTENING);
@@ -111,18 +111,18 @@ impl Notify {
         }
     }
 
-    /// Has systemd drop what it keeps under a name.
+    /// Removes descriptors from systemd's store by their name.
     pub fn remove(&self, name: &str) {
         self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), SendFlags::empty());
     }
 
-    /// Whether systemd keeps everything it was given so far, and would keep one more. It has read it all
+    /// Whether systemd stores everything it was given so far, and would store one more. It has read it all
     /// when this returns.
     ///
     /// One end of a pair is given to it: if that is not kept, it is closed, and the other end tells.
     ///
     /// # Errors
-    /// When it cannot be told, or does not read in time.
+    /// When a datagram cannot be sent, or systemd does not read in time.
     pub fn keeps(&self) -> io::Result<bool> {
         let (mut mine, its) = UnixStream::pair()?;
         self.store(PROBE, &its)?;
@@ -134,7 +134,7 @@ impl Notify {
         Ok(kept)
     }
 
-    /// Waits until systemd has read everything it was told.
+    /// Waits until systemd has read everything that was sent.
     ///
     /// # Errors
     /// When it does not in time.
@@ -240,7 +240,7 @@ pub enum Next {
 pub fn next() -> Next {
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let Some(unit) = unit(&groups) else {
-        // In a container of its own it cannot be asked. It has said that it keeps descriptors, or not.
+        // In a container of its own it cannot be asked. The environment shows whether it keeps descriptors.
         let keeps = std::env::var("FDSTORE").is_ok_and(|most| most.trim().parse() != Ok(0u64));
         return if keeps { Next::Start } else { Next::End };
     };
@@ -249,8 +249,8 @@ pub fn next() -> Next {
     let ask = |args: &[&str]| {
         let mut systemctl = std::process::Command::new("systemctl");
         systemctl.args(if user { &["--user"][..] } else { &[] }).args(args).env_remove("NOTIFY_SOCKET");
-        let said = systemctl.stdin(std::process::Stdio::null()).output().ok()?;
-        Some(String::from_utf8_lossy(&said.stdout).into_owned())
+        let output = systemctl.stdin(std::process::Stdio::null()).output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).into_owned())
     };
     let jobs = ask(&["list-jobs", "--no-legend", "--plain", "--no-pager"]);
     let job = jobs.and_then(|listed| job_of(&listed, &unit));
@@ -309,11 +309,11 @@ mod tests {
         assert_eq!(after_exit("on-failure\n"), Next::End);
     }
 
-    /// A systemd that keeps so many descriptors; it ends at `STOPPING=1` and says what it was told.
+    /// A systemd that keeps so many descriptors; it ends at `STOPPING=1` and returns the datagrams it received.
     fn systemd(socket: UnixDatagram, room: usize) -> std::thread::JoinHandle<(Vec<String>, usize)> {
         use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
         std::thread::spawn(move || {
-            let (mut told, mut kept) = (Vec::new(), Vec::new());
+            let (mut texts, mut kept) = (Vec::new(), Vec::new());
             loop {
                 let mut bytes = [0; 1024];
                 let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -334,9 +334,9 @@ mod tests {
                     kept.retain(|(other, _)| *other != name);
                 }
                 let stops = text.starts_with("STOPPING=1");
-                told.push(text);
+                texts.push(text);
                 if stops {
-                    return (told, kept.len());
+                    return (texts, kept.len());
                 }
             }
         })
@@ -376,10 +376,10 @@ mod tests {
         notify.ready("3 connections\nEXTRA=1");
         notify.alive();
         notify.stopping("bye");
-        let (told, _) = systemd.join().unwrap();
-        assert!(told[0].starts_with("RELOADING=1\nMONOTONIC_USEC="), "{told:?}");
+        let (texts, _) = systemd.join().unwrap();
+        assert!(texts[0].starts_with("RELOADING=1\nMONOTONIC_USEC="), "{texts:?}");
         assert_eq!(
-            told[1..],
+            texts[1..],
             ["READY=1\nSTATUS=3 connections EXTRA=1", "WATCHDOG=1", "STOPPING=1\nSTATUS=bye"]
         );
         assert!(!Notify { line: None, watchdog: None }.is_there());

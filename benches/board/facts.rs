@@ -44,8 +44,8 @@ pub fn throttled() -> Option<String> {
     text("/sys/devices/platform/soc/soc:firmware/get_throttled")
         .map(|hex| format!("0x{}", hex.trim_start_matches("0x")))
         .or_else(|| {
-            let said = std::process::Command::new("vcgencmd").arg("get_throttled").output().ok()?;
-            Some(String::from_utf8_lossy(&said.stdout).trim().strip_prefix("throttled=")?.to_owned())
+            let output = std::process::Command::new("vcgencmd").arg("get_throttled").output().ok()?;
+            Some(String::from_utf8_lossy(&output.stdout).trim().strip_prefix("throttled=")?.to_owned())
         })
 }
 

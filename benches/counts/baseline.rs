@@ -4,7 +4,7 @@ use crate::{WAYS, rig::Failure};
 use nanoserde::{DeJson, SerJson};
 use std::{collections::BTreeMap, fmt, fmt::Write, fs, path::Path, process::Command};
 
-/// What each count may grow by, or fall by, before it is told; shares, and numbers of calls. Signatures are
+/// What each count may grow by, or fall by, before it is reported; shares, and numbers of calls. Signatures are
 /// random, so instructions differ from run to run, and the devices' file grows with each.
 const INSTRUCTIONS: f64 = 0.03;
 const WRITTEN: f64 = 0.03;
@@ -120,9 +120,9 @@ fn machine() -> String {
     let avx2 = if is_x86_feature_detected!("avx2") { " with AVX2" } else { "" };
     #[cfg(not(target_arch = "x86_64"))]
     let avx2 = "";
-    let said = Command::new("rustc").arg("--version").output().map(|out| out.stdout).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said);
-    let version = said.split_whitespace().nth(1).unwrap_or("of unknown version");
+    let output = Command::new("rustc").arg("--version").output().map(|out| out.stdout).unwrap_or_default();
+    let output = String::from_utf8_lossy(&output);
+    let version = output.split_whitespace().nth(1).unwrap_or("of unknown version");
     format!("{}{avx2}, rustc {version}", std::env::consts::ARCH)
 }
 

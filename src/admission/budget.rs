@@ -1,4 +1,4 @@
-//! A budget in use: a [`Ledger`], the holders that can be told to make room, and the counts that an operator sees.
+//! A budget in use: a [`Ledger`], the holders that can be asked to make room, and the counts that an operator sees.
 
 use super::{HolderId, Ledger, Source, Verdict};
 use std::{

@@ -1,4 +1,4 @@
-//! Every limit on what others can take: its value, why it is that, and what happens when it is reached.
+//! Every limit on what peers can use: its value, the reason for it, and the effect of reaching it.
 //!
 //! `docs/limits.md` is generated from [`LIMITS`]; a test compares the two.
 
@@ -232,7 +232,7 @@ pub const LIMITS: &[Limit] = &[
         value: Bytes(crate::journal::LINE),
         key: None,
         full: "cut",
-        why: "what a stranger sends is part of some lines",
+        why: "what a peer sends is part of some lines",
     },
     Limit {
         what: "lines about refusals of one source and kind in a minute",
@@ -253,7 +253,7 @@ pub const LIMITS: &[Limit] = &[
         value: Bytes(crate::journal::RING + crate::journal::PEER_RING),
         key: None,
         full: "the oldest go; those about peers have a part of their own and push out no others",
-        why: "what an operator needs is not pushed out by strangers",
+        why: "lines that an operator needs are not pushed out by those about peers",
     },
     Limit {
         what: "wrong shared secrets of one address",

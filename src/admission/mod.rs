@@ -1,11 +1,11 @@
-//! Admission: who may hold how much of what all share, and who makes room when it is full.
+//! Admission: budgets of shared resources, and eviction when one is full.
 //!
 //! Every budget has one shape. It has a total, and each [`Source`] has a share of it. A source that asks for more than
 //! its share makes room itself; where the total is reached, the source that holds most does. Nobody is kept waiting:
 //! a request finds room, has somebody make it, or is refused at once. Each budget counts how often that happened, which
 //! `status` shows, and logs it at most once a minute.
 //!
-//! | budget | total | share | who of a source makes room |
+//! | budget | total | share | which holder of a source makes room |
 //! | --- | --- | --- | --- |
 //! | [`pending`](Admission::pending): connections that have not attached | [`limits::PENDING`], or a quarter of what the descriptors allow | 64 for an address; this host has no share | the oldest, unless its `connect` is being judged |
 //! | [`attached`](Admission::attached): attached connections | the other three quarters | 64 for a device; clients without one have no share | none; see `gateway::handshake` for dead ones |

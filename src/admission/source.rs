@@ -16,7 +16,7 @@ pub enum Source {
     V4([u8; 4]),
     /// One IPv6 network of 64 bits.
     V6([u8; 8]),
-    /// A device that proved its key.
+    /// A device whose signature was verified.
     Device(DeviceId),
 }
 

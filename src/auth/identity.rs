@@ -4,7 +4,7 @@ use super::payload::{Payload, Version};
 use crate::protocol::{PublicKey, base64url_decode};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
-/// Why a signature proves nothing.
+/// Reasons why a signature is not valid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadProof {
     /// The key is no point on the curve.

@@ -2,7 +2,7 @@
 //!
 //! Failures are counted by address. The same wrong value counts once, so a stale browser tab that
 //! repeats itself locks nobody out; attempts while locked do not lengthen the lock; a device that
-//! proves its key is never asked. All times are monotonic. Source: `docs/gateway/config-gateway.md`,
+//! proves its key is never limited. All times are monotonic. Source: `docs/gateway/config-gateway.md`,
 //! `gateway.auth.rateLimit`.
 
 use crate::protocol::TokenHash;
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How much guessing is let pass.
+/// Limits for guesses of the shared secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Different wrong values within `window` before the address is locked.

@@ -1,4 +1,4 @@
-//! Who is it, and may it: the facts of a connect, and the one decision made from them.
+//! Authentication and authorisation: the facts of a connect, and the one decision made from them.
 //!
 //! [`identity`] proves a device by its key, [`payload`] is the text it signs, [`nonce`] what is new in it,
 //! [`limiter`] slows down guessing, and [`policy`] turns facts into a verdict without any I/O; [`standing`] does so for

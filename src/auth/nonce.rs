@@ -1,4 +1,4 @@
-//! What a device is to sign: random bytes that are used once.
+//! Nonces of the connect challenge: random bytes that a device signs, used once.
 
 use std::cell::RefCell;
 

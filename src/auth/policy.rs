@@ -1,4 +1,4 @@
-//! The decision: facts of a connect in, verdict out, nothing else.
+//! The policy: facts of a connect in, verdict out, nothing else.
 //!
 //! The strongest valid proof in the frame decides, never the weakest. A paired device that signs this
 //! connection's nonce *is* that device, whatever has become of its bearer token; the shared credential
@@ -63,7 +63,7 @@ pub struct Facts<'a> {
     pub requested: Scopes,
     /// Whether a device was proven by its signature.
     pub device: bool,
-    /// Whether the device is in the book, for whatever role.
+    /// Whether the device is in the registry, for any role.
     pub known: bool,
     /// Its grant for the role asked for.
     pub grant: Option<&'a Grant>,

@@ -1,6 +1,6 @@
-//! Every way to be turned away, with its words.
+//! Refusals of a connect: code, message, hint and close reason of each.
 //!
-//! The words are an API. OpenClaw's Node client erases its stored device token when a close reason
+//! The texts are an API. OpenClaw's Node client erases its stored device token when a close reason
 //! holds "device token mismatch", and many clients stop reconnecting for good on `PAIRING_REQUIRED`,
 //! `AUTH_RATE_LIMITED` and `AUTH_TOKEN_MISMATCH`. So that phrase stands only where a token of a known
 //! device was offered and is really dead, those codes only where they are true, and a passing state is
@@ -89,20 +89,31 @@ pub enum Refusal {
     /// No `connect` came in time.
     Timeout(Duration),
     /// No common protocol version.
-    Protocol { min: u64, max: u64 },
+    Protocol {
+        min: u64,
+        max: u64,
+    },
     Role(String),
     /// The page's origin is not allowed.
-    Origin { received: String, allow: String },
+    Origin {
+        received: String,
+        allow: String,
+    },
     /// `device.publicKey` is no Ed25519 key.
     PublicKey,
     /// `device.id` is not the hash of `device.publicKey`.
-    DeviceId { expected: DeviceId },
+    DeviceId {
+        expected: DeviceId,
+    },
     NonceMissing,
     /// `device.nonce` is not this connection's.
     NonceMismatch,
     /// The signature fits no payload.
     Signature,
-    DeviceRequired { control_ui: bool, switches: String },
+    DeviceRequired {
+        control_ui: bool,
+        switches: String,
+    },
     /// Pairing waits for an operator's approval.
     Waiting(Box<Waiting>),
     /// No shared secret was offered.
@@ -114,12 +125,19 @@ pub enum Refusal {
     /// The device's token is dead and its key alone does not count here.
     DeviceToken(DeviceId, Role),
     /// The device's token is for another role.
-    DeviceTokenRole { has: Role, wants: Role, device: DeviceId },
+    DeviceTokenRole {
+        has: Role,
+        wants: Role,
+        device: DeviceId,
+    },
     /// The setup code is no good.
     Bootstrap,
     RateLimited(Duration),
     /// Not now: why, and when again in milliseconds.
-    Later { why: String, after_ms: u64 },
+    Later {
+        why: String,
+        after_ms: u64,
+    },
 }
 
 use Refusal as R;
@@ -133,12 +151,12 @@ impl Refusal {
             R::NotConnect => invalid(self.reason()).with(hint(
                 "send connect as the first request, after the connect.challenge event",
             )),
-            R::Params(fault) => {
+            R::Params(error) => {
                 let mut details = hint("see docs/gateway/protocol/handshake.md of the npm package openclaw");
-                if fault.contains("'nonce'") {
+                if error.contains("'nonce'") {
                     details = device("DEVICE_AUTH_NONCE_REQUIRED", "device-nonce-missing", NONCE);
                 }
-                invalid(fault.clone()).with(details)
+                invalid(error.clone()).with(details)
             }
             R::Protocol { min, max } => invalid(self.reason()).with(Details {
                 code: code("PROTOCOL_MISMATCH"),
@@ -319,7 +337,7 @@ impl Refusal {
         match self {
             R::BadFrame(why) => why.clone(),
             R::NotConnect => "invalid handshake: first request must be connect".into(),
-            R::Params(fault) => fault.clone(),
+            R::Params(error) => error.clone(),
             R::TooLarge(most) => format!("connect frame larger than {most} bytes"),
             R::Timeout(limit) => format!("handshake timeout: no connect within {} ms", limit.as_millis()),
             R::Protocol { .. } => "protocol mismatch".into(),
@@ -400,7 +418,7 @@ impl Mismatch {
             (false, None) => "update_auth_credentials",
         };
         let hint = match (&self.matches, &self.expected_from) {
-            (Some((_, mend)), _) => mend.clone(),
+            (Some((_, fix)), _) => fix.clone(),
             (None, Some(from)) => {
                 format!("this gateway's {w} is {from}; send that one, or pair the device")
             }

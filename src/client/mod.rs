@@ -84,7 +84,7 @@ impl<'t> Client<'t> {
     /// Calls `method` with `params`, a JSON object; the answer is the payload as it came.
     ///
     /// # Errors
-    /// [`CallError`]; [`CallError::Failed`] where the gateway said no.
+    /// [`CallError`]; [`CallError::Failed`] where the gateway refused.
     pub fn call(&mut self, method: &str, params: &str) -> Result<String, CallError> {
         let id = self.next_id.to_string();
         self.next_id += 1;

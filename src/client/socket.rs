@@ -206,7 +206,7 @@ pub fn get(url: &Url, trust: &Trust, timeout: Duration, path: &str) -> Result<St
         .write_all(request.as_bytes())
         .and_then(|()| Read::by_ref(&mut stream).take(MAX_ANSWER).read_to_end(&mut answer));
     match done {
-        // By TLS, a peer that ends without a word has said all it had to.
+        // By TLS, a peer that closes without `close_notify` has sent everything.
         Err(e) if answer.is_empty() || e.kind() != io::ErrorKind::UnexpectedEof => {
             Err(failed(url, timeout, e))
         }

@@ -1,4 +1,4 @@
-//! The environment, taken once and passed on, so that nothing below reads the process's own.
+//! The environment, read once and handed down, so that nothing below reads the process's own.
 //!
 //! What `.env` in the state directory says comes after what the process was given, never over it; last comes the
 //! `gateway.env` that OpenClaw's installer leaves on Ubuntu.
@@ -40,13 +40,13 @@ impl Env {
 
     /// Value from the process's environment, trimmed; blank counts as unset.
     pub fn process(&self, name: &str) -> Option<&str> {
-        said(self.process.get(name))
+        non_blank(self.process.get(name))
     }
 
     /// Value from `.env`, trimmed, and the path of that file; blank counts as unset.
     pub fn dotenv(&self, name: &str) -> Option<(&str, &Path)> {
         let (value, file) = self.dotenv.get(name)?;
-        Some((said(Some(value))?, file))
+        Some((non_blank(Some(value))?, file))
     }
 
     /// Value in force: the process's environment, else `.env`.
@@ -119,6 +119,6 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
     }
 }
 
-fn said(value: Option<&String>) -> Option<&str> {
+fn non_blank(value: Option<&String>) -> Option<&str> {
     value.map(|v| v.trim()).filter(|v| !v.is_empty())
 }

@@ -1,10 +1,10 @@
-//! Configuration: what the gateway runs with, and where each piece of it came from.
+//! Configuration: the settings in force, and the source of each.
 //!
 //! [`Settings::resolve`] takes an [`Env`] and the [`Flags`], finds the [`Paths`], reads OpenClaw's
 //! `openclaw.json` ([`mod@file`]) with what it includes ([`source`]), and takes from it the keys that decide
 //! who gets in ([`model`], read key by key through [`tree`]). Only [`mod@write`] writes.
 //!
-//! Three rules: the file is the user's; what is wrong with it is told by line and column and costs one
+//! Three rules: the file is the user's; errors name line and column and costs one
 //! key, not the start; and what decides who gets in fails closed.
 
 pub mod change;

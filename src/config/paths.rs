@@ -1,4 +1,5 @@
-//! Where things are. One resolver for every path, so that no part of the gateway looks elsewhere.
+//! Paths of the state directory and its files. One resolver for every path, so that no part of the
+//! gateway looks elsewhere.
 //!
 //! Source: OpenClaw's `docs/help/environment.md` and `docs/gateway/multiple-gateways.md`.
 

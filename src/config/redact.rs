@@ -135,12 +135,12 @@ impl Redactor {
     fn object(&mut self, node: &Node, entries: &[Entry], place: Place<'_>) -> Vec<Entry> {
         let reference = is_reference_object(node);
         // {name: "X-Api-Key", value: "…"}
-        let said = ["name", "key", "header", "variable", "option", "flag"];
-        let named = said.iter().filter_map(|name| node.get(name)?.text()).any(shape::names_secret);
+        let naming = ["name", "key", "header", "variable", "option", "flag"];
+        let named = naming.iter().filter_map(|name| node.get(name)?.text()).any(shape::names_secret);
         let mut numbered = 0;
         let mut entry = |Entry { name, at, node }: &Entry| {
             let below = place.key(name);
-            let beside_secret = named && !said.contains(&&**name);
+            let beside_secret = named && !naming.contains(&&**name);
             let node = match reference {
                 true => node.clone(),
                 false => self.node(node, Place { beside_secret, ..below }),

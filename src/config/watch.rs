@@ -36,7 +36,7 @@ pub struct Watch {
     files: Vec<PathBuf>,
     notify: Option<Notify>,
     /// Whether it was logged that the files cannot be watched.
-    told: bool,
+    warned: bool,
     seen: Seen,
 }
 
@@ -53,7 +53,7 @@ type Seen = HashMap<PathBuf, Stamp>;
 impl Watch {
     /// Makes a watcher that follows no file yet.
     pub fn new() -> Self {
-        Self { files: Vec::new(), notify: None, told: false, seen: Seen::new() }
+        Self { files: Vec::new(), notify: None, warned: false, seen: Seen::new() }
     }
 
     /// Notes how the files look, right before they are read: [`follow`](Self::follow) tells what changed
@@ -63,13 +63,13 @@ impl Watch {
     }
 
     /// Watches `files` from now on, there or not. Whether they have to be read again, since one of them is
-    /// new, or looks different from when it was [noted](Self::note): until now nobody was told of what
+    /// new, or looks different from when it was [noted](Self::note): until now nothing reported what
     /// happened where a link leads that was turned.
     pub async fn follow(&mut self, files: &[PathBuf]) -> bool {
         self.files = files.to_vec();
         if let Err(e) = self.watch() {
             self.notify = None;
-            if !std::mem::replace(&mut self.told, true) {
+            if !std::mem::replace(&mut self.warned, true) {
                 log::warn!(
                     "the configuration's files cannot be watched ({e}): they are looked at every {} s instead; \
                      see fs.inotify.max_user_instances and max_user_watches",
@@ -146,7 +146,7 @@ impl Watch {
             looks += 1;
             if looks % TRY_AGAIN == 0 && self.watch().is_ok() {
                 log::info!("the configuration's files are watched again");
-                self.told = false;
+                self.warned = false;
             }
         }
     }

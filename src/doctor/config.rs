@@ -49,7 +49,7 @@ pub fn token_homes(facts: &Facts) -> Vec<Finding> {
     let Some((active, winner)) = &credentials.active else { return Vec::new() };
     let word = credentials.kind.word();
     let finding = |(secret, place): &(crate::config::Secret, Source)| {
-        let fix = credentials.mend(place);
+        let fix = credentials.fix(place);
         match (secret == active, place) {
             (false, place) => Some(Finding::error(
                 format!("{place} differs from {winner}, which is the {word} in force"),
@@ -161,7 +161,7 @@ pub fn old_names(facts: &Facts) -> Vec<Finding> {
 /// Reports the warnings of a start that no other check covers.
 pub fn notices(facts: &Facts) -> Vec<Finding> {
     let Some(settings) = settings(facts) else { return Vec::new() };
-    let said: Vec<String> = settings
+    let known: Vec<String> = settings
         .credentials
         .warnings()
         .into_iter()
@@ -169,7 +169,7 @@ pub fn notices(facts: &Facts) -> Vec<Finding> {
         .chain(facts.paths.exposed())
         .collect();
     let told_better = |line: &str| {
-        said.iter().any(|s| s == line)
+        known.iter().any(|s| s == line)
             || line.starts_with("listening on loopback instead of")
             || line.ends_with(NOBODY_LET_IN)
             || line == CA_UNUSED

@@ -107,7 +107,7 @@ impl Service {
         let text = std::fs::read_to_string(name.service_file()?).ok()?;
         let unit = name.service();
         let shown = Manager::find(name.scope)
-            .and_then(|m| m.show(&unit).map_err(|e| Unreachable::Said(e.to_string())));
+            .and_then(|m| m.show(&unit).map_err(|e| Unreachable::Failed(e.to_string())));
         Some(Self { name, text, shown })
     }
 

@@ -1,4 +1,4 @@
-//! A connection's way in: the head of its request, then plain HTTP or the handshake, and at the end the reason of its
+//! Accepting a connection: the head of its request, then plain HTTP or the handshake, and at the end the reason of its
 //! close. Every step can be continued by another process image.
 
 use super::{handshake, pages::ROUTES, session};
@@ -83,7 +83,7 @@ async fn head(app: &Rc<App>, guard: PendingGuard) {
         }
         Some(First::Gone) | None => {
             if pending.wire.is_tls() {
-                // It was told what is wrong with its TLS.
+                // The TLS alert is sent already.
                 session::linger(&pending).await;
             }
             return;

@@ -60,7 +60,7 @@ fn is_under_way(tick: Tick) -> bool {
 
 fn look_at(conn: &Conn) {
     let tick = conn.wire.tick();
-    let quiet = conn.pulse();
+    let quiet = conn.count_tick();
     if is_under_way(tick) {
         conn.heard();
     }

@@ -1,4 +1,4 @@
-//! The gateway: takes connections in, keeps them, and goes on with them.
+//! The gateway: accepts connections, serves them, and restores them after a hand-over.
 //!
 //! `accept` takes a connection in, `handshake` lets it in or turns it away, `session` serves it, `keepalive` keeps
 //! all of them alive, [`run()`] wires them to the listening sockets and the signals.

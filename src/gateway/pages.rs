@@ -1,4 +1,4 @@
-//! What is served over plain HTTP: a row a method and path.
+//! Pages of plain HTTP: one row for each method and path.
 
 #[cfg(debug_assertions)]
 mod debug;

@@ -125,8 +125,8 @@ impl Gateway {
     }
 
     /// Serves a restored connection.
-    pub fn resume(app: &Rc<App>, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
-        session::resume(app, saved, socket)
+    pub fn restore(app: &Rc<App>, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
+        session::restore(app, saved, socket)
     }
 }
 
@@ -184,11 +184,11 @@ struct Restored<'a> {
 
 impl Serve for Restored<'_> {
     fn conn(&self, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
-        session::resume(self.app, saved, socket)
+        session::restore(self.app, saved, socket)
     }
 
     fn pending(&self, saved: SavedPending, socket: Async<TcpStream>) {
-        let pending = self.app.hub.pending_conns.resume(saved, socket);
+        let pending = self.app.hub.pending_conns.restore(saved, socket);
         self.app.spawn(accept::go_on(self.app.clone(), pending));
     }
 

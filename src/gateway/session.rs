@@ -1,7 +1,7 @@
 //! Serving an attached connection: one request after the other, until it ends.
 //!
 //! At rest the task holds nothing but the connection itself; whatever is known of it is in
-//! [`Session`](crate::hub::Session). A request that has to wait (for the disk, for a node) goes on as a
+//! [`Session`](crate::hub::Session). A request that has to wait (for the disk, for a node) continues as a
 //! task of its own, so the connection is read on meanwhile.
 
 use crate::{
@@ -27,7 +27,7 @@ use std::{
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long a closed connection may take to close its own side.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Again after so long, when a connection has too many requests under way, milliseconds.
+/// Retry time for a connection with too many requests under way, milliseconds.
 const BUSY_MS: u64 = 100;
 
 enum Turn {
@@ -103,9 +103,9 @@ async fn rest(app: Rc<App>, conn: Rc<Conn>) {
     Box::pin(serve(app, conn, false)).await;
 }
 
-/// Serves a saved connection over its socket.
-pub fn resume(app: &Rc<App>, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
-    let conn = Conn::resume(saved, socket, &app.admission);
+/// Restores a saved connection over its socket, and serves it.
+pub fn restore(app: &Rc<App>, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn> {
+    let conn = Conn::restore(saved, socket, &app.admission);
     app.hub.join(&conn);
     app.spawn(rest(app.clone(), conn.clone()));
     conn
@@ -123,7 +123,7 @@ pub fn resume_invocation(app: &Rc<App>, saved: SavedInvocation) {
         app.hub.invocations.gone(node);
     }
     app.clone().spawn(async move {
-        let reply = methods::resume(invocation).await;
+        let reply = methods::restore(invocation).await;
         answer(&app, &caller, &id, reply);
         drop(under_way);
     });
@@ -136,12 +136,12 @@ pub async fn linger(pending: &PendingConn) {
     if !matches!(*pending.stage.borrow(), Stage::Leaving) {
         pending.move_on(Stage::Leaving, LAST_WORDS);
     }
-    let said = poll_fn(|cx| wire.poll_drain(cx).map(|r| r.is_ok()));
+    let drained = poll_fn(|cx| wire.poll_drain(cx).map(|r| r.is_ok()));
     let late = async {
         Timer::after(pending.left()).await;
         false
     };
-    if future::or(said, late).await {
+    if future::or(drained, late).await {
         let _ = wire.end();
         let left = poll_fn(|cx| wire.poll_discard(cx));
         let late = async {

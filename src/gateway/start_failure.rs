@@ -1,4 +1,4 @@
-//! Why a gateway does not start.
+//! Errors at the start of a gateway, and the exit code of each.
 
 use crate::{config::StartError, net::listen::ListenError, store::OpenError};
 use std::fmt;

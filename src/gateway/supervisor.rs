@@ -90,7 +90,7 @@ impl Supervised {
     }
 }
 
-/// Memory that is not in a file, MiB: so coarse that the same is not said again and again.
+/// Memory that is not in a file, MiB: so coarse that the same figure is not sent again and again.
 fn resident() -> Option<u64> {
     let Memory { resident, shared } = Memory::now()?;
     Some(resident.saturating_sub(shared).div_ceil(1 << 20))

@@ -121,7 +121,7 @@ enum Stage2 {
 struct Challenged2 {
     peer: Peer,
     nonce: String,
-    said: Option<String>,
+    connect: Option<String>,
 }
 
 impl SerBin for List2 {
@@ -345,8 +345,8 @@ impl Pending2 {
         Self {
             stage: match saved.stage.clone() {
                 Stage::Head => Stage2::Head,
-                Stage::Challenged(Challenged { peer, nonce, said }) => {
-                    Stage2::Challenged(Challenged2 { peer, nonce, said })
+                Stage::Challenged(Challenged { peer, nonce, connect }) => {
+                    Stage2::Challenged(Challenged2 { peer, nonce, connect })
                 }
                 Stage::Leaving => Stage2::Leaving,
             },
@@ -362,8 +362,8 @@ impl Pending2 {
             socket,
             stage: match self.stage {
                 Stage2::Head => Stage::Head,
-                Stage2::Challenged(Challenged2 { peer, nonce, said }) => {
-                    Stage::Challenged(Challenged { peer, nonce, said })
+                Stage2::Challenged(Challenged2 { peer, nonce, connect }) => {
+                    Stage::Challenged(Challenged { peer, nonce, connect })
                 }
                 Stage2::Leaving => Stage::Leaving,
             },

@@ -1,4 +1,4 @@
-//! What a gateway knows and no file holds, as plain data, which another process image restores.
+//! State of a gateway that no file holds, as plain data that another process image restores.
 
 use super::state::Across;
 use crate::{

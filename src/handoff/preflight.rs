@@ -124,8 +124,8 @@ impl Program {
             Ok(None) => return Err(format!("{path} says nothing for {} s", PATIENCE.as_secs())),
             Err(e) => return Err(format!("{path}: {e}")),
         };
-        let said = text(child.stdout.take());
-        let words: Vec<&str> = said.trim().splitn(3, ' ').collect();
+        let output = text(child.stdout.take());
+        let words: Vec<&str> = output.trim().splitn(3, ' ').collect();
         match words[..] {
             ["barnacle", version, rest] if status.success() && rest == format!("{SAYS} {}", state.mark()) => {
                 Ok((version.into(), file_id))
@@ -176,7 +176,7 @@ fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-/// The beginning of what it said. It has ended, so nobody is waited for; a child of its own that holds the
+/// The beginning of its output. It has ended, so nobody is waited for; a child of its own that holds the
 /// pipe open is none of ours to wait for either.
 fn text(pipe: Option<impl Read + std::os::fd::AsFd>) -> String {
     let mut bytes = vec![0; 4096];

@@ -54,15 +54,16 @@ pub(crate) trait Serve {
 
 /// Whether this process image takes over from another one.
 pub fn is_successor() -> bool {
-    std::env::var(VARIABLE).is_ok_and(|said| said.split(':').next() == Some(&std::process::id().to_string()))
+    std::env::var(VARIABLE)
+        .is_ok_and(|value| value.split(':').next() == Some(&std::process::id().to_string()))
 }
 
 /// Takes what the process image before this one left, if it left something. To be called before anything else
 /// opens a descriptor or starts a thread.
 pub(crate) fn inherit(state_format: &StateFormat) -> Option<Inherited> {
-    let said = fds::take_variable(VARIABLE)?;
+    let value = fds::take_variable(VARIABLE)?;
     // A child of the gateway may have it from its parent, and is nobody's successor.
-    let (pid, fd) = said.split_once(':')?;
+    let (pid, fd) = value.split_once(':')?;
     if pid.parse() != Ok(std::process::id()) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! What is handed over: a gateway as plain data. [`sections`](super::sections) says how it becomes bytes.
+//! The state that is handed over: a gateway as plain data. [`sections`](super::sections) says how it becomes bytes.
 
 use super::memory::Memory;
 use crate::{

@@ -88,7 +88,7 @@ impl Conn {
     }
 
     /// Restores a saved connection over its socket.
-    pub fn resume(saved: SavedConn, socket: Async<TcpStream>, admission: &Admission) -> Rc<Self> {
+    pub fn restore(saved: SavedConn, socket: Async<TcpStream>, admission: &Admission) -> Rc<Self> {
         let wire = Wire::new(socket, saved.input, saved.output, MAX_PAYLOAD);
         wire.set_closing(saved.close);
         let source = saved.session.device.map_or(Source::Loopback, Source::Device);
@@ -206,7 +206,7 @@ impl Conn {
     }
 
     /// Counts a tick; returns the ticks since the peer last sent something.
-    pub fn pulse(&self) -> u8 {
+    pub fn count_tick(&self) -> u8 {
         let quiet = self.quiet.get().saturating_add(1);
         self.quiet.set(quiet);
         quiet

@@ -247,7 +247,7 @@ mod tests {
             let socket = subscriber.wire.socket().get_ref().try_clone().unwrap();
             conns.remove(subscriber.id());
             let restored =
-                Conn::resume(saved, Async::new(socket).unwrap(), &Admission::new(Places::of(1024)));
+                Conn::restore(saved, Async::new(socket).unwrap(), &Admission::new(Places::of(1024)));
             conns.insert(&restored);
             publish("two");
             restored.unsubscribe(&topic);

@@ -1,4 +1,4 @@
-//! What is attached now: connections, their sessions, events, presence and invocations under way.
+//! The hub: attached connections, their sessions, events, presence and invocations under way.
 //!
 //! Each room owns its state; [`Hub`] joins them, and is handed only to who needs several of them.
 

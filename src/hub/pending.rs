@@ -38,7 +38,7 @@ pub struct Challenged {
     /// Nonce that the device signs.
     pub nonce: String,
     /// Its `connect`, once it is there and being judged.
-    pub said: Option<String>,
+    pub connect: Option<String>,
 }
 
 /// A connection that is not attached.
@@ -62,14 +62,14 @@ impl SerBin for Challenged {
     fn ser_bin(&self, out: &mut Vec<u8>) {
         write_part(out, |out| self.peer.ser_bin(out));
         self.nonce.ser_bin(out);
-        self.said.ser_bin(out);
+        self.connect.ser_bin(out);
     }
 }
 
 impl DeBin for Challenged {
     fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
         let peer = read_part(at, bytes)?;
-        Ok(Self { peer, nonce: DeBin::de_bin(at, bytes)?, said: DeBin::de_bin(at, bytes)? })
+        Ok(Self { peer, nonce: DeBin::de_bin(at, bytes)?, connect: DeBin::de_bin(at, bytes)? })
     }
 }
 
@@ -230,11 +230,11 @@ impl PendingConns {
         Some(guard)
     }
 
-    /// Goes on with one that was written down.
-    pub fn resume(self: &Rc<Self>, saved: SavedPending, socket: Async<TcpStream>) -> PendingGuard {
+    /// Restores a saved connection over its socket.
+    pub fn restore(self: &Rc<Self>, saved: SavedPending, socket: Async<TcpStream>) -> PendingGuard {
         let wire = Wire::new(socket, saved.input, saved.output, Self::LIMIT);
         wire.set_closing(saved.close);
-        let guard = self.restore(&wire);
+        let guard = self.readmit(&wire);
         *guard.pending.stage.borrow_mut() = saved.stage;
         guard.pending.until.set(crate::clock::instant_of(saved.until_ns));
         guard
@@ -242,13 +242,13 @@ impl PendingConns {
 
     /// Takes back a connection that is closed, until it has read why.
     pub fn leaving(self: &Rc<Self>, wire: &Rc<Wire>, time: Duration) -> PendingGuard {
-        let guard = self.restore(wire);
+        let guard = self.readmit(wire);
         guard.pending.move_on(Stage::Leaving, time);
         guard
     }
 
     /// Admits a restored connection whether there is room or not; others make room for it.
-    fn restore(self: &Rc<Self>, wire: &Rc<Wire>) -> PendingGuard {
+    fn readmit(self: &Rc<Self>, wire: &Rc<Wire>) -> PendingGuard {
         let guard = self.add(wire.clone(), None);
         let holder: Weak<PendingConn> = Rc::downgrade(&guard.pending);
         *guard.pending.permit.borrow_mut() = Some(self.budget.restore(wire.source(), holder));

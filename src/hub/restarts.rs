@@ -1,4 +1,4 @@
-//! Restarts by hand-over: who can make one, and what became of the last.
+//! Restarts by hand-over: requests for one, and the result of the last.
 
 use crate::protocol::ErrorShape;
 use nanoserde::{DeBin, SerBin};

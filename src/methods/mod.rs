@@ -182,8 +182,8 @@ pub fn call(app: Rc<App>, conn: Rc<Conn>, request: RequestFrame) -> Pending {
     }
 }
 
-/// Continues to wait for a node, for the caller of an invocation that was saved.
-pub fn resume(invocation: Invocation) -> Pending {
+/// Restores a saved invocation: waits for the node, for the invocation's caller.
+pub fn restore(invocation: Invocation) -> Pending {
     Box::pin(nodes::invoke::outcome(invocation))
 }
 

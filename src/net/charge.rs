@@ -1,4 +1,4 @@
-//! What a connection's unfinished message is charged.
+//! Charges of a connection's unfinished message to its budget.
 
 use super::message::ReadError;
 use crate::admission::{Budget, MakeRoom, Permit, Source};

@@ -1,4 +1,4 @@
-//! What a process is born with: descriptors, variables, held signals.
+//! State inherited from the process before: descriptors, environment variables, blocked signals.
 //!
 //! The only file with `unsafe` in it. A descriptor that lived through `exec` is one without `CLOEXEC`, and
 //! everything that this program opens has the flag from the start: so the flag tells what was inherited and

@@ -29,7 +29,7 @@ const IN_A_ROW: usize = 8;
 
 /// Takes in an accepted connection.
 type Accept = Rc<dyn Fn(Async<TcpStream>, SocketAddr)>;
-/// Told of the sockets whenever they change.
+/// Called with the sockets whenever they change.
 type Changed = Box<dyn Fn(&Listeners)>;
 
 /// The sockets that are listened on.
@@ -183,7 +183,7 @@ impl Listeners {
     }
 
     /// Follows the addresses of this host where one that is wanted is not here: a tailnet's is not known before, and
-    /// of another it is said when it comes.
+    /// of another it is reported when it comes.
     fn follow(&self) {
         let absent = |listener: &Listener| listener.is_worth_waiting_for() && !listener.is_here();
         let waits = self.bind.get() == Bind::Tailnet || self.open.borrow().iter().any(absent);
@@ -304,7 +304,7 @@ impl Listeners {
         let port = listeners.first().map_or(port, |listener| listener.at.port());
         self.open.replace(listeners);
         self.close_later();
-        // Not from within the task that follows: it goes on by itself.
+        // Not from within the task that follows: that one continues by itself.
         if self.following.borrow().is_none() || bind != Bind::Tailnet {
             self.follow();
         }

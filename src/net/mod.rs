@@ -1,4 +1,4 @@
-//! Bytes: listening sockets, the first HTTP request, and a connection's bytes and messages.
+//! Network I/O: listening sockets, HTTP/1.1, WebSocket frames and messages.
 
 mod address_events;
 mod charge;

@@ -1,4 +1,4 @@
-//! Who is at the other end: this host itself, or somebody else; and which page, if a browser.
+//! The peer of a connection: its address, whether it is local, and the page's origin if it is a browser.
 //!
 //! "Local" is a loopback address or one of this host's own, and no forwarding header that says the
 //! request came through a proxy. With `gateway.trustedProxies` the address in the header counts.
@@ -173,9 +173,9 @@ mod tests {
         assert!(peer("::1", &head(&[]), "").local);
         assert!(peer("::ffff:127.0.0.1", &head(&[]), "").local);
         assert!(!peer("192.0.2.9", &head(&[]), "").local);
-        let stranger = peer("127.0.0.1", &head(&["192.0.2.9"]), "");
-        assert!(!stranger.local && !stranger.loopback);
-        assert_eq!(stranger.ip.to_string(), "127.0.0.1");
+        let other = peer("127.0.0.1", &head(&["192.0.2.9"]), "");
+        assert!(!other.local && !other.loopback);
+        assert_eq!(other.ip.to_string(), "127.0.0.1");
         let named = peer("127.0.0.1", &head(&["203.0.113.5", "192.0.2.9:4711"]), "127.0.0.1");
         assert_eq!((named.ip.to_string(), named.local), ("192.0.2.9".into(), false));
         assert!(peer("192.0.2.1", &head(&["127.0.0.1"]), "192.0.2.1").local);

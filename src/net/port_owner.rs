@@ -1,4 +1,4 @@
-//! Who listens on a port of this host: proc(5), without asking any other program.
+//! The process that listens on a port of this host, read from proc(5).
 
 use std::{fmt, fs, path::Path};
 

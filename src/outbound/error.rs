@@ -1,4 +1,4 @@
-//! Why a peer gave no answer, in words that say what to do.
+//! Errors of outbound connections, with messages that say what to do.
 
 use super::{TlsError, stream::Expired};
 use std::{error::Error, fmt, io, time::Duration};
@@ -186,14 +186,14 @@ impl fmt::Display for WebSocketError {
             Self::BadRequest(why) => {
                 write!(f, "the upgrade cannot be sent: {why}; correct the URL or the header")
             }
-            Self::Refused(status, said) if said.is_empty() => {
+            Self::Refused(status, body) if body.is_empty() => {
                 write!(
                     f,
                     "the peer answered the upgrade with HTTP {status}; check the URL's path and the credentials"
                 )
             }
-            Self::Refused(status, said) => {
-                write!(f, "the peer answered the upgrade with HTTP {status}: {said}")
+            Self::Refused(status, body) => {
+                write!(f, "the peer answered the upgrade with HTTP {status}: {body}")
             }
             Self::NotWebSocket(why) => {
                 write!(f, "the peer speaks no WebSocket there ({why}); check scheme, port and path")

@@ -52,9 +52,9 @@ impl WebSocket {
         match client_async_with_config(request, stream, Some(config)).await {
             Ok((socket, _)) => Ok(Self { socket, limit }),
             Err(Error::Http(answer)) => {
-                let said = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
-                let said = said.lines().next().unwrap_or_default().into();
-                Err(WebSocketError::Refused(answer.status().as_u16(), said))
+                let body = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
+                let body = body.lines().next().unwrap_or_default().into();
+                Err(WebSocketError::Refused(answer.status().as_u16(), body))
             }
             Err(Error::Io(e)) => Err(WebSocketError::of_io(&e)),
             Err(Error::Protocol(ProtocolError::HandshakeIncomplete)) => Err(WebSocketError::Cut),

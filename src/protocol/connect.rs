@@ -94,7 +94,7 @@ impl<'a> Connect<'a> {
     /// Reads the parameters.
     ///
     /// # Errors
-    /// When a field is missing or of the wrong kind; the fault names it.
+    /// When a field is missing or of the wrong kind; the error names it.
     pub fn read(params: &Params<'a>) -> Result<Self, ParamFault> {
         let max_protocol = params.u64("maxProtocol");
         let min_protocol = params.u64("minProtocol");
@@ -156,11 +156,11 @@ impl<'a> Connect<'a> {
     }
 }
 
-/// Both, or the faults of both in one sentence.
+/// Returns both values, or the errors of both in one sentence.
 fn both(max: Result<u64, ParamFault>, min: Result<u64, ParamFault>) -> Result<(u64, u64), ParamFault> {
     match (min, max) {
         (Ok(min), Ok(max)) => Ok((min, max)),
-        (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => Err(fault),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
         (Err(min), Err(max)) => {
             let second = min.0.strip_prefix("invalid connect params: ").unwrap_or(&min.0).to_owned();
             Err(ParamFault(format!("{}; {second}", max.0)))

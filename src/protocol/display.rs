@@ -1,4 +1,4 @@
-//! Texts that a peer says of itself, made fit to be shown: in a terminal, a table that one approves from, a log line.
+//! Display texts that a peer sends about itself, made safe to show in a terminal, a table or a log line.
 
 /// The most columns of a text that is shown.
 pub const COLUMNS: usize = 64;
@@ -75,8 +75,8 @@ mod tests {
             ("\u{2029}\u{202d}", ""),
             (&wide, &wide[..32 * 3]),
         ];
-        for (said, shown) in rows {
-            assert_eq!(displayed(said), shown, "{said:?}");
+        for (text, shown) in rows {
+            assert_eq!(displayed(text), shown, "{text:?}");
         }
         assert_eq!(displayed(&"x".repeat(3000)).len(), COLUMNS);
         // A flood of marks has no columns, and is no way around the limit.

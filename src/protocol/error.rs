@@ -1,4 +1,4 @@
-//! What an error says. The words are an API: clients erase tokens and stop reconnecting by them.
+//! Errors on the wire. Their texts are an API: clients erase tokens and stop reconnecting by them.
 //!
 //! Source: `ErrorShape` of `protocol.schema.json`; `connect-error-details.d.mts` and
 //! `gateway-error-details.d.mts` of `@openclaw/gateway-protocol`.
@@ -107,8 +107,8 @@ impl ErrorShape {
 }
 
 impl From<ParamFault> for ErrorShape {
-    fn from(fault: ParamFault) -> Self {
-        Self::invalid(fault.0)
+    fn from(error: ParamFault) -> Self {
+        Self::invalid(error.0)
     }
 }
 
@@ -161,7 +161,7 @@ pub struct Issue {
     pub message: String,
 }
 
-/// Two tokens, told apart without giving either away.
+/// Fingerprints of two tokens, which differ without giving either away.
 #[derive(Clone, Debug, SerJson)]
 pub struct Fingerprints {
     /// Fingerprint of the offered token.

@@ -1,4 +1,4 @@
-//! Events: what the gateway sends unasked, one row an event.
+//! Events that the gateway sends: one row for each.
 
 use super::Scope;
 

@@ -1,5 +1,5 @@
-//! The words on the wire: who may speak (ids, roles, scopes), how frames look, which methods and
-//! events exist, and what a refusal says.
+//! The wire protocol: identities, roles, scopes, frames, the parameters of `connect`, methods and
+//! events, and errors.
 //!
 //! Source: the pages `docs/gateway/protocol/*.md` of the npm package `openclaw`, and
 //! `protocol.schema.json` of `@openclaw/gateway-protocol`.

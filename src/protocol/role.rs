@@ -1,4 +1,4 @@
-//! What a connection is for.
+//! Roles of a connection: operator or node.
 
 use nanoserde::{DeBin, SerBin};
 use std::fmt;

@@ -1,12 +1,12 @@
-//! The reactor: what the one thread waits for, which is sockets, timers, and a word from another thread.
+//! The reactor: the one thread waits in it for sockets, timers, and wake-ups by another thread.
 //!
 //! `smol`'s own (`async-io`) serves any number of threads. It keeps a helper thread that takes the waiting
 //! over whenever the one that runs tasks is busy, and from then on each event costs a change of threads:
 //! half of the time of a handshake, and a thread that wakes up by the clock. With one thread it is simpler:
-//! `epoll`, edge-triggered, told of a socket once; timers are the time-out of the wait.
+//! `epoll`, edge-triggered, with each socket registered once; timers are the time-out of the wait.
 //!
 //! An edge is seen once, so an operation is tried first and waited for only when it would block. What is
-//! made here stays on its thread, and goes on only while that thread is in [`block_on`].
+//! made here stays on its thread, and runs only while that thread is in [`block_on`].
 
 mod lateness;
 mod socket;
@@ -171,7 +171,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     }
 }
 
-/// Where a socket stands in an `epoll` that another process image goes on with.
+/// Number of a socket in an `epoll` that another process image inherits.
 #[derive(Clone, Copy, Default, PartialEq, Debug, SerBin, DeBin)]
 pub struct Place {
     slot: u32,

@@ -103,7 +103,7 @@ impl<T> Async<T> {
         &self.socket
     }
 
-    /// Where it stands. Who waits to read has seen that there is nothing, and `epoll` has said nothing since.
+    /// Readiness. A task that waits to read has seen no bytes, and `epoll` reported none since.
     pub fn place(&self) -> Place {
         let waiting = &self.reactor.slots.borrow().waiting[self.slot as usize];
         Place { slot: self.slot, quiet: waiting.quiet || waiting.reader.is_some() }

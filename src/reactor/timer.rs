@@ -1,4 +1,4 @@
-//! A while, on the monotonic clock: what is waited for is the time-out of the reactor's wait.
+//! Timers on the monotonic clock: the next one is the time-out of the reactor's wait.
 
 use std::{
     cell::{Cell, RefCell},

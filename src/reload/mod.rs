@@ -221,7 +221,7 @@ impl Reloads {
         let mut outcome = Outcome { plan: compare(&old, &new), settling: new.settling, ..Outcome::default() };
         if outcome.plan.effects.is_empty() {
             self.waiting.take();
-            // Something else may be said of the same file.
+            // The same file may have another problem.
             if !old.lines().eq(new.lines()) {
                 self.apply(&old, new, &mut outcome).await;
             }

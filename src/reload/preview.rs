@@ -34,7 +34,7 @@ impl Reloads {
         if let FileState::Broken(broken) = &new.found {
             return Err(broken.to_string());
         }
-        let said: Vec<String> = old.lines().collect();
+        let known: Vec<String> = old.lines().collect();
         let plan = compare(&old, &new);
         // It is applied by a restart, over which TLS cannot be carried.
         let restarts = new.config.reload.mode == ReloadMode::Restart && !plan.effects.is_empty();
@@ -46,7 +46,7 @@ impl Reloads {
             plan,
             refused: self.rooms.conns.all().into_iter().filter(closed).collect(),
             browsers: self.browsers_to_revoke(&old, &new),
-            new_lines: new.lines().filter(|line| !said.contains(line)).collect(),
+            new_lines: new.lines().filter(|line| !known.contains(line)).collect(),
         })
     }
 }

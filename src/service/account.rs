@@ -1,4 +1,4 @@
-//! Who a service runs as: passwd(5).
+//! The account that a service runs as: passwd(5).
 
 use std::path::PathBuf;
 

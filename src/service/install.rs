@@ -1,6 +1,6 @@
 //! Installs and removes the units.
 //!
-//! No file of others is overwritten: OpenClaw's unit is disabled only when told, and kept; a file that was changed by
+//! No file of others is overwritten: OpenClaw's unit is disabled only on request, and kept; a file that was changed by
 //! hand is kept beside the new one, without the secrets that may stand in it, for its owner only.
 
 use super::{Manager, Name, Plan, Scope, Unreachable, lingers, systemd::Refused, unit};
@@ -114,7 +114,7 @@ pub fn install(
     replace_openclaw: bool,
 ) -> Result<Installed, Failed> {
     let manager = match manager {
-        Err(e @ (Unreachable::OtherInit(_) | Unreachable::Said(_))) => return Err(Failed::Unreachable(e)),
+        Err(e @ (Unreachable::OtherInit(_) | Unreachable::Failed(_))) => return Err(Failed::Unreachable(e)),
         other => other,
     };
     let mut done = Installed::default();
@@ -178,7 +178,7 @@ fn is_in(pid: u32, unit: &str) -> bool {
     groups.lines().any(|line| line.ends_with(&format!("/{unit}")))
 }
 
-/// Removes what `install` wrote, and restores OpenClaw's unit if told.
+/// Removes what `install` wrote, and restores OpenClaw's unit on request.
 pub fn uninstall(
     name: &Name,
     manager: Result<Manager, Unreachable>,
@@ -246,7 +246,7 @@ pub fn start(name: &Name, manager: &Manager) -> Result<(), Failed> {
     let code = manager.show(&service).ok().and_then(|p| p.get("ExecMainStatus").parse().ok());
     match e {
         Refused::NotRun(_) => Err(Failed::Systemd(format!("start {service}"), e)),
-        Refused::Said(_) => Err(Failed::NotStarted(code.filter(|c| *c != 0), journal(name))),
+        Refused::Failed(_) => Err(Failed::NotStarted(code.filter(|c| *c != 0), journal(name))),
     }
 }
 

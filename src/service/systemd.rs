@@ -23,7 +23,7 @@ pub enum Unreachable {
     /// The user's own does not answer; its error, and the fix.
     NoBus(String, String),
     /// The host's does not answer.
-    Said(String),
+    Failed(String),
 }
 
 impl fmt::Display for Unreachable {
@@ -31,8 +31,8 @@ impl fmt::Display for Unreachable {
         match self {
             Self::OtherInit(init) => write!(f, "no systemd runs here ({init})"),
             Self::NoSystemctl(e) => write!(f, "systemctl cannot be run ({e})"),
-            Self::NoBus(said, fix) => write!(f, "your own systemd does not answer ({said}). {fix}"),
-            Self::Said(said) => write!(f, "systemd does not answer: {said}"),
+            Self::NoBus(text, fix) => write!(f, "your own systemd does not answer ({text}). {fix}"),
+            Self::Failed(text) => write!(f, "systemd does not answer: {text}"),
         }
     }
 }
@@ -68,8 +68,8 @@ impl Manager {
         let asked = Self { scope, version: 0 };
         let version = asked.run(&["show", "-p", "Version", "--value"]).map_err(|e| match (e, scope) {
             (Refused::NotRun(e), _) => Unreachable::NoSystemctl(e),
-            (Refused::Said(said), Scope::User) => Unreachable::NoBus(said, no_bus()),
-            (Refused::Said(said), Scope::System) => Unreachable::Said(said),
+            (Refused::Failed(text), Scope::User) => Unreachable::NoBus(text, no_bus()),
+            (Refused::Failed(text), Scope::System) => Unreachable::Failed(text),
         })?;
         let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
         Ok(Self { scope, version: digits.parse().unwrap_or(0) })
@@ -78,7 +78,7 @@ impl Manager {
     /// Runs `systemctl` with these arguments; what it printed.
     ///
     /// # Errors
-    /// What it said.
+    /// The error output of `systemctl`.
     pub fn run(&self, arguments: &[&str]) -> Result<String, Refused> {
         let mut command = Command::new("systemctl");
         if self.scope == Scope::User {
@@ -92,14 +92,14 @@ impl Manager {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         match output.status.success() {
             true => Ok(text(&output.stdout)),
-            false => Err(Refused::Said(text(&output.stderr))),
+            false => Err(Refused::Failed(text(&output.stderr))),
         }
     }
 
     /// The properties of `unit`.
     ///
     /// # Errors
-    /// What it said.
+    /// The error output of `systemctl`.
     pub fn show(&self, unit: &str) -> Result<Properties, Refused> {
         let text = self.run(&["show", unit])?;
         let pairs = text.lines().filter_map(|line| line.split_once('='));
@@ -112,14 +112,14 @@ impl Manager {
 pub enum Refused {
     /// The command could not be run.
     NotRun(io::Error),
-    Said(String),
+    Failed(String),
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotRun(e) => write!(f, "systemctl cannot be run ({e})"),
-            Self::Said(said) => f.write_str(said),
+            Self::Failed(text) => f.write_str(text),
         }
     }
 }

@@ -202,7 +202,7 @@ impl Store {
         value.map_err(ChangeError::Refused)
     }
 
-    /// Writes down anew what was taken away from disk while it was in use: whoever goes on from there would
+    /// Writes down anew what was taken away from disk while it was in use: whoever continues from there would
     /// find no devices. Done when it is there.
     ///
     /// # Errors
@@ -235,7 +235,7 @@ impl Store {
         look(&self.live.borrow())
     }
 
-    /// The batch that a change which changed nothing, or said no, has to wait for: it may rest on it.
+    /// The batch that a change which changed nothing, or was refused, has to wait for: it may rest on it.
     fn newest_batch(&self) -> Option<Rc<Batch>> {
         let staged = self.staged.borrow().as_ref().map(|(_, batch)| batch.clone());
         staged.or_else(|| self.flight.borrow().as_ref().map(|f| f.batch.clone()))

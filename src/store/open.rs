@@ -1,4 +1,4 @@
-//! Opening the store: whose it is, what is in it, and what the operator should know.
+//! Opening the store: lock, key, file, and notices for the operator.
 //!
 //! Only a file that is not there means "no devices yet". What cannot be read is never taken for empty
 //! and never written over; a damaged file is put aside and the one before it is used.

@@ -77,7 +77,7 @@ impl Certificate {
         self.digest == other.digest
     }
 
-    /// The SHA-256 of the certificate, 64 hexadecimal digits: what a client is told to trust.
+    /// The SHA-256 of the certificate, 64 hexadecimal digits: the fingerprint that a client pins.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }

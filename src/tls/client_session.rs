@@ -50,7 +50,7 @@ impl ClientSession {
         Ok(())
     }
 
-    /// Reads what the peer says; 0 once it has said that this was all.
+    /// Reads bytes from the peer; 0 after its `close_notify`.
     ///
     /// # Errors
     /// `WouldBlock` while nothing is there; `UnexpectedEof` when the peer is gone and did not say that this was all;
@@ -115,7 +115,7 @@ impl ClientSession {
     fn process(&mut self, socket: &TcpStream) -> io::Result<()> {
         let processed = self.tls.process_new_packets().map_err(|e| TlsError::from(&e));
         processed.map(drop).map_err(|e| {
-            // The alert is a best effort: nothing else is said to the peer.
+            // The alert is a best effort: nothing else is sent to the peer.
             let _ = self.flush(socket);
             io::Error::new(io::ErrorKind::InvalidData, e)
         })

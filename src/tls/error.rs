@@ -1,4 +1,4 @@
-//! Why a peer that was called cannot be spoken with by TLS.
+//! Errors of TLS connections that this process opens.
 
 use std::{error::Error, fmt, path::PathBuf};
 

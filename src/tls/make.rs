@@ -2,7 +2,7 @@
 //!
 //! The key is put in its place first, the certificate last, each whole and on disk; a power cut between the
 //! two leaves the certificate beside its place, from where the next start takes it. A name that is there is
-//! never overwritten: clients may have been told to trust what it holds.
+//! never overwritten: clients may have pinned the certificate in it.
 
 use super::{CertificateError, Files};
 use crate::store::atomic::{beside, make_directory, replace, sync_directory};

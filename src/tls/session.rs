@@ -9,7 +9,7 @@ use std::{
 
 /// Most that a connection may say before its handshake is done, bytes: as much as the head of a request.
 const HELLO: usize = 16 << 10;
-/// The answer to who speaks plain HTTP.
+/// Answer to a peer that speaks plain HTTP.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 69\r\n\r\n\
     This port speaks TLS: wss:// in place of ws://, https:// for http://.\n";
 
@@ -30,12 +30,12 @@ impl Session {
     /// Reads what the peer says, and answers what is the handshake's; 0 at its end.
     ///
     /// # Errors
-    /// `WouldBlock` while nothing is there; `InvalidData` for what is no TLS. The peer was told then.
+    /// `WouldBlock` while nothing is there; `InvalidData` for what is no TLS. The alert is sent by then.
     pub fn read(&mut self, mut socket: &TcpStream, out: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.tls.reader().read(out) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                // It went without a word; whether what it said was whole is told by what it said.
+                // Closed without `close_notify`; whether the last message was whole shows in the message.
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 done => return done,
             }
@@ -47,7 +47,7 @@ impl Session {
             if let Err(e) = self.tls.process_new_packets() {
                 let plain = matches!(e, Error::InvalidMessage(InvalidMessage::InvalidContentType));
                 self.refused = plain && self.tls.is_handshaking();
-                // A best effort: nothing else is said to it.
+                // A best effort: nothing else is sent.
                 let _ = match self.refused {
                     true => socket.write_all(PLAIN),
                     false => self.flush(socket).map(drop),

@@ -32,7 +32,7 @@ fn events_are_counted_for_each_client_and_go_to_those_who_may_hear_them() {
         assert_eq!(text(&event, "payload.requestId"), refused.get("details.requestId"));
         assert_eq!(text(&event, "payload.deviceId"), device.id());
     }
-    // A retry is no news.
+    // A retry changes nothing.
     server.refuse(&Offer::device(&devices[0]).token("T1").remote());
     let reject = format!(r#"{{"requestId":"{}"}}"#, devices[0].id());
     admin.ok("device.pair.reject", &reject);

@@ -237,7 +237,7 @@ fn a_start_without_certificate_files_refuses_everybody() {
     tells(&home, "{enabled:\"true\"}");
     let server = home.start();
     assert_eq!(server.get("/health").0, 503);
-    // Mended, and nothing has to be restarted for it.
+    // Fixed, and nothing has to be restarted for it.
     tells(&home, &format!("{{enabled:true,certPath:{cert:?},keyPath:{key:?}}}"));
     wait(&server, || Client::connect_tls(at(&server), &trust, &Offer::new().token("T1")).is_ok());
     // Without TLS before, and it cannot be had: as before.

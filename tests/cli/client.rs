@@ -21,7 +21,7 @@ fn ok(home: &Home, args: &[&str]) -> String {
     out
 }
 
-/// The complaint of one that ends with `code`.
+/// The error message of a command that ends with `code`.
 #[track_caller]
 fn failed(home: &Home, code: i32, args: &[&str]) -> String {
     let (ended, out, err) = home.run(args);

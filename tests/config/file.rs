@@ -168,8 +168,8 @@ fn wrong_values_are_ignored_or_fail_closed() {
         ("gateway.port", 4, 11),
         ("gateway.bind", 5, 11),
     ];
-    for fault in expected {
-        assert!(told.contains(&fault), "{fault:?} not in {told:?}");
+    for error in expected {
+        assert!(told.contains(&error), "{error:?} not in {told:?}");
     }
     for key in [
         "auth.mode",

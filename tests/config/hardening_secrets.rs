@@ -159,7 +159,7 @@ fn h18_a_secret_file_that_blinks_changes_nothing() {
             fs::write(&kept.file, kept.whole(OLD)).unwrap();
             kept.expect_old("whole again");
         }
-        // Another whole value counts, as ever, and closes who came by the one before.
+        // Another whole value counts, as ever, and closes connections with the one before.
         fs::write(&kept.file, kept.whole(NEW)).unwrap();
         assert_eq!(kept.admin.closed().0, 4001, "{place:?}");
         kept.server.connect(&Offer::new().token(NEW).scopes(ADMIN));

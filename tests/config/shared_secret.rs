@@ -69,11 +69,11 @@ fn a_bad_token_is_reported_with_its_source() {
     home.write(".config/systemd/user/openclaw-gateway-ops.service", &format!("Environment={TOKEN}=of-env\n"));
     let settings = home.start(&[(TOKEN, "of-env")], &Flags::default()).unwrap();
     let told = |token| settings.credentials.elsewhere(token);
-    let (source, mend) = told("of-file").unwrap();
+    let (source, fix) = told("of-file").unwrap();
     assert_eq!(source, format!("gateway.auth.token in {}", home.config().display()));
     assert!(
-        mend.contains("unset OPENCLAW_GATEWAY_TOKEN") && mend.contains("openclaw-gateway-ops.service"),
-        "{mend}"
+        fix.contains("unset OPENCLAW_GATEWAY_TOKEN") && fix.contains("openclaw-gateway-ops.service"),
+        "{fix}"
     );
     assert!(told("of-remote").unwrap().0.starts_with("gateway.remote.token in "));
     assert!(told("of-nowhere").is_none());
@@ -90,7 +90,7 @@ fn a_refusal_names_a_file_that_changed() {
     assert!(credentials.elsewhere("second").is_none(), "it was not there at start");
     let holder = credentials.search.holder("second").unwrap();
     assert_eq!(holder, Source::ConfigFile(Kind::Token, home.config()));
-    assert!(credentials.mend(&holder).contains("changed after this gateway read it"));
+    assert!(credentials.fix(&holder).contains("changed after this gateway read it"));
     assert!(credentials.search.holder("third").is_none());
     home.write(".openclaw/openclaw.json", "{gateway: {mode: 'local', auth: {token: 'sec");
     assert!(credentials.search.holder("second").is_none());
@@ -294,7 +294,7 @@ fn the_first_token_where_it_cannot_be_stored() {
         assert!(settings.wants_token);
         let error = settings.make_first_token().unwrap_err();
         assert!(settings.credentials.active.is_none());
-        assert!(settings.bind.is_loopback(), "no credential, no strangers");
+        assert!(settings.bind.is_loopback(), "no credential: loopback only");
         assert!(lines(&settings).contains(&error.to_string()));
         assert_eq!(home.read(), empty);
         error

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     )
 }
 
-/// One that runs, and neither starts nor goes on.
+/// A program that runs, but starts no gateway and takes over from none.
 const LAME: &str = "#!/bin/sh\n[ \"$1\" != --version ] || { echo barnacle 9.9.10; exit; }\nexit 1\n";
 
 fn over_ssh_as_root() {
@@ -295,7 +295,7 @@ fn fetched_by_the_board() {
     assert!(!host.path("root/compiled").exists(), "something was to be compiled");
 }
 
-/// As in a container, or with another init: a clear word; a gateway that runs goes on with the new program.
+/// As in a container, or with another init: a clear message; a running gateway changes to the new program.
 fn without_systemd() {
     let (home, set) = (Home::fix(), Set::new("plain"));
     home.gateway("auth:{mode:\"token\",token:\"T1\"}");

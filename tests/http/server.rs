@@ -220,7 +220,7 @@ fn a_long_answer_to_a_long_body_comes_whole() {
     }
     assert_eq!(bytes, 1 << 20);
     sender.join().unwrap().unwrap();
-    // The connection goes on.
+    // The connection stays open.
     http.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(http.answer().status, 200);
 }

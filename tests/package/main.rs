@@ -79,11 +79,7 @@ fn upgraded_and_rolled_back_unseen() {
         (2, "/root/private/barnacle_0.1.0.deb", "Barnacle 0.1.0 handed over from 9.9.9"),
     ] {
         let said = host.dpkg(&["-i", package], true);
-        assert!(
-            said.contains(&format!("process {pid} goes on with the new program")),
-            "{said}\n{}",
-            host.log()
-        );
+        assert!(said.contains(&format!("process {pid} runs the new program")), "{said}\n{}", host.log());
         host.wait_log(goes_on, 1);
         assert_eq!(number(&client.ok("status", "{}"), "barnacle.restarts"), n);
         assert_eq!(host.property(UNIT, "MainPID"), pid);
@@ -97,7 +93,7 @@ fn upgraded_and_rolled_back_unseen() {
     // Nor does one that runs, and cannot go on from here.
     fs::write(&broken, "#!/bin/sh\n[ \"$1\" = --version ] || exit 1\n").unwrap();
     let said = host.dpkg(&["-i", &pack(&host, &broken, "9.9.11")], true);
-    assert!(said.contains(&format!("process {pid} goes on with the program of before")), "{said}");
+    assert!(said.contains(&format!("process {pid} still runs the previous program")), "{said}");
     host.wait_log("not restarted (SIGUSR1)", 1);
     assert_eq!(number(&client.ok("status", "{}"), "barnacle.restarts"), 2);
     host.dpkg(&["-i", "/root/private/barnacle_0.1.0.deb"], true);

@@ -43,7 +43,7 @@ test('status reaches the gateway', async () => {
   assert.equal(status.gateway.reachable, true);
   assert.equal(status.gateway.error, null);
 });
-test('after a restart it goes on with what it has', async () => {
+test('after a restart it continues with what it has', async () => {
   await g.restart('SIGKILL');
   assert.equal((await json('gateway', 'call', 'health')).ok, true);
   admin = await connect(g.url, { token: g.token });

@@ -1,7 +1,7 @@
 // The report that Barnacle began with, lived through by everyone who was attached.
 //
 // Somebody with the reporter's config edits it by hand, by the old CLI and by ours, over RPC and in the Control
-// UI, breaks it, mends it, rotates tokens, restarts, and upgrades the binary in place. Five agents call all
+// UI, breaks it, fixes it, rotates tokens, restarts, and upgrades the binary in place. Five agents call all
 // along on the connection they came with; the only one ever closed is the one whose shared token was taken
 // away, when it was.
 import assert from 'node:assert/strict';
@@ -129,7 +129,7 @@ describe('the reporter', () => {
     ['cut in half', (t) => t.slice(0, t.length / 2)], ['emptied', () => ''], ['two objects', (t) => t + t],
     ['garbage', () => '\u0000\u0001\u0002'], ['a port that is no port', (t) => t.replace(/port: \d+/, 'port: "x"')], ['a brace too many', (t) => `${t}}`],
   ]) {
-    test(`breaks it (${how}), restarts over it, and mends it`, async () => {
+    test(`breaks it (${how}), restarts over it, and fixes it`, async () => {
       const good = text(), had = faults(await get());
       g.save(broken(good));
       await until('the fault to be told', async () => faults(await get()) > had);

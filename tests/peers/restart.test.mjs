@@ -197,7 +197,7 @@ async function stays(why) {
   assert.equal(await restarts(), before);
 }
 
-/** Restarts into the other version, which says from which one it goes on. */
+/** Restarts into the other version, which reports the version that it took over from. */
 async function upgrade(from) {
   const said = `Barnacle 9.9.9 handed over from ${from}`;
   const times = () => fs.readFileSync(`${g.home}/gateway.log`, 'utf8').split(said).length;

@@ -205,7 +205,7 @@ fn an_invocation_continues() {
         let answer = caller.answer(id).unwrap();
         assert_eq!(text(&answer, "payload"), format!("picture {n}"));
     }
-    // Its time goes on, too.
+    // Its time limit still counts.
     let error = caller.answer(&late).unwrap_err();
     assert_eq!(text(&error, "details.code"), "TIMEOUT");
     // A caller waits for a node that leaves after the restart.

@@ -92,7 +92,7 @@ fn a_live_session_continues_in_another_gateway() {
             let executor = Rc::new(LocalExecutor::new());
             let app = start(&other, &executor);
             block_on(executor.run(async {
-                let conn = Gateway::resume(&app, saved, Async::new(socket).unwrap());
+                let conn = Gateway::restore(&app, saved, Async::new(socket).unwrap());
                 gone.recv().await.unwrap();
                 app.hub.events.publish(Event::Tick, Audience::Everyone, &Json(r#"{"ts":1}"#.into()));
                 assert!(conn.in_flight() == 0);
@@ -100,7 +100,7 @@ fn a_live_session_continues_in_another_gateway() {
             }))
             .unwrap();
         });
-        // What was unsent arrives, the half frame is completed, the sequence goes on.
+        // What was unsent arrives, the half frame is completed, the sequence continues.
         assert!(matches!(client.message().unwrap(), Message::Text(t) if t.as_str() == "{}"));
         let half = frame("b", "status");
         client.raw().write_all(&half[half.len() / 2..]).unwrap();

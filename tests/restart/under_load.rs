@@ -34,7 +34,7 @@ fn a_client_continues_unaware() {
     assert_eq!(number(&after, "barnacle.restarts"), 1);
     assert_eq!(text(&after, "barnacle.lastRestart.reason"), "SIGUSR1");
     assert_eq!(number(&after, "barnacle.lastRestart.carried"), 1);
-    // The journal goes on where the reader was.
+    // The journal continues where the reader was.
     let tail = client.ok("logs.tail", &format!(r#"{{"cursor":{cursor}}}"#));
     assert!(!crate::wire::flag(&tail, "reset"));
     assert!(crate::wire::json(&tail).contains("restarted (SIGUSR1)"), "{}", crate::wire::json(&tail));

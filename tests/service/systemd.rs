@@ -60,18 +60,18 @@ fn a_user_unit_is_installed_runs_and_is_taken_away() {
     host.wait_log("listening on", 1);
     assert_eq!(host.property(UNIT, "UnitFileState"), "enabled");
     let before = host.property(UNIT, "MainPID");
-    assert!(host.ok(&["gateway", "install"]).contains("runs"), "a second time is no fault");
+    assert!(host.ok(&["gateway", "install"]).contains("runs"), "a second time is no error");
     assert_eq!(host.property(UNIT, "MainPID"), before, "nothing changed, so nothing is restarted");
     let status = host.ok(&["gateway", "status"]);
     for part in ["Service: systemd user (enabled)", "Runtime: running (pid ", "Connectivity probe: ok"] {
         assert!(status.contains(part), "no {part:?} in {status}");
     }
     let (code, doctor, _) = host.run(&["doctor"]);
-    let faults: Vec<_> = doctor.lines().filter_map(|line| line.strip_prefix("! ")).collect();
-    assert!(code == 1 && faults.len() == 2, "{doctor}");
+    let problems: Vec<_> = doctor.lines().filter_map(|line| line.strip_prefix("! ")).collect();
+    assert!(code == 1 && problems.len() == 2, "{doctor}");
     // The host is in memory, as a board with an overlay is: B153.
     assert!(
-        faults[0].ends_with("is on tmpfs") && faults[1] == "lingering is off for barnacle-test",
+        problems[0].ends_with("is on tmpfs") && problems[1] == "lingering is off for barnacle-test",
         "{doctor}"
     );
     // B120: limits of memory do nothing here, and no harm.
@@ -275,7 +275,7 @@ fn a_user_does_not_install_for_the_host_nor_root_for_a_user() {
 
 #[test]
 fn a_reload_keeps_every_connection() {
-    // Within each sandbox: the hand-over needs a memory file, a child that proves, and exec.
+    // Within each sandbox: the hand-over needs a memory file, a child for the preflight, and exec.
     for host in [Host::user(), Host::system()] {
         let (host, port) = configured(host);
         host.ok(&["gateway", "install"]);

@@ -224,7 +224,7 @@ impl Tree {
     }
 }
 
-/// The first complaint of `check` about the different trees at each point of `run`, which is asked of each
+/// The first error of `check` about the different trees at each point of `run`, which is asked of each
 /// with how many changes were acknowledged by then; and how many trees were looked at.
 pub fn first_loss(run: &Run, check: impl Fn(&Tree, u32) -> Option<String>) -> (usize, Option<String>) {
     let mut nodes = vec![Node::Dir { safe: Names::new(), pending: Vec::new() }];
@@ -253,12 +253,12 @@ pub fn first_loss(run: &Run, check: impl Fn(&Tree, u32) -> Option<String>) -> (u
                 let mut tree = Tree(Vec::new());
                 grow(&nodes, 0, &ways, loss, Path::new(""), &mut tree);
                 if !seen.contains(&(acks, tree.clone()))
-                    && let Some(complaint) = check(&tree, acks)
+                    && let Some(error) = check(&tree, acks)
                 {
                     let lost = format!("names kept {kept:0bits$b}, bytes lost: {loss:?}");
                     return (
                         seen.len(),
-                        Some(format!("cut after {call}, {acks} acknowledged, {lost}: {complaint}")),
+                        Some(format!("cut after {call}, {acks} acknowledged, {lost}: {error}")),
                     );
                 }
                 seen.insert((acks, tree));

@@ -181,17 +181,17 @@ pub fn strace(args: &[&str]) -> Command {
 pub const CALLS: [&str; 8] =
     ["/^open", "write", "fchmod", "fsync", "/^rename", "/^link", "/^unlink", "/^mkdir"];
 
-/// Runs the writer with `fault` at the calls `when` of `call` within its directory: the fifth is `5`, all
+/// Runs the writer with `error` at the calls `when` of `call` within its directory: the fifth is `5`, all
 /// are `1+`. Tells whether that came to pass.
 pub fn with_fault(
     dir: &Dir,
     changes: u32,
     call: &str,
-    fault: &str,
+    error: &str,
     when: impl fmt::Display,
 ) -> (Output, bool) {
     let log = dir.0.join("strace.log");
-    let inject = format!("inject={call}:{fault}:when={when}");
+    let inject = format!("inject={call}:{error}:when={when}");
     let mut args = vec!["-o".to_owned(), log.display().to_string(), "-e".into(), inject];
     for name in [
         "",

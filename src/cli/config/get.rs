@@ -1,4 +1,4 @@
-//! `barnacle config get`, `file` and `schema`: what the file says, where it is, what may stand in it.
+//! `barnacle config get`, `file` and `schema`: show values, the file's path, and the accepted keys.
 
 use super::here;
 use crate::{
@@ -145,11 +145,11 @@ pub fn file(mut args: Args) -> Result<(), Failure> {
     backup.push(".bak");
     lines.push(("before", backup.into()));
     lines.push(("ran last", paths.last_config()));
-    let told = lines.iter().map(|(what, path)| {
+    let text = lines.iter().map(|(what, path)| {
         let there = if path.exists() { "" } else { " (not there)" };
         format!("{what:10}{}{there}\n", path.display())
     });
-    print(&told.collect::<String>())
+    print(&text.collect::<String>())
 }
 
 /// Runs `barnacle config schema`.

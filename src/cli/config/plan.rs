@@ -1,4 +1,4 @@
-//! `barnacle config plan`: what an edit would do, before anything is saved.
+//! `barnacle config plan`: shows the effects of an edit before it is saved.
 
 use super::{here, set};
 use crate::{
@@ -69,7 +69,7 @@ pub fn plan(mut args: Args) -> Result<(), Failure> {
     let target = args.target()?;
     match ask(&target, "config.plan", &params) {
         Ok((answer, _)) if args.json => print(&format!("{answer}\n")),
-        Ok((answer, _)) => print(&told(&answer)),
+        Ok((answer, _)) => print(&plan_text(&answer)),
         Err(CallError::Unreachable(..)) => {
             print(&format!("{alone}No gateway runs at {}: nobody is closed.\n", target.url))
         }
@@ -117,8 +117,8 @@ fn candidate(edit: Edit) -> Result<(Option<String>, String), Failure> {
     Ok((Some(now.in_one_file()), changes))
 }
 
-/// The gateway's answer in words.
-fn told(answer: &str) -> String {
+/// Formats the gateway's answer for a terminal.
+fn plan_text(answer: &str) -> String {
     let value = miniserde::json::from_str(answer).unwrap_or_default();
     let Some(answer) = Fields::of(&value) else { return String::new() };
     let mut text = String::new();

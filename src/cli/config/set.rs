@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 const SET: &str = "\
 Set a value in openclaw.json, or in the file it includes for it. Everything else in the file stays as it is;
-what it said before is kept beside it as .bak.
+the previous content is kept beside it as .bak.
 
 Usage: barnacle config set <path> <value> [options]
 

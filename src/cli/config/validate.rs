@@ -101,7 +101,7 @@ pub fn validate(mut args: Args) -> Result<(), Failure> {
                 FileState::Broken(broken) => Some(broken.to_string()),
                 _ => None,
             };
-            // What a broken file is told of is not its own.
+            // Warnings of a broken file are those of the one that ran last.
             if broken.is_none() {
                 issues.extend(settings.errors.iter().map(Issue::from));
                 warnings.extend(settings.lint.iter().map(Issue::from));
@@ -115,8 +115,8 @@ pub fn validate(mut args: Args) -> Result<(), Failure> {
     if args.json {
         let _ = writeln!(text, "{}", verdict.serialize_json());
     } else {
-        let told = verdict.issues.iter().chain(&verdict.warnings);
-        told.for_each(|issue| _ = writeln!(text, "{}", issue.message));
+        let lines = verdict.issues.iter().chain(&verdict.warnings);
+        lines.for_each(|issue| _ = writeln!(text, "{}", issue.message));
         if verdict.valid {
             let _ = writeln!(text, "valid: {}", verdict.path);
         }

@@ -1,4 +1,4 @@
-//! What changed between two sources, key by key.
+//! Differences between two sources, key by key.
 //!
 //! Source is compared with source, `${VAR}` as it is written: what a value resolves to is compared where
 //! it is used.

@@ -1,4 +1,4 @@
-//! What a write makes of the configuration: trees in, trees out, no file in sight.
+//! Merges a write into the configuration: pure functions over trees, without file access.
 //!
 //! A write says what the whole is to be ([`restore`] gives it back the secrets it was not shown), what is
 //! to change in it ([`patched`]), or one value ([`with`]). [`edits`] is the difference, path by path.
@@ -103,7 +103,7 @@ impl Restore {
                 });
                 let as_many = old.len() == items.len();
                 for (n, item) in items.iter_mut().enumerate() {
-                    // Without an id an item is told by its place, which is its own while none comes or goes.
+                    // Without an id an item is identified by its index, which is its own while none comes or goes.
                     let meant = match id(item) {
                         Some(own) => old.iter().find(|(o, _)| id(o).as_ref() == Some(&own)),
                         None => old.get(n).filter(|_| as_many),

@@ -1,4 +1,4 @@
-//! Which file a key is to be written to.
+//! Selects the file that a key is written to.
 //!
 //! What one `$include` alone brings belongs to the file that it names; anything that several files have a
 //! word in is left to whoever wrote them. Nothing that stands in one file is ever copied into another.

@@ -1,4 +1,4 @@
-//! Why a write of the configuration did not happen.
+//! Errors of a write of the configuration.
 
 use super::{merge::MergeError, owner::OwnershipError};
 use crate::config::{

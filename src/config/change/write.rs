@@ -48,11 +48,11 @@ pub struct WriteOptions {
 
 /// Result of a write.
 pub struct Written {
-    /// The file that was written; `None` where it said so already.
+    /// Path of the file that was written; `None` where it had the content already.
     pub file: Option<PathBuf>,
     /// Where its former content is.
     pub backup: Option<PathBuf>,
-    /// The keys that changed; their values are not told.
+    /// The keys that changed, without their values.
     pub changed: Vec<KeyPath>,
     /// Configuration after the write. Its source has the digest that later readers see.
     pub now: Loaded,

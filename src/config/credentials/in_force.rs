@@ -32,7 +32,7 @@ impl SecretsInForce {
     }
 
     /// Keeps credentials of the file whose reference is the same and resolves no more, or that a placeholder
-    /// was written over; says so for each. While a file may be half written nothing is lost, or said, yet.
+    /// was written over; reports each. While a file may be half written nothing is lost, or reported, yet.
     pub(crate) fn keep_credentials(
         &self,
         config: &mut GatewayConfig,

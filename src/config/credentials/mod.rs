@@ -1,4 +1,4 @@
-//! The shared secret: where one may stand, how a reference to it is resolved, and which of several counts.
+//! The shared secret: its sources, the resolution of references, and which of several is in force.
 
 pub mod dotenv;
 pub(crate) mod in_force;

@@ -1,4 +1,4 @@
-//! A token or password, and where one may stand.
+//! A token or password, and its source.
 
 use super::{secret_files::Form, variables::is_variable};
 pub use crate::auth::refusal::SecretKind as Kind;
@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A token or password. It can be compared and told from another, but is shown to no one.
+/// A token or password. Can be compared and hashed, but is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     value: String,

@@ -1,8 +1,8 @@
-//! The shared credential, and every place that holds one.
+//! Resolves the shared secret and reports conflicting sources.
 //!
 //! OpenClaw's users are locked out because a token stands in several places that disagree: in the unit,
 //! in the environment, in the file. So each is looked at, the one in force is named with where it comes
-//! from, and a refused token that stands in another place is told which.
+//! from, and a refused token that stands in another place is answered with that place.
 
 use super::{
     secret::{Credential, Kind, Secret, Source, variable},
@@ -95,7 +95,7 @@ impl Credentials {
     /// The other place that held `offered` when this gateway started, and what to do about it.
     pub fn elsewhere(&self, offered: &str) -> Option<(String, String)> {
         let (_, source) = self.others.iter().find(|(secret, _)| secret.matches(offered))?;
-        Some((source.to_string(), self.mend(source)))
+        Some((source.to_string(), self.fix(source)))
     }
 
     /// The places whose value differs from the one in force.
@@ -109,12 +109,12 @@ impl Credentials {
     pub fn warnings(&self) -> Vec<String> {
         let Some((_, winner)) = &self.active else { return Vec::new() };
         let word = self.kind.word();
-        let line = |loser| format!("{winner} is the {word} in force; {loser} differs: {}", self.mend(loser));
+        let line = |loser| format!("{winner} is the {word} in force; {loser} differs: {}", self.fix(loser));
         self.conflicts().map(line).collect()
     }
 
     /// Says how to fix a secret in `loser` that is not the one in force.
-    pub fn mend(&self, loser: &Source) -> String {
+    pub fn fix(&self, loser: &Source) -> String {
         let word = self.kind.word();
         let Some((active, winner)) = &self.active else {
             return format!("no shared {word} is in force; see the gateway's first log lines");

@@ -1,4 +1,4 @@
-//! Keys under `gateway.auth`: who gets in, and how much guessing is let pass.
+//! Keys under `gateway.auth`: credentials, auth mode, and limits for guesses.
 
 use super::{
     Effect::*,

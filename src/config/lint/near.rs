@@ -1,4 +1,4 @@
-//! What a key may have been meant to be.
+//! Suggestions for a misspelt key.
 
 use super::known::Known;
 use crate::config::text::node::Node;

@@ -1,4 +1,4 @@
-//! What names and texts speak of a secret.
+//! Detection of secrets by the shape of names and values.
 
 /// Parts of a name that speak of one, without their separators and in small letters.
 const PARTS: [&str; 28] = [

@@ -45,7 +45,7 @@ impl Settings {
         }
         let (search, wanted) = (self.credentials.search.clone(), offered.to_owned());
         let source = smol::unblock(move || search.holder(&wanted)).await?;
-        Some((source.to_string(), self.credentials.mend(&source)))
+        Some((source.to_string(), self.credentials.fix(&source)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The first token: made where there is none anywhere, and put where it belongs, the config file.
+//! The first token: generated where no credential is configured, and written to the config file.
 //!
 //! Only into a file that is not there, or that was read whole and says nothing of a token.
 

@@ -1,4 +1,4 @@
-//! Where the gateway listens: the port, the addresses, and what keeps an open one from strangers.
+//! Listening address and port, and the credential that listening beyond loopback requires.
 
 use super::Settings;
 use crate::{
@@ -61,7 +61,7 @@ impl Settings {
         self.close_what_is_open();
     }
 
-    /// Beyond loopback there must be something that keeps strangers out.
+    /// Requires a credential for listening beyond loopback.
     pub(crate) fn close_what_is_open(&mut self) {
         if self.bind.is_loopback() {
             return;
@@ -84,10 +84,10 @@ impl Settings {
 /// The port: flag over environment over file over default.
 pub(super) fn port(flags: &Flags, env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> u16 {
     const NAME: &str = "OPENCLAW_GATEWAY_PORT";
-    let said = env.get(NAME);
+    let text = env.get(NAME);
     // OpenClaw also takes `host:port` there, as container set-ups write it.
-    let parsed = said.and_then(|text| text.rsplit(':').next()?.parse().ok()).filter(|port| *port != 0);
-    if let (Some(text), None) = (said, parsed) {
+    let parsed = text.and_then(|text| text.rsplit(':').next()?.parse().ok()).filter(|port| *port != 0);
+    if let (Some(text), None) = (text, parsed) {
         notices.push(format!("{NAME}={text:?} is no port and counts as unset"));
     }
     flags.port.or(parsed).or(config.port).unwrap_or_else(|| default_port(env))

@@ -39,7 +39,7 @@ impl FileState {
     }
 }
 
-/// The gateway's keys, and how they were come by.
+/// The gateway's keys, and how they were obtained.
 pub struct Loaded {
     /// The keys; every one at its closed value where the file could not be read.
     pub config: GatewayConfig,

@@ -1,4 +1,4 @@
-//! What the gateway runs with: command line over environment over `.env` over file.
+//! Settings in force: command line over environment over `.env` over file.
 //!
 //! Resolving only reads. While the file is broken, what ran last holds; where nothing ran yet, paired
 //! devices get in as ever, nobody else does. Either way the gateway says so.
@@ -176,8 +176,8 @@ impl Settings {
         let process = env;
         let mut unread = None;
         let env = process.with_dotenv(&paths).unwrap_or_else(|(path, e)| {
-            let told = format!("{} cannot be read ({e})", path.display());
-            notices.push(format!("{told}; its variables count as unset"));
+            let problem = format!("{} cannot be read ({e})", path.display());
+            notices.push(format!("{problem}; its variables count as unset"));
             unread = Some(Unreadable { path, why: e });
             process.clone()
         });
@@ -269,9 +269,9 @@ impl Settings {
             last_bind: last_bind.filter(|_| flags.bind.is_none()),
             again: SettingsInput { process: process.clone(), flags: flags.clone(), running: None },
         };
-        let told = settings.config.auth.credential(kind) != &Credential::Absent
+        let reported = settings.config.auth.credential(kind) != &Credential::Absent
             || matches!(settings.found, FileState::Broken(_));
-        if auth == AuthMode::Password && settings.credentials.active.is_none() && !told {
+        if auth == AuthMode::Password && settings.credentials.active.is_none() && !reported {
             settings.notices.push(format!(
                 "there is no shared password, so paired devices only: set gateway.auth.password in {}",
                 settings.paths.config_file.display()
@@ -338,20 +338,21 @@ impl Settings {
 
     /// Errors, notices and lint, a line each.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        let told = self.errors.iter().map(ConfigError::to_string).chain(self.notices.iter().cloned());
-        let all = told.chain(self.lint.iter().map(Warning::to_string));
+        let lines = self.errors.iter().map(ConfigError::to_string).chain(self.notices.iter().cloned());
+        let all = lines.chain(self.lint.iter().map(Warning::to_string));
         all.map(|line: String| redact::line(&line).into_owned())
     }
 
     /// The lines that `old` did not have. A warning whose place moved is not new.
     pub fn lines_new_since(&self, old: &Self) -> impl Iterator<Item = String> {
-        let said: Vec<String> =
+        let known: Vec<String> =
             old.errors.iter().map(ConfigError::to_string).chain(old.notices.iter().cloned()).collect();
-        let told = self.errors.iter().map(ConfigError::to_string).chain(self.notices.iter().cloned());
+        let lines = self.errors.iter().map(ConfigError::to_string).chain(self.notices.iter().cloned());
         let same = |a: &Warning, b: &Warning| (a.rule, &a.message) == (b.rule, &b.message);
         let odd = self.lint.iter().filter(move |c| !old.lint.iter().any(|o| same(o, c)));
         let shrunk = lint::shrunk(&old.source, &self.source).into_iter();
-        told.filter(move |line| !said.contains(line))
+        lines
+            .filter(move |line| !known.contains(line))
             .chain(odd.map(Warning::to_string))
             .chain(shrunk.map(|c| c.to_string()))
             .map(|line: String| redact::line(&line).into_owned())
@@ -383,8 +384,8 @@ fn guard(
     notices: &mut Vec<String>,
 ) -> Result<(), StartError> {
     let until = match last {
-        true => "until it is mended: what ran last, and nothing is written to it",
-        false => "until it is mended: loopback, paired devices only, and nothing is written to it",
+        true => "until it is fixed: what ran last, and nothing is written to it",
+        false => "until it is fixed: loopback, paired devices only, and nothing is written to it",
     };
     let path = paths.config_file.display();
     match found {
@@ -411,10 +412,10 @@ fn guard(
 
 fn handshake_timeout(env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> Duration {
     const NAME: &str = "OPENCLAW_HANDSHAKE_TIMEOUT_MS";
-    let said = env.get(NAME);
+    let text = env.get(NAME);
     let range = keys::range("gateway.handshakeTimeoutMs");
-    let parsed = said.and_then(|text| text.parse().ok()).filter(|ms| range.contains(ms));
-    if let (Some(text), None) = (said, parsed) {
+    let parsed = text.and_then(|text| text.parse().ok()).filter(|ms| range.contains(ms));
+    if let (Some(text), None) = (text, parsed) {
         let (min, max) = range.into_inner();
         notices.push(format!("{NAME}={text:?} is no number from {min} to {max} and counts as unset"));
     }

@@ -1,4 +1,4 @@
-//! Changing a text without touching what is not changed.
+//! Minimal edits of a JSON5 text.
 //!
 //! The text's tree and the wanted one are walked side by side; where they differ, and only there, the
 //! text is spliced. So comments, order, layout and line ends outside of a changed value stay byte for byte.

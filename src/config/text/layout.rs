@@ -1,4 +1,4 @@
-//! How a file is laid out by whoever wrote it, so that what is added looks as if they had added it.
+//! Layout of a file (quotes, indentation, line ends), so that additions look like the rest of it.
 
 use super::{
     file::Document,

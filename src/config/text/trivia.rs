@@ -1,4 +1,4 @@
-//! What stands between the values of a JSON5 text: blanks, line ends and comments.
+//! Trivia of a JSON5 text: blanks, line ends and comments between its values.
 
 /// Bytes of blanks at the start of `text`.
 pub(crate) fn blanks(text: &str) -> usize {

@@ -1,4 +1,4 @@
-//! What a handshake writes down: requests that wait, silent approvals, what a node declares.
+//! Registry changes of a handshake: pairing requests, silent approvals, declarations of nodes.
 
 use super::proof::Proof;
 use crate::{

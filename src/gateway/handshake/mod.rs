@@ -1,8 +1,8 @@
 //! The handshake: challenge, `connect`, and the answer.
 //!
-//! It is written in the order things happen: read the frame, prove what can be proven
+//! The steps are in order: read the frame, verify signature and credentials
 //! ([`proof`]), decide ([`auth::decide`](crate::auth::decide)), write down what the
-//! decision changes ([`grants`]), and only then say `hello-ok`.
+//! decision changes ([`grants`]), and only then send `hello-ok`.
 
 mod grants;
 mod hello;
@@ -51,7 +51,7 @@ pub async fn attach(app: &Rc<App>, pending: &PendingConn, head: &Head) -> Option
         r#"{{"type":"event","event":"connect.challenge","payload":{{"nonce":"{nonce}","ts":{}}}}}"#,
         wall_ms()
     ));
-    let challenged = Challenged { peer, nonce, said: None };
+    let challenged = Challenged { peer, nonce, connect: None };
     pending.move_on(Stage::Challenged(challenged.clone()), settings.handshake_timeout);
     go_on(app, pending, challenged).await
 }
@@ -85,9 +85,9 @@ async fn handshake(
     challenged: &Challenged,
 ) -> Result<Rc<Conn>, Option<Refused>> {
     let wire = &pending.wire;
-    let Challenged { peer, nonce, said } = challenged;
-    let text = match said {
-        Some(said) => said.clone(),
+    let Challenged { peer, nonce, connect } = challenged;
+    let text = match connect {
+        Some(text) => text.clone(),
         None => {
             let read = first_frame(wire);
             let late = async {
@@ -110,10 +110,10 @@ async fn handshake(
     }
     let params = request.params().map_err(|f| refuse(Refusal::BadFrame(f.0)))?;
     let connect = Connect::read(&params).map_err(|f| refuse(Refusal::Params(f.0)))?;
-    // Judging it may have to wait for the disk; if another process image goes on from there, it judges
+    // Judging it may have to wait for the disk; if another process image restores it, that one judges
     // again.
     if let Stage::Challenged(challenged) = &mut *pending.stage.borrow_mut() {
-        challenged.said = Some(text);
+        challenged.connect = Some(text);
     }
     pending.stay();
     app.hub.unpaused().await;
@@ -121,7 +121,7 @@ async fn handshake(
     Ok(conn)
 }
 
-/// Waits for the first text, letting control frames pass.
+/// Waits for the first text message; control frames are answered meanwhile.
 async fn first_frame(wire: &Wire) -> Result<String, Option<Refused>> {
     let bad = |text: &str| Some((Refusal::BadFrame(text.into()), None));
     loop {

@@ -1,4 +1,4 @@
-//! What a connect frame proves: its device by signature, its secrets by comparison.
+//! Verification of a connect frame: the device by its signature, the secrets by comparison.
 
 use super::hello::token_generations;
 use crate::{
@@ -60,7 +60,7 @@ pub fn gather<'a>(
     connect: &'a Connect<'a>,
     role: Role,
 ) -> Result<Proof<'a>, Refusal> {
-    let key = connect.device.as_ref().map(|d| prove(connect, d, nonce)).transpose()?;
+    let key = connect.device.as_ref().map(|d| verify_device(connect, d, nonce)).transpose()?;
     let registry = app.devices.registry();
     let id = key.map(|k| k.device_id());
     let record = id.and_then(|id| registry.device(&id).cloned());
@@ -108,7 +108,11 @@ pub fn gather<'a>(
     })
 }
 
-fn prove(connect: &Connect<'_>, device: &DeviceParams<'_>, nonce: &str) -> Result<PublicKey, Refusal> {
+fn verify_device(
+    connect: &Connect<'_>,
+    device: &DeviceParams<'_>,
+    nonce: &str,
+) -> Result<PublicKey, Refusal> {
     let key = PublicKey::parse(device.public_key).ok_or(Refusal::PublicKey)?;
     let id = key.device_id();
     if !device.id.eq_ignore_ascii_case(&id.to_string()) {

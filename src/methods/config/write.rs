@@ -23,7 +23,7 @@ use crate::{
 use nanoserde::SerJson;
 use std::rc::Rc;
 
-/// Again after so long, where the disk or another writer is in the way, milliseconds.
+/// Retry time where the disk or another writer prevents a write, milliseconds.
 const LATER_MS: u64 = 2000;
 
 #[derive(SerJson)]
@@ -41,11 +41,11 @@ struct Done {
 #[derive(SerJson)]
 struct Sentinel {
     persisted: bool,
-    payload: Told,
+    payload: SentinelPayload,
 }
 
 #[derive(SerJson)]
-struct Told {
+struct SentinelPayload {
     kind: String,
     status: String,
     ts: u64,
@@ -68,7 +68,7 @@ pub async fn set(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer 
     change(app, conn, params, "config.set", want).await
 }
 
-/// `config.apply`: the same, told as applied.
+/// `config.apply`: the same, reported as applied.
 pub async fn apply(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
     let want = move |_: &Present<'_>| Ok(WriteTarget::Root(raw.clone()));
@@ -158,7 +158,7 @@ async fn change(
     }
     done.sentinel = (method != "config.set").then(|| Sentinel {
         persisted: false,
-        payload: Told {
+        payload: SentinelPayload {
             kind: method.replace('.', "-"),
             status: "ok".into(),
             ts: wall_ms(),

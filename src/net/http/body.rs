@@ -1,4 +1,4 @@
-//! The body of a message that is sent: nothing, bytes, or a stream of chunks.
+//! Bodies of sent messages: empty, bytes, or a stream of chunks.
 
 use hyper::body::{Bytes, Frame, SizeHint};
 use smol::stream::Stream;

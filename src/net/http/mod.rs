@@ -1,6 +1,6 @@
 //! HTTP/1.1 on the gateway's port: the first request of a connection, and plain HTTP after it.
 //!
-//! An upgrade is told from its head alone ([`first`]), before `hyper` sees it, so that an attached connection never
+//! An upgrade is recognised by its head alone ([`first`]), before `hyper` sees it, so that an attached connection never
 //! carries an HTTP server's state along. Everything else is served by [`serve`] from a table of [`Route`]s.
 
 mod body;

@@ -1,4 +1,4 @@
-//! The table of what is served over plain HTTP: a row a method and path.
+//! Routes of plain HTTP: one row for each method and path.
 
 use super::{Body, Upload, UploadError};
 use hyper::{Method, Response, StatusCode, header, http::request::Parts};

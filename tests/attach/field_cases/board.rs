@@ -50,7 +50,7 @@ fn b14_mode_is_missing() {
     assert_eq!(home.run(&["config", "validate"]).0, 0);
 }
 
-/// A restart reads the file as it is now, and goes on where it cannot.
+/// A restart reads the file as it is now, and continues where it cannot.
 #[test]
 fn b26_b29_a_restart_reads_the_file_anew() {
     let home = Home::empty();
@@ -84,7 +84,7 @@ fn b26_b29_a_restart_reads_the_file_anew() {
     server.connect(&Offer::new().token("T2"));
 }
 
-/// Five patches in a row are five reloads and no restart; what runs goes on.
+/// Five patches in a row are five reloads and no restart; what runs continues.
 #[test]
 fn b27_b28_patches_in_a_row() {
     let home = Home::fix();

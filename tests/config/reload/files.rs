@@ -138,7 +138,7 @@ fn included_files_are_watched_as_they_come_and_go() {
     let (ok, _, issue) = w.reloaded();
     assert!(!ok && issue.contains("deep.json5:1:1"), "{issue}");
     fs::write(dir.join("sub/deep.json5"), "{token: 'T4'}").unwrap();
-    w.expect_token("T4", "and is mended");
+    w.expect_token("T4", "and is fixed");
     w.home.config(&plain);
     w.expect_token("T9", "the include is gone");
     // It is nobody's file now.
@@ -208,7 +208,7 @@ fn an_unreadable_file_changes_nothing_and_is_reported() {
             json(&shown)
         );
         w.server.connect(&Offer::new().token("T1"));
-        assert_eq!(fs::read_to_string(w.home.config_path()).unwrap(), broken, "not our file to mend");
+        assert_eq!(fs::read_to_string(w.home.config_path()).unwrap(), broken, "not our file to fix");
     }
     let path = w.home.config_path();
     fs::remove_file(&path).unwrap();
