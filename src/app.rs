@@ -53,9 +53,9 @@ pub(crate) struct Handshakes {
 
 /// The keepalive's timer.
 pub(crate) struct Ticks {
-    /// When the next tick is due.
+    /// Time of the next tick.
     pub(crate) next: Cell<Instant>,
-    /// How many came late, since something held the thread.
+    /// Number of ticks that came late, since something held the thread.
     pub(crate) late: Cell<u64>,
 }
 

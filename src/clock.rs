@@ -48,7 +48,7 @@ pub fn instant_of(ns: u64) -> Instant {
     at.unwrap_or(now.1)
 }
 
-/// When this process began, on both clocks.
+/// Start of this process, on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     /// Monotonic time of the start.

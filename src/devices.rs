@@ -32,7 +32,7 @@ pub struct Devices {
     unknown_requests: Cell<(u32, Option<Instant>)>,
 }
 
-/// When a device was last seen, and its display data then if that was new.
+/// Last activity of a device, and its display data then if that was new.
 #[derive(Default)]
 struct Seen {
     ms: u64,
@@ -43,9 +43,9 @@ struct Seen {
 /// nanoseconds.
 #[derive(Clone, Default, PartialEq, Debug, SerBin, DeBin)]
 pub struct Activity {
-    /// When the devices of pending requests last connected.
+    /// Last connections of the devices with pending requests.
     pub contacts: Vec<(RequestId, u64)>,
-    /// When devices were last seen, wall-clock milliseconds, and their display data where it changed.
+    /// Last activity of devices, wall-clock milliseconds, and their display data where it changed.
     pub seen: Vec<(DeviceId, u64, Option<Display>)>,
     /// Requests of unknown devices that count against their limit, and since when.
     pub unknown_requests: (u32, Option<u64>),
@@ -121,7 +121,7 @@ impl Devices {
         entry.display = display.or(entry.display.take());
     }
 
-    /// When a device was last seen by this process, wall-clock milliseconds.
+    /// Last activity of a device on this process, wall-clock milliseconds.
     pub(crate) fn seen_ms(&self, device: &DeviceId) -> Option<u64> {
         self.seen.borrow().get(device).map(|seen| seen.ms)
     }

@@ -26,7 +26,7 @@ pub(crate) fn program() -> io::Result<PathBuf> {
 pub(crate) struct Memory {
     /// Pages that are in memory.
     pub resident: u64,
-    /// Of them, pages that others may share: of files, mostly.
+    /// Shared pages among them: of files, mostly.
     pub shared: u64,
 }
 

@@ -156,7 +156,7 @@ impl Notify {
         }
     }
 
-    /// With `DONTWAIT` what comes again anyway is left out when systemd is busy.
+    /// Sends a datagram. With `DONTWAIT`, one that is sent again later anyway is dropped when systemd is busy.
     fn send(&self, text: &str, fd: Option<BorrowedFd<'_>>, flags: SendFlags) -> io::Result<()> {
         let Some((socket, to)) = &self.line else { return Ok(()) };
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

@@ -35,7 +35,7 @@ pub struct Budget {
     lines: Cell<Lines>,
 }
 
-/// How often a budget was reached since the start.
+/// Number of times that a budget was reached since the start.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Counts {
     /// Holders that made room for others.
@@ -95,7 +95,7 @@ impl Budget {
         permit
     }
 
-    /// The same, for one that keeps it.
+    /// Permit of a restored holder that never makes room.
     pub fn restore_and_stay(self: &Rc<Self>, source: Source) -> Permit {
         let permit = self.permit(source, Weak::<Nobody>::new());
         permit.stay();

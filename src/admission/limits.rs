@@ -26,7 +26,7 @@ pub const MESSAGE_BYTES: usize = 64 << 20;
 pub const MESSAGE_BYTES_OF_ONE: usize = 32 << 20;
 /// The time in which a message must be whole.
 pub const MESSAGE_TIME: Duration = Duration::from_secs(120);
-/// The time in which a peer that is sent something must take a part of it.
+/// Time in which a peer must read some of what is sent to it.
 pub const STALLED: Duration = Duration::from_secs(60);
 /// Unsent bytes of all attached connections, beyond which one that is far behind is closed.
 pub const UNSENT_BYTES: usize = 32 << 20;
@@ -45,7 +45,7 @@ pub const REQUEST_WRITES: u32 = 32;
 /// The time after which a source may write one more.
 pub const REQUEST_EVERY: Duration = Duration::from_secs(10);
 
-/// How the descriptors of a process are shared out among connections.
+/// Shares of a process's descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Places {
     /// Connections that have not attached.
@@ -84,7 +84,7 @@ pub struct Limit {
     pub key: Option<&'static str>,
     /// Effect of reaching the limit.
     pub full: &'static str,
-    /// Why there is a limit, and why this one.
+    /// Reason for the limit and for its value.
     pub why: &'static str,
 }
 

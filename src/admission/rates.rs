@@ -14,12 +14,12 @@ const SOURCES: usize = 1024;
 pub struct Rates {
     burst: u32,
     every: Duration,
-    /// How many a source has spent, and since when it earns.
+    /// Spent tokens of each source, and the time from which it earns new ones.
     spent: RefCell<HashMap<Source, (u32, Instant)>>,
 }
 
 impl Rates {
-    /// So many at once, and one more every `every`.
+    /// Allows `burst` at once, and one more every `every`.
     pub fn new(burst: u32, every: Duration) -> Self {
         Self { burst, every, spent: RefCell::default() }
     }

@@ -7,7 +7,7 @@ use crate::protocol::{DeviceId, Scope, Scopes};
 pub struct Caller {
     /// Operator scopes of its connection.
     pub scopes: Scopes,
-    /// Its device, if it has one.
+    /// Id of its device, if it has one.
     pub device: Option<DeviceId>,
 }
 

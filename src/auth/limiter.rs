@@ -18,7 +18,7 @@ use std::{
 pub struct Limits {
     /// Different wrong values within `window` before the address is locked.
     pub attempts: u32,
-    /// How long a wrong value counts.
+    /// Time for which a wrong value counts.
     pub window: Duration,
     /// The longest lock; the first is a tenth of it, each next one twice as long.
     pub lockout: Duration,
@@ -42,7 +42,7 @@ impl Default for Limits {
     }
 }
 
-/// Where a guess comes from. A forwarded client of an untrusted proxy is not loopback.
+/// Origin of a guess. A forwarded client of an untrusted proxy is not loopback.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Origin {
     /// The peer's address.
@@ -113,7 +113,7 @@ impl Limiter {
         }
     }
 
-    /// How long guesses from `origin` stay refused.
+    /// Time for which guesses from `origin` stay refused.
     pub fn locked(&self, origin: Origin, now: Instant) -> Option<Duration> {
         let until = self.records.get(&origin)?.locked_until?;
         until.checked_duration_since(now).filter(|left| !left.is_zero())

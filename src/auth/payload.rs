@@ -31,7 +31,7 @@ pub struct Payload<'a> {
 /// Version of the payload's format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
-    /// Since 2026.2.24: binds platform and family.
+    /// Format since 2026.2.24: binds platform and family.
     V3,
     /// Format of older clients, without platform and device family.
     V2,

@@ -65,7 +65,7 @@ pub struct Facts<'a> {
     pub device: bool,
     /// Whether the device is in the registry, for any role.
     pub known: bool,
-    /// Its grant for the role asked for.
+    /// The device's grant for the role asked for.
     pub grant: Option<&'a Grant>,
     /// Whether the device was removed earlier.
     pub removed: bool,
@@ -148,7 +148,7 @@ pub enum Verdict {
     Refuse(Denied),
 }
 
-/// Why nothing in the frame admits it.
+/// Reasons why nothing in the frame admits the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Denied {
     /// Neither a device nor a credential, or a role that needs a device.

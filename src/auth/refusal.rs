@@ -22,7 +22,7 @@ pub enum SecretKind {
 }
 
 impl SecretKind {
-    /// Its last word in the file and on the command line.
+    /// Last word of its key and of its option.
     pub fn word(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -43,11 +43,11 @@ impl SecretKind {
 pub struct Mismatch {
     /// Whether the device's own token would be accepted.
     pub retry_with_device_token: bool,
-    /// The other known source that holds what was offered, and what to do about it.
+    /// Another known source that holds the offered value, and how to fix that.
     pub matches: Option<(String, String)>,
     /// Fingerprints of the two secrets.
     pub fingerprints: Option<Fingerprints>,
-    /// Where the gateway's own secret comes from.
+    /// Source of the gateway's own secret.
     pub expected_from: Option<String>,
     /// Boot id of this gateway, and when it started.
     pub gateway: Option<(String, u64)>,
@@ -68,7 +68,7 @@ pub struct Waiting {
     pub requested: Scopes,
     /// The roles and scopes it has.
     pub approved: Vec<(Role, Scopes)>,
-    /// When the role was revoked, or the device removed: what happened, in words.
+    /// Revocation of the role or removal of the device, in words.
     pub history: Option<String>,
     /// Whether it still offers the token of a revoked role.
     pub dead_token: bool,
@@ -118,7 +118,7 @@ pub enum Refusal {
     Waiting(Box<Waiting>),
     /// No shared secret was offered.
     SharedMissing(SecretKind),
-    /// The shared secret is wrong.
+    /// Refused for now: the reason, and the retry time in milliseconds.
     SharedMismatch(SecretKind, Box<Mismatch>),
     /// The gateway has no shared secret; why.
     SharedNotConfigured(SecretKind, String),

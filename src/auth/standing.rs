@@ -20,7 +20,7 @@ use nanoserde::{DeBin, SerBin};
 pub struct SharedAuth {
     /// Whether it asks for nothing: auth mode `none`.
     pub open: bool,
-    /// The hash of the shared token or password, if there is one.
+    /// Hash of the shared token or password, if there is one.
     pub secret: Option<TokenHash>,
 }
 
@@ -49,7 +49,7 @@ impl Approval {
 /// Everything the verdict depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct StandingFacts<'a> {
-    /// The approval of its device; `None` without one.
+    /// Approval of the connection's device; `None` without a device.
     pub approval: Option<Approval>,
     /// Requirements at the time of admission.
     pub old: &'a SharedAuth,
@@ -64,7 +64,7 @@ pub enum Lost {
     AuthChanged,
     /// The connection's device was removed.
     DeviceRemoved,
-    /// Its device's role was revoked.
+    /// The role of the connection's device was revoked.
     RoleRevoked,
     /// The node was removed. Only the caller that removes it knows this; of a role it is a revocation.
     NodeRemoved,

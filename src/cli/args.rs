@@ -54,7 +54,7 @@ impl Args {
         }
     }
 
-    /// How the command that is meant is called: `barnacle devices approve`.
+    /// Full name of the command: `barnacle devices approve`.
     pub(super) fn path(&self) -> &str {
         &self.path
     }

@@ -35,7 +35,7 @@ impl Shown {
         self.severity == "error" && self.fixed.is_none()
     }
 
-    /// Three lines: what is there, why it matters, how to fix it.
+    /// Formats three lines: the problem, its effect, its fix.
     pub(super) fn text(&self) -> String {
         let sign = if self.severity == "error" { "!" } else { "-" };
         let end = match &self.fixed {

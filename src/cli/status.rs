@@ -52,7 +52,7 @@ fn run(args: Args) -> Result<(), Failure> {
     print(&text)
 }
 
-/// The restarts since the start, and the last one.
+/// Formats the restarts since the start, and the last one.
 fn restarts(own: Fields<'_>) -> String {
     let Some(last) = own.object("lastRestart") else { return "none".into() };
     let at = timestamp(last.u64("atMs").unwrap_or(0));

@@ -114,7 +114,7 @@ pub fn own_device(target: &Target) -> Option<DeviceId> {
     identity::load(&target.dir).map(|own| own.public_key().device_id())
 }
 
-/// How often the gateway at `target` was restarted in place, as it tells whoever asks `/readyz`.
+/// Reads the number of restarts in place from `/readyz` of the gateway at `target`.
 pub fn restarts_of(target: &Target) -> Result<u64, CallError> {
     let body = socket::get(&target.url, &target.trust, target.timeout, "/readyz")?;
     let value: Value = miniserde::json::from_str(&body).unwrap_or_default();

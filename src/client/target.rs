@@ -31,7 +31,7 @@ pub struct Options {
     pub timeout: Option<Duration>,
 }
 
-/// How long everything may take, unless `--timeout` says otherwise.
+/// Time-out of the whole call, unless `--timeout` sets another.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Target {
@@ -43,9 +43,9 @@ pub struct Target {
     /// The shared or device token to show.
     pub token: Option<Secret>,
     pub password: Option<Secret>,
-    /// Where the token or password was found; `None` if it was given, or there is none.
+    /// Source of the token or password; `None` if it was given, or there is none.
     pub sent: Option<Source>,
-    /// How long everything may take.
+    /// Time-out of the whole call.
     pub timeout: Duration,
     pub dir: PathBuf,
     pub paths: Paths,

@@ -16,11 +16,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Environment variables with the file that adds to them. Has no `Debug`: it holds secrets.
+/// Environment variables with the file that adds to them. No `Debug`, since it holds secrets.
 #[derive(Clone, Default)]
 pub struct Env {
     process: BTreeMap<String, String>,
-    /// Of each variable of a file, what it says and which file.
+    /// Variables of files: the value, and the path of the file.
     dotenv: BTreeMap<String, (String, PathBuf)>,
     /// The last whole contents of files that hold secrets, for all environments made from one.
     files: SecretFiles,

@@ -21,7 +21,7 @@ pub struct Paths {
     pub config_file: PathBuf,
     /// Barnacle's own state, inside the state directory.
     pub barnacle_dir: PathBuf,
-    /// Where the system's units are; `/etc/systemd/system` but in tests.
+    /// Directory of the system's units; `/etc/systemd/system` but in tests.
     pub system_units: PathBuf,
 }
 

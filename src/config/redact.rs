@@ -21,7 +21,7 @@ pub const REDACTED: &str = "__OPENCLAW_REDACTED__";
 /// Reader of a redacted text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Viewer {
-    /// Somebody who may change the configuration: names of keys stay, so that it can be written back.
+    /// A client that may change the configuration: names of keys stay, so that it can be written back.
     Admin,
     /// Any other client.
     Reader,
@@ -69,10 +69,10 @@ pub fn line(line: &str) -> Cow<'_, str> {
 /// A secret this short may stand anywhere by chance, bytes.
 const SHORT: usize = 4;
 
-/// Where a value stands, as far as it tells whether it is a secret.
+/// Context of a value, as far as it decides whether the value is a secret.
 #[derive(Clone, Copy)]
 struct Place<'p> {
-    /// The nearest name above it.
+    /// Nearest name above the value.
     name: &'p str,
     /// The key that is known there.
     known: Option<Known>,

@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-/// How often files are looked at where they cannot be watched.
+/// Interval of looking at files where they cannot be watched.
 const LOOK: Duration = Duration::from_secs(2);
 /// Looks until watching is tried again.
 const TRY_AGAIN: u32 = 30;

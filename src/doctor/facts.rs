@@ -10,7 +10,7 @@ use crate::{
 use miniserde::json::Value;
 use std::time::{Duration, Instant};
 
-/// How long a gateway may take to answer.
+/// Time-out of a gateway's answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Facts, gathered without changing anything.
@@ -42,13 +42,13 @@ pub struct NoAnswer {
 pub struct Service {
     pub name: Name,
     pub text: String,
-    /// Its properties in systemd, or why systemd cannot be asked.
+    /// Properties of the unit, or why systemd cannot be asked.
     pub shown: Result<Properties, Unreachable>,
 }
 
 pub struct Running {
     pub url: String,
-    /// How long the answer took, milliseconds.
+    /// Duration of the answer, milliseconds.
     pub ms: u128,
     /// The answer of `status`.
     status: Value,
@@ -60,7 +60,7 @@ impl Running {
         Fields::of(&self.status)?.object("barnacle")
     }
 
-    /// Its version, whatever gateway it is.
+    /// Version of the gateway that answered, whichever it is.
     pub fn version(&self) -> String {
         let of = Fields::of(&self.status);
         let version = of.and_then(|f| f.str("runtimeVersion").map(String::from));

@@ -31,7 +31,7 @@ pub struct Finding {
     pub severity: Severity,
     pub what: String,
     pub why: String,
-    /// The command, or the edit, that fixes it.
+    /// The command or edit that fixes it.
     pub fix: String,
     /// Fixes it, where that is safe.
     pub repair: Option<Repair>,

@@ -23,9 +23,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a plain HTTP connection may stay between two requests.
+/// Time-out between two requests of a plain HTTP connection.
 const IDLE: Duration = Duration::from_secs(15);
-/// How long a client may take no byte of an answer.
+/// Time-out for a client that reads nothing of an answer.
 const STALL: Duration = Duration::from_secs(30);
 
 /// Accepts connections on `listeners`.
@@ -38,8 +38,7 @@ pub fn accept(app: &Rc<App>, listeners: &Listeners) {
     });
 }
 
-/// Takes a new connection in. It is among the pending ones at once, so that there is no moment at which a hand-over
-/// would miss it.
+/// Registers a new connection as pending at once, so that no hand-over can miss it.
 fn take_in(app: &Rc<App>, socket: Async<TcpStream>, remote: SocketAddr) {
     let settings = app.settings();
     let session = match settings.tls.certificate().map(Certificate::accept) {

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a log line says that this still takes.
+/// Interval of the log line that says that random numbers are still missing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits until there are some, and logs where that takes time. Returns how long it took, and the connections that

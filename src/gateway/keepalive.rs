@@ -24,7 +24,7 @@ const DEAD: u8 = 4;
 /// Connections that are looked at in a row; then requests are answered first, for [`BREAK`].
 const IN_A_ROW: usize = 256;
 const BREAK: Duration = Duration::from_millis(1);
-/// How long an unpaired device's request is kept since the device last connected for it.
+/// Lifetime of an unpaired device's request, counted from its last connection.
 const REQUEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Decision about a connection at a tick.

@@ -29,7 +29,7 @@ pub struct Gateway {
     app: Rc<App>,
     listeners: Rc<Listeners>,
     predecessor: Option<Predecessor>,
-    /// How long there were no random numbers.
+    /// Time spent waiting for random numbers.
     waited: Duration,
 }
 
@@ -312,7 +312,7 @@ fn restart(app: &Rc<App>, why: &'static str, supervised: &Rc<Supervised>) {
     });
 }
 
-/// As many descriptors as the system allows: one a connection.
+/// Raises the limit of descriptors to what the system allows: each connection needs one.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

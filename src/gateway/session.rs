@@ -23,9 +23,9 @@ use std::{
     time::Duration,
 };
 
-/// How long a closed connection may take to read its last words.
+/// Time-out for a closed connection to read the last frames.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How long a closed connection may take to close its own side.
+/// Time-out for a closed connection to close its own side.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Retry time for a connection with too many requests under way, milliseconds.
 const BUSY_MS: u64 = 100;
@@ -177,7 +177,7 @@ fn dispatch(app: &Rc<App>, conn: &Rc<Conn>, text: String) {
     });
 }
 
-/// The answer first, and only then what follows from it.
+/// Sends the answer, and only then runs the action that follows from it.
 fn answer(app: &Rc<App>, conn: &Rc<Conn>, id: &str, reply: Result<Reply, ErrorShape>) {
     match reply {
         Ok(Reply { payload, after }) => {

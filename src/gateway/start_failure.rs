@@ -8,7 +8,7 @@ use std::fmt;
 pub enum StartFailure {
     /// The settings do not allow a start.
     Settings(StartError),
-    /// Nothing can be listened on.
+    /// No socket could be opened.
     Listen(ListenError),
     /// The token store cannot be opened.
     Store(OpenError),

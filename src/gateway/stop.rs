@@ -9,9 +9,9 @@ use crate::{
 use smol::future;
 use std::{rc::Rc, time::Duration};
 
-/// How long requests under way may take to finish when the gateway stops.
+/// Time-out for requests under way when the gateway stops.
 const FINISH: Duration = Duration::from_secs(2);
-/// How long the answers to those that did not may take.
+/// Time-out for sending answers to those that did not finish.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// Lets requests under way finish, closes every connection with the reason, and saves what is only in memory.

@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-/// The gateway and who runs it.
+/// The gateway and the service manager that runs it.
 pub struct Supervised {
     app: Rc<App>,
     notify: Rc<Notify>,
@@ -53,7 +53,7 @@ impl Supervised {
         self.reported.replace(status);
     }
 
-    /// Reports that it reads its configuration, or restarts; [`ready`](Self::ready) ends that.
+    /// Reports a reload or a restart; [`ready`](Self::ready) ends it.
     pub fn reloading(&self) {
         self.notify.reloading();
     }

@@ -27,17 +27,17 @@ use std::{
     time::Duration,
 };
 
-/// How long a moment is waited for at which no request is under way, while everyone is served.
+/// Time to wait for a moment without requests under way, while everyone is served.
 const QUIET: Duration = Duration::from_millis(500);
-/// How long the requests under way may then take, while no new one is begun.
+/// Time-out for requests under way after that, while no new one is begun.
 const FINISH: Duration = Duration::from_secs(2);
-/// How often a program that is replaced while it is asked is asked again.
+/// Attempts at a preflight when the program is replaced meanwhile.
 const TRIES: u32 = 5;
 /// The delay after which a request of unknown outcome may be sent again, milliseconds.
 const AGAIN_MS: u64 = 1000;
 const UNKNOWN: &str =
     "the gateway restarts, and the outcome of this request is not known yet; look, then ask again";
-/// How long connections that are closed may take to read the reason.
+/// Time-out for closed connections to read the reason.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The event up to the end of its payload.
 const RESTARTING: &str =

@@ -20,7 +20,7 @@ use std::rc::Rc;
 pub struct Memory {
     /// Random, drawn when the gateway started; the hand-over is no start.
     pub boot: u32,
-    /// When it started, nanoseconds of the monotonic clock.
+    /// Time of the start, nanoseconds of the monotonic clock.
     pub started_ns: u64,
     /// Wall-clock time of the start, milliseconds.
     pub started_ms: u64,
@@ -30,15 +30,15 @@ pub struct Memory {
     pub presence: u64,
     /// Whether the event of it is still to be sent.
     pub presence_pending: bool,
-    /// When the next tick is due, nanoseconds of the monotonic clock.
+    /// Time of the next tick, nanoseconds of the monotonic clock.
     pub tick_ns: u64,
     /// Number of ticks that came late.
     pub late_ticks: u64,
-    /// How often the configuration was applied.
+    /// Number of reloads of the configuration.
     pub reloads: u64,
-    /// When pending requests were last come for.
+    /// Last connections of the devices with pending requests.
     pub contacts: Vec<(RequestId, u64)>,
-    /// When devices were last seen, and what they say of themselves.
+    /// Last activity of devices, and their display data where it changed.
     pub seen: Vec<(DeviceId, u64, Option<Display>)>,
     /// Requests of unknown devices: how many, since when.
     pub unknown_requests: (u32, Option<u64>),

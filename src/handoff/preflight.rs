@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long it may take: a board that reads it from a slow card takes seconds.
+/// Time-out of the preflight: a board that reads the program from a slow card takes seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The words between its version and the mark of the state in its answer. Every version says and expects them.
 const SAYS: &str = "can go on from";
@@ -32,9 +32,9 @@ const SAYS: &str = "can go on from";
 /// The program that runs, as it was called.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Where it is; what is there now need not be what runs.
+    /// Path of the program; the file there may have been replaced.
     pub path: PathBuf,
-    /// Its arguments, its name first.
+    /// Arguments of the process, beginning with its name.
     pub args: Vec<OsString>,
 }
 
@@ -149,7 +149,7 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Where `name`, as a program is called, is found.
+/// Finds the path of the program `name`, as a shell would.
 fn called(name: &Path) -> Option<PathBuf> {
     if name.components().count() > 1 {
         return std::path::absolute(name).ok();

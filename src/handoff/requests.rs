@@ -5,7 +5,7 @@ use crate::{hub::PendingConns, reactor::Timer};
 use smol::future;
 use std::time::Duration;
 
-/// How long the answers 503 may take to go out.
+/// Time-out for sending the answers 503.
 const REFUSE: Duration = Duration::from_secs(1);
 
 /// Waits for the requests under way, for `time` at most, and begins no other; then gives up on the rest.

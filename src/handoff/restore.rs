@@ -43,7 +43,7 @@ pub struct Predecessor {
     pub(super) pending_conns: Vec<Option<OwnedFd>>,
 }
 
-/// Whoever serves the connections that are restored.
+/// Serves the connections that are restored.
 pub(crate) trait Serve {
     fn conn(&self, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn>;
     /// Serves a pending connection.

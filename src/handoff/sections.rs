@@ -53,7 +53,7 @@ const DIGEST: usize = 32;
 struct Section {
     name: &'static str,
     version: u16,
-    /// Whether nobody takes over without it.
+    /// Whether a state without this section is refused.
     required: bool,
     write: fn(&State, &mut Vec<u8>),
     read: fn(&mut State, &[u8]) -> Option<()>,

@@ -28,11 +28,11 @@ pub(crate) enum Across {
 /// A gateway as plain data: what it knows, and the numbers of its descriptors.
 #[derive(Clone, Default, Debug)]
 pub struct State {
-    /// The version that wrote it.
+    /// Version of the gateway that saved the state.
     pub version: String,
     /// The reason for the restart.
     pub why: String,
-    /// Since when nobody is served, nanoseconds of the monotonic clock.
+    /// Beginning of the pause in which nobody is served, nanoseconds of the monotonic clock.
     pub since_ns: u64,
     /// The store's directory, and the descriptor of its lock.
     pub lock: Option<(String, RawFd)>,

@@ -40,7 +40,7 @@ pub struct Conn {
     quiet: Cell<u8>,
     in_flight: Cell<u32>,
     waiting: RefCell<Vec<String>>,
-    /// Its place among the attached ones.
+    /// Permit of the budget of attached connections.
     _permit: Permit,
 }
 

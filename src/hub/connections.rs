@@ -68,7 +68,7 @@ impl Connections {
         self.all.borrow().len()
     }
 
-    /// The number of requests under way on all of them.
+    /// Counts requests under way on all connections.
     pub(crate) fn in_flight(&self) -> usize {
         self.all.borrow().values().map(|conn| conn.in_flight() as usize).sum()
     }

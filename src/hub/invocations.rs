@@ -48,7 +48,7 @@ pub struct Asked {
     pub device: DeviceId,
     /// Command that the node is to run.
     pub command: String,
-    /// How long the node may take in all, milliseconds.
+    /// Time-out of the node, milliseconds.
     pub timeout_ms: u64,
 }
 
@@ -57,7 +57,7 @@ pub struct Asked {
 pub struct SavedInvocation {
     /// The invocation that waits.
     pub asked: Asked,
-    /// Until when the node may take, nanoseconds of the monotonic clock.
+    /// Deadline of the node, nanoseconds of the monotonic clock.
     pub until_ns: u64,
 }
 
@@ -76,7 +76,7 @@ pub struct Invocations(Rc<RefCell<HashMap<String, Slot>>>);
 pub struct Invocation {
     /// The invocation that waits.
     pub asked: Asked,
-    /// Until when the node may take.
+    /// Deadline of the node.
     pub until: Instant,
     all: Invocations,
 }
@@ -101,7 +101,7 @@ impl Invocations {
         self.0.borrow().values().filter(|s| s.result.is_none()).count()
     }
 
-    /// Takes the answer of `node` to `id`; false if nobody waits for it.
+    /// Accepts the result of `node` for the invocation `id`; false if none waits.
     pub fn answer(&self, id: &str, node: ConnId, result: InvokeResult) -> bool {
         let mut all = self.0.borrow_mut();
         let Some(slot) = all.get_mut(id).filter(|s| s.asked.node == node && s.result.is_none()) else {

@@ -33,7 +33,7 @@ use std::{
 pub struct Boot {
     /// Random; part of every connection's id.
     pub number: u32,
-    /// The same, as clients see it.
+    /// Boot id as clients see it.
     pub id: String,
     /// Name of the host.
     pub host: String,
@@ -57,7 +57,7 @@ impl Boot {
 pub struct Hub {
     /// Attached connections, by id.
     pub conns: Rc<Connections>,
-    /// The events on their way to them.
+    /// Events on their way to attached connections.
     pub events: Rc<Events>,
     pub(crate) presence: Rc<Presence>,
     /// Invocations that wait for a node.
@@ -91,7 +91,7 @@ impl Hub {
         self.conns.insert(conn);
     }
 
-    /// Removes a connection that is gone, with the invocations that wait for it.
+    /// Removes a closed connection, with the invocations that wait for it.
     pub(crate) fn leave(&self, conn: &Rc<Conn>) {
         self.conns.remove(conn.id());
         self.invocations.gone(conn.id());

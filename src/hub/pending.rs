@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How far a connection has come.
+/// Stage of a connection that is not attached.
 #[derive(Clone, Debug, SerBin, DeBin)]
 pub enum Stage {
     /// Waits for the head of a request: the first, or the next.
@@ -37,7 +37,7 @@ pub struct Challenged {
     pub peer: Peer,
     /// Nonce that the device signs.
     pub nonce: String,
-    /// Its `connect`, once it is there and being judged.
+    /// Text of `connect`, once it arrived and is being judged.
     pub connect: Option<String>,
 }
 
@@ -45,13 +45,13 @@ pub struct Challenged {
 pub struct PendingConn {
     /// The socket and its buffers.
     pub wire: Rc<Wire>,
-    /// Where it comes from, if that is known without asking the kernel.
+    /// Address of the peer, if it is known without asking the kernel.
     pub remote: Option<SocketAddr>,
-    /// How far it has come.
+    /// Stage of the connection.
     pub stage: RefCell<Stage>,
-    /// Until when it may stay there.
+    /// Deadline of the stage.
     pub until: Cell<Instant>,
-    /// Where its plain HTTP stands.
+    /// Phase of its plain HTTP.
     pub request: Cell<Phase>,
     refused: Cell<bool>,
     waker: Cell<Option<Waker>>,
@@ -79,9 +79,9 @@ impl DeBin for Challenged {
 pub struct SavedPending {
     /// Socket, with bytes that were read and not used yet.
     pub socket: SavedSocket,
-    /// How far it has come.
+    /// Stage of the connection.
     pub stage: Stage,
-    /// Until when it may stay there, nanoseconds of the monotonic clock.
+    /// Deadline of the stage, nanoseconds of the monotonic clock.
     pub until_ns: u64,
     /// Bytes read and not yet understood.
     pub input: Vec<u8>,
@@ -116,7 +116,7 @@ impl DeBin for SavedPending {
 }
 
 impl PendingConn {
-    /// How long it may stay.
+    /// Time left until the deadline.
     pub fn left(&self) -> Duration {
         self.until.get().saturating_duration_since(Instant::now())
     }
@@ -152,8 +152,8 @@ impl PendingConn {
         Poll::Pending
     }
 
-    /// Writes it down, as it is now. An answer that is not whole stays so: its reader is to see that.
-    /// With `cookie` another process finds its socket.
+    /// Saves the connection as it is now. An incomplete answer stays so: its reader is to detect that. With `cookie`
+    /// another process finds its socket.
     pub fn save(&self, cookie: bool) -> SavedPending {
         let (mut input, output) = self.wire.copy();
         let mut stage = self.stage.borrow().clone();
@@ -197,7 +197,7 @@ pub struct PendingGuard {
 }
 
 impl PendingConns {
-    /// Most bytes of a message from one of them.
+    /// Size limit of a message on a pending connection, bytes.
     const LIMIT: usize = crate::protocol::MAX_CONNECT_FRAME;
 
     /// Makes an empty set.
@@ -211,8 +211,8 @@ impl PendingConns {
         })
     }
 
-    /// Takes in a connection that may send its head for `time`, by TLS if there is a `session`. `None` if there is no
-    /// room for it, and nobody can make it.
+    /// Admits a connection that may send its head for `time`, with TLS if there is a `session`. `None` if there is no
+    /// room for it, and no other connection can make it.
     pub fn welcome(
         self: &Rc<Self>,
         socket: Async<TcpStream>,
@@ -265,7 +265,7 @@ impl PendingConns {
         PendingGuard { pending_conns: self.clone(), number, pending }
     }
 
-    /// From now on no plain HTTP request is begun; or they are again, and none is given up any more.
+    /// Holds back new plain HTTP requests, or lets them begin again and forgets which were given up.
     pub fn hold(&self, hold: bool) {
         self.holding.set(hold);
         if !hold {
@@ -286,7 +286,7 @@ impl PendingConns {
         Poll::Pending
     }
 
-    /// How many plain HTTP requests are under way that only this process image can finish, and are not given up.
+    /// Counts plain HTTP requests under way that only this process image can finish, and that are not given up.
     pub fn requests(&self) -> usize {
         if self.given_up.get() {
             return 0;
@@ -299,8 +299,8 @@ impl PendingConns {
         self.given_up.set(true);
     }
 
-    /// Has the requests answered 503 of which no answer is sent yet, and those that wait on a connection that cannot be
-    /// carried over; how many.
+    /// Answers 503 to requests without an answer yet, and to those on a connection that cannot be handed over; returns
+    /// their number.
     pub fn refuse_requests(&self) -> usize {
         let unanswered = |pending: &&Rc<PendingConn>| match pending.request.get() {
             Phase::Asked => true,
@@ -315,7 +315,7 @@ impl PendingConns {
         refused.count()
     }
 
-    /// How many requests are to be answered 503 and are not answered yet.
+    /// Counts requests whose answer 503 is not sent yet.
     pub fn refused(&self) -> usize {
         let waits = |pending: &&Rc<PendingConn>| {
             pending.refused.get() && (pending.has_request() || pending.request.get() == Phase::Waiting)

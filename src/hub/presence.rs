@@ -16,7 +16,7 @@ use std::{
 
 /// Clients listed in `hello-ok`; `system-presence` lists more.
 const LISTED: usize = 64;
-/// How long changes are gathered before they are sent as one event.
+/// Time for which changes are gathered into one event.
 const DELAY: Duration = Duration::from_millis(100);
 
 /// `PresenceEntry` of `protocol.schema.json`.

@@ -12,7 +12,7 @@ use std::{
 /// The answer of the program on disk to the preflight: its version, or why it cannot take over.
 pub type Preflight = Pin<Box<dyn Future<Output = Result<String, String>>>>;
 
-/// Whatever can put another process image in this one's place.
+/// Replaces this process image by another one.
 pub trait Restart {
     /// Asks the program on disk whether it can take over.
     fn preflight(&self) -> Preflight;
@@ -29,16 +29,16 @@ pub struct Restarts {
     failure: RefCell<Option<String>>,
 }
 
-/// The restarts since the gateway started; `status` shows it.
+/// Restarts since the gateway started, as `status` shows them.
 #[derive(Clone, Default, PartialEq, Debug, SerBin, DeBin)]
 pub struct RestartReport {
     /// Number of restarts so far.
     pub count: u64,
-    /// When the last one was, wall-clock milliseconds.
+    /// Time of the last restart, wall-clock milliseconds.
     pub last_ms: u64,
-    /// How long nobody was served then, microseconds.
+    /// Pause of the last restart, microseconds.
     pub took_us: u64,
-    /// How many connections were kept.
+    /// Number of connections kept by the last restart.
     pub carried: u64,
     /// Reason of the last restart.
     pub why: String,

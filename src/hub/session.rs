@@ -18,8 +18,8 @@ use std::{
     os::fd::{AsRawFd, RawFd},
 };
 
-/// What a connection can subscribe to: a family of events and, where it has several, which of them; in use,
-/// the name of the method that subscribes and the key of a session.
+/// A topic to subscribe to: a family of events and, where it has several, one of them; in use, the name of the method
+/// that subscribes and the key of a session.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, SerBin, DeBin)]
 pub struct Topic {
     /// Family of events.
@@ -48,7 +48,7 @@ pub struct Session {
     pub requested: Scopes,
     /// Scopes that the client was granted.
     pub scopes: Scopes,
-    /// Its device, if it proved one.
+    /// Id of the device, if its signature was verified.
     pub device: Option<DeviceId>,
     /// Credential that the connection depends on.
     pub basis: Basis,
@@ -60,7 +60,7 @@ pub struct Session {
     pub declared: Surface,
     /// Whether it is this host, speaking for itself.
     pub local: bool,
-    /// When it attached, wall-clock milliseconds.
+    /// Time of attaching, wall-clock milliseconds.
     pub connected_ms: u64,
     /// The topics whose events it is sent.
     pub subscriptions: BTreeSet<Topic>,
@@ -83,11 +83,11 @@ impl Session {
 /// The socket of a connection, as the next process finds it again.
 #[derive(Clone, Copy, PartialEq, Debug, SerBin, DeBin)]
 pub struct SavedSocket {
-    /// Its descriptor, if the process stays the same; another process has others.
+    /// Descriptor of the socket, if the process stays the same; another process has others.
     pub fd: RawFd,
-    /// Its cookie (SO_COOKIE), if another process is passed it.
+    /// Cookie of the socket (SO_COOKIE), if another process inherits it.
     pub cookie: Option<u64>,
-    /// Its place in the `epoll`, if that is kept.
+    /// Number in the `epoll`, if that is kept.
     pub place: Place,
 }
 

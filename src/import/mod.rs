@@ -23,7 +23,7 @@ pub enum Fate {
     Added,
     /// The device was here, and gains these grants or names.
     Updated(String),
-    /// The device was here, with all of that.
+    /// The device was here, with the same grants and names.
     Unchanged,
     /// The record is not imported; the reason.
     Rejected(String),

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejected {
     pub id: String,
-    /// Its name, if it has one.
+    /// Name of the device, if it has one.
     pub name: String,
     pub why: String,
 }

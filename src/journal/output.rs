@@ -33,7 +33,7 @@ enum Way {
     Own(OwnedFd),
     /// A socket, written to without blocking.
     Socket,
-    /// When it has room for a line, if it cannot be opened anew: a line is shorter than what a pipe has room for then.
+    /// A pipe or terminal that cannot be opened anew: written to when it has room for a line.
     Polled,
     /// A file, written to directly.
     Plain,
@@ -121,7 +121,7 @@ impl Output {
         self.waiting.push_back(line.into());
     }
 
-    /// The bytes of `text` that were taken; `None` if nobody will ever read them.
+    /// Returns the bytes of `text` that were written; `None` if nobody will ever read them.
     fn written(&mut self, text: &str) -> Option<usize> {
         let way = self.way.get_or_insert_with(Way::of_process);
         loop {

@@ -98,13 +98,13 @@ impl Method {
         self
     }
 
-    /// With `params` of up to `bytes`, since they carry content.
+    /// Raises the limit of `params` to `bytes`, since they carry content.
     const fn content(mut self, bytes: usize) -> Self {
         self.max_params = bytes;
         self
     }
 
-    /// The change of the device registry that it makes, if it makes one.
+    /// Change of the device registry that the method makes, if it makes one.
     pub(crate) fn registry_change(&self) -> Option<ReadChange> {
         match self.run {
             Run::Change(read) => Some(read),

@@ -65,7 +65,7 @@ struct Requested {
     restart: Scheduled,
     /// The version of the program that takes over; Barnacle's own.
     version: Option<String>,
-    /// How many connections are closed, since they speak TLS; Barnacle's own.
+    /// Number of connections to be closed, since they speak TLS; Barnacle's own.
     closes: u64,
 }
 

@@ -60,7 +60,7 @@ struct Agent {
     sessions: Sessions,
 }
 
-/// How often an agent would be asked whether there is something to do.
+/// Heartbeat interval of an agent.
 #[derive(SerJson)]
 #[allow(non_snake_case)]
 struct Beat {
@@ -193,7 +193,7 @@ struct Own {
     notices: Vec<String>,
 }
 
-/// How full a budget is, and how often it was reached since the start.
+/// Use of a budget, and how often it was reached since the start.
 #[derive(SerJson)]
 #[allow(non_snake_case)]
 struct BudgetState {

@@ -7,7 +7,7 @@ use rustix::net::{
 };
 use std::{future::poll_fn, io, os::fd::OwnedFd, task::Poll, time::Duration};
 
-/// How often to look where the kernel announces nothing: a sandbox may refuse the socket.
+/// Interval of looking where the kernel announces nothing: a sandbox may refuse the socket.
 const LOOK: Duration = Duration::from_secs(2);
 /// `NETLINK_ROUTE`, which is 0.
 const ROUTE: Option<Protocol> = None;

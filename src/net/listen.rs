@@ -10,21 +10,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a start waits for a port that somebody has.
+/// Time to wait at the start for a port that is in use.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it tries meanwhile.
+/// Interval of the attempts meanwhile.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Where to listen beside loopback.
+/// Addresses to listen on beside loopback.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bind {
     /// Loopback addresses only.
     Loopback,
     /// Every address of the host.
     Lan,
-    /// On this one, be it here now or not.
+    /// This address, whether the host has it now or not.
     Address(IpAddr),
-    /// On the tailnet's, which is known once it is here.
+    /// The address in the tailnet, which is known once the host has it.
     Tailnet,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// Where a gateway on `bind` and `port` listens: both loopbacks (one of which may be missing), and what
+/// Lists the addresses of a gateway on `bind` and `port`: both loopbacks (one of which may be missing), and those that
 /// `bind` adds. With port 0 the kernel chooses.
 pub fn addresses(bind: Bind, port: u16) -> Vec<SocketAddr> {
     let (mut ips, more): (Vec<IpAddr>, _) = match bind {

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a socket that is not wanted any more accepts the connections that are under way.
+/// Time for which a socket that is to be closed accepts connections under way.
 const UNDER_WAY: Duration = Duration::from_millis(100);
 /// Connections that are accepted in a row before everything else has its turn: a flood of them holds up nobody.
 const IN_A_ROW: usize = 8;
@@ -35,7 +35,7 @@ type Changed = Box<dyn Fn(&Listeners)>;
 /// The sockets that are listened on.
 pub struct Listeners {
     open: RefCell<Vec<Listener>>,
-    /// Not wanted any more, and not closed yet.
+    /// Sockets to be closed soon.
     unwanted: RefCell<Vec<Listener>>,
     me: Weak<Self>,
     serving: RefCell<Option<Serving>>,
@@ -172,7 +172,7 @@ impl Listeners {
             .collect()
     }
 
-    /// Where they listen, as far as this host has the address now.
+    /// Addresses of the sockets, as far as this host has them now.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.open.borrow().iter().filter(|listener| listener.is_here()).map(|listener| listener.at).collect()
     }
@@ -365,7 +365,7 @@ impl Listener {
         Some(Self { at, given, socket: Rc::new(socket), accepting: None })
     }
 
-    /// Whether whoever connects to `at` comes in by it. Beside one that this process opened, another can be
+    /// Whether a connection to `at` is accepted by this socket. Beside one that this process opened, another can be
     /// opened for a part of its addresses; beside a socket unit's not.
     fn covers(&self, at: SocketAddr) -> bool {
         let all = self.given && self.at.port() == at.port() && self.at.ip().is_unspecified();

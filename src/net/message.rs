@@ -17,7 +17,7 @@ pub enum Message {
     Ping(Vec<u8>),
     /// A pong, in answer to a ping.
     Pong,
-    /// The end, and its code if there is one.
+    /// A close frame, and its code if there is one.
     Close(Option<u16>),
 }
 
@@ -61,13 +61,12 @@ impl fmt::Display for ReadError {
     }
 }
 
-/// How far the input was looked through for the end of its first message: nothing is looked at twice, however it
-/// arrives.
+/// Progress of the search for the end of the input's first message: no byte is scanned twice, however it arrives.
 #[derive(Default, Clone, Copy)]
 pub struct Scan {
-    /// Where the next frame begins.
+    /// Offset of the next frame.
     at: usize,
-    /// The payload of the fragments before it.
+    /// Payload of the fragments before that, bytes.
     payload: usize,
     /// Whether the message is text, once its first fragment is there.
     open: Option<bool>,

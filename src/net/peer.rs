@@ -7,7 +7,7 @@ use super::local_addr::is_own;
 use nanoserde::{DeBin, SerBin};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The facts of an HTTP request that tell who sent it.
+/// Facts of an HTTP request that identify its sender.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
     /// `Sec-WebSocket-Key`, if this is a WebSocket upgrade of version 13.
@@ -56,7 +56,7 @@ impl From<&IpAddr> for Written {
 }
 
 impl From<&Written> for IpAddr {
-    /// What is no address is nobody's.
+    /// Maps invalid text to no address.
     fn from(Written(bytes): &Written) -> Self {
         let v4 = || <[u8; 4]>::try_from(&bytes[..]).ok().map(IpAddr::from);
         let v6 = || <[u8; 16]>::try_from(&bytes[..]).ok().map(IpAddr::from);

@@ -7,7 +7,7 @@ use std::{fmt, fs, path::Path};
 pub struct Holder {
     /// Process id.
     pub pid: u32,
-    /// Its command line, cut short; what follows an option that may hold a secret is left out.
+    /// Command line of the process, cut short; the value of an option that may hold a secret is left out.
     pub command: String,
 }
 

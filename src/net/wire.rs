@@ -28,11 +28,11 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// With so much unread, bytes, a peer gets no more answers to its pings.
+/// Limit of unread bytes, at which a peer gets no more answers to its pings.
 const UNREAD: usize = 64 << 10;
 
 thread_local! {
-    /// What a read reads into: one for all connections, so that none has its own and it is not cleared for each.
+    /// Buffer of reads, one for all connections, so that none has its own and it is not cleared for each.
     static CHUNK: RefCell<Box<[u8]>> = RefCell::new(vec![0; 8192].into());
 }
 
@@ -48,11 +48,11 @@ pub struct Close {
 #[derive(Default)]
 struct Buffers {
     input: Vec<u8>,
-    /// How much of the start of `input` was handed out.
+    /// Bytes at the start of `input` that were handed out.
     taken: usize,
     scan: Scan,
     output: Vec<u8>,
-    /// How much of the start of `output` is written.
+    /// Bytes at the start of `output` that were written.
     written: usize,
     /// The bytes that are left of each message in `output`, the one being sent first.
     messages: VecDeque<usize>,
@@ -73,7 +73,7 @@ impl Buffers {
         self.output.len() - self.written
     }
 
-    /// So many bytes more were written.
+    /// Records that `n` more bytes were written.
     fn wrote(&mut self, mut n: usize) {
         self.written += n;
         UNSENT.set(UNSENT.get().saturating_sub(n));
@@ -108,7 +108,7 @@ impl Drop for Buffers {
 /// A socket with its buffers.
 pub struct Wire {
     socket: Async<TcpStream>,
-    /// Nothing on a plain connection, which then pays nothing for it.
+    /// TLS session; `None` on a plain connection.
     tls: Option<Box<RefCell<Session>>>,
     buffers: RefCell<Buffers>,
     reader: Cell<Option<Waker>>,
@@ -435,7 +435,7 @@ impl Wire {
         Poll::Pending
     }
 
-    /// What was read and not yet forgotten.
+    /// Lends the bytes that were read and not dropped yet.
     pub fn look<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
         look(&self.buffers.borrow().input)
     }
@@ -466,7 +466,7 @@ impl Wire {
         })
     }
 
-    /// How many of the bytes that were read were handed out and not forgotten.
+    /// Counts the bytes that were handed out and not dropped yet.
     pub(super) fn handed_out(&self) -> usize {
         self.buffers.borrow().taken
     }

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-/// How long one address has for itself before the next is tried beside it (RFC 8305 §5).
+/// Head start of one address before the next is tried beside it (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// Connects to the host of `url`, and speaks TLS if it asks for that: within `limits.connect`.
@@ -58,7 +58,7 @@ async fn open(url: &Url, trust: &Trust, limits: &Limits) -> Result<Stream, DialE
     Ok(stream)
 }
 
-/// The addresses of the host, in the order in which to try them.
+/// Resolves the addresses of the host, in the order in which to try them.
 async fn resolve(url: &Url) -> Result<Vec<SocketAddr>, DialError> {
     let (host, port) = (url.host().to_owned(), url.port());
     if let Ok(ip) = host.parse::<IpAddr>() {

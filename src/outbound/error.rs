@@ -10,7 +10,7 @@ pub enum DialError {
     NoAddress(String, String),
     /// Nothing listens at the address.
     Refused(String),
-    /// The network does not reach it.
+    /// The network has no route to the address.
     Unreachable(String, io::Error),
     /// Connecting took longer than this time.
     Slow(String, Duration),
@@ -55,7 +55,7 @@ pub enum RequestError {
     BadRequest(String),
     /// No byte moved for this long.
     Idle(Duration),
-    /// The whole took longer than this.
+    /// The whole request took longer than this.
     Deadline(Duration),
     /// The head of the answer is larger than this many bytes, or has more than 100 headers.
     HeadTooLarge(usize),

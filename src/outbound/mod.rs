@@ -21,7 +21,7 @@ pub use stream::Stream;
 
 use std::time::Duration;
 
-/// How long a connection to a peer may take.
+/// Time limits of a connection to a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// For name, TCP and TLS together.

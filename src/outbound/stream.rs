@@ -21,9 +21,9 @@ use std::{
 /// The time-out that expired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Expired {
-    /// Nothing moved for so long.
+    /// No byte was sent or received for this time.
     Idle(Duration),
-    /// The whole took longer than this.
+    /// The whole request took longer than this.
     Deadline(Duration),
 }
 

@@ -148,7 +148,7 @@ pub struct Details {
     pub fingerprints: Option<Fingerprints>,
     /// Boot id of the process that answered: differs between two gateways on one host.
     pub gatewayBootId: Option<String>,
-    /// When it started, wall-clock milliseconds.
+    /// Start of that process, wall-clock milliseconds.
     pub gatewayStartedAtMs: Option<u64>,
 }
 
@@ -188,7 +188,7 @@ impl PairingReason {
         }
     }
 
-    /// The protocol's own sentence for it.
+    /// The sentence that the protocol has for the reason.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::NotPaired => "pairing required: device is not approved yet",

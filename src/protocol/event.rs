@@ -102,7 +102,7 @@ impl Event {
         &EVENTS[self as usize]
     }
 
-    /// Every event's name, as `features.events` lists them.
+    /// Lists the names of all events, as in `features.events`.
     pub fn names() -> impl Iterator<Item = &'static str> {
         EVENTS.iter().map(|row| row.name)
     }
@@ -117,7 +117,7 @@ impl Event {
         self.row().scope
     }
 
-    /// Whether a client that reads slowly may miss it.
+    /// Whether the event may be dropped for a client that reads slowly.
     pub fn droppable(self) -> bool {
         self.row().droppable
     }

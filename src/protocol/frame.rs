@@ -10,12 +10,12 @@ use std::{fmt, ops::Range};
 
 /// A request frame: `{type:"req", id, method, params}`.
 pub struct Request {
-    /// Chosen by the client; the response repeats it.
+    /// Id chosen by the client; the response repeats it.
     pub id: String,
     /// Name of the method.
     pub method: String,
     text: String,
-    /// Where they stand in `text`; nothing if there are none.
+    /// Range of `params` in `text`; empty if there are none.
     params: Range<usize>,
     texts: Texts,
 }

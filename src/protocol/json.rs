@@ -29,7 +29,7 @@ impl<'a> Scanner<'a> {
         self.at == self.text.len()
     }
 
-    /// The next sign, without taking it.
+    /// Returns the next byte without consuming it.
     pub fn peek(&mut self) -> Option<u8> {
         self.space();
         self.byte()

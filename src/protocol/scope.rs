@@ -91,7 +91,7 @@ impl Scopes {
         self.0 & scope as u16 != 0
     }
 
-    /// Whether nothing is in it.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

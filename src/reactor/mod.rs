@@ -113,7 +113,7 @@ impl Reactor {
         Ok(Self { epoll, alarm, slots: RefCell::default() })
     }
 
-    /// Waits for what comes first, and wakes who waited for it.
+    /// Waits for the next events, and wakes the tasks that wait for them.
     fn wait(&self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         self.alarm.asleep.store(true, SeqCst);
         let timeout = match self.alarm.rung.load(SeqCst) {

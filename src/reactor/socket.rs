@@ -80,7 +80,7 @@ impl<T: AsFd> Async<T> {
         Ok(it)
     }
 
-    /// Has the task woken when there is room to write. Only for one whose write just blocked.
+    /// Wakes the task when the socket is writable. Only for one whose write just blocked.
     pub fn wait_writable(&self, cx: &Context<'_>) {
         let mut slots = self.reactor.slots.borrow_mut();
         let waiting = &mut slots.waiting[self.slot as usize];

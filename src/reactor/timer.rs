@@ -20,7 +20,7 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// How long until the next one.
+    /// Time until the next timer fires.
     pub(super) fn next(&self) -> Option<Duration> {
         let waiting = self.waiting.borrow();
         waiting.first_key_value().map(|((at, _), _)| at.saturating_duration_since(Instant::now()))

@@ -10,7 +10,7 @@ use std::{rc::Rc, time::Duration};
 
 /// Delay after which a file that could not be read, for want of descriptors, say, is read again.
 const RETRY: Duration = Duration::from_secs(5);
-/// How long a file that keeps changing is not read.
+/// Time-out for a file that keeps changing.
 const RESTLESS: Duration = Duration::from_secs(2);
 
 /// Reloads whenever a file has changed, until the gateway ends.

@@ -36,7 +36,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Delay between two reads of a file that cannot be read: somebody may be writing it.
+/// Delay between two reads of a file that cannot be read: it may be half written.
 const RETRY: Duration = Duration::from_millis(250);
 /// Reads of such a file before it is called broken.
 const RETRIES: u32 = 4;
@@ -77,7 +77,7 @@ pub struct Reloads {
 /// Trigger of a reload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trigger {
-    /// A file changed. Someone may still be writing it.
+    /// A file changed. It may be half written.
     File,
     /// A signal or a call, whose sender waits for it.
     Asked,
@@ -155,7 +155,7 @@ impl Reloads {
         self.count.set(count);
     }
 
-    /// How often the configuration was applied since the start.
+    /// Number of times that the configuration was applied since the start.
     pub fn count(&self) -> u64 {
         self.count.get()
     }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 /// The outcome that a reload would have.
 pub struct Preview {
-    /// The changes, and what would be done about them.
+    /// Changes, and the effects they would have.
     pub plan: Plan,
     /// Connections that would be closed.
     pub refused: Vec<Rc<Conn>>,

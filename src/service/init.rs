@@ -12,7 +12,7 @@ pub enum Init {
     S6,
     Sysv,
     BusyBox,
-    /// None that supervises, as in a container.
+    /// No init that supervises, as in a container.
     None,
 }
 

@@ -356,7 +356,7 @@ fn make_directories(plan: &Plan) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Writes a unit; returns whether that changed it.
+/// Writes a unit; returns whether its text changed.
 fn put(path: &Path, text: &str, done: &mut Installed) -> Result<bool, Failed> {
     let io = |e| Failed::Io(path.into(), e);
     let before = std::fs::read_to_string(path).unwrap_or_default();

@@ -32,7 +32,7 @@ impl Scope {
         }
     }
 
-    /// How it is called in a command to be pasted.
+    /// Name of `systemctl` in a command to be pasted.
     pub fn systemctl(self) -> &'static str {
         match self {
             Self::User => "systemctl --user",
@@ -125,13 +125,13 @@ pub struct Plan {
     pub arguments: Vec<String>,
     /// The variables of its environment.
     pub variables: Vec<(&'static str, String)>,
-    /// The account that runs it.
+    /// Account that the gateway runs as.
     pub account: Account,
     /// The directories it writes to.
     pub writes: Vec<PathBuf>,
     /// The port it listens on.
     pub port: u16,
-    /// The addresses of the socket unit, if there is one.
+    /// Addresses of the socket unit, if there is one.
     pub sockets: Vec<SocketAddr>,
     /// OpenClaw's unit that it replaces.
     pub replaces: Option<String>,

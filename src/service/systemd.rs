@@ -44,7 +44,7 @@ impl std::error::Error for Unreachable {}
 pub struct Properties(BTreeMap<String, String>);
 
 impl Properties {
-    /// A property; empty where systemd does not know it.
+    /// Value of a property; empty where systemd does not know it.
     pub fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }

@@ -29,11 +29,11 @@ pub enum Damage {
     Length,
     /// The beginning is not that of a store.
     Magic,
-    /// Its content is not what was written.
+    /// The digest does not match the content.
     Digest,
     /// The file was written by a newer version.
     Newer(u32),
-    /// Its digest is right and its content makes no sense.
+    /// The digest matches, but the content cannot be decoded.
     Content,
 }
 
@@ -75,7 +75,7 @@ pub fn encode(registry: &Registry, counter: u64) -> Vec<u8> {
     file
 }
 
-/// As a field of [`Payload`] is read, without a copy of it all on the thread that must not wait.
+/// Writes a list as a field of [`Payload`] is read, without a copy of it all on the thread that must not wait.
 fn list<'a, T: SerBin + 'a>(file: &mut Vec<u8>, items: impl ExactSizeIterator<Item = &'a T>) {
     items.len().ser_bin(file);
     items.for_each(|item| item.ser_bin(file));

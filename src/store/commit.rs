@@ -81,7 +81,7 @@ pub struct Store {
     commits: Cell<u64>,
     // Shared with the commit under way: the directory stays locked until that has ended.
     lock: RefCell<Option<Arc<OwnedFd>>>,
-    /// Where this gateway is to be called, as it stands in the lock.
+    /// URL of this gateway, as written in the lock.
     url: RefCell<String>,
 }
 
@@ -127,7 +127,7 @@ impl Store {
         open::check(dir)
     }
 
-    /// Its lock, if it could be taken.
+    /// The store's lock, if it could be acquired.
     pub fn lock(&self) -> Option<Arc<OwnedFd>> {
         self.lock.borrow().clone()
     }

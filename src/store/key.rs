@@ -22,7 +22,7 @@ pub(super) enum Stored {
     /// The file does not exist.
     Missing,
     Key(Key),
-    /// Something that is no key, and why not.
+    /// The content is no key, and why not.
     Damaged(String),
 }
 
@@ -125,7 +125,7 @@ impl Key {
     }
 }
 
-/// Where `LoadCredential=barnacle-key:…` of systemd has it.
+/// Path of the credential that `LoadCredential=barnacle-key:…` of systemd provides.
 fn given() -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join("barnacle-key"))
 }

@@ -9,7 +9,7 @@ use std::{
     process,
 };
 
-/// How every lock is opened.
+/// Flags that every lock is opened with.
 const NO_LINK: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
 
 /// Why the lock cannot be taken.
@@ -97,7 +97,7 @@ pub fn lock_holder(dir: &Path) -> Option<u32> {
     held(dir).and_then(pid)
 }
 
-/// Where the gateway that has the store in `dir` open is to be called, if one has and says so.
+/// Reads the URL of the gateway that has the store in `dir` open, if there is one.
 pub fn gateway_at(dir: &Path) -> Option<String> {
     Some(held(dir)?.lines().nth(1)?.to_owned())
 }

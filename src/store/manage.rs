@@ -13,7 +13,7 @@ const LONGEST_LABEL: usize = 64;
 /// Why the registry is left as it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RegistryError {
-    /// Nothing waits under this name.
+    /// No request has this id.
     NoRequest(String),
     /// The device has several requests, and its id names none of them.
     SeveralRequests(Vec<RequestId>),

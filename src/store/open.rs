@@ -225,7 +225,7 @@ pub(super) fn lock_again(dir: &Path) -> io::Result<OwnedFd> {
     Ok(lock)
 }
 
-/// The sentence for a directory that refuses a write, with what fixes it.
+/// Describes a directory that refuses a write, with the command that fixes it.
 pub(super) fn cannot_write(dir: &Path, e: &io::Error) -> String {
     let uid = rustix::process::geteuid().as_raw();
     // The folder that is there and lacks the right, not one that is yet to be made.

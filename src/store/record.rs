@@ -7,13 +7,13 @@ use crate::protocol::{DeviceId, PublicKey, RequestId, Role, Scope, Scopes, Token
 use nanoserde::{DeBin, SerBin};
 use std::collections::BTreeMap;
 
-/// How long a replaced token stays good, milliseconds.
+/// Time for which a replaced token stays valid, milliseconds.
 pub const GRACE_MS: u64 = 24 * 3_600_000;
 
-/// How long a setup code lasts, milliseconds.
+/// Lifetime of a setup code, milliseconds.
 pub const SETUP_CODE_MS: u64 = 600_000;
 
-/// How a device came to be approved; shown to operators as `approvedVia`.
+/// Way of a device's approval; shown to operators as `approvedVia`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, SerBin, DeBin)]
 pub enum Via {
     /// A local client that proved the shared credential.
@@ -78,9 +78,9 @@ pub struct Grant {
     pub generation: u32,
     /// Time of the approval, milliseconds.
     pub created_ms: u64,
-    /// When its token was last rotated.
+    /// Time of the last rotation of its token.
     pub rotated_ms: Option<u64>,
-    /// When it was revoked; a revoked role waits for an operator.
+    /// Time of the revocation; a revoked role waits for an operator.
     pub revoked_ms: Option<u64>,
     /// Milliseconds for which the previous generation's token still counts, from the moment the registry
     /// was loaded; `None` once the device has used the current one.
@@ -129,7 +129,7 @@ pub struct Surface {
 }
 
 impl Surface {
-    /// Whether every capability and command of `other` is in this one.
+    /// Whether this surface has every capability and command of `other`.
     pub fn covers(&self, other: &Self) -> bool {
         other.caps.iter().all(|c| self.caps.contains(c))
             && other.commands.iter().all(|c| self.commands.contains(c))
@@ -163,7 +163,7 @@ pub struct NodeRequest {
 pub struct Node {
     /// Surface that an operator approved.
     pub approved: Surface,
-    /// When it was approved; `None` while nothing was.
+    /// Time of the approval; `None` while nothing was approved.
     pub approved_ms: Option<u64>,
     /// A wider surface that waits.
     pub pending: Option<NodeRequest>,
@@ -189,19 +189,19 @@ pub struct Device {
     pub key: PublicKey,
     /// At most one grant a role.
     pub grants: Vec<Grant>,
-    /// The operator's own name for it.
+    /// Label given by the operator.
     pub label: Option<String>,
     /// Display data that the client sent.
     pub display: Display,
     /// Way of the first approval.
     pub via: Via,
-    /// When it was first approved.
+    /// Time of the first approval.
     pub created_ms: u64,
-    /// When anything of it was last approved.
+    /// Time of the last approval of any grant.
     pub approved_ms: u64,
-    /// When it was last seen, to the hour.
+    /// Time of the last activity, to the hour.
     pub seen_ms: Option<u64>,
-    /// Its node side, once it connected as one.
+    /// Node data, once the device connected as a node.
     pub node: Node,
 }
 
@@ -326,6 +326,6 @@ pub struct Tombstone {
     pub device: DeviceId,
     /// Time of the removal, milliseconds.
     pub removed_ms: u64,
-    /// The newest token generation it had: paired again, it starts after that.
+    /// Newest token generation of the device: paired again, it starts after that.
     pub generation: u32,
 }

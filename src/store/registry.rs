@@ -73,7 +73,7 @@ impl Registry {
         self.devices.get(id)
     }
 
-    /// A device by id, to change it.
+    /// Finds a device by its id, to change it.
     pub fn device_mut(&mut self, id: &DeviceId) -> Option<&mut Device> {
         let device = self.devices.get_mut(id)?;
         self.dirty = true;
@@ -130,7 +130,7 @@ impl Registry {
         Some(device)
     }
 
-    /// When a device that is not here was removed.
+    /// Returns the tombstone of a removed device.
     pub fn tombstone(&self, id: &DeviceId) -> Option<&Tombstone> {
         self.removed.iter().find(|t| t.device == *id)
     }
@@ -189,7 +189,7 @@ impl Registry {
         (id, true)
     }
 
-    /// Removes the oldest of `which`, of the source that has most of them.
+    /// Removes the oldest of the requests `which`, of the source that has most of them.
     fn make_room(&mut self, which: impl Fn(&Request) -> bool) {
         let mut counts: Vec<(Option<Source>, usize)> = Vec::new();
         for source in self.requests.iter().filter(|r| which(r)).map(|r| source(r)) {

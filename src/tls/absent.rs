@@ -31,39 +31,39 @@ impl Certificate {
         Err(CertificateError::NotBuilt)
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn is_same(&self, _: &Self) -> bool {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn fingerprint(&self) -> &str {
         match *self {}
     }
 
-    /// Nothing.
+    /// Returns `None`.
     pub fn fingerprint_in(_: &Path) -> Option<String> {
         None
     }
 
-    /// Nothing.
+    /// Returns `None`.
     pub fn validity_in(_: &Path) -> Option<Validity> {
         None
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn files(&self) -> &Files {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn accept(&self) -> Option<Session> {
         match *self {}
     }
 }
 
 impl Session {
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -71,7 +71,7 @@ impl Session {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -79,7 +79,7 @@ impl Session {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -87,12 +87,12 @@ impl Session {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn end(&mut self, _: &TcpStream) {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn is_full(&self) -> bool {
         match *self {}
     }
@@ -110,17 +110,17 @@ impl ClientSession {
         Err(TlsError::NotBuilt)
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn is_handshaking(&self) -> bool {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn wants_write(&self) -> bool {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -128,7 +128,7 @@ impl ClientSession {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -136,7 +136,7 @@ impl ClientSession {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -144,7 +144,7 @@ impl ClientSession {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     ///
     /// # Errors
     /// None.
@@ -152,7 +152,7 @@ impl ClientSession {
         match *self {}
     }
 
-    /// Nothing.
+    /// Unreachable.
     pub fn end(&mut self) {
         match *self {}
     }

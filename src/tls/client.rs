@@ -48,7 +48,7 @@ pub(super) fn connection(host: &str, trust: &Trust) -> Result<ClientConnection, 
     ClientConnection::new(Arc::new(config), name).map_err(other)
 }
 
-/// Trusts one certificate, whatever else is in it.
+/// Trusts one certificate by its fingerprint.
 #[derive(Debug)]
 struct Pinned {
     fingerprint: String,

@@ -32,7 +32,7 @@ impl ClientSession {
         self.tls.is_handshaking()
     }
 
-    /// Whether something waits for the socket to take it.
+    /// Whether output waits for the socket.
     pub fn wants_write(&self) -> bool {
         self.tls.wants_write()
     }

@@ -83,9 +83,9 @@ pub enum CertificateError {
     Encrypted(PathBuf),
     /// The key is RSA of too few bits.
     WeakKey(PathBuf, usize),
-    /// The TLS library rejects one of them.
+    /// The TLS library rejects the certificate or the key.
     Refused(PathBuf, String),
-    /// Of the two, only the first is there.
+    /// Only the first of the two files exists.
     Half(PathBuf, PathBuf),
     /// Neither is there, and `gateway.tls.autoGenerate` is `false`.
     Missing(Files),

@@ -97,7 +97,7 @@ impl Session {
         let _ = self.flush(socket);
     }
 
-    /// Whether something waits for the socket to take it.
+    /// Whether output waits for the socket.
     pub fn is_full(&self) -> bool {
         self.tls.wants_write()
     }

@@ -49,7 +49,7 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
     }
 }
 
-/// Where the configuration of this process's environment is, and the environment with its `.env`.
+/// Finds the configuration of this process's environment, and reads `.env`.
 fn here() -> Result<(Paths, Env), Failure> {
     let process = Env::of_process();
     let mut paths = Paths::resolve(&process).map_err(|e| Failure::new(e.exit_code(), e))?;

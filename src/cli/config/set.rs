@@ -243,7 +243,7 @@ fn change(
     Ok(Change { done: format!("{done} {path}"), plan, new, written })
 }
 
-/// How long the running gateway may take to apply a change before the command returns without it.
+/// Time-out for the running gateway to apply a change.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Prints what was done, once the gateway that runs on this state has applied it or clearly has not.

@@ -212,7 +212,7 @@ fn name(f: Fields<'_>) -> String {
     name.unwrap_or("-").into()
 }
 
-/// Whether `wanted` is `id`, or long enough a prefix of it.
+/// Whether `wanted` is the id `id`, or a prefix that is long enough.
 pub(super) fn names(id: &str, wanted: &str) -> bool {
     let wanted = wanted.to_ascii_lowercase();
     id == wanted || (wanted.len() >= PREFIX && id.starts_with(&wanted))

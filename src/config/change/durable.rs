@@ -17,9 +17,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How many former contents are kept.
+/// Number of former contents that are kept.
 const BACKUPS: u32 = 5;
-/// How long other writers are waited for.
+/// Time to wait for other writers.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Held while the configuration is changed; let go of when dropped.
@@ -54,7 +54,7 @@ impl Lock {
 
 /// Why a file that is there may not be written.
 pub enum NotWritable {
-    /// Its mode lets nobody write; these are its permission bits.
+    /// The file's mode allows nobody to write; its permission bits.
     ReadOnly(u32),
     /// The file belongs to another account, and this process lacks the permission to replace it.
     Anothers {

@@ -51,7 +51,7 @@ impl std::error::Error for MergeError {}
 /// A value that is to change.
 #[derive(Clone, Debug)]
 pub struct Edit {
-    /// Where; a list is changed as a whole.
+    /// Path of the change; a list is changed as a whole.
     pub path: KeyPath,
     /// New value; `None` where the key is removed.
     pub to: Option<Node>,

@@ -11,9 +11,9 @@ use std::{fmt, io};
 /// Reasons why a write was refused.
 #[derive(Debug)]
 pub enum Refused {
-    /// Someone declared the file to be none of ours.
+    /// The file is declared to be managed by another program.
     ManagedElsewhere(PathBuf),
-    /// The file's mode lets nobody write it.
+    /// The file's mode allows nobody to write.
     ReadOnly {
         /// Path of the file.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub enum Refused {
         /// What would be lost, in OpenClaw's term.
         why: &'static str,
     },
-    /// The text has no place for it.
+    /// The text has no place for the change.
     NoPlace(PathBuf),
     /// Another writer does not let go.
     Busy(PathBuf),

@@ -27,7 +27,7 @@ use std::{fs, io};
 
 /// The content that a write asks for.
 pub enum WriteTarget {
-    /// All files together say this.
+    /// The content of all files together.
     Sum(Node),
     /// The root file is this text.
     Root(String),
@@ -50,7 +50,7 @@ pub struct WriteOptions {
 pub struct Written {
     /// Path of the file that was written; `None` where it had the content already.
     pub file: Option<PathBuf>,
-    /// Where its former content is.
+    /// Path of the former content.
     pub backup: Option<PathBuf>,
     /// The keys that changed, without their values.
     pub changed: Vec<KeyPath>,
@@ -68,7 +68,7 @@ pub struct Present<'p> {
     pub lost: bool,
 }
 
-/// How often a writer that heeds no lock of ours is given way to.
+/// Attempts against a writer that ignores our lock.
 const ATTEMPTS: u32 = 4;
 /// Bytes of a file that is soon written again by hand: it may shrink.
 const SMALL: usize = 512;

@@ -122,10 +122,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A credential as the file gives it.
+/// A credential as given in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Credential {
-    /// Not a word of it.
+    /// The key is not set.
     Absent,
     /// A value written in the file, or resolved from a reference.
     Given(Secret),
@@ -158,7 +158,7 @@ pub fn variable(kind: Kind) -> &'static str {
     }
 }
 
-/// Where a shared credential stands. Its `Display` fits after "the value of".
+/// Source of a shared credential. Its `Display` fits after "the value of".
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
     /// `--token` or `--password`.

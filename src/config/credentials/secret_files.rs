@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a content that may be incomplete must stay the same before it counts.
+/// Time for which a content that may be incomplete must stay the same before it counts.
 pub(crate) const STABLE: Duration = Duration::from_secs(2);
 
 /// Format of a file's content, which decides when it counts as whole.
@@ -22,7 +22,7 @@ pub(crate) const STABLE: Duration = Duration::from_secs(2);
 pub(crate) enum Form {
     /// Lines of `NAME=value`.
     Variables,
-    /// One secret.
+    /// A single secret.
     Value,
     /// A JSON object.
     Json,

@@ -12,7 +12,7 @@ use crate::config::{Env, Paths, model::GatewayConfig, settings::load::load};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where to look, kept so that one can look again: files change while the gateway runs.
+/// Places to search, kept to search again: files change while the gateway runs.
 #[derive(Clone)]
 pub struct Search {
     pub(crate) kind: Kind,
@@ -80,7 +80,7 @@ pub struct Credentials {
     pub active: Option<(Secret, Source)>,
     /// Every other place that holds one, its value differing or not.
     pub others: Vec<(Secret, Source)>,
-    /// When they were read, wall-clock milliseconds.
+    /// Time of reading, wall-clock milliseconds.
     pub loaded_ms: u64,
     /// Inputs of the search, to repeat it after a change.
     pub search: Search,

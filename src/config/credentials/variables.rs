@@ -22,7 +22,7 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Where it was looked for.
+    /// Lists the places that were searched for the variable.
     pub fn wanting(&self) -> String {
         format!("is set neither in the environment nor in {} nor under env in the file", self.dotenv)
     }

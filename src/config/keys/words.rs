@@ -26,12 +26,12 @@ pub(crate) trait Choice: Copy + PartialEq + 'static {
     }
 }
 
-/// Where the gateway of this configuration runs: `gateway.mode`.
+/// Place of the gateway of this configuration: `gateway.mode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// The gateway runs on this host.
     Local,
-    /// Elsewhere: this host is a client of it.
+    /// The gateway runs elsewhere: this host is a client of it.
     Remote,
 }
 
@@ -39,7 +39,7 @@ impl Choice for Mode {
     const WORDS: &'static [(&'static str, Self)] = &[("local", Self::Local), ("remote", Self::Remote)];
 }
 
-/// How a client without a paired device is let in: `gateway.auth.mode`.
+/// Credential that a client without a paired device needs: `gateway.auth.mode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AuthMode {
     /// Admits without a credential.
@@ -48,7 +48,7 @@ pub enum AuthMode {
     Token,
     /// Asks for the shared password.
     Password,
-    /// By the word of a proxy in front.
+    /// Trusts the identity that a proxy in front provides.
     TrustedProxy,
 }
 
@@ -184,7 +184,7 @@ impl Bind {
         Some(if bind.is_loopback() { Self::Loopback } else { bind })
     }
 
-    /// Whether no other host can reach it. `auto` may turn out to be, and does not count.
+    /// Whether the bind excludes other hosts. `auto` may turn out to, and does not count.
     pub fn is_loopback(self) -> bool {
         match self {
             Self::Loopback => true,

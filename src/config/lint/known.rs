@@ -6,14 +6,14 @@
 /// A key that is known, or the root.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
-    /// Its name; `*` for any, `[]` for an entry of a list.
+    /// Name of the key; `*` for any, `[]` for an entry of a list.
     pub(crate) name: &'static str,
     /// Whether the newest release has it no more.
     pub(crate) gone: bool,
-    /// Where what stands below it is written.
+    /// Path of the key whose children it shares.
     like: Option<&'static str>,
     below: &'static str,
-    /// How far its children are indented.
+    /// Indentation of its children.
     depth: usize,
 }
 

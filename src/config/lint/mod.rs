@@ -144,7 +144,7 @@ struct Walk<'s> {
     source: &'s Source,
     path: Vec<&'s str>,
     found: Vec<Warning>,
-    /// How many of them are about unknown keys.
+    /// Number of warnings about unknown keys.
     unknowns: usize,
     /// Keys that OpenClaw no longer has.
     gone: Vec<String>,

@@ -5,7 +5,7 @@
 
 use crate::config::keys::begins;
 
-/// Where a key was (`*` for any one step), and what the newest release has instead.
+/// Moved keys: the old path (`*` for any one step), and the replacement in the newest release.
 #[rustfmt::skip]
 const MOVED: &[(&str, &str)] = &[
     ("agent", "agents.defaults"),

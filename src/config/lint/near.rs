@@ -54,7 +54,7 @@ pub(crate) fn elsewhere(name: &str, path: &[&str], root: &Node) -> Option<String
     Some(place.join(".").replace(".[]", "[]"))
 }
 
-/// How many letters must be changed, added, dropped or swapped with their neighbour.
+/// Counts the letters to change, add, drop or swap with their neighbour.
 fn edits(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut before = vec![0; b.len() + 1];

@@ -59,7 +59,7 @@ fn is_own(path: &[&str]) -> bool {
 pub(crate) struct UnknownKey {
     /// The path up to the unknown name, dotted.
     pub(crate) path: String,
-    /// The whole path that was meant, where there is a likely one.
+    /// Full path of the key that was meant, where there is a likely one.
     pub(crate) meant: Option<String>,
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 pub struct Reload {
     /// Reaction to a change of the file.
     pub mode: ReloadMode,
-    /// How long the file must be left alone before it is read.
+    /// Time for which the file must be unchanged before it is read.
     pub debounce: Duration,
 }
 
@@ -112,7 +112,7 @@ pub struct GatewayConfig {
     pub nodes: Nodes,
     /// `gateway.reload`: reaction to changes of the file.
     pub reload: Reload,
-    /// How long a client may take to connect (a key of OpenClaw's until 2026.8).
+    /// Time-out of the handshake (a key of OpenClaw's until 2026.8).
     pub handshake_timeout: Option<Duration>,
     /// `gateway.http.securityHeaders.strictTransportSecurity`: the header of that name.
     pub strict_transport_security: Option<String>,

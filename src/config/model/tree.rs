@@ -24,9 +24,9 @@ pub struct ConfigError {
     pub file: PathBuf,
     /// Dotted path of the key.
     pub path: String,
-    /// Of the value, from 1.
+    /// Line of the value, from 1.
     pub line: usize,
-    /// Of the value, from 1.
+    /// Column of the value, from 1.
     pub column: usize,
     /// Value that was found; never a secret.
     pub found: String,
@@ -132,7 +132,7 @@ enum Place<'t> {
 pub struct Section<'t> {
     tree: &'t Tree<'t>,
     path: String,
-    /// Its path in the rows of keys.
+    /// Path in the rows of keys.
     pattern: String,
     place: Place<'t>,
 }
@@ -177,7 +177,7 @@ impl<'t> Section<'t> {
         self.tree.error(self.path_of(name), at, found, expected, instead);
     }
 
-    /// Where `node`, which stands in it, is: file, line and column.
+    /// Position of `node`, which is below it: file, line and column.
     pub(crate) fn place(&self, node: &Node) -> (PathBuf, usize, usize) {
         let (file, line, column) = self.tree.source.position(node.at);
         (file.into(), line, column)

@@ -31,7 +31,7 @@ const PARTS: [&str; 28] = [
     "recovery",
     "keydata",
 ];
-/// Whole words of a name that speak of one.
+/// Words that, as whole words of a name, mark a secret.
 const WORDS: [&str; 26] = [
     "key", "keys", "pass", "pwd", "pw", "pat", "pats", "pin", "auth", "env", "headers", "pem", "otp", "totp",
     "seed", "hmac", "psk", "dsn", "sas", "sig", "access", "refresh", "session", "hook", "creds", "cred",

@@ -8,7 +8,7 @@ use crate::config::{
 };
 
 impl Settings {
-    /// Where the shared credential comes from, for a message.
+    /// Describes the source of the shared credential, for a message.
     pub fn credential_source(&self) -> String {
         match (&self.credentials.active, self.auth) {
             (_, AuthMode::None) => "no credential asked for".into(),

@@ -45,7 +45,7 @@ impl std::error::Error for NotStored {}
 /// Reasons to end the write early.
 enum Stop {
     NotStored(NotStored),
-    /// Someone was quicker since the file was last read: theirs rules.
+    /// Another writer set a token since the file was last read: that one counts.
     Theirs(Secret),
 }
 

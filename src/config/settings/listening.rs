@@ -9,8 +9,8 @@ use crate::{
 use std::net::IpAddr;
 
 impl Settings {
-    /// Where the sockets are to be opened. `auto` is loopback, unless this is a container, whose
-    /// loopback nobody else can reach.
+    /// Addresses to open sockets on. `auto` is loopback, unless this is a container, whose loopback nobody else can
+    /// reach.
     pub fn where_to_listen(&self) -> listen::Bind {
         match self.bind {
             Bind::Loopback => listen::Bind::Loopback,
@@ -33,7 +33,7 @@ impl Settings {
         }
     }
 
-    /// Where this host's own clients find the gateway that runs with them.
+    /// URL at which this host's own clients reach the gateway that runs with these settings.
     pub fn local_url(&self) -> String {
         let scheme = if matches!(self.tls, Tls::Off) { "ws" } else { "wss" };
         format!("{scheme}://127.0.0.1:{}", self.port)

@@ -21,7 +21,7 @@ use crate::config::{
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// How the file was found.
+/// State in which the file was found.
 #[derive(Debug)]
 pub enum FileState {
     /// The file does not exist.
@@ -49,13 +49,13 @@ pub struct Loaded {
     pub errors: Vec<ConfigError>,
     /// Lint warnings of other keys.
     pub lint: Vec<Warning>,
-    /// How the file was found.
+    /// State in which the file was found.
     pub found: FileState,
     /// Whether the keys are those that ran last, the file itself being unreadable or invalid.
     pub last: bool,
     /// Whether `gateway.tls` is what ran last, since it makes no sense as it is.
     pub last_tls: bool,
-    /// Where the gateway listened that ran last, where `gateway.bind` makes no sense.
+    /// Bind of the settings that ran last, where `gateway.bind` is invalid.
     pub last_bind: Option<Bind>,
     /// Every file that was looked at, there or not.
     pub files: Vec<PathBuf>,

@@ -108,7 +108,7 @@ pub struct Settings {
     pub port: u16,
     /// Listening addresses; reduced to loopback already where no credential is configured.
     pub bind: Bind,
-    /// How clients without a paired device get in.
+    /// Credential that clients without a paired device need.
     pub auth: AuthMode,
     /// The shared credential and its source.
     pub credentials: Credentials,
@@ -118,7 +118,7 @@ pub struct Settings {
     pub config: GatewayConfig,
     /// Limits for guesses of the shared secret.
     pub limits: Limits,
-    /// How long a client may take to connect.
+    /// Time-out of the handshake.
     pub handshake_timeout: Duration,
     /// Source that the keys were read from.
     pub source: Arc<Source>,
@@ -149,7 +149,7 @@ pub struct Settings {
     /// `--verbose`.
     pub verbose: bool,
     env: Env,
-    /// Where the gateway listened that ran last, where `gateway.bind` makes no sense.
+    /// Bind of the settings that ran last, where `gateway.bind` is invalid.
     pub(crate) last_bind: Option<Bind>,
     pub(crate) again: SettingsInput,
 }

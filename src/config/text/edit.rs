@@ -27,7 +27,7 @@ pub(crate) fn edited(document: &Document, wanted: &Node) -> Option<String> {
     same.then_some(text)
 }
 
-/// Text that stands for a range of the old one. What is taken away may overlap.
+/// Replacement of a range of the old text. Removed ranges may overlap.
 struct Splice {
     range: Range<usize>,
     with: String,
@@ -52,7 +52,7 @@ struct Container {
     /// Text between its brackets.
     inner: Range<usize>,
     items: Vec<Range<usize>>,
-    /// Of each item, where its comma is.
+    /// Offset of the comma of each item.
     commas: Vec<Option<usize>>,
     /// Whether its items stand on lines of their own.
     lines: bool,
@@ -203,7 +203,7 @@ impl Editor<'_> {
         self.splice(at..at, format!("{newline}{indent}{text}{close}"));
     }
 
-    /// Where the comma after an item that ends at `at` stands.
+    /// Finds the comma after an item that ends at `at`.
     fn comma(&self, at: usize) -> Option<usize> {
         let at = at + trivia(&self.text[at..]);
         self.text[at..].starts_with(',').then_some(at)

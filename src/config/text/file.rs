@@ -14,7 +14,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-/// Most values of one file, by the commas and brackets in it. The largest configurations seen have some hundreds.
+/// Limit of values in one file, counted by its commas and brackets. The largest configurations seen have some hundreds.
 const MOST_VALUES: usize = 100_000;
 
 /// Result of reading a path.
@@ -66,7 +66,7 @@ impl fmt::Display for Unreadable {
 /// The text of a configuration file.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Where it was read from.
+    /// Path of the file.
     pub path: PathBuf,
     /// Text of the file without a byte-order mark.
     pub text: String,
@@ -74,7 +74,7 @@ pub struct Document {
     pub bom: bool,
     /// Whether the text is the file's, byte for byte: one that was not UTF-8 must not be written back.
     pub exact: bool,
-    /// The text as the parser reads it, where that is another one.
+    /// Text for the parser, where it differs.
     readable: Option<String>,
 }
 

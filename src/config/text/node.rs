@@ -46,7 +46,7 @@ pub enum Value {
 /// A key that stands again later in its object; the last of them counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Doubled {
-    /// Its keys from the root; an entry of a list is `[]`.
+    /// Path from the root; an entry of a list is `[]`.
     pub(crate) path: Vec<String>,
     /// Position in its file.
     pub(crate) at: At,
@@ -64,7 +64,7 @@ pub struct Entry {
 }
 
 impl Node {
-    /// An empty object, as if the file began with it.
+    /// Makes an empty object, at the beginning of the file.
     pub fn empty() -> Self {
         Self { at: At { file: 0, start: 0 }, value: Value::Object(Vec::new()) }
     }

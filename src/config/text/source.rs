@@ -17,10 +17,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-/// How deep includes may stand in one another.
+/// Nesting limit of includes.
 const DEEPEST: usize = 10;
-/// How deep values may stand in one another once all files are put together; one file's own depth is
-/// bounded by the parser.
+/// Nesting limit of values once all files are merged; one file's own depth is bounded by the parser.
 const DEEPEST_VALUE: usize = 512;
 /// The largest included file, bytes, as in OpenClaw.
 const LARGEST_INCLUDE: u64 = 2 << 20;
@@ -40,7 +39,7 @@ pub struct Source {
     pub documents: Vec<Document>,
     /// Tree that the documents are merged into.
     pub root: Node,
-    /// Where files are included, in the order they were read.
+    /// Includes, in the order they were read.
     pub includes: Vec<Include>,
     /// Keys that stand twice in one object, document by document from the top down.
     pub(crate) doubled: Vec<Doubled>,
@@ -49,7 +48,7 @@ pub struct Source {
 /// An object that is brought in by `$include`.
 #[derive(Clone, Debug)]
 pub struct Include {
-    /// Its keys from the root.
+    /// Path from the root.
     pub path: Vec<String>,
     /// Index of the document with the `$include`.
     pub by: u16,
@@ -194,7 +193,7 @@ struct Reader<'r> {
     files: &'r mut Vec<PathBuf>,
     /// The files that are being read, each including the next.
     open: Vec<PathBuf>,
-    /// How many keys stand in what was read so far.
+    /// Number of keys read so far.
     keys: usize,
     /// Stands for the file of its path.
     instead: Option<&'r Document>,

@@ -270,7 +270,7 @@ async fn admit(
     Ok(conn)
 }
 
-/// Answers, closes, and stays until the peer has read it.
+/// Sends the refusal, closes, and waits until the peer has read it.
 async fn turn_away(app: &App, pending: &PendingConn, peer: &Peer, why: &Refusal, id: Option<&str>) {
     let wire = &pending.wire;
     let error = why.error();

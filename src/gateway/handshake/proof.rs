@@ -33,7 +33,7 @@ pub struct Proof<'a> {
     pub key: Option<PublicKey>,
     /// Record of the device in the registry.
     pub record: Option<Rc<Device>>,
-    /// When it was removed, if it was.
+    /// Time at which the device was removed, if it was.
     pub removed_ms: Option<u64>,
     /// Display data that the client sent.
     pub display: Display,
@@ -149,7 +149,7 @@ fn verify_device(
     Ok(key)
 }
 
-/// The secrets in the frame that may be the shared one. Either field may hold it.
+/// Lists the values in the frame that may be the shared secret. Either field may hold it.
 fn offered<'a>(connect: &Connect<'a>) -> impl Iterator<Item = &'a str> {
     let auth = &connect.auth;
     // Trimmed, as the gateway's own is: a secret read from a file brings its line's end along.

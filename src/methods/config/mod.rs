@@ -54,7 +54,7 @@ pub(super) const METHODS: &[Method] = &[
     Method::now("config.schema.lookup", READ, Repeat::Harmless, |c| schema::lookup(&c.params()?)),
 ];
 
-/// Where an object comes from that `$include` brings.
+/// Source of an object that `$include` brings.
 #[derive(SerJson)]
 #[allow(non_snake_case)]
 struct Provenance {

@@ -176,7 +176,7 @@ async fn change(
     }))
 }
 
-/// The refusal as clients know it.
+/// Maps a refused write to the error that clients know.
 fn refusal(refused: &Refused) -> ErrorShape {
     let message = redact::line(&refused.to_string()).into_owned();
     match refused {

@@ -15,7 +15,7 @@ use nanoserde::SerJson;
 use smol::future;
 use std::time::{Duration, Instant};
 
-/// How long a node may take where the caller does not say.
+/// Time-out of a node where the caller sets none.
 const DEFAULT_TIMEOUT_MS: u64 = 30_000;
 /// The longest a caller may ask for.
 const MAX_TIMEOUT_MS: u64 = 24 * 3_600_000;

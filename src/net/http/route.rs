@@ -12,7 +12,7 @@ pub struct Route<C> {
     pub path: &'static str,
     /// Most bytes of a request's body; a larger one is answered 413. A page reads none.
     pub body: usize,
-    /// How long a body may take, and a second more for each KiB of it; a slower one is answered 408.
+    /// Time-out of the body, plus a second for each KiB of it; a slower one is answered 408.
     pub time: Duration,
     /// Handler that makes the answer.
     pub handler: Handler<C>,

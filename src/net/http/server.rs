@@ -26,12 +26,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// With so much unsent, bytes, nothing more is taken from the library.
+/// Limit of unsent bytes, at which no more is taken from the library.
 const UNSENT: usize = 64 << 10;
-/// When to ask again what was not answered, seconds.
+/// Value of `Retry-After`, seconds.
 const RETRY_AFTER_S: u32 = 1;
 
-/// Where a connection stands between two requests.
+/// Phase of a connection that speaks plain HTTP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Phase {
     /// No request is under way; the head of the next may be there in part. It can be carried over as it is.
@@ -108,7 +108,7 @@ pub async fn serve<C: 'static>(
 enum Unread {
     /// Bytes of a head, kept until its request is begun.
     Kept,
-    /// So many are of a body, which is not kept.
+    /// Remaining bytes of a body, which is not kept.
     Body(u64),
     /// Bytes of a body whose length is not known; after it the connection ends.
     Rest,
