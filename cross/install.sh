@@ -107,8 +107,8 @@ put() {
         { $root rm -f "$new"; fail "$new cannot be written; nothing was changed"; }
     # Read back from where it will run: the copy may be cut short, the file system noexec, the processor another.
     [ "$(sum "$new")" = "$expected" ] || { $root rm -f "$new"; fail "$new is not what was sent; nothing was changed"; }
-    said=$("$new" --version 2>&1) || { $root rm -f "$new"; fail "the new program does not run here: $said; nothing was changed"; }
-    version=${said##* }
+    output=$("$new" --version 2>&1) || { $root rm -f "$new"; fail "the new program does not run here: $output; nothing was changed"; }
+    version=${output##* }
     if [ -n "$had" ]; then
         $root cp -p "$program" "$program.was" || { $root rm -f "$new"; fail "no room for $program.was; nothing was changed"; }
     fi

@@ -34,7 +34,7 @@ until_true() {
         sleep 0.1
     done
 }
-told() { grep -q -- "$1" "$journal"; }
+logged() { grep -q -- "$1" "$journal"; }
 start() { $BARNACLE gateway --bind $here --verbose >>"$journal" 2>&1 & gateway=$!; }
 agent() { what=$1; shift; OPENCLAW_STATE_DIR=$agent_dir $BARNACLE "$what" --url ws://$here:18789 --timeout 30000 "$@"; }
 pid_told() { $BARNACLE status | sed -n 's/.* process \([0-9]*\).*/\1/p'; }
@@ -65,11 +65,11 @@ mkdir "$HOME/.openclaw"
 printf '%s\n' '{' '  // by hand' '  "gateway": { "mode": "local", "auth": { "token": "steps-shared-token" },' \
     '    "nodes": { "pairing": { "autoApproveLocal": false } } }' '}' > "$HOME/.openclaw/openclaw.json"
 start
-until_true told 'listening on'
-if told 'waiting for the kernel.s random numbers'; then
+until_true logged 'listening on'
+if logged 'waiting for the kernel.s random numbers'; then
     # 18789, in state LISTEN.
     port=$(grep -c ':4965 .* 0A ' /proc/net/tcp) key=$(ls "$HOME/.openclaw/barnacle/key" 2>/dev/null || true)
-    if ! told 'the kernel has random numbers'; then
+    if ! logged 'the kernel has random numbers'; then
         [ "$port" -gt 0 ] || fail "the port is not open"
         [ -z "$key" ] || fail "a key was made without random numbers"
         say "no random numbers yet: the port is open, nothing is made of them"
@@ -79,7 +79,7 @@ elif asked random; then
 fi
 # shellcheck disable=SC2086
 until_true $BARNACLE status
-! told 'the kernel has random numbers' || say "$(sed -n 's/.*\(the kernel has random.*\)/\1/p' "$journal")"
+! logged 'the kernel has random numbers' || say "$(sed -n 's/.*\(the kernel has random.*\)/\1/p' "$journal")"
 say "started: $(sed -n 's/.*· \([0-9.]* ms\) to listen.*/\1/p' "$journal") to listen; $(memory)"
 
 agent status --token steps-shared-token >"$HOME/refused" 2>&1 && fail "an unknown device was let in"
@@ -93,7 +93,7 @@ agent logs -f >"$HOME/followed" 2>&1 & follower=$!
 until_true grep -q . "$HOME/followed"
 sed 's/"local",/"local", "handshakeTimeoutMs": 9000,/' "$HOME/.openclaw/openclaw.json" >"$HOME/edited"
 cat "$HOME/edited" >"$HOME/.openclaw/openclaw.json"
-until_true told 'reloaded: +gateway.handshakeTimeoutMs'
+until_true logged 'reloaded: +gateway.handshakeTimeoutMs'
 say "edited: $(sed -n 's/.*\(reloaded: +gateway.hand.*\)/\1/p' "$journal")"
 
 if asked clock; then
@@ -104,7 +104,7 @@ if asked clock; then
 fi
 
 if $BARNACLE gateway restart >"$HOME/restart" 2>&1; then
-    until_true told 'took over\|handed over\|carried over'
+    until_true logged 'took over\|handed over\|carried over'
     say "restarted: process $gateway, now $(pid_told); $(memory)"
 elif [ "${BARNACLE#qemu-}" != "$BARNACLE" ] && grep -q 'Exec format error\|exit 127' "$HOME/restart"; then
     say "not restarted in place: this system runs such a binary through an emulator alone"
@@ -118,19 +118,19 @@ say "the client that was attached still is"
 kill $follower
 
 $BARNACLE config set gateway.tls.enabled true >/dev/null
-until_true told 'reloaded: +gateway.tls'
+until_true logged 'reloaded: +gateway.tls'
 # Its own certificate, made and used by the TLS library's code for this processor.
 $BARNACLE status >"$HOME/status" || fail "no TLS: $(cat "$HOME/status")"
 say "TLS: $(head -n 1 "$HOME/status")"
 grep -q 'wss://' "$HOME/status" || fail "it is not encrypted"
 $BARNACLE config set gateway.tls.enabled false >/dev/null
-until_true told 'reloaded: .*gateway.tls.*[0-9] connections'
+until_true logged 'reloaded: .*gateway.tls.*[0-9] connections'
 
 kill -9 $gateway
 wait $gateway 2>/dev/null || true
 : >"$journal"
 start
-until_true told 'listening on'
+until_true logged 'listening on'
 agent status >/dev/null || fail "refused after a kill -9"
 say "killed and started again: $(sed -n 's/.*\(· [0-9]* devices paired.*\)/\1/p' "$journal"); in by its key alone"
 stop() {
@@ -144,9 +144,9 @@ if asked readonly; then
     mount -o remount,ro,bind "$HOME/.openclaw"
     : >"$journal"
     start
-    until_true told 'listening on'
+    until_true logged 'listening on'
     agent status >/dev/null || fail "refused with state that is read-only"
-    told 'paired devices are served, new pairings are refused' || fail "it does not say what it cannot do"
+    logged 'paired devices are served, new pairings are refused' || fail "it does not say what it cannot do"
     say "state: read-only. It says: $(sed -n 's/.* WARN \(.*new pairings.*\)/\1/p' "$journal")"
     agent_dir=$HOME/stranger && mkdir "$agent_dir"
     agent status --token steps-shared-token >"$HOME/refused" 2>&1 && fail "a device was paired that cannot be kept"
@@ -165,7 +165,7 @@ if asked offline; then
     : >"$journal"
     # It is to listen on an address that is gone.
     start
-    until_true told 'listening on'
+    until_true logged 'listening on'
     here=127.0.0.1
     agent status >/dev/null || fail "refused on loopback"
     sed -n 's/.* WARN \(.*\)/\1/p' "$journal" | grep 10.9.9.1 >"$HOME/warned" || fail "nothing is said of the address"
@@ -179,9 +179,9 @@ fi
 
 if is_on_tmpfs; then
     $BARNACLE doctor >"$HOME/doctor" 2>&1 || true
-    grep 'is on a file system in memory\|is on tmpfs\|do not survive a reboot' "$HOME/doctor" >"$HOME/told" ||
+    grep 'is on a file system in memory\|is on tmpfs\|do not survive a reboot' "$HOME/doctor" >"$HOME/found" ||
         fail "doctor does not say that nothing survives: $(cat "$HOME/doctor")"
-    say "doctor: $(head -n 1 "$HOME/told")"
+    say "doctor: $(head -n 1 "$HOME/found")"
 fi
 rm -rf "$HOME"
 say passed

@@ -28,7 +28,7 @@ until_true() {
 }
 agent() { what=$1; shift; OPENCLAW_STATE_DIR=$agent_dir /root/client "$what" --url ws://$here:18789 --timeout 30000 "$@"; }
 of() { systemctl show --value -p "$1" $unit; }
-told() { journalctl -b -u $unit -o cat | grep -q -- "$1"; }
+logged() { journalctl -b -u $unit -o cat | grep -q -- "$1"; }
 alices() { runuser -u alice -- env HOME=/home/alice barnacle "$@"; }
 bobs() { runuser -u bob -- env HOME=/home/bob XDG_RUNTIME_DIR=/run/user/1001 barnacle "$@"; }
 attached() {
@@ -66,7 +66,7 @@ dpkg -i /root/this.deb >/dev/null
 cp /usr/bin/barnacle /root/client
 barnacle gateway install --run-as alice
 [ "$(of ActiveState)/$(of NRestarts)" = active/0 ] || fail "it is $(of ActiveState)"
-told 'listening on' || fail "the journal does not have it"
+logged 'listening on' || fail "the journal does not have it"
 say "installed and ready: $(of Type), process $(of MainPID) of $(of User), watched every $(of WatchdogUSec), $(systemd-analyze security --no-pager $unit | tail -n 1)"
 
 agent status --token alices-shared-token >/run/refused 2>&1 && fail "an unknown device was let in"
@@ -108,7 +108,7 @@ until_true grep -q 'listening on' /run/other
 systemctl start $unit 2>/dev/null || true
 until_true test "$(of ActiveState)" = failed
 [ "$(of ExecMainStatus)/$(of NRestarts)" = 78/0 ] || fail "exit $(of ExecMainStatus), $(of NRestarts) restarts"
-told 18789 || fail "the journal does not name the port"
+logged 18789 || fail "the journal does not name the port"
 kill $other
 wait $other || true
 systemctl start $unit

@@ -40,12 +40,17 @@ impl Words {
     }
 
     /// Starts it in `home`, in a process group of its own.
-    pub fn start(&self, home: &Path, said: impl Into<Stdio>, warned: impl Into<Stdio>) -> io::Result<Child> {
+    pub fn start(
+        &self,
+        home: &Path,
+        output: impl Into<Stdio>,
+        warned: impl Into<Stdio>,
+    ) -> io::Result<Child> {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).env_clear().env("HOME", home).process_group(0);
         command.env("PATH", format!("{}:/usr/bin:/bin", self.path.display()));
-        command.stdin(Stdio::null()).stdout(said).stderr(warned).spawn()
+        command.stdin(Stdio::null()).stdout(output).stderr(warned).spawn()
     }
 }
 

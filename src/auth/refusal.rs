@@ -118,7 +118,7 @@ pub enum Refusal {
     Waiting(Box<Waiting>),
     /// No shared secret was offered.
     SharedMissing(SecretKind),
-    /// Refused for now: the reason, and the retry time in milliseconds.
+    /// The shared secret is wrong.
     SharedMismatch(SecretKind, Box<Mismatch>),
     /// The gateway has no shared secret; why.
     SharedNotConfigured(SecretKind, String),
@@ -133,7 +133,7 @@ pub enum Refusal {
     /// The setup code is no good.
     Bootstrap,
     RateLimited(Duration),
-    /// Not now: why, and when again in milliseconds.
+    /// Refused for now: the reason, and the retry time in milliseconds.
     Later {
         why: String,
         after_ms: u64,

@@ -1,4 +1,5 @@
-//! The methods of protocol 4, to distinguish one that only OpenClaw has from one that does not exist. `methods.tsv` lists each with its scope; source: `protocol.schema.json`.
+//! The methods of protocol 4, to distinguish one that only OpenClaw has from one that does not exist. `methods.tsv`
+//! lists each with its scope; source: `protocol.schema.json`.
 
 /// The scope OpenClaw asks for a method of protocol 4; `None` if it has no such method.
 pub fn openclaw_scope(method: &str) -> Option<&'static str> {

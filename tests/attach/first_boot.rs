@@ -40,13 +40,13 @@ fn the_port_is_open_before_there_are_random_numbers() {
     let at = home.dir.join("notify");
     let systemd = UnixDatagram::bind(&at).unwrap();
     systemd.set_read_timeout(Some(LONG)).unwrap();
-    let told = || {
+    let message = || {
         let mut text = [0; 1024];
         let n = systemd.recv(&mut text).unwrap();
         String::from_utf8_lossy(&text[..n]).into_owned()
     };
     let server = start(&home, &[("NOTIFY_SOCKET", &at)]);
-    let longer = told();
+    let longer = message();
     assert!(longer.starts_with("EXTEND_TIMEOUT_USEC=30000000\nSTATUS=waiting for the kernel's"), "{longer}");
     drop(TcpStream::connect((Ipv4Addr::LOCALHOST, home.port)).unwrap());
     assert_eq!(server.get("/health").0, 200);
@@ -70,7 +70,7 @@ fn the_port_is_open_before_there_are_random_numbers() {
     assert!(!home.config_path().exists() && !home.store().exists());
     give(&home);
     assert_eq!(waiting.join().unwrap().len(), 32);
-    while !told().starts_with("READY=1\n") {}
+    while !message().starts_with("READY=1\n") {}
     assert!(home.store().join("key").exists());
     server.wait_log(&["the kernel has random numbers, after"]);
     server.stop();

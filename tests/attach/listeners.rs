@@ -167,8 +167,8 @@ impl<'h> Host<'h> {
             .env("B", env!("CARGO_BIN_EXE_barnacle"))
             .output()
             .unwrap();
-        let said = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        if out.status.success() { Ok(said.concat()) } else { Err(said.concat()) }
+        let output = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        if out.status.success() { Ok(output.concat()) } else { Err(output.concat()) }
     }
 
     #[track_caller]
@@ -238,7 +238,7 @@ fn a_missing_address_leaves_the_others_served() {
     listens(&home, home.port, "loopback");
     let server = start(&home);
     let mut client = server.admin();
-    for (host, told) in
+    for (host, message) in
         [("192.0.2.77", "configuration reloaded"), ("fe80::77", "still listening where it was")]
     {
         home.config(&format!(
@@ -246,7 +246,7 @@ fn a_missing_address_leaves_the_others_served() {
              auth:{{mode:\"token\",token:\"T1\"}}}}}}",
             home.port
         ));
-        server.wait_log(&[told]);
+        server.wait_log(&[message]);
         let notices = list(&client.ok("status", "{}"), "barnacle.notices").join("\n");
         assert!(notices.contains(host), "{notices}");
         server.admin();

@@ -11,9 +11,9 @@ type Expected<'a> = (&'a str, &'a str, u16, &'a str, &'a str);
 #[track_caller]
 fn check(name: &str, refused: &Refused, expected: Expected<'_>) {
     let (code, detail, close, reason, hint) = expected;
-    let told = json(&refused.error);
-    assert_eq!(refused.get("code"), code, "{name}: {told}");
-    assert_eq!(refused.code(), detail, "{name}: {told}");
+    let report = json(&refused.error);
+    assert_eq!(refused.get("code"), code, "{name}: {report}");
+    assert_eq!(refused.code(), detail, "{name}: {report}");
     assert_eq!(refused.close.0, close, "{name}: {:?}", refused.close);
     assert!(refused.close.1.starts_with(reason), "{name}: {:?}", refused.close);
     assert!(refused.get("details.hint").contains(hint), "{name}: hint {:?}", refused.get("details.hint"));

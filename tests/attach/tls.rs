@@ -80,8 +80,8 @@ fn a_certificate_is_made_once() {
     device.token = Some(client.device_token());
     // More than a record, and more than the socket takes at once, both ways.
     let long = "x".repeat(3 << 20);
-    let said = client.err(&format!("no.{long}"), "{}");
-    assert!(json(&said).len() > 3 << 20 || !text(&said, "code").is_empty(), "{}", json(&said));
+    let output = client.err(&format!("no.{long}"), "{}");
+    assert!(json(&output).len() > 3 << 20 || !text(&output, "code").is_empty(), "{}", json(&output));
     let status = client.ok("status", "{}");
     assert_eq!(text(&status, "barnacle.tls.fingerprintSha256"), *fingerprint);
     let before = fs::read(dir.join("gateway-cert.pem")).unwrap();
@@ -123,10 +123,10 @@ fn plain_text_on_a_tls_port_is_answered() {
     let hello = [0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc];
     let mut closed: Vec<_> = [&b""[..], &hello[..3], &[hello.as_slice(), &vec![0; 40 << 10]].concat()]
         .into_iter()
-        .map(|said| {
+        .map(|output| {
             let mut socket = TcpStream::connect(at(&server)).unwrap();
             socket.set_read_timeout(Some(LONG)).unwrap();
-            let _ = socket.write_all(said);
+            let _ = socket.write_all(output);
             socket
         })
         .collect();
@@ -217,7 +217,7 @@ fn a_start_without_certificate_files_refuses_everybody() {
     let nothing = home.dir.join("nothing");
     let garbage = home.dir.join("garbage");
     fs::write(&garbage, "-----BEGIN CERTIFICATE-----\n").unwrap();
-    for (cert, key, generate, told) in [
+    for (cert, key, generate, report) in [
         (&cert, &nothing, true, "nothing is missing. Put it there"),
         (&nothing, &nothing, false, "gateway.tls.autoGenerate is false"),
         (&garbage, &key, true, "gateway.tls.certPath: "),
@@ -228,8 +228,8 @@ fn a_start_without_certificate_files_refuses_everybody() {
         tells(&home, &format!("{{enabled:true,autoGenerate:{generate},certPath:{cert:?},keyPath:{key:?}}}"));
         let server = home.start();
         let (status, body) = server.get("/health");
-        assert_eq!(status, 503, "{told}");
-        assert!(body.contains(told), "{told}: {body}");
+        assert_eq!(status, 503, "{report}");
+        assert!(body.contains(report), "{report}: {body}");
         assert!(server.log().contains("nobody is let in"), "{}", server.log());
         assert!(server.try_connect(&Offer::new().token("T1")).is_err());
         server.stop();

@@ -176,9 +176,9 @@ fn a_forwarded_port_needs_a_device() {
             std::thread::spawn(move || std::io::copy(&mut near, &mut far));
         }
     });
-    let said = failed(&away, 4, &["status", "--url", &url, "--token", "T1"]);
-    let request = said.split("devices approve ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    ok(&home, &["devices", "approve", request.unwrap_or_else(|| panic!("{said}"))]);
+    let printed = failed(&away, 4, &["status", "--url", &url, "--token", "T1"]);
+    let request = printed.split("devices approve ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    ok(&home, &["devices", "approve", request.unwrap_or_else(|| panic!("{printed}"))]);
     let status = ok(&away, &["status", "--url", &url]);
     assert!(status.contains(&format!("process {}", server.pid())), "{status}");
 }
@@ -302,8 +302,8 @@ fn devices_are_managed_without_a_gateway() {
     let wrong_port =
         home.command(&["devices"]).env("OPENCLAW_GATEWAY_PORT", free_port().to_string()).output();
     let wrong_port = wrong_port.unwrap();
-    let said = String::from_utf8(wrong_port.stderr).unwrap();
-    assert!(said.contains(&format!("process {}", server.pid())), "{said}");
+    let printed = String::from_utf8(wrong_port.stderr).unwrap();
+    assert!(printed.contains(&format!("process {}", server.pid())), "{printed}");
     assert_eq!(wrong_port.status.code(), Some(1));
     server.stop();
     ok(&home, &["devices", "remove", &phone.id()]);
@@ -333,9 +333,9 @@ fn a_rejected_credential_is_named_with_its_source() {
     let home = Home::fix();
     let server = home.start();
     let output = home.command(&["status"]).env("OPENCLAW_GATEWAY_TOKEN", "stale").output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(4), "{said}");
-    assert!(said.contains("sent from here: the environment variable OPENCLAW_GATEWAY_TOKEN"), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{printed}");
+    assert!(printed.contains("sent from here: the environment variable OPENCLAW_GATEWAY_TOKEN"), "{printed}");
     server.stop();
 }
 

@@ -102,21 +102,21 @@ fn odd_configurations() {
     let text = "{\n  gateway: { mode: \"local\", port: \"x\", hotCocoa: 1,\n    auth: { mode: \"token\", token: \"T1\" } }\n}\n";
     home.config(text);
     chmod(&home.config_path(), 0o600);
-    let (code, said) = doctor(&home, &[]);
+    let (code, output) = doctor(&home, &[]);
     assert_eq!(code, 1);
-    assert!(entry(&said, "gateway.port is").contains("openclaw.json:2:35"), "{said}");
-    assert!(entry(&said, "hotCocoa").contains("openclaw.json:2:"), "{said}");
+    assert!(entry(&output, "gateway.port is").contains("openclaw.json:2:35"), "{output}");
+    assert!(entry(&output, "hotCocoa").contains("openclaw.json:2:"), "{output}");
     assert_eq!(fs::read_to_string(home.config_path()).unwrap(), text);
     home.config("{ half");
-    let (code, said) = doctor(&home, &["--fix"]);
-    assert!(code == 1 && entry(&said, "openclaw.json:1:").contains("last good configuration"), "{said}");
+    let (code, output) = doctor(&home, &["--fix"]);
+    assert!(code == 1 && entry(&output, "openclaw.json:1:").contains("last good configuration"), "{output}");
     assert_eq!(fs::read_to_string(home.config_path()).unwrap(), "{ half", "the file is the user's");
     home.config(&format!("{{gateway:{{mode:\"local\",bind:\"lan\",port:{port},auth:{{mode:\"none\"}}}}}}"));
-    let said = doctor(&home, &[]).1;
-    assert!(entry(&said, "gateway.bind is lan").contains("gateway.auth.mode"), "{said}");
+    let output = doctor(&home, &[]).1;
+    assert!(entry(&output, "gateway.bind is lan").contains("gateway.auth.mode"), "{output}");
     home.config("{gateway:{mode:\"remote\"}}");
-    let (code, said) = doctor(&home, &[]);
-    assert!(code == 1 && entry(&said, "gateway.mode is \"remote\"").contains("78"), "{said}");
+    let (code, output) = doctor(&home, &[]);
+    assert!(code == 1 && entry(&output, "gateway.mode is \"remote\"").contains("78"), "{output}");
 }
 
 #[test]
@@ -133,18 +133,18 @@ fn conflicting_tokens_and_unused_variables() {
         .env("MOLTBOT_X", "1")
         .output()
         .unwrap();
-    let said = String::from_utf8(out.stdout).unwrap();
+    let output = String::from_utf8(out.stdout).unwrap();
     assert_eq!(out.status.code(), Some(1));
-    assert!(entry(&said, "openclaw-gateway.service").contains("AUTH_TOKEN_MISMATCH"), "{said}");
-    assert!(entry(&said, "gateway.auth.token in").contains("unset OPENCLAW_GATEWAY_TOKEN"), "{said}");
-    assert!(entry(&said, "MOLTBOT_X").contains("OPENCLAW_X"), "{said}");
-    assert!(said.contains(".clawdbot"), "{said}");
-    assert!(!said.contains("SECRET"), "a secret is shown: {said}");
+    assert!(entry(&output, "openclaw-gateway.service").contains("AUTH_TOKEN_MISMATCH"), "{output}");
+    assert!(entry(&output, "gateway.auth.token in").contains("unset OPENCLAW_GATEWAY_TOKEN"), "{output}");
+    assert!(entry(&output, "MOLTBOT_X").contains("OPENCLAW_X"), "{output}");
+    assert!(output.contains(".clawdbot"), "{output}");
+    assert!(!output.contains("SECRET"), "a secret is shown: {output}");
     // The same value in a unit is only to be known.
     fs::write(&unit, "[Service]\nEnvironment=OPENCLAW_GATEWAY_TOKEN=T1\n").unwrap();
     fs::remove_dir(home.dir.join(".clawdbot")).unwrap();
-    let (code, said) = doctor(&home, &[]);
-    assert!(code == 0 && entry(&said, "openclaw-gateway.service").contains("outlives"), "{said}");
+    let (code, output) = doctor(&home, &[]);
+    assert!(code == 0 && entry(&output, "openclaw-gateway.service").contains("outlives"), "{output}");
 }
 
 #[test]
@@ -152,14 +152,14 @@ fn damaged_stores_are_reported_and_left_alone() {
     let home = well();
     fs::write(home.tokens(), b"BARNACLE").unwrap();
     let before = tree(&home);
-    let (code, said) = doctor(&home, &["--fix"]);
+    let (code, output) = doctor(&home, &["--fix"]);
     assert!(
-        code == 1 && entry(&said, "the previous one is intact").contains("barnacle devices list"),
-        "{said}"
+        code == 1 && entry(&output, "the previous one is intact").contains("barnacle devices list"),
+        "{output}"
     );
     fs::write(home.store().join("tokens.bin.prev"), b"").unwrap();
-    let (code, said) = doctor(&home, &["--fix"]);
-    assert!(code == 1 && entry(&said, "tokens.bin").contains("restore it from a backup"), "{said}");
+    let (code, output) = doctor(&home, &["--fix"]);
+    assert!(code == 1 && entry(&output, "tokens.bin").contains("restore it from a backup"), "{output}");
     assert_eq!(tree(&home).len(), before.len());
     assert_eq!(fs::read(home.tokens()).unwrap(), b"BARNACLE", "only a gateway repairs, at its start");
     fs::remove_file(home.tokens()).unwrap();
@@ -175,8 +175,8 @@ fn a_rotated_token_that_its_device_has_not_used() {
     let device = Device::pair(&server, READ);
     let (code, _, err) = home.run(&["devices", "rotate", &device.id(), "--role", "operator"]);
     assert_eq!(code, 0, "{err}");
-    let (code, said) = doctor(&home, &[]);
-    assert!(code == 0 && entry(&said, &device.id()).contains("has not used the token made"), "{said}");
+    let (code, output) = doctor(&home, &[]);
+    assert!(code == 0 && entry(&output, &device.id()).contains("has not used the token made"), "{output}");
     server.stop();
 }
 
@@ -185,9 +185,9 @@ fn a_port_that_is_held_names_who_holds_it() {
     let home = well();
     // B24, B86. The holder is this very process.
     let held = TcpListener::bind(("127.0.0.1", home.port)).unwrap();
-    let (code, said) = doctor(&home, &["--timeout", "200"]);
+    let (code, output) = doctor(&home, &["--timeout", "200"]);
     let pid = std::process::id().to_string();
-    assert!(code == 1 && entry(&said, "is held by process").contains(&pid), "{said}");
+    assert!(code == 1 && entry(&output, "is held by process").contains(&pid), "{output}");
     let (code, out, _) = home.run(&["gateway", "status", "--timeout", "200"]);
     assert!(code == 0 && out.contains("Connectivity probe: failed") && out.contains(&pid), "{out}");
     drop(held);
@@ -211,11 +211,11 @@ fn volatile_full_and_read_only_disks() {
         .env("B", env!("CARGO_BIN_EXE_barnacle"))
         .output()
         .unwrap();
-    let said = String::from_utf8(out.stdout).unwrap();
-    assert!(entry(&said, "is on tmpfs").contains("OPENCLAW_STATE_DIR"), "{said}");
-    assert!(entry(&said, "left on the disk").contains("df -h"), "{said}");
-    assert_eq!(said.matches("left on the disk").count(), 2, "{said}");
-    assert!(entry(&said, "cannot be written by uid").contains("mount -o remount,rw"), "{said}");
+    let output = String::from_utf8(out.stdout).unwrap();
+    assert!(entry(&output, "is on tmpfs").contains("OPENCLAW_STATE_DIR"), "{output}");
+    assert!(entry(&output, "left on the disk").contains("df -h"), "{output}");
+    assert_eq!(output.matches("left on the disk").count(), 2, "{output}");
+    assert!(entry(&output, "cannot be written by uid").contains("mount -o remount,rw"), "{output}");
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn a_clock_before_its_files() {
     let home = well();
     let later = "2099-01-01";
     assert!(Command::new("touch").args(["-d", later]).arg(home.config_path()).status().unwrap().success());
-    let (code, said) = doctor(&home, &[]);
-    assert!(code == 0 && entry(&said, "the clock says").contains("2099-01-01"), "{said}");
+    let (code, output) = doctor(&home, &[]);
+    assert!(code == 0 && entry(&output, "the clock says").contains("2099-01-01"), "{output}");
 }
 
 #[test]
@@ -250,8 +250,8 @@ fn status_says_what_is_there_with_and_without_a_gateway() {
     let other = Home::fix();
     let port = home.port.to_string();
     let out = other.command(&["gateway", "status"]).env("OPENCLAW_GATEWAY_PORT", &port).output().unwrap();
-    let said = String::from_utf8(out.stdout).unwrap();
-    assert!(said.contains("it is another gateway than the one that is meant here"), "{said}");
+    let output = String::from_utf8(out.stdout).unwrap();
+    assert!(output.contains("it is another gateway than the one that is meant here"), "{output}");
     server.stop();
     // What is said there stays true when nobody is let in.
     let server = home.start();
@@ -315,11 +315,11 @@ mod tls {
         ];
         for (cert, key, what, fix) in cases {
             pair(cert, key);
-            let (code, said) = doctor(&home, &[]);
-            assert_eq!(code, 1, "{said}");
-            let entry = entry(&said, what);
+            let (code, output) = doctor(&home, &[]);
+            assert_eq!(code, 1, "{output}");
+            let entry = entry(&output, what);
             assert!(entry.contains("admits nobody") && entry.contains(fix), "{entry}");
-            assert_eq!(said.matches("admits nobody").count(), 1, "{said}");
+            assert_eq!(output.matches("admits nobody").count(), 1, "{output}");
         }
         asks(&home, &format!(",autoGenerate:false,certPath:{none:?},keyPath:{none:?}"));
         assert!(entry(&doctor(&home, &[]).1, "autoGenerate is false").contains("autoGenerate true"));
@@ -331,24 +331,24 @@ mod tls {
             (day(2), day(90), 1, "is valid from"),
         ] {
             dates(&files.cert, &from, &until);
-            let (ended, said) = doctor(&home, &[]);
-            assert_eq!(ended, code, "{said}");
-            assert!(entry(&said, what).contains("fingerprint"), "{said}");
+            let (ended, output) = doctor(&home, &[]);
+            assert_eq!(ended, code, "{output}");
+            assert!(entry(&output, what).contains("fingerprint"), "{output}");
         }
         dates(&files.cert, &day(-90), &day(90));
         assert_eq!(doctor(&home, &[]), (0, "no problems found\n".into()));
 
         chmod(&files.key, 0o644);
-        let (code, said) = doctor(&home, &[]);
-        assert!(code == 1 && entry(&said, "mode 0644").contains("chmod o-rwx"), "{said}");
+        let (code, output) = doctor(&home, &[]);
+        assert!(code == 1 && entry(&output, "mode 0644").contains("chmod o-rwx"), "{output}");
         assert_eq!(doctor(&home, &["--fix"]).0, 0);
         assert_eq!(mode(&files.key), 0o640);
 
         asks(&home, &format!(",certPath:{:?},keyPath:{:?},caPath:{:?}", files.cert, files.key, other.cert));
-        let (code, said) = doctor(&home, &[]);
-        let entry = entry(&said, "gateway.tls.caPath has no effect");
-        assert!(code == 0 && entry.contains("no client is asked for a certificate"), "{said}");
-        assert_eq!(said.matches("caPath").count(), 2, "{said}");
+        let (code, output) = doctor(&home, &[]);
+        let entry = entry(&output, "gateway.tls.caPath has no effect");
+        assert!(code == 0 && entry.contains("no client is asked for a certificate"), "{output}");
+        assert_eq!(output.matches("caPath").count(), 2, "{output}");
     }
 
     #[test]
@@ -362,8 +362,8 @@ mod tls {
         for path in [home.config_path(), home.config_path().parent().unwrap().into(), home.store()] {
             chown(path, Some(1234), Some(1234)).unwrap();
         }
-        let (_, said) = doctor(&home, &[]);
-        let entry = entry(&said, "key.pem is readable by uid 0 alone");
+        let (_, output) = doctor(&home, &[]);
+        let entry = entry(&output, "key.pem is readable by uid 0 alone");
         assert!(entry.contains("sudo chown 1234"), "{entry}");
     }
 
@@ -377,9 +377,9 @@ mod tls {
             ));
             doctor(&home, &[])
         };
-        let (code, said) = bind("lan", false);
-        assert_eq!(code, 0, "{said}");
-        let entry = entry(&said, "listens on every address, without TLS");
+        let (code, output) = bind("lan", false);
+        assert_eq!(code, 0, "{output}");
+        let entry = entry(&output, "listens on every address, without TLS");
         assert!(entry.contains("barnacle config set gateway.tls.enabled true"), "{entry}");
         for (where_, tls) in [("lan", true), ("loopback", false)] {
             assert_eq!(bind(where_, tls), (0, "no problems found\n".into()), "{where_} {tls}");

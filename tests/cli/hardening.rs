@@ -181,9 +181,9 @@ fn h17_a_crash_leaves_no_core_file() {
             .args(args)
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
-        assert!(out.status.success(), "{args:?}: {said}");
-        said
+        let output = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        assert!(out.status.success(), "{args:?}: {output}");
+        output
     };
     assert!(run(&["status"]).contains("MB resident"));
     assert!(!run(&["doctor"]).contains("another account"));

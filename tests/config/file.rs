@@ -55,15 +55,15 @@ fn old_file_names_are_reported_and_not_read() {
     home.write(".clawdbot/clawdbot.json", "{gateway: {port: 1}}");
     let settings =
         home.start(&[("CLAWDBOT_GATEWAY_TOKEN", "old"), ("MOLTBOT_X", "1")], &Flags::default()).unwrap();
-    let told = lines(&settings);
+    let message = lines(&settings);
     for words in [
         "CLAWDBOT_GATEWAY_TOKEN is set but not read; rename it to OPENCLAW_GATEWAY_TOKEN",
         "MOLTBOT_X",
         ".clawdbot is there",
     ] {
-        assert!(told.contains(words), "{words}: {told}");
+        assert!(message.contains(words), "{words}: {message}");
     }
-    assert!(!told.contains(".moltbot is there"));
+    assert!(!message.contains(".moltbot is there"));
     assert_eq!(settings.port, 18789);
     assert!(settings.credentials.active.is_none());
 }
@@ -97,11 +97,11 @@ fn broken_files_are_reported_by_line_and_never_written() {
         ("{\r\n  gateway: {\r\n    port: nine,\r\n}}", ":3:11: "),
         ("{gateway: {auth: {token: \"sk-a\nb\"}}}", ":1:26: Unterminated string"),
     ];
-    for (text, told) in rows {
+    for (text, message) in rows {
         let home = Home::with(text);
         let mut settings = home.settings();
         let line = lines(&settings);
-        assert!(line.contains(told), "{text:?}: {line}");
+        assert!(line.contains(message), "{text:?}: {line}");
         assert!(!line.contains("sk-"), "{text:?}: {line}");
         assert!(!settings.wants_token, "{text:?}");
         assert_eq!((settings.auth, settings.bind), (AuthMode::Token, Bind::Loopback), "{text:?}");
@@ -114,9 +114,9 @@ fn broken_files_are_reported_by_line_and_never_written() {
     let deep = format!("{{a: {}{}}}", "[".repeat(50_000), "]".repeat(50_000));
     let long = format!("{{a: [{}]}}", "1,".repeat(4_000_000));
     let wide = format!("{{{}}}", (0..30_000).map(|n| format!("k{n}:1,")).collect::<String>());
-    for (text, told) in [(deep, "depth"), (long, "4000002 values"), (wide, "30000 keys")] {
+    for (text, message) in [(deep, "depth"), (long, "4000002 values"), (wide, "30000 keys")] {
         let line = lines(&Home::with(&text).settings());
-        assert!(line.contains(told), "{line}");
+        assert!(line.contains(message), "{line}");
     }
 }
 
@@ -161,7 +161,7 @@ fn wrong_values_are_ignored_or_fail_closed() {
     );
     let settings = home.settings();
     let config = &settings.config;
-    let told: Vec<_> = settings.errors.iter().map(|f| (f.path.as_str(), f.line, f.column)).collect();
+    let errors: Vec<_> = settings.errors.iter().map(|f| (f.path.as_str(), f.line, f.column)).collect();
     let expected = [
         ("gateway.nodes.commands.deny", 16, 79),
         ("gateway.mode", 3, 11),
@@ -169,7 +169,7 @@ fn wrong_values_are_ignored_or_fail_closed() {
         ("gateway.bind", 5, 11),
     ];
     for error in expected {
-        assert!(told.contains(&error), "{error:?} not in {told:?}");
+        assert!(errors.contains(&error), "{error:?} not in {errors:?}");
     }
     for key in [
         "auth.mode",
@@ -185,9 +185,9 @@ fn wrong_values_are_ignored_or_fail_closed() {
         "controlUi.allowInsecureAuth",
         "nodes.pairing.autoApproveLocal",
     ] {
-        assert!(told.iter().any(|(path, ..)| *path == format!("gateway.{key}")), "{key} not in {told:?}");
+        assert!(errors.iter().any(|(path, ..)| *path == format!("gateway.{key}")), "{key} not in {errors:?}");
     }
-    assert_eq!(told.len(), 16, "{told:?}");
+    assert_eq!(errors.len(), 16, "{errors:?}");
     let all = lines(&settings);
     assert!(all.contains(r#"gateway.bind is "everywhere", must be one of "loopback", "lan""#), "{all}");
     assert!(!all.contains("12345"), "{all}");
@@ -286,13 +286,13 @@ fn binding_beyond_loopback_needs_auth() {
         ("mode: 'password', password: 'p'", true, ""),
         ("mode: 'token'", true, ""), // a first token will be made
     ];
-    for (auth, open, told) in rows {
+    for (auth, open, message) in rows {
         let settings =
             Home::with(&format!("{{gateway: {{mode: 'local', bind: 'lan', auth: {{{auth}}}}}}}")).settings();
         assert_eq!(settings.bind == Bind::Lan, open, "{auth}");
         let all = lines(&settings);
         assert_eq!(all.contains("listening on loopback instead of lan"), !open, "{auth}: {all}");
-        assert!(all.contains(told), "{auth}: {all}");
+        assert!(all.contains(message), "{auth}: {all}");
     }
 }
 
@@ -303,11 +303,11 @@ fn unusable_settings_are_reported() {
         ("tls: {enabled: true, autoGenerate: false}", "gateway.tls.autoGenerate is false"),
     ];
     for (keys, expected) in rows {
-        let said = lines(&Home::with(&format!("{{gateway: {{mode: 'local', {keys}}}}}")).settings());
-        assert!(said.contains(expected), "{keys}: {said}");
+        let output = lines(&Home::with(&format!("{{gateway: {{mode: 'local', {keys}}}}}")).settings());
+        assert!(output.contains(expected), "{keys}: {output}");
     }
-    let said = lines(&Home::with("{gateway: {mode: 'local', tls: {enabled: false}}}").settings());
-    assert_eq!(said, "");
+    let output = lines(&Home::with("{gateway: {mode: 'local', tls: {enabled: false}}}").settings());
+    assert_eq!(output, "");
 }
 
 #[test]

@@ -177,8 +177,8 @@ fn h18_a_missing_secret_is_reported_once_and_waited_for() {
         kept.server.wait_log(&["until it holds a whole value again"]);
         kept.expect_old("gone");
         kept.change_something_else("gone still");
-        let told = kept.server.log().matches("until it holds a whole value again").count();
-        assert_eq!(told, 1, "{place:?}: once\n{}", kept.server.log());
+        let count = kept.server.log().matches("until it holds a whole value again").count();
+        assert_eq!(count, 1, "{place:?}: once\n{}", kept.server.log());
         // The next image of the process would know nothing of it.
         let restart = kept.admin.call("gateway.restart.request", "{}");
         assert!(restart.is_err() || !flag(&restart.unwrap(), "restarted"), "{place:?}");

@@ -106,9 +106,12 @@ fn a_symlink_out_of_the_directory_is_refused() {
     let outside = home.write("elsewhere/a.json5", "{x: 1}");
     symlink(&outside, home.path(".openclaw/a.json5")).unwrap();
     let elsewhere = home.path("elsewhere").to_str().unwrap().to_owned();
-    let told = lines(&home.settings());
-    assert!(told.contains(&format!("it is a link to {elsewhere}/a.json5, which is outside of ")), "{told}");
-    assert!(told.contains(&format!("OPENCLAW_INCLUDE_ROOTS={elsewhere} ")), "{told}");
+    let message = lines(&home.settings());
+    assert!(
+        message.contains(&format!("it is a link to {elsewhere}/a.json5, which is outside of ")),
+        "{message}"
+    );
+    assert!(message.contains(&format!("OPENCLAW_INCLUDE_ROOTS={elsewhere} ")), "{message}");
     for roots in [&elsewhere, "~/elsewhere", "/nowhere: ~/elsewhere/", "~"] {
         let settings = home.start(&[("OPENCLAW_INCLUDE_ROOTS", roots)], &Flags::default()).unwrap();
         assert_eq!((settings.port, lines(&settings)), (19001, String::new()), "{roots}");
@@ -150,10 +153,13 @@ fn variables_are_replaced_in_every_text() {
     let origins = &settings.config.control_ui.allowed_origins;
     assert_eq!(origins, &["https://own.example", "${LITERAL}", "${lower}"]);
     assert!(settings.config.trusts("10.1.2.3".parse().unwrap()));
-    let said = lines(&settings);
-    assert!(said.contains("openclaw.json:5:47: gateway.controlUi.allowedOrigins[1] is ${NOT_SET}"), "{said}");
-    assert!(said.contains("openclaw.json:5:84:") && said.contains("did you mean ${LOWER}?"), "{said}");
-    assert_eq!(said.lines().count(), 2, "{said}");
+    let output = lines(&settings);
+    assert!(
+        output.contains("openclaw.json:5:47: gateway.controlUi.allowedOrigins[1] is ${NOT_SET}"),
+        "{output}"
+    );
+    assert!(output.contains("openclaw.json:5:84:") && output.contains("did you mean ${LOWER}?"), "{output}");
+    assert_eq!(output.lines().count(), 2, "{output}");
     assert_eq!(home.read(), text);
 }
 

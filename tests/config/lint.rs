@@ -199,7 +199,7 @@ fn many_warnings_about_a_long_file_take_little_processor_time() {
         .env("PATH", std::env::var_os("PATH").unwrap())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{}: {said}", output.status);
-    assert!(said.contains("stands twice") && said.lines().count() < 60, "{said}");
+    let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{}: {printed}", output.status);
+    assert!(printed.contains("stands twice") && printed.lines().count() < 60, "{printed}");
 }

@@ -47,11 +47,12 @@ fn precedence_of_sources() {
         }
         assert!(active(&settings).starts_with(names[rank]), "{winner}: {}", active(&settings));
         assert_eq!(settings.credentials.conflicts().count(), all.len() - 1 - rank, "{winner}");
-        let told = lines(&settings);
+        let message = lines(&settings);
         assert!(
-            told.contains(&format!("{}", unit.display())) && told.contains(&format!("{}", drop_in.display()))
+            message.contains(&format!("{}", unit.display()))
+                && message.contains(&format!("{}", drop_in.display()))
         );
-        assert!(!all.iter().any(|token| told.contains(token)), "a token was told: {told}");
+        assert!(!all.iter().any(|token| message.contains(token)), "a token was told: {message}");
         // Take the winner away for the next round.
         match rank {
             0 => flags.token = None,
@@ -68,15 +69,15 @@ fn a_bad_token_is_reported_with_its_source() {
         Home::with("{gateway: {mode: 'local', auth: {token: 'of-file'}, remote: {token: 'of-remote'}}}");
     home.write(".config/systemd/user/openclaw-gateway-ops.service", &format!("Environment={TOKEN}=of-env\n"));
     let settings = home.start(&[(TOKEN, "of-env")], &Flags::default()).unwrap();
-    let told = |token| settings.credentials.elsewhere(token);
-    let (source, fix) = told("of-file").unwrap();
+    let elsewhere = |token| settings.credentials.elsewhere(token);
+    let (source, fix) = elsewhere("of-file").unwrap();
     assert_eq!(source, format!("gateway.auth.token in {}", home.config().display()));
     assert!(
         fix.contains("unset OPENCLAW_GATEWAY_TOKEN") && fix.contains("openclaw-gateway-ops.service"),
         "{fix}"
     );
-    assert!(told("of-remote").unwrap().0.starts_with("gateway.remote.token in "));
-    assert!(told("of-nowhere").is_none());
+    assert!(elsewhere("of-remote").unwrap().0.starts_with("gateway.remote.token in "));
+    assert!(elsewhere("of-nowhere").is_none());
     // The environment's own value stands in the unit too: no conflict.
     assert_eq!(settings.credentials.conflicts().count(), 2);
 }
@@ -184,10 +185,10 @@ fn references() {
             Ok(token) => assert!(settings.credentials.admits(token), "{value}: {}", lines(&settings)),
             Err(why) => {
                 assert!(settings.credentials.active.is_none(), "{value}");
-                let told = lines(&settings);
+                let message = lines(&settings);
                 assert!(
-                    told.contains("gateway.auth.token lets no one in") && told.contains(why),
-                    "{value}: {told}"
+                    message.contains("gateway.auth.token lets no one in") && message.contains(why),
+                    "{value}: {message}"
                 );
             }
         }
@@ -373,10 +374,10 @@ fn pipe(home: &Home, name: &str) -> PathBuf {
 fn a_dotenv_that_is_a_pipe_does_not_block() {
     let home = Home::with("{gateway: {mode: 'local', auth: {token: '${T}'}}}");
     pipe(&home, ".openclaw/.env");
-    let told = lines(&home.settings());
+    let message = lines(&home.settings());
     assert!(
-        told.contains(".env cannot be read (it is no regular file); its variables count as unset"),
-        "{told}"
+        message.contains(".env cannot be read (it is no regular file); its variables count as unset"),
+        "{message}"
     );
 }
 

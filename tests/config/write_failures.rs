@@ -57,16 +57,16 @@ fn give(path: &Path, to: u32) {
 
 #[track_caller]
 fn done(output: &Output) -> String {
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{output:?}");
-    said
+    printed
 }
 
 #[track_caller]
 fn refused(output: &Output, code: i32, words: &[&str]) {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
-    words.iter().for_each(|word| assert!(said.contains(word), "{word} is not in: {said}"));
+    let printed = String::from_utf8_lossy(&output.stderr);
+    words.iter().for_each(|word| assert!(printed.contains(word), "{word} is not in: {printed}"));
 }
 
 /// `script` in a mount namespace of its own, with the home's environment; `$0` is the program.
@@ -87,8 +87,8 @@ fn a_mounted_file_is_written_in_place() {
     let inode = fs::metadata(&host).unwrap().ino();
     let script = "mount --bind \"$HOME/host.json\" \"$HOME/.openclaw/openclaw.json\"; \"$0\" config set b longer; \
                   \"$0\" config set a '{}'; cat \"$HOME/.openclaw/openclaw.json\"";
-    let said = done(&in_namespace(&home, script));
-    assert!(said.contains("Updated b.") && said.contains("a: {}"), "{said}");
+    let printed = done(&in_namespace(&home, script));
+    assert!(printed.contains("Updated b.") && printed.contains("a: {}"), "{printed}");
     assert_eq!(
         fs::read_to_string(&host).unwrap(),
         "{a: {}, b: \"longer\", // the first
@@ -113,8 +113,8 @@ fn a_full_disk_loses_nothing() {
                   \"$0\" config set big \"$(head -c 9000 /dev/zero | tr '\\0' x)\" && exit 9; \
                   ls; cat openclaw.json";
     let output = in_namespace(&home, script);
-    let said = done(&output);
-    assert!(said.ends_with("{a: 1}\n") && !said.contains(".tmp"), "{output:?}");
+    let printed = done(&output);
+    assert!(printed.ends_with("{a: 1}\n") && !printed.contains(".tmp"), "{output:?}");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(errors.matches("No space left on device").count(), 3, "{errors}");
     assert!(errors.contains("nothing has changed"), "{errors}");

@@ -135,15 +135,18 @@ fn a_key_of_several_files_is_not_written() {
         let far = home.path("far");
         let before = files(&home);
         let refused = set(&home, &[("OPENCLAW_INCLUDE_ROOTS", far.to_str().unwrap())], edits).err();
-        let said = refused.map(|e| e.to_string()).unwrap_or_default();
-        assert!(said.contains(why) && said.contains(name) && said.contains("by hand"), "{edits:?}: {said}");
+        let output = refused.map(|e| e.to_string()).unwrap_or_default();
+        assert!(
+            output.contains(why) && output.contains(name) && output.contains("by hand"),
+            "{edits:?}: {output}"
+        );
         assert_eq!(files(&home), before, "{edits:?}");
     }
     // An include for the whole of the root.
     let home = Home::with("{$include: './all.json5'}");
     home.write(".openclaw/all.json5", "{a: 1}");
-    let said = set(&home, &[], &[("a", "2")]).unwrap_err().to_string();
-    assert!(said.contains("for the whole of another") && said.contains("all.json5"), "{said}");
+    let output = set(&home, &[], &[("a", "2")]).unwrap_err().to_string();
+    assert!(output.contains("for the whole of another") && output.contains("all.json5"), "{output}");
 }
 
 /// A client that was shown the sum of all files, and sends it back, wants no copy of them.

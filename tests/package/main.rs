@@ -66,8 +66,11 @@ fn configured(user: bool) -> (Host, SocketAddr) {
 
 fn upgraded_and_rolled_back_unseen() {
     let (host, at) = configured(false);
-    let said = host.dpkg(&["-i", &pack(&host, this(), "0.1.0")], true);
-    assert!(said.contains("/usr/bin/barnacle") && said.contains("sudo barnacle gateway install"), "{said}");
+    let output = host.dpkg(&["-i", &pack(&host, this(), "0.1.0")], true);
+    assert!(
+        output.contains("/usr/bin/barnacle") && output.contains("sudo barnacle gateway install"),
+        "{output}"
+    );
     host.ok(&["gateway", "install"]);
     let mut client = host.attach(at);
     let unit = fs::read_to_string(host.units().join(UNIT)).unwrap();
@@ -78,8 +81,8 @@ fn upgraded_and_rolled_back_unseen() {
         (1, next.as_str(), "Barnacle 9.9.9 handed over from 0.1.0"),
         (2, "/root/private/barnacle_0.1.0.deb", "Barnacle 0.1.0 handed over from 9.9.9"),
     ] {
-        let said = host.dpkg(&["-i", package], true);
-        assert!(said.contains(&format!("process {pid} runs the new program")), "{said}\n{}", host.log());
+        let output = host.dpkg(&["-i", package], true);
+        assert!(output.contains(&format!("process {pid} runs the new program")), "{output}\n{}", host.log());
         host.wait_log(goes_on, 1);
         assert_eq!(number(&client.ok("status", "{}"), "barnacle.restarts"), n);
         assert_eq!(host.property(UNIT, "MainPID"), pid);
@@ -88,12 +91,12 @@ fn upgraded_and_rolled_back_unseen() {
     // One that does not run is told of at once, and changes nothing for who is attached.
     let broken = host.path("/root/broken");
     fs::write(&broken, "#!/bin/sh\necho it does not work >&2\nexit 1\n").unwrap();
-    let said = host.dpkg(&["-i", &pack(&host, &broken, "9.9.10")], false);
-    assert!(said.contains("does not run here: it does not work"), "{said}");
+    let output = host.dpkg(&["-i", &pack(&host, &broken, "9.9.10")], false);
+    assert!(output.contains("does not run here: it does not work"), "{output}");
     // Nor does one that runs, and cannot go on from here.
     fs::write(&broken, "#!/bin/sh\n[ \"$1\" = --version ] || exit 1\n").unwrap();
-    let said = host.dpkg(&["-i", &pack(&host, &broken, "9.9.11")], true);
-    assert!(said.contains(&format!("process {pid} still runs the previous program")), "{said}");
+    let output = host.dpkg(&["-i", &pack(&host, &broken, "9.9.11")], true);
+    assert!(output.contains(&format!("process {pid} still runs the previous program")), "{output}");
     host.wait_log("not restarted (SIGUSR1)", 1);
     assert_eq!(number(&client.ok("status", "{}"), "barnacle.restarts"), 2);
     host.dpkg(&["-i", "/root/private/barnacle_0.1.0.deb"], true);
@@ -116,9 +119,9 @@ fn a_users_own_service() {
     let status = host.ok(&["gateway", "status"]);
     assert!(status.contains(&format!("Service file: /usr/lib/systemd/user/{UNIT}")), "{status}");
     let mut client = host.attach(at);
-    let said = host.dpkg(&["-i", &pack(&host, &next(), "9.9.9")], true);
+    let output = host.dpkg(&["-i", &pack(&host, &next(), "9.9.9")], true);
     let status = client.ok("status", "{}");
-    assert_eq!(number(&status, "barnacle.restarts"), 1, "{said}\n{}", host.log());
+    assert_eq!(number(&status, "barnacle.restarts"), 1, "{output}\n{}", host.log());
     host.dpkg(&["-i", "/root/private/barnacle_0.1.0.deb"], true);
     client.ok("health", "{}");
     // One's own unit takes the place of the package's; it holds what is true of this account alone.
@@ -129,8 +132,8 @@ fn a_users_own_service() {
     assert_eq!(client.closed().0, 1012);
     assert_eq!(host.systemctl(&["enable", "--now", UNIT]).0, 0, "{}", host.log());
     let mut client = host.attach(at);
-    let said = host.ok(&["gateway", "uninstall"]);
-    assert!(said.contains(&format!("stopped and disabled {UNIT}")), "{said}");
+    let output = host.ok(&["gateway", "uninstall"]);
+    assert!(output.contains(&format!("stopped and disabled {UNIT}")), "{output}");
     assert_eq!(client.closed().0, 1012);
     assert!(host.path(&format!("/usr/lib/systemd/user/{UNIT}")).exists(), "the package's file was removed");
 }

@@ -139,8 +139,8 @@ fn files_removed_before_a_restart_lock_nobody_out() {
     // A change makes the directory anew, and nobody else may have it then.
     remove(2);
     let more = [Device::pair(&server, READ)];
-    let (code, _, said) = home.run(&["gateway", "--port", &free_port().to_string()]);
-    assert!(code != 0 && said.contains(&server.pid().to_string()), "{said}");
+    let (code, _, output) = home.run(&["gateway", "--port", &free_port().to_string()]);
+    assert!(code != 0 && output.contains(&server.pid().to_string()), "{output}");
     assert!(server.log().contains("was gone, and is written again"), "{}", server.log());
     assert_eq!(home.run(&["devices", "list", "--token", "T1"]).0, 0);
     server.kill();

@@ -53,10 +53,10 @@ impl Home {
     fn fails(&self, binary: &Path, prepare: &str, why: &str) {
         let sum = format!("$(sha256sum <{} | cut -d ' ' -f 1)", binary.display());
         let install = format!("sh cross/install.sh --user --binary {} --sha256 {sum}", binary.display());
-        let (code, said) =
+        let (code, output) =
             self.run(&format!("{prepare}\n{install}; code=$?; ls $HOME/.local/bin; exit $code"));
-        assert!(code == 1 && said.contains(why), "{why}: {code} {said}");
-        assert!(said.ends_with("\nbarnacle\n"), "more than what was there: {said}");
+        assert!(code == 1 && output.contains(why), "{why}: {code} {output}");
+        assert!(output.ends_with("\nbarnacle\n"), "more than what was there: {output}");
         assert_eq!(fs::read(self.0.join(".local/bin/barnacle")).unwrap(), BEFORE.as_bytes());
     }
 }
@@ -89,8 +89,8 @@ fn each_processor_gets_its_own_binary() {
         let cpu = format!("{cpuinfo} && {mount} && MACHINE={machine} sh cross/install.sh --cpu");
         assert_eq!(home.run(&cpu), (0, format!("{name}\n")), "{machine} with {features}");
     }
-    let (code, said) = home.run("MACHINE=mips sh cross/install.sh --cpu");
-    assert!(code == 1 && said.contains("no binary for this processor (mips)"), "{said}");
+    let (code, output) = home.run("MACHINE=mips sh cross/install.sh --cpu");
+    assert!(code == 1 && output.contains("no binary for this processor (mips)"), "{output}");
 }
 
 /// B10, B133.
@@ -114,8 +114,8 @@ fn a_failed_installation_changes_nothing() {
         "does not run here",
     );
     let script = format!("PATH= /bin/sh cross/install.sh --binary {0} --sha256 x", large.display());
-    let (code, said) = home.run(&script);
-    assert!(code == 1 && said.contains("sha256sum is missing"), "{said}");
+    let (code, output) = home.run(&script);
+    assert!(code == 1 && output.contains("sha256sum is missing"), "{output}");
 }
 
 /// B83, B132: of every target the same files, each with its checksum.
@@ -124,20 +124,20 @@ fn an_incomplete_release_is_refused() {
     let home = Home::new();
     home.write("release-set/stray", b"");
     home.write("release-set/SHA256SUMS", b"");
-    let (code, said) = home.run("CARGO_TARGET_DIR=$HOME cross/check.sh");
-    assert_eq!(code, 1, "{said}");
+    let (code, output) = home.run("CARGO_TARGET_DIR=$HOME cross/check.sh");
+    assert_eq!(code, 1, "{output}");
     let targets = include_str!("../../cross/targets");
     let targets: Vec<_> =
         targets.lines().filter(|l| !l.starts_with('#')).map(|l| l.split(' ').next()).collect();
     assert_eq!(targets.len(), 5);
     for name in targets.into_iter().flatten() {
         for file in [format!("barnacle-0.1.0-{name}"), format!("barnacle-0.1.0-{name}.deb")] {
-            assert!(said.contains(&format!("{file} is missing\n")), "{file}: {said}");
+            assert!(output.contains(&format!("{file} is missing\n")), "{file}: {output}");
         }
     }
     for wrong in
         ["install.sh is missing", "stray does not belong there", "SHA256SUMS does not name each file"]
     {
-        assert!(said.contains(wrong), "{wrong}: {said}");
+        assert!(output.contains(wrong), "{wrong}: {output}");
     }
 }

@@ -51,11 +51,11 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn a_user_unit_is_installed_runs_and_is_taken_away() {
     let (host, port) = configured(Host::user());
-    let said = host.ok(&["gateway", "install"]);
-    assert!(said.contains(&format!("{UNIT} runs: port {port}, as {ACCOUNT}")), "{said}");
+    let output = host.ok(&["gateway", "install"]);
+    assert!(output.contains(&format!("{UNIT} runs: port {port}, as {ACCOUNT}")), "{output}");
     assert!(
-        said.contains(&format!("sudo loginctl enable-linger {ACCOUNT}")),
-        "nobody told of lingering: {said}"
+        output.contains(&format!("sudo loginctl enable-linger {ACCOUNT}")),
+        "nobody told of lingering: {output}"
     );
     host.wait_log("listening on", 1);
     assert_eq!(host.property(UNIT, "UnitFileState"), "enabled");
@@ -78,8 +78,8 @@ fn a_user_unit_is_installed_runs_and_is_taken_away() {
     assert!(doctor.contains("- the kernel's memory controller is off"), "{doctor}");
     // What the sandbox must not take: a write of the store, and one of the configuration's owner.
     host.ok(&["call", "device.pair.setupCode"]);
-    let said = host.ok(&["gateway", "uninstall"]);
-    assert!(said.contains("removed"), "{said}");
+    let output = host.ok(&["gateway", "uninstall"]);
+    assert!(output.contains("removed"), "{output}");
     assert_eq!(host.property(UNIT, "LoadState"), "not-found");
     assert_eq!(fs::read_dir(host.units()).unwrap().flatten().filter(|e| e.path().is_file()).count(), 0);
     assert!(host.home.join(".openclaw/barnacle/key").exists(), "what the gateway knows stays");
@@ -92,8 +92,8 @@ fn a_user_unit_is_installed_runs_and_is_taken_away() {
 #[test]
 fn root_installs_a_system_unit_that_runs_as_the_account() {
     let (host, port) = configured(Host::system());
-    let said = host.ok(&["gateway", "install"]);
-    assert!(said.contains(&format!("port {port}, as {ACCOUNT}")), "{said}");
+    let output = host.ok(&["gateway", "install"]);
+    assert!(output.contains(&format!("port {port}, as {ACCOUNT}")), "{output}");
     host.wait_log("listening on", 1);
     let pid = host.main_pid(UNIT).unwrap();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -165,13 +165,16 @@ fn foreign_units_are_kept_and_backups_hold_no_secret() {
     host.write(&format!(".config/systemd/user/{UNIT}"), &changed);
     let drop_in = "[Service]\nType=exec\nExecStart=\nExecStart=/bin/sleep 1000\n";
     host.write(&format!(".config/systemd/user/{UNIT}.d/x.conf"), drop_in);
-    let said = host.ok(&["gateway", "install"]);
+    let output = host.ok(&["gateway", "install"]);
     assert_eq!(fs::read_to_string(&unit).unwrap(), ours);
     let kept = unit.with_extension("service.bak");
     let text = fs::read_to_string(&kept).unwrap();
     assert!(text.contains("Nice=1") && !text.contains("T-OLD"), "{text}");
     assert_eq!(mode(&kept), 0o600);
-    assert!(said.contains("x.conf") && said.contains("/bin/sleep"), "nobody told of the drop-in: {said}");
+    assert!(
+        output.contains("x.conf") && output.contains("/bin/sleep"),
+        "nobody told of the drop-in: {output}"
+    );
 }
 
 #[test]
@@ -243,18 +246,19 @@ fn without_a_bus_it_is_installed_for_the_next_login() {
     };
     let runtime = host.path("run/user/23456");
     fs::rename(&runtime, host.path("run/user/away")).unwrap();
-    let (code, said) = install(&[]);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = install(&[]);
+    assert_eq!(code, Some(0), "{output}");
     assert!(
-        said.contains(&format!("sudo loginctl enable-linger {ACCOUNT}")) && said.contains("su and sudo -i"),
-        "{said}"
+        output.contains(&format!("sudo loginctl enable-linger {ACCOUNT}"))
+            && output.contains("su and sudo -i"),
+        "{output}"
     );
     assert!(host.units().join("default.target.wants").join(UNIT).is_symlink());
     assert!(host.ok(&["gateway", "status"]).contains("Runtime: unknown"));
     fs::rename(host.path("run/user/away"), &runtime).unwrap();
     // The directory is there, and only the variable is missing.
-    let (code, said) = install(&[]);
-    assert!(code == Some(0) && said.contains(&format!("{UNIT} runs")), "{said}");
+    let (code, output) = install(&[]);
+    assert!(code == Some(0) && output.contains(&format!("{UNIT} runs")), "{output}");
     assert!(
         install(&[("XDG_RUNTIME_DIR", "/run/user/0")]).1.contains("export XDG_RUNTIME_DIR=/run/user/23456")
     );

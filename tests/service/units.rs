@@ -59,9 +59,9 @@ fn without_systemd_the_init_that_is_there_is_named_and_its_example_runs() {
     ] {
         let home = Home::fix();
         let out = within(&home, &format!("mkdir {marker}; \"$B\" gateway install"));
-        let (said, example) = (text(&out.stderr), text(&out.stdout));
-        assert_eq!(out.status.code(), Some(1), "{said}");
-        assert!(said.contains("no systemd runs here") && said.contains(name), "{said}");
+        let (output, example) = (text(&out.stderr), text(&out.stdout));
+        assert_eq!(out.status.code(), Some(1), "{output}");
+        assert!(output.contains("no systemd runs here") && output.contains(name), "{output}");
         let mut shell = Command::new("sh").args(["-n", "/dev/stdin"]).stdin(Stdio::piped()).spawn().unwrap();
         std::io::Write::write_all(&mut shell.stdin.take().unwrap(), example.as_bytes()).unwrap();
         assert!(shell.wait().unwrap().success(), "no shell reads this:\n{example}");
@@ -111,22 +111,22 @@ fn units_say_which_gateway_is_meant_and_hold_no_secret() {
         state.display()
     );
     let out = within(&home, &script);
-    let said = text(&out.stdout);
+    let output = text(&out.stdout);
     assert!(out.status.success(), "{}", text(&out.stderr));
-    assert!(said.contains("/barnacle-gateway-work.service\n"), "{said}");
-    assert!(said.contains("\nEnvironment=OPENCLAW_PROFILE=work\n"), "{said}");
+    assert!(output.contains("/barnacle-gateway-work.service\n"), "{output}");
+    assert!(output.contains("\nEnvironment=OPENCLAW_PROFILE=work\n"), "{output}");
     let escaped = state.display().to_string().replace('%', "%%");
-    assert!(said.contains(&format!("\nEnvironment=\"OPENCLAW_STATE_DIR={escaped}\"\n")), "{said}");
-    assert!(said.contains(&format!("\nReadWritePaths=\"{escaped}\"\n")), "{said}");
-    assert!(!said.contains("SECRET"), "{said}");
+    assert!(output.contains(&format!("\nEnvironment=\"OPENCLAW_STATE_DIR={escaped}\"\n")), "{output}");
+    assert!(output.contains(&format!("\nReadWritePaths=\"{escaped}\"\n")), "{output}");
+    assert!(!output.contains("SECRET"), "{output}");
     // A port that takes a privilege has that one and no other.
     assert!(
-        said.contains("\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n") && !said.contains("PrivateUsers"),
-        "{said}"
+        output.contains("\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n") && !output.contains("PrivateUsers"),
+        "{output}"
     );
     assert!(
-        said.contains("\nListenStream=127.0.0.1:80\n") && said.contains(" gateway --port=80\n"),
-        "{said}"
+        output.contains("\nListenStream=127.0.0.1:80\n") && output.contains(" gateway --port=80\n"),
+        "{output}"
     );
     let out = within(&home, "\"$B\" gateway install --token x");
     assert!(out.status.code() == Some(2) && text(&out.stderr).contains("a unit holds no secret"));
@@ -148,12 +148,12 @@ fn the_sandbox_score_is_that_of_the_readme() {
         .args(["security", "--offline=true", "--no-pager"])
         .arg(&file)
         .output();
-    let said = text(&out.unwrap().stdout);
+    let output = text(&out.unwrap().stdout);
     let figure =
-        said.lines().find_map(|line| line.split("exposure level for barnacle-gateway.service: ").nth(1));
+        output.lines().find_map(|line| line.split("exposure level for barnacle-gateway.service: ").nth(1));
     let figure = figure.unwrap().split(' ').next().unwrap();
     println!("systemd-analyze security: {figure}");
-    assert!(figure.parse::<f32>().unwrap() < 2.0, "{said}");
+    assert!(figure.parse::<f32>().unwrap() < 2.0, "{output}");
     let page = include_str!("../../docs/service.md");
     assert!(
         page.contains(&format!("`systemd-analyze security`: {figure}")),

@@ -175,10 +175,10 @@ fn a_second_gateway_ends_with_78_names_the_first_and_touches_nothing() {
     let mut second = Command::new(env!("CARGO_BIN_EXE_barnacle"));
     second.args(["gateway", "--token", "t", "--port", &port]).env_clear();
     let output = second.env("HOME", dir.root()).env("OPENCLAW_STATE_DIR", dir.root()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains(&format!("process {}", std::process::id())), "{said}");
-    assert!(said.contains("OPENCLAW_STATE_DIR="), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{printed}");
+    assert!(printed.contains(&format!("process {}", std::process::id())), "{printed}");
+    assert!(printed.contains("OPENCLAW_STATE_DIR="), "{printed}");
     assert_eq!(files(), before);
     smol::block_on(add(&store, 3)).unwrap();
 }

@@ -35,13 +35,17 @@ fn each_failing_call_fails_one_change_and_the_next_goes_through() {
 }
 
 /// Checks a run with one failing call; how many changes it refused.
-fn one_failed_run(dir: &Dir, said: &Said, hint: &str, what: &str) -> usize {
-    let (acks, fails) = (said.acks(), said.all("fail"));
-    let whole_life = said.all("notice").iter().any(|n| n.contains("cannot be written"));
-    if said.all("refused").is_empty() {
+fn one_failed_run(dir: &Dir, printed: &Said, hint: &str, what: &str) -> usize {
+    let (acks, fails) = (printed.acks(), printed.all("fail"));
+    let whole_life = printed.all("notice").iter().any(|n| n.contains("cannot be written"));
+    if printed.all("refused").is_empty() {
         assert_eq!(acks.len() + fails.len(), CHANGES as usize, "{what}");
         assert!(whole_life || fails.len() <= 1, "{what}: {fails:?}");
-        assert_eq!(*said.all("holds").last().unwrap(), format!("{acks:?}"), "{what}: memory is the disk's");
+        assert_eq!(
+            *printed.all("holds").last().unwrap(),
+            format!("{acks:?}"),
+            "{what}: memory is the disk's"
+        );
     }
     for fail in &fails {
         assert!(fail.contains(hint) && fail.contains(&dir.path().display().to_string()), "{what}: {fail}");
@@ -221,10 +225,10 @@ fn a_directory_that_cannot_be_written_is_still_served() {
         set_mode(dir.file(name), if root { 0o644 } else { 0o400 });
     }
     set_mode(dir.path(), if root { 0o755 } else { 0o500 });
-    let said = Said::of(&as_stranger(&dir));
-    assert_eq!(said.all("holds"), ["[7, 8, 9]", "[7, 8, 9]"]);
-    assert_eq!(said.all("fail").len(), 3);
-    for text in said.all("fail").iter().chain(&said.all("notice")[..1]) {
+    let printed = Said::of(&as_stranger(&dir));
+    assert_eq!(printed.all("holds"), ["[7, 8, 9]", "[7, 8, 9]"]);
+    assert_eq!(printed.all("fail").len(), 3);
+    for text in printed.all("fail").iter().chain(&printed.all("notice")[..1]) {
         assert!(text.contains("cannot be written by uid") && text.contains("chown"), "{text}");
     }
 }
@@ -251,8 +255,8 @@ fn an_unreadable_file_is_not_an_empty_one() {
     set_mode(dir.file("tokens.bin"), if root { 0o600 } else { 0 });
     set_mode(dir.path(), if root { 0o777 } else { 0o700 });
     let before = fs::read_dir(dir.path()).unwrap().count();
-    let said = Said::of(&as_stranger(&dir));
-    let [why] = said.all("refused")[..] else { panic!("{:?}", said.all("holds")) };
+    let printed = Said::of(&as_stranger(&dir));
+    let [why] = printed.all("refused")[..] else { panic!("{:?}", printed.all("holds")) };
     assert!(why.contains("tokens.bin cannot be read") && why.contains("uid"), "{why}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), before, "nothing is put aside");
 }

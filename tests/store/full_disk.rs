@@ -28,8 +28,8 @@ fn full_and_read_only_disks() {
     inside.arg(if rustix::process::geteuid().is_root() { "-m" } else { "-rm" }).env(INSIDE, "1");
     inside.arg(env::current_exe().unwrap()).args(["full_disk::full_and_read_only_disks", "--exact"]);
     let output = inside.output().expect("this test needs unshare: apt-get install util-linux");
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("1 passed"), "(may this machine make mounts? unshare -rm true)\n{said}");
+    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("1 passed"), "(may this machine make mounts? unshare -rm true)\n{printed}");
 }
 
 /// The error of adding device `n`, which must not be added.

@@ -272,8 +272,8 @@ fn newer_section() {
 
 fn newer_and_older(up: &mut Upgrade) {
     up.replace_by(Version::OneWay);
-    let said = up.restart();
-    assert!(said.contains("1 connections") || said.contains("2 connections"), "{said}");
+    let output = up.restart();
+    assert!(output.contains("1 connections") || output.contains("2 connections"), "{output}");
     up.server.wait_log(&["Barnacle 9.9.9 handed over from 0."]);
     assert_eq!(up.restarts(), 1);
     // And from the newer to itself, in its own format.

@@ -47,7 +47,7 @@ pub(crate) enum Changed {
 pub(crate) struct Moment {
     /// Wall-clock milliseconds.
     pub(crate) now_ms: u64,
-    /// Time for which a replaced token counts; see [`Grant::grace_ms`](crate::store::Grant).
+    /// Uptime until which a replaced token counts, milliseconds; see [`Grant::grace_ms`](crate::store::Grant).
     pub(crate) grace_ms: u64,
 }
 
