@@ -197,7 +197,7 @@ impl Serve for Restored<'_> {
     }
 }
 
-/// Runs a gateway until it is told to stop, or takes over from the one that this process was.
+/// Runs a gateway until it is stopped, or restores the one that this process was.
 ///
 /// # Errors
 /// [`StartFailure`] when it does not come up.
@@ -232,7 +232,7 @@ pub fn run(
         None
     };
     let Some((waited, queue)) = block_on(future::or(ready, ended))? else {
-        log::info!("told to stop while waiting for random numbers: stopping");
+        log::info!("stopped while waiting for random numbers");
         notify.stopping("stopping");
         return Ok(());
     };

@@ -229,7 +229,7 @@ impl Handoff {
             reactor::with_epoll(|epoll| fds::clear_cloexec(epoll))??;
             fds::clear_cloexec(&file)?;
             if self.signals.heard_end() {
-                return Err(std::io::Error::other("the gateway was told to stop"));
+                return Err(std::io::Error::other("the gateway stops"));
             }
             let at = format!("{}:{}", std::process::id(), file.as_raw_fd());
             Err(self.program.command().env(VARIABLE, at).exec())

@@ -335,15 +335,15 @@ fn h5_a_log_that_nobody_reads_stops_nothing() {
         drop(connect("T1").map_err(|r| json(&r.error)).unwrap());
     }
     // Whoever reads again is told how much is missing.
-    let report = thread::spawn(move || {
+    let reader = thread::spawn(move || {
         let lines = std::io::BufRead::lines(std::io::BufReader::new(reader)).map_while(Result::ok);
         lines.into_iter().find(|line| line.contains("log lines were dropped"))
     });
     until("the reader is told", || {
         drop(connect("T1"));
-        report.is_finished()
+        reader.is_finished()
     });
-    assert!(report.join().unwrap().is_some());
+    assert!(reader.join().unwrap().is_some());
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -105,7 +105,7 @@ fn it_can_be_stopped_while_it_waits() {
         };
         signal(pid.trim().parse().unwrap(), "HUP");
         signal(pid.trim().parse().unwrap(), name);
-        server.wait_log(&["told to stop", "(end of log)"]);
+        server.wait_log(&["stopped while waiting", "(end of log)"]);
         let end = server.child.wait().unwrap();
         assert_eq!(end.code(), Some(0), "{by:?} {name}: {end}:\n{}", server.log());
     }
