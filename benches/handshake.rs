@@ -6,7 +6,7 @@
 
 mod rig;
 
-use barnacle::auth::identity::Identity;
+use barnacle::internals::auth::identity::Identity;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use rig::{Client, Failure, Gateway, Offer, TOKEN, connect_frame, field, pin, quantile, stranger, us};
 use std::{

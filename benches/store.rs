@@ -5,7 +5,7 @@
 //! directory. It is measured in turn with the commits, so that whatever else the machine does falls on
 //! both alike.
 
-use barnacle::{
+use barnacle::internals::{
     protocol::{PublicKey, Role, Scope, Scopes},
     store::{Display, Registry, Store, Via, atomic},
 };

@@ -10,10 +10,9 @@ mod ring;
 
 use crate::{
     clock::{timestamp, wall_ms},
-    config::model::logging::Levels,
     host,
 };
-use log::{Level, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use nanoserde::{DeBin, SerBin};
 use output::Output;
 use ring::Ring;
@@ -33,6 +32,22 @@ pub const BACKLOG: usize = 64 << 10;
 const REPEATS: u32 = 1000;
 /// What stands before a line about a peer where the journal is saved.
 const PEER_MARK: char = '\u{1}';
+
+/// Levels of the kept log and of standard error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Levels {
+    /// `logging.level`: the log that `logs.tail` returns.
+    pub kept: LevelFilter,
+    /// `logging.consoleLevel`: standard error; `logging.level` without that key.
+    pub printed: LevelFilter,
+}
+
+impl Levels {
+    /// Levels of a start with `--verbose`, whatever the file says.
+    pub const VERBOSE: Self = Self { kept: LevelFilter::Debug, printed: LevelFilter::Debug };
+    /// Levels without the keys.
+    pub const USUAL: Self = Self { kept: LevelFilter::Info, printed: LevelFilter::Info };
+}
 
 /// A logger that keeps its last lines.
 pub struct Journal {
@@ -266,7 +281,7 @@ mod tests {
 
     fn log(journal: &Journal, target: &str, text: &str) {
         // Not printed: this is a test.
-        journal.inner.lock().unwrap().levels.printed = log::LevelFilter::Off;
+        journal.inner.lock().unwrap().levels.printed = LevelFilter::Off;
         journal
             .log(&Record::builder().level(Level::Info).target(target).args(format_args!("{text}")).build());
     }

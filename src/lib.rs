@@ -4,59 +4,68 @@
 //! over protocol 3 and 4. A device that was paired once stays attached through config changes,
 //! restarts, rotations, clock jumps and power cuts; only an explicit revoke or removal ends its access.
 //!
-//! The modules stand in the order a frame travels:
+//! The way of a frame, from the socket to the events that it causes:
 //!
 //! ```text
-//! socket ─ net ──┬─ GET: /health, /healthz, /readyz
-//!                └─ upgrade ─ gateway (handshake, session) ─ methods ─ devices ─ store
-//!                               └─ auth (who is it, may it)     └─ hub ─ events to their audience
+//! socket ─ net ─ gateway: accept ─ admission: is there room
+//!                 ├─ GET: pages: /health, /healthz, /readyz
+//!                 └─ upgrade: handshake ─ auth: who is it, may it ─ devices ─ store
+//!                     └─ session ─ methods ─┬─ devices ─ store
+//!                                           ├─ config ─ reload: a change applied while everyone stays
+//!                                           ├─ handoff: a restart that nobody sees
+//!                                           └─ hub: connections, and events to their audience
+//! outbound ─ socket: connections that this process opens
+//! cli ─ client ─ socket: the same program as a command, beside doctor, import and service
 //! ```
 //!
-//! [`app`] holds the rooms of a running gateway, which [`gateway::run`] alone puts together.
+//! `app` holds the rooms of a running gateway, which `gateway::run` alone puts together. The modules below stand in the
+//! order of their imports: each uses only those above it. [`cli`] is the only one that is public.
 //!
 //! Everything runs on one thread: no locks, `Rc` and `RefCell` borrowed for a statement and never
-//! across an `await`. What may wait for a disk goes to a worker thread (see [`store`]).
+//! across an `await`. What may wait for a disk goes to a worker thread (see `store`).
 
 mod allocator;
-pub mod clock;
+mod clock;
 mod code_pages;
-pub(crate) mod host;
-pub mod journal;
-pub mod packed;
-pub mod reactor;
+mod host;
+mod packed;
+mod reactor;
 
-pub mod protocol;
+mod journal;
+mod protocol;
 
-pub mod store;
+mod admission;
+mod store;
 
-pub mod auth;
-pub mod tls;
+mod auth;
+mod tls;
 
-pub mod config;
+mod net;
+mod outbound;
 
-pub mod admission;
-pub mod net;
-
-#[doc(hidden)]
-pub mod outbound;
-
-pub mod devices;
-pub mod hub;
-pub mod reload;
-
-pub mod app;
-
-pub mod handoff;
-pub mod methods;
-
-pub mod sd_notify;
+mod sd_notify;
 mod signals;
 
-pub mod gateway;
-pub(crate) mod service;
+mod config;
+mod hub;
 
-pub(crate) mod client;
-pub(crate) mod doctor;
-pub(crate) mod import;
+mod devices;
+mod reload;
+
+mod app;
+
+mod handoff;
+mod methods;
+
+mod gateway;
+
+mod client;
+mod import;
+mod service;
+
+mod doctor;
 
 pub mod cli;
+
+#[doc(hidden)]
+pub mod internals;

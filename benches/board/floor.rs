@@ -3,7 +3,7 @@
 //! verification.
 
 use crate::rig::{Failure, Offer, TOKEN, connect_frame, stranger};
-use barnacle::auth::identity::Identity;
+use barnacle::internals::auth::identity::Identity;
 use ed25519_dalek::{Signature, VerifyingKey};
 use std::{
     hint::black_box,
@@ -129,7 +129,8 @@ pub fn echo(length: usize) -> Result<(), Failure> {
 
 fn verify(frame: &[u8]) -> Result<(), Failure> {
     let key = VerifyingKey::from_bytes(black_box(frame[SIGNED + 86..SIGNED + 118].try_into()?))?;
-    let signature = barnacle::protocol::base64url_decode(std::str::from_utf8(&frame[SIGNED..SIGNED + 86])?);
+    let signature =
+        barnacle::internals::protocol::base64url_decode(std::str::from_utf8(&frame[SIGNED..SIGNED + 86])?);
     let signature = Signature::from_slice(&signature.ok_or("no signature")?)?;
     Ok(key.verify_strict(String::from_utf8_lossy(&frame[1..SIGNED]).as_bytes(), &signature)?)
 }

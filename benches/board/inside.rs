@@ -6,7 +6,7 @@ use crate::{
     rig::{Failure, Offer, TOKEN, connect_frame, stranger, us},
     table::{Cell, Column, Table},
 };
-use barnacle::{
+use barnacle::internals::{
     auth::{
         Facts, decide,
         identity::verify,
@@ -90,7 +90,9 @@ pub fn computed(table: &mut Table, run: &Run) -> Result<(), Failure> {
     put(
         "decide",
         Column::Barnacle,
-        timed(rounds, || matches!(decide(black_box(&facts)), barnacle::auth::Verdict::Admit { .. })),
+        timed(rounds, || {
+            matches!(decide(black_box(&facts)), barnacle::internals::auth::Verdict::Admit { .. })
+        }),
     );
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::{
     subject::{PATIENCE, Subject},
     table::{Cell, Column, Table},
 };
-use barnacle::{auth::identity::Identity, store::atomic};
+use barnacle::internals::{auth::identity::Identity, store::atomic};
 use std::{
     fs,
     time::{Duration, Instant},

@@ -82,7 +82,7 @@ fn main() -> Result<ExitCode, Failure> {
 /// Who comes, one after the other.
 struct Visitors {
     at: SocketAddr,
-    me: barnacle::auth::identity::Identity,
+    me: barnacle::internals::auth::identity::Identity,
     token: String,
 }
 

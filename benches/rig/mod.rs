@@ -8,7 +8,7 @@
 
 pub mod openclaw;
 
-use barnacle::{
+use barnacle::internals::{
     auth::{
         identity::Identity,
         payload::{Payload, Version},

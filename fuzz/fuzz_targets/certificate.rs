@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use barnacle::tls::Validity;
+use barnacle::internals::tls::Validity;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|der: &[u8]| {

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use barnacle::config::{
+use barnacle::internals::config::{
     KeyPath,
     change::merge::with,
     text::{edit::edited, file::Document, file::value, node::Node},

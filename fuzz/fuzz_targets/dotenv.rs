@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use barnacle::config::credentials::dotenv::parse;
+use barnacle::internals::config::credentials::dotenv::parse;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use barnacle::protocol::{
+use barnacle::internals::protocol::{
     BadFrame, Connect, ErrorCode, ErrorShape, Json, Params, RequestFrame, raw_member, refusal, response,
 };
 use libfuzzer_sys::fuzz_target;

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use barnacle::handoff::STATE_FORMAT;
+use barnacle::internals::handoff::STATE_FORMAT;
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
 

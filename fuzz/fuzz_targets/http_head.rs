@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use barnacle::net::http::Beginning;
+use barnacle::internals::net::http::Beginning;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use barnacle::net::message::{Message, ReadError, Scan};
+use barnacle::internals::net::message::{Message, ReadError, Scan};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use barnacle::{
+use barnacle::internals::{
     auth::{
         identity::{Identity, verify},
         payload::{Payload, Version},

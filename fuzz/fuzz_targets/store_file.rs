@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use barnacle::{
+use barnacle::internals::{
     protocol::{PublicKey, RequestId, Role, Scopes, TokenHash},
     store::{Access, Registry, Display, GRACE_MS, Request, SETUP_CODE_MS, SetupCode, Via, codec},
 };

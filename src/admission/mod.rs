@@ -20,6 +20,8 @@ mod ledger;
 pub mod limits;
 mod rates;
 mod source;
+#[cfg(test)]
+mod table;
 
 pub use budget::{Budget, Counts, MakeRoom, Permit};
 pub use ledger::{HolderId, Ledger, Verdict};

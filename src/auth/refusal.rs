@@ -91,7 +91,7 @@ pub enum Refusal {
     /// No common protocol version.
     Protocol { min: u64, max: u64 },
     /// No such role.
-    Role(String),
+    Role,
     /// The page's origin is not allowed.
     Origin { received: String, allow: String },
     /// `device.publicKey` is no Ed25519 key.
@@ -155,7 +155,7 @@ impl Refusal {
                 )),
                 ..Details::default()
             }),
-            R::Role(_) => invalid(self.reason()).with(hint("use role \"operator\" or \"node\"")),
+            R::Role => invalid(self.reason()).with(hint("use role \"operator\" or \"node\"")),
             R::Origin { received, allow } => invalid(self.reason()).with(Details {
                 code: code("CONTROL_UI_ORIGIN_NOT_ALLOWED"),
                 reason: code("origin not allowed"),
@@ -286,7 +286,7 @@ impl Refusal {
             R::TooLarge(_) => "frame too large",
             R::Timeout(_) => "no connect in time",
             R::Protocol { .. } => "protocol version",
-            R::Role(_) => "unknown role",
+            R::Role => "unknown role",
             R::Origin { .. } => "origin not allowed",
             R::PublicKey | R::DeviceId { .. } | R::NonceMissing | R::NonceMismatch | R::Signature => {
                 "invalid device proof"
@@ -327,7 +327,7 @@ impl Refusal {
             R::TooLarge(most) => format!("connect frame larger than {most} bytes"),
             R::Timeout(limit) => format!("handshake timeout: no connect within {} ms", limit.as_millis()),
             R::Protocol { .. } => "protocol mismatch".into(),
-            R::Role(_) => "invalid role".into(),
+            R::Role => "invalid role".into(),
             R::Origin { .. } => "origin not allowed (open the Control UI from the gateway host or allow it in gateway.controlUi.allowedOrigins)".into(),
             R::PublicKey => "device public key invalid".into(),
             R::DeviceId { .. } => "device identity mismatch".into(),

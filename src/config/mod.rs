@@ -23,18 +23,11 @@ pub mod text;
 pub mod watch;
 
 pub use change::{diff::KeyPath, refused::Refused};
-pub use credentials::{
-    secret::{Credential, Kind, Secret, Source},
-    shared::Credentials,
-};
+pub use credentials::secret::{Credential, Kind, Secret, Source};
 pub use env::Env;
-pub use keys::{
-    DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_PORT,
-    words::{AuthMode, Bind, Mode, ReloadMode, RevokeOnRotate},
-};
+pub use keys::words::{AuthMode, Bind, Mode, ReloadMode, RevokeOnRotate};
 pub use lint::Warning;
 pub use model::{
-    GatewayConfig,
     tls::{CA_UNUSED, NOBODY_LET_IN},
     tree::ConfigError,
 };
@@ -42,5 +35,5 @@ pub use paths::Paths;
 pub use running::Running;
 pub use settings::{
     Flags, Settings, StartError,
-    load::{FileState, Loaded, last_run, load, to_keep},
+    load::{FileState, Loaded, last_run, to_keep},
 };

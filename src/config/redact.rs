@@ -4,6 +4,8 @@
 //! neighbours nor its shape speak of one. References (`${VAR}`, SecretRef objects) are no secrets and stay.
 
 use super::{
+    KeyPath,
+    keys::{self, Visibility},
     lint::known::Known,
     text::{
         edit::edited,
@@ -29,7 +31,7 @@ pub enum Viewer {
 
 /// `root` without its secrets.
 pub fn tree(root: &Node, viewer: Viewer) -> Node {
-    Redactor { viewer, hidden: Vec::new() }.node(root, Place::root())
+    Redactor::of(viewer).node(root, Place::root())
 }
 
 /// The text of `document` with placeholders in the place of its secrets, for an administrator. `None` where
@@ -39,7 +41,7 @@ pub fn text_of(document: &Document) -> Option<String> {
     if document.comments().any(|comment| shape::assigns_secret(comment) || shape::holds_secret(comment)) {
         return None;
     }
-    let mut redactor = Redactor { viewer: Viewer::Admin, hidden: Vec::new() };
+    let mut redactor = Redactor::of(Viewer::Admin);
     let shown = redactor.node(&root, Place::root());
     let text = edited(document, &shown)?;
     let left = redactor.hidden.iter().any(|secret| secret.len() >= SHORT && text.contains(&**secret));
@@ -113,13 +115,24 @@ fn leaf(known: Known) -> Option<Known> {
 struct Redactor {
     viewer: Viewer,
     hidden: Vec<Box<str>>,
+    /// The path of the value that is looked at.
+    path: Vec<String>,
 }
 
 impl Redactor {
+    fn of(viewer: Viewer) -> Self {
+        Self { viewer, hidden: Vec::new(), path: Vec::new() }
+    }
+
+    /// Whether the value's row declares it a secret.
+    fn is_declared_secret(&self) -> bool {
+        keys::visibility(&self.path) == Visibility::Secret
+    }
+
     fn node(&mut self, node: &Node, place: Place<'_>) -> Node {
         let value = match &node.value {
             Value::Text(text) if self.hides_text(text, place) => self.hide(text),
-            Value::Number(number) if hides_number(place) => self.hide(number),
+            Value::Number(number) if self.is_declared_secret() || hides_number(place) => self.hide(number),
             Value::Object(entries) => Value::Object(self.object(node, entries, place)),
             Value::List(items) => Value::List(self.list(items, place)),
             plain => plain.clone(),
@@ -143,7 +156,12 @@ impl Redactor {
             let beside_secret = named && !said.contains(&&**name);
             let node = match reference {
                 true => node.clone(),
-                false => self.node(node, Place { beside_secret, ..below }),
+                false => {
+                    self.path.push(name.to_string());
+                    let shown = self.node(node, Place { beside_secret, ..below });
+                    self.path.pop();
+                    shown
+                }
             };
             let known = below.known.is_some_and(|known| known.name == &**name);
             let name = match self.viewer == Viewer::Reader && !known && shape::is_secret_word(name) {
@@ -167,7 +185,9 @@ impl Redactor {
         };
         let mut out = Vec::with_capacity(items.len());
         for node in items {
+            self.path.push(KeyPath::ITEM.into());
             out.push(item(node, before, self));
+            self.path.pop();
             before = node.text();
         }
         out
@@ -181,6 +201,7 @@ impl Redactor {
         let named = shape::names_secret(place.name);
         place.all
             || named
+            || self.is_declared_secret()
             || place.beside_secret
             || place.below_secret && !known
             || shape::holds_secret(text)

@@ -3,10 +3,11 @@
 
 use super::{
     VARIABLE,
+    memory::Across,
     preflight::{Accepted, Program},
     requests,
     sections::{Sealed, StateFormat},
-    state::{Across, Sockets, State},
+    state::{Sockets, State},
 };
 use crate::{
     app::App,

@@ -5,13 +5,12 @@
 
 use super::{
     execute::Handoff,
+    memory::Across,
     preflight::read_all,
-    restore::{Inherited, Predecessor},
+    restore::{Head, Inherited, Predecessor},
     sections::StateFormat,
-    state::Across,
 };
 use crate::{
-    hub::SavedSocket,
     packed::PackedList,
     sd_notify::{LISTENING, Notify, Passed},
 };
@@ -113,15 +112,6 @@ impl Inherited {
 fn by_cookie<T: DeBin>(list: &PackedList<T>, passed: &mut HashMap<u64, OwnedFd>) -> Vec<Option<OwnedFd>> {
     let sockets = list.read_heads::<Head>();
     sockets.map(|head| passed.remove(&head?.0.cookie?)).collect()
-}
-
-/// The beginning of a connection's record: its socket's part.
-pub(super) struct Head(pub SavedSocket);
-
-impl DeBin for Head {
-    fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, nanoserde::DeBinErr> {
-        crate::packed::read_part(at, bytes).map(Self)
-    }
 }
 
 /// Removes from systemd's store everything but the listening sockets, which was restored.

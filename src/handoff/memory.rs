@@ -1,6 +1,5 @@
 //! What a gateway knows and no file holds, as plain data, which another process image restores.
 
-use super::state::Across;
 use crate::{
     app::App,
     auth::limiter::SavedRecord,
@@ -14,6 +13,15 @@ use crate::{
 };
 use nanoserde::SerBin;
 use std::rc::Rc;
+
+/// What a hand-over lies between.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Across {
+    /// Two images of one process: descriptors keep their numbers, and the `epoll` is kept.
+    Images,
+    /// Two processes, the first of which leaves its sockets to systemd.
+    Processes,
+}
 
 /// Everything a gateway knows and no file holds, but for its sockets.
 #[derive(Clone, Default, Debug)]

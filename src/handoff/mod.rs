@@ -21,7 +21,7 @@ pub use memory::Memory;
 pub(crate) use preflight::{Program, can_resume};
 pub use restore::is_successor;
 pub(crate) use restore::{Inherited, Predecessor, Serve, inherit};
-pub use sections::{STATE_FORMAT, Sealed, StateFormat, section_names};
+pub use sections::{STATE_FORMAT, StateFormat, section_names};
 pub use state::{DamagedState, State};
 
 /// The variable that tells the new process image where the state is: `<process id>:<descriptor>`.

@@ -1,15 +1,17 @@
 //! Restores a gateway from the state and the sockets that the process image before this one left.
 
-use super::{VARIABLE, fdstore::Head, preflight::read_all, sections::StateFormat, state::State};
+use super::{VARIABLE, preflight::read_all, sections::StateFormat, state::State};
 use crate::{
     app::App,
     auth::Lost,
     clock::{monotonic_ns, wall_ms},
-    hub::{Conn, RestartReport, SavedConn, SavedInvocation, SavedPending},
+    hub::{Conn, RestartReport, SavedConn, SavedInvocation, SavedPending, SavedSocket},
     net::fds,
+    packed,
     reactor::{self, Async, Place},
     reload,
 };
+use nanoserde::DeBin;
 use std::{
     fs::File,
     io,
@@ -42,6 +44,15 @@ pub struct Predecessor {
     pub(super) conns: Vec<Option<OwnedFd>>,
     /// The pending ones.
     pub(super) pending_conns: Vec<Option<OwnedFd>>,
+}
+
+/// The beginning of a connection's record: its socket's part.
+pub(super) struct Head(pub SavedSocket);
+
+impl DeBin for Head {
+    fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, nanoserde::DeBinErr> {
+        packed::read_part(at, bytes).map(Self)
+    }
 }
 
 /// Whoever serves the connections that are restored.
@@ -84,7 +95,7 @@ pub(crate) fn inherit(state_format: &StateFormat) -> Option<Inherited> {
             let places: Vec<_> =
                 conns.iter().chain(&pending_conns).flatten().map(|socket| socket.place).collect();
             let sockets = |all: Vec<Option<_>>| {
-                all.into_iter().map(|socket: Option<crate::hub::SavedSocket>| adopt(&socket?.fd)).collect()
+                all.into_iter().map(|socket: Option<SavedSocket>| adopt(&socket?.fd)).collect()
             };
             let (conns, pending_conns) = (sockets(conns), sockets(pending_conns));
             let epoll = state.epoll.as_ref().and_then(adopt);

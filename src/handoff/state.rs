@@ -1,6 +1,6 @@
 //! What is handed over: a gateway as plain data. [`sections`](super::sections) says how it becomes bytes.
 
-use super::memory::Memory;
+use super::memory::{Across, Memory};
 use crate::{
     app::App,
     auth::SharedAuth,
@@ -15,15 +15,6 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     rc::Rc,
 };
-
-/// What a hand-over lies between.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Across {
-    /// Two images of one process: descriptors keep their numbers, and the `epoll` is kept.
-    Images,
-    /// Two processes, the first of which leaves its sockets to systemd.
-    Processes,
-}
 
 /// A gateway as plain data: what it knows, and the numbers of its descriptors.
 #[derive(Clone, Default, Debug)]

@@ -17,7 +17,7 @@ pub use events::{Audience, Events};
 pub use invocations::{Asked, Invocation, Invocations, InvokeResult, SavedInvocation};
 pub use pending::{Challenged, PendingConn, PendingConns, PendingGuard, SavedPending, Stage};
 pub use presence::{Presence, listed as is_listed};
-pub use restarts::{Preflight, Preflighted, Restart, RestartReport, Restarts};
+pub use restarts::{Preflight, Restart, RestartReport, Restarts};
 pub use session::{SavedConn, SavedSocket, Session, Topic};
 
 use crate::{admission::Admission, clock::Clock, reactor::Tasks};

@@ -58,6 +58,10 @@ pub struct Method {
     /// The largest `params`, bytes.
     pub max_params: usize,
     /// What comes of the same request twice.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a declared fact of the row, for callers that send again")
+    )]
     pub repeat: Repeat,
     run: Run,
 }
@@ -272,6 +276,14 @@ mod tests {
         let mut names: Vec<_> = all().map(|method| method.name).collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    }
+
+    #[test]
+    fn what_a_method_does_when_it_is_sent_twice() {
+        let those = |repeat| -> Vec<_> { all().filter(|m| m.repeat == repeat).map(|m| m.name).collect() };
+        assert_eq!(those(Repeat::Keyed), ["node.invoke"]);
+        let twice = ["gateway.restart.request", "device.token.rotate", "device.pair.setupCode", "node.event"];
+        assert_eq!(those(Repeat::ChangesTwice), twice);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod role;
 mod scope;
 
 pub use base64::{decode as base64url_decode, encode as base64url_encode};
-pub use connect::{Auth, Client, Connect, DeviceParams};
+pub use connect::{Connect, DeviceParams};
 pub use display::displayed;
 pub use error::{
     Details, ErrorCode, ErrorShape, Fingerprints, Issue, PairingReason, approve_command, role_phrase,

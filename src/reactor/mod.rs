@@ -13,7 +13,7 @@ mod socket;
 mod tasks;
 mod timer;
 
-pub use lateness::{Lateness, lateness};
+pub use lateness::lateness;
 pub use socket::Async;
 pub use tasks::Tasks;
 pub use timer::Timer;

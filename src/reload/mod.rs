@@ -149,11 +149,6 @@ impl Reloads {
         own.into_iter().flatten().chain(self.rooms.running.get().lines()).chain(listening).collect()
     }
 
-    /// What is wrong with the file, if what ran before holds.
-    pub fn broken(&self) -> Option<String> {
-        self.broken.borrow().clone()
-    }
-
     /// It was applied so often before this process image.
     pub(crate) fn set_count(&self, count: u64) {
         self.count.set(count);

@@ -111,11 +111,6 @@ impl ClientSession {
     }
 
     /// Nothing.
-    pub fn is_handshaking(&self) -> bool {
-        match *self {}
-    }
-
-    /// Nothing.
     pub fn wants_write(&self) -> bool {
         match *self {}
     }

@@ -27,11 +27,6 @@ impl ClientSession {
         Ok(Self { tls })
     }
 
-    /// Whether the handshake is under way.
-    pub fn is_handshaking(&self) -> bool {
-        self.tls.is_handshaking()
-    }
-
     /// Whether something waits for the socket to take it.
     pub fn wants_write(&self) -> bool {
         self.tls.wants_write()

@@ -6,7 +6,7 @@
 use crate::wire::{
     ADMIN, Client, Device, Home, LONG, Offer, READ, Server, flag, json, list, number, signal, text,
 };
-use barnacle::tls::{Certificate, Files, Trust};
+use barnacle::internals::tls::{Certificate, Files, Trust};
 use std::{
     fs,
     io::{Read, Write},

@@ -1,7 +1,7 @@
 //! The command line as a client: the real binary against a running gateway, and without one.
 
 use crate::wire::{Device, Home, Offer, READ, Server, free_port};
-use barnacle::{
+use barnacle::internals::{
     auth::identity::Identity,
     protocol::{Fields, raw_member},
 };

@@ -263,7 +263,7 @@ fn status_says_what_is_there_with_and_without_a_gateway() {
 #[cfg(feature = "tls")]
 mod tls {
     use super::{Home, chmod, chown, doctor, entry, fs, mode, well};
-    use barnacle::tls::{Certificate, Files};
+    use barnacle::internals::tls::{Certificate, Files};
     use base64ct::{Base64, Encoding};
     use std::path::Path;
 

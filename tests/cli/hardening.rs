@@ -7,7 +7,7 @@ use std::{
     io::{Read, Write},
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 /// A home where nothing is approved by itself: every new device waits.
@@ -264,6 +264,7 @@ fn h27_a_gateway_that_does_not_answer_is_a_finding() {
 #[cfg(feature = "tls")]
 mod tls {
     use super::*;
+    use std::process::Command;
 
     /// Runs openssl in `dir`.
     fn openssl(dir: &Path, script: &str) {

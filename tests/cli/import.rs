@@ -1,7 +1,7 @@
 //! Import of devices that were paired with OpenClaw, from its files and from a running gateway.
 
 use crate::wire::{Device, Home, Offer, READ, get, items, list, text};
-use barnacle::protocol::hex;
+use barnacle::internals::protocol::hex;
 use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
 
 const OLD: &str = "openclaw-device-token-of-2026-2-17-0123456789";
@@ -25,7 +25,7 @@ fn files(dir: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
 fn pem(device: &Device) -> String {
     let mut der = vec![0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
     der.extend(device.key.public_key().0);
-    let body = barnacle::protocol::base64url_encode(&der).replace('-', "+").replace('_', "/");
+    let body = barnacle::internals::protocol::base64url_encode(&der).replace('-', "+").replace('_', "/");
     format!(r"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
 }
 

@@ -1,7 +1,7 @@
 //! `openclaw.json` and the paths to it: what is read, what is refused, and where it says so.
 
 use crate::home::{Home, lines};
-use barnacle::config::{AuthMode, Bind, Env, Flags, Paths, RevokeOnRotate, StartError};
+use barnacle::internals::config::{AuthMode, Bind, Env, Flags, Paths, RevokeOnRotate, StartError};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

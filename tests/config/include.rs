@@ -1,7 +1,7 @@
 //! `$include` and `${VAR}`: how several files are merged, and which errors name which file and line.
 
 use crate::home::{Home, lines};
-use barnacle::config::{AuthMode, Flags};
+use barnacle::internals::config::{AuthMode, Flags};
 use std::os::unix::fs::symlink;
 
 /// Root file, further files by name, and what is expected.

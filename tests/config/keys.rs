@@ -2,7 +2,7 @@
 
 use crate::home::Home as Files;
 use crate::wire::{ADMIN, Home, Offer, Server, own_address};
-use barnacle::config::{ConfigError, Flags};
+use barnacle::internals::config::{ConfigError, Flags};
 use miniserde::json::{self, Number, Value};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -3,8 +3,8 @@
 
 use crate::home::{Home, lines};
 use crate::wire;
-use barnacle::config::Flags;
-use barnacle::config::lint::{Rule, shrunk};
+use barnacle::internals::config::Flags;
+use barnacle::internals::config::lint::{Rule, shrunk};
 use std::process::Command;
 
 /// The warnings about `text`, one a line, without the file's name.

@@ -3,10 +3,10 @@
 
 use crate::crash::Step;
 use crate::home::Home;
-use barnacle::config::change::merge::with;
-use barnacle::config::change::write::{WriteOptions, WriteTarget, write};
-use barnacle::config::text::node::Node;
-use barnacle::config::{Env, KeyPath, Paths, Refused};
+use barnacle::internals::config::change::merge::with;
+use barnacle::internals::config::change::write::{WriteOptions, WriteTarget, write};
+use barnacle::internals::config::text::node::Node;
+use barnacle::internals::config::{Env, KeyPath, Paths, Refused};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,8 +1,8 @@
 //! The shared secret: its sources, conflicts between them, and how the first is made.
 
 use crate::home::{Home, lines, mode};
-use barnacle::config::settings::first_run::NotStored;
-use barnacle::config::{AuthMode, Flags, Kind, Refused, Secret, Settings, Source};
+use barnacle::internals::config::settings::first_run::NotStored;
+use barnacle::internals::config::{AuthMode, Flags, Kind, Refused, Secret, Settings, Source};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;

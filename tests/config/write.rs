@@ -1,10 +1,10 @@
 //! Writes of the configuration: everything outside of a changed value stays as it was, byte for byte.
 
 use crate::home::{Home, mode};
-use barnacle::config::change::merge::{at, with};
-use barnacle::config::change::write::{WriteOptions, WriteTarget, Written, write};
-use barnacle::config::text::node::Node;
-use barnacle::config::{KeyPath, Refused, settings::load::load, text::file};
+use barnacle::internals::config::change::merge::{at, with};
+use barnacle::internals::config::change::write::{WriteOptions, WriteTarget, Written, write};
+use barnacle::internals::config::text::node::Node;
+use barnacle::internals::config::{KeyPath, Refused, settings::load::load, text::file};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 

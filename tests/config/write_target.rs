@@ -1,10 +1,10 @@
 //! The choice of the file that a change is written to, where the configuration has several.
 
 use crate::home::Home;
-use barnacle::config::change::merge::with;
-use barnacle::config::change::write::{WriteOptions, WriteTarget, write};
-use barnacle::config::text::node::Node;
-use barnacle::config::{KeyPath, Refused, text::file};
+use barnacle::internals::config::change::merge::with;
+use barnacle::internals::config::change::write::{WriteOptions, WriteTarget, write};
+use barnacle::internals::config::text::node::Node;
+use barnacle::internals::config::{KeyPath, Refused, text::file};
 use std::fs;
 
 fn set(home: &Home, vars: &[(&str, &str)], edits: &[(&str, &str)]) -> Result<(), Refused> {

@@ -4,7 +4,7 @@ use crate::{
     peer::{Made, Peer, patient, request},
     wire::{Home, LONG},
 };
-use barnacle::{
+use barnacle::internals::{
     outbound::{
         Body, RequestError,
         http::{self, Answer, Connection},
@@ -67,7 +67,7 @@ fn by_tls_with_a_ca_file_or_a_pin() {
         // A pin holds whatever the name is.
         (Trust::Only(made.fingerprint.clone()), format!("https://127.0.0.2:{}/", peer.at.port())),
     ] {
-        let url = barnacle::outbound::Url::parse(&url).unwrap();
+        let url = barnacle::internals::outbound::Url::parse(&url).unwrap();
         let body = block_on(async {
             let mut answer = http::request(&url, &trust, &patient(), get()).await.unwrap();
             answer.bytes(200_000).await.unwrap()
@@ -230,7 +230,8 @@ fn what_is_not_taken_is_not_read() {
 fn the_gateway_itself() {
     let home = Home::fix();
     let server = home.start();
-    let url = barnacle::outbound::Url::parse(&format!("http://localhost:{}/health", server.port)).unwrap();
+    let url = barnacle::internals::outbound::Url::parse(&format!("http://localhost:{}/health", server.port))
+        .unwrap();
     let body = block_on(async {
         let mut answer = http::request(&url, &Trust::Authorities, &patient(), get()).await.unwrap();
         text(answer.bytes(100).await.unwrap())

@@ -4,7 +4,7 @@ use crate::{
     peer::{Made, Peer, SHORT, patient, request},
     wire::free_port,
 };
-use barnacle::{
+use barnacle::internals::{
     outbound::{Body, DialError, Limits, RequestError, TlsError, Url, http},
     reactor::block_on,
     tls::{Files, Trust},

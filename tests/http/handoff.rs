@@ -107,7 +107,7 @@ fn a_streamed_answer_that_never_ends_is_seen_to_be_cut() {
 #[cfg(feature = "tls")]
 #[test]
 fn by_tls_it_is_answered_before_the_connection_ends() {
-    use barnacle::tls::{Certificate, Trust, secure};
+    use barnacle::internals::tls::{Certificate, Trust, secure};
     use std::{
         io::{Read, Write},
         net::TcpStream,

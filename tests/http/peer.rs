@@ -1,7 +1,7 @@
 //! A peer made by hand: a listening socket, and for each connection what the test says.
 
 use crate::wire::LONG;
-use barnacle::{
+use barnacle::internals::{
     outbound::{Limits, Url},
     tls::{Certificate, Files, Trust},
 };

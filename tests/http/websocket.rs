@@ -5,7 +5,7 @@ use crate::{
     wire::{Home, json, text},
 };
 use async_tungstenite::tungstenite::{self, Message, protocol::WebSocketConfig};
-use barnacle::{
+use barnacle::internals::{
     outbound::{Limits, Url, WebSocketError, websocket::WebSocket},
     reactor::block_on,
     tls::{Certificate, Trust},

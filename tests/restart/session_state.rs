@@ -9,7 +9,7 @@ use async_tungstenite::tungstenite::{
         coding::{Data, OpCode},
     },
 };
-use barnacle::{
+use barnacle::internals::{
     app::App,
     clock::Clock,
     config::{Env, Flags, Settings},

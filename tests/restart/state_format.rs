@@ -1,7 +1,7 @@
 //! The state that crosses a restart, as bytes: the formats of the releases are read for ever, and what is damaged is
 //! not.
 
-use barnacle::{
+use barnacle::internals::{
     auth::Basis,
     handoff::{DamagedState, STATE_FORMAT, State, StateFormat, section_names},
     hub::{SavedConn, SavedPending, Stage},

@@ -1,7 +1,7 @@
 //! Changes of the registry in use: its owner, how many become one commit, and cancelled callers.
 
 use crate::store_dir::{Dir, add, approve, as_writer, disk_error, held, key, open};
-use barnacle::store::{ChangeError, Device, Display, OpenError, Store, Via};
+use barnacle::internals::store::{ChangeError, Device, Display, OpenError, Store, Via};
 use std::{
     cell::RefCell,
     convert::Infallible,

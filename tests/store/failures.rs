@@ -2,7 +2,7 @@
 //! be read is served.
 
 use crate::store_dir::{CALLS, Dir, Said, add, as_writer, disk_error, held, open, with_fault};
-use barnacle::store::{Notice, OpenError, codec};
+use barnacle::internals::store::{Notice, OpenError, codec};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

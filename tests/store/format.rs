@@ -1,6 +1,6 @@
 //! A store file of format 1 as it lay on disk is read by every later version.
 
-use barnacle::{
+use barnacle::internals::{
     protocol::{PublicKey, RequestId, Role, Scope, Scopes, TokenHash},
     store::{
         Access, Device, Display, Grant, Node, NodeRequest, Registry, Request, SetupCode, Surface, Tombstone,

@@ -2,7 +2,7 @@
 //! name, every device that was read is served, and the next change succeeds once there is room, without a restart.
 
 use crate::store_dir::{Dir, add, disk_error, held, key, open};
-use barnacle::{
+use barnacle::internals::{
     protocol::Role,
     store::{Notice, OpenError, Store},
 };

@@ -7,7 +7,7 @@
 
 use crate::crash::Step;
 use crate::store_dir::{CALLS, Dir, Said, add, as_writer, held, open, strace, with_fault};
-use barnacle::store::{Notice, Store};
+use barnacle::internals::store::{Notice, Store};
 use std::{fs, os::unix::process::ExitStatusExt, path::Path};
 
 /// More than the calls of opening, so that each call of a commit comes to be the nth of its kind.

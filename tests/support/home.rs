@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use barnacle::config::{Env, Flags, Paths, Settings, StartError};
+use barnacle::internals::config::{Env, Flags, Paths, Settings, StartError};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

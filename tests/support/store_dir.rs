@@ -2,7 +2,7 @@
 //! it: this test binary again, so that it can be killed and lied to without a mode in the product.
 #![allow(dead_code)]
 
-use barnacle::{
+use barnacle::internals::{
     protocol::{PublicKey, Role, Scope, Scopes},
     store::{ChangeError, DiskError, Display, Notice, OpenError, Registry, Store, Via},
 };

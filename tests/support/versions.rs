@@ -3,7 +3,7 @@
 
 #![allow(dead_code)]
 
-use barnacle::handoff::{STATE_FORMAT, StateFormat};
+use barnacle::internals::handoff::{STATE_FORMAT, StateFormat};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -29,7 +29,7 @@ pub fn is_called(commands: &[&str]) -> bool {
 
 /// Is the version `state_format` for the words that this program was called with.
 pub fn be(state_format: &'static StateFormat) -> ExitCode {
-    barnacle::cli::main_as(std::env::args_os().skip(1), state_format)
+    barnacle::internals::cli::main_as(std::env::args_os().skip(1), state_format)
 }
 
 /// Passes the tests whose names hold one of those words, or all; `at_once` or one after the other.

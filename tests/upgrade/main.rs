@@ -13,7 +13,7 @@ mod versions;
 #[path = "../support/wire/mod.rs"]
 mod wire;
 
-use barnacle::handoff::{STATE_FORMAT, StateFormat, section_names};
+use barnacle::internals::handoff::{STATE_FORMAT, StateFormat, section_names};
 use load::Load;
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::ExitCode};
 use wire::{ADMIN, Client, Home, Offer, Server, json, number, text};

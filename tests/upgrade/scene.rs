@@ -12,7 +12,7 @@ use async_tungstenite::tungstenite::protocol::frame::{
     Frame,
     coding::{Data, OpCode},
 };
-use barnacle::handoff::STATE_FORMAT;
+use barnacle::internals::handoff::STATE_FORMAT;
 use std::{
     fs,
     io::Write,

@@ -182,7 +182,6 @@ pub(crate) fn effects_within(path: &KeyPath) -> impl Iterator<Item = Effect> {
 
 /// Whether the value at `path` may be shown. Nothing is known of what stands deeper than a row, but that all
 /// of a secret is secret.
-#[allow(dead_code)]
 pub(crate) fn visibility<S: AsRef<str>>(path: &[S]) -> Visibility {
     match (exact(path), nearest(path)) {
         (Some(key), _) => key.visibility,

@@ -1,23 +1,10 @@
 //! `logging`: log levels.
 
 use super::tree::Section;
+use crate::journal::Levels;
 use log::LevelFilter;
 
-/// Levels of the kept log and of standard error.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Levels {
-    /// `logging.level`: the log that `logs.tail` returns.
-    pub kept: LevelFilter,
-    /// `logging.consoleLevel`: standard error; `logging.level` without that key.
-    pub printed: LevelFilter,
-}
-
 impl Levels {
-    /// Levels of a start with `--verbose`, whatever the file says.
-    pub const VERBOSE: Self = Self { kept: LevelFilter::Debug, printed: LevelFilter::Debug };
-    /// Levels without the keys.
-    pub const USUAL: Self = Self { kept: LevelFilter::Info, printed: LevelFilter::Info };
-
     /// Reads the keys out of `root`.
     pub(crate) fn decode(root: &Section<'_>) -> Self {
         let logging = root.section("logging");

@@ -16,10 +16,10 @@ use super::{
         secret::{Credential, Kind},
     },
     keys::words::{AuthMode, Bind, Mode, ReloadMode, RevokeOnRotate},
-    model::{agents::Agents, logging::Levels, tls::TlsKeys, tree::Section},
+    model::{agents::Agents, tls::TlsKeys, tree::Section},
     text::node::Value,
 };
-use crate::auth::limiter::Limits;
+use crate::{auth::limiter::Limits, journal::Levels};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;

@@ -30,11 +30,11 @@ use super::{
         words::{AuthMode, Bind, Mode},
     },
     lint,
-    model::{GatewayConfig, logging::Levels, tls},
+    model::{GatewayConfig, tls},
     redact,
     text::{file::Unreadable, source::Source},
 };
-use crate::{auth::limiter::Limits, tls::Tls};
+use crate::{auth::limiter::Limits, journal::Levels, tls::Tls};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

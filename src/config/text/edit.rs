@@ -15,7 +15,7 @@ use std::ops::Range;
 
 /// The text of `document` edited so that its root equals `wanted`. `None` where it is no JSON5, or has
 /// no place for it.
-pub(crate) fn edited(document: &Document, wanted: &Node) -> Option<String> {
+pub fn edited(document: &Document, wanted: &Node) -> Option<String> {
     let Value::Object(entries) = &wanted.value else { return None };
     let root = document.parse().ok()?;
     let layout = Layout::of(document, &root);

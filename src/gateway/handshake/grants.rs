@@ -7,7 +7,7 @@ use crate::{
     auth::{Basis, Refusal, refusal::Waiting},
     clock::{timestamp, wall_ms},
     hub::{Audience, Session},
-    methods::{devices, nodes},
+    methods::devices,
     protocol::{ErrorShape, Event, PairingReason, RequestId, Role, Scopes},
     store::{NodeRequest, Registry, Request, Via},
 };
@@ -252,7 +252,7 @@ pub async fn declare(app: &Rc<App>, session: &Session) {
                 app.hub.events.publish(
                     Event::NodePairRequested,
                     Audience::Managers(device),
-                    &nodes::shapes::pending(record, &request),
+                    &devices::shapes::node_request(record, &request),
                 );
             }
         }

@@ -180,7 +180,7 @@ async fn admit(
     if min > PROTOCOL_MAX || max < PROTOCOL_MIN || min > max {
         return Err(Refusal::Protocol { min, max });
     }
-    let role = Role::parse(connect.role).ok_or_else(|| Refusal::Role(connect.role.into()))?;
+    let role = Role::parse(connect.role).ok_or(Refusal::Role)?;
     let settings = app.settings();
     let ui = &settings.config.control_ui;
     if !peer.origin_allowed(&ui.allowed_origins, ui.host_header_origin_fallback) {

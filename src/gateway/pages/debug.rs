@@ -3,9 +3,9 @@
 
 use crate::{
     app::App,
-    net::http::{Answer, Body, Call, Handler, Page, Route},
+    net::http::{Body, Call, Handler, Page, Route, route::Answer},
 };
-use hyper::{Method, Response};
+use hyper::{Method, Response, header::CONTENT_TYPE};
 use smol::stream;
 use std::{io, time::Duration};
 
@@ -16,14 +16,18 @@ const fn row(path: &'static str, time: Duration, call: fn(std::rc::Rc<App>, Call
     Route { method: Method::POST, path, body: LIMIT, time, handler: Handler::Call(call) }
 }
 
-/// Sends each chunk of the body back as it comes.
+/// Sends each chunk of the body back as it comes, under its `Content-Type`.
 pub(super) const ECHO: Route<App> = row("/debug/echo", Duration::from_secs(15), |_, call| {
     Box::pin(async move {
         let chunks = stream::try_unfold(call.body, |mut body| async move {
             let chunk = body.chunk().await.map_err(|e| io::Error::other(e.to_string()))?;
             Ok(chunk.map(|chunk| (chunk, body)))
         });
-        Ok(Response::new(Body::stream(chunks)))
+        let mut response = Response::new(Body::stream(chunks));
+        if let Some(kind) = call.head.headers.get(CONTENT_TYPE) {
+            response.headers_mut().insert(CONTENT_TYPE, kind.clone());
+        }
+        Ok(response)
     })
 });
 

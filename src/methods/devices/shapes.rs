@@ -3,9 +3,9 @@
 use crate::{
     app::App,
     clock::wall_ms,
-    methods::{nodes, shape::Object},
+    methods::shape::Object,
     protocol::{DeviceId, Json, RequestId, Scopes},
-    store::{Device, Display, Grant, Registry, Request, SetupCode},
+    store::{Device, Display, Grant, NodeRequest, Registry, Request, SetupCode, Surface},
 };
 
 /// An entry of `pending`; the payload of `device.pair.requested`. `repair`: whether the device is paired already.
@@ -79,7 +79,7 @@ pub(super) fn paired(device: &Device, now: Live) -> Json {
             .opt("revokedAtMs", g.revoked_ms.as_ref())
             .json()
     };
-    let pending = device.node.pending.as_ref().map(|p| nodes::shapes::pending(device, p));
+    let pending = device.node.pending.as_ref().map(|p| node_request(device, p));
     Object::new()
         .put("deviceId", &device.id().to_string())
         .put("publicKey", &device.key.to_string())
@@ -112,4 +112,33 @@ pub(crate) fn list(
     devices.sort_by_key(|d| std::cmp::Reverse(d.approved_ms));
     let paired: Vec<_> = devices.into_iter().map(|d| paired(d, live(d))).collect();
     Object::new().put("pending", &pending).put("paired", &paired).json()
+}
+
+/// An entry of `pending` for `request`, which `device` made; the payload of `node.pair.requested`.
+pub(crate) fn node_request(device: &Device, request: &NodeRequest) -> Json {
+    let scopes = request.surface.scopes_to_approve().names();
+    let (id, name) = (device.id(), device.name());
+    node_request_of(&request.id, &id, name, &device.display, &request.surface, &scopes, request.created_ms)
+}
+
+pub(in crate::methods) fn node_request_of(
+    request: &RequestId,
+    node: &DeviceId,
+    name: Option<&str>,
+    display: &Display,
+    surface: &Surface,
+    scopes: &[String],
+    created_ms: u64,
+) -> Json {
+    Object::new()
+        .put("requestId", &request.0)
+        .put("nodeId", &node.to_string())
+        .client(name, display)
+        .opt("version", display.version.as_ref())
+        .put("caps", &surface.caps)
+        .put("commands", &surface.commands)
+        .put("permissions", &surface.permissions)
+        .put("requiredApproveScopes", scopes)
+        .put("ts", &created_ms)
+        .json()
 }

@@ -5,7 +5,7 @@
 //! Source: `docs/gateway/pairing.md`.
 
 pub(super) mod invoke;
-pub(crate) mod shapes;
+mod shapes;
 
 use super::{
     Access::{Dynamic, Node, Operator},
@@ -13,6 +13,7 @@ use super::{
     devices::{
         self,
         change::{Change, denied},
+        shapes::node_request,
     },
     shape::Object,
 };
@@ -130,7 +131,7 @@ fn pair_list(call: &Call) -> Answer {
     let unpaired = registry.requests().iter();
     let unpaired = unpaired.filter(|r| r.role == Role::Node && caller.manages(&r.key.device_id()));
     let managed: Vec<_> = registry.devices().filter(|d| is_node(d) && caller.manages(&d.id())).collect();
-    let wider = managed.iter().filter_map(|d| Some(shapes::pending(d, d.node.pending.as_ref()?)));
+    let wider = managed.iter().filter_map(|d| Some(node_request(d, d.node.pending.as_ref()?)));
     let pending: Vec<_> = unpaired.map(|r| shapes::unpaired(r)).chain(wider).collect();
     let paired = managed.iter().filter(|d| d.node.approved_ms.is_some());
     let paired: Vec<_> = paired.map(|d| shapes::node(&call.app, d, None)).collect();

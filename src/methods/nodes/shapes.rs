@@ -3,9 +3,9 @@
 use crate::{
     app::App,
     clock::wall_ms,
-    methods::shape::Object,
+    methods::{devices::shapes::node_request_of, shape::Object},
     protocol::{DeviceId, Json, RequestId, Role, Scope},
-    store::{Device, Display, NodeRequest, Request, Surface},
+    store::{Device, Request, Surface},
 };
 
 /// The payload of `node.pair.resolved`.
@@ -14,40 +14,19 @@ pub(super) fn resolved(id: &RequestId, node: &DeviceId, decision: &str) -> Json 
     object.put("decision", decision).put("ts", &wall_ms()).json()
 }
 
-/// An entry of `pending` for `request`, which `device` made; the payload of `node.pair.requested`.
-pub(crate) fn pending(device: &Device, request: &NodeRequest) -> Json {
-    let scopes = request.surface.scopes_to_approve().names();
-    let (id, name) = (device.id(), device.name());
-    entry(&request.id, &id, name, &device.display, &request.surface, &scopes, request.created_ms)
-}
-
 /// An entry of `pending` for a device that waits to be paired as a node. What it can do is not known before.
 pub(super) fn unpaired(request: &Request) -> Json {
     let scopes = [Scope::Pairing, Scope::Admin].map(|scope| scope.as_str().to_owned());
     let (id, name) = (request.key.device_id(), request.display.name.as_deref());
-    entry(&request.id, &id, name, &request.display, &Surface::default(), &scopes, request.created_ms)
-}
-
-fn entry(
-    request: &RequestId,
-    node: &DeviceId,
-    name: Option<&str>,
-    display: &Display,
-    surface: &Surface,
-    scopes: &[String],
-    created_ms: u64,
-) -> Json {
-    Object::new()
-        .put("requestId", &request.0)
-        .put("nodeId", &node.to_string())
-        .client(name, display)
-        .opt("version", display.version.as_ref())
-        .put("caps", &surface.caps)
-        .put("commands", &surface.commands)
-        .put("permissions", &surface.permissions)
-        .put("requiredApproveScopes", scopes)
-        .put("ts", &created_ms)
-        .json()
+    node_request_of(
+        &request.id,
+        &id,
+        name,
+        &request.display,
+        &Surface::default(),
+        &scopes,
+        request.created_ms,
+    )
 }
 
 /// The entry of a paired node in `node.list`, and the answer of `node.describe`, which adds the time: `ts`.

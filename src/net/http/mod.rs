@@ -5,12 +5,14 @@
 
 mod body;
 mod head;
-mod route;
+#[cfg_attr(not(debug_assertions), expect(dead_code, reason = "no row of a release reads a body yet"))]
+pub mod route;
 mod server;
+#[cfg_attr(not(debug_assertions), expect(dead_code, reason = "no row of a release reads a body yet"))]
 mod upload;
 
-pub use body::{Body, Chunks};
+pub use body::Body;
 pub use head::{Beginning, First, Refused, first};
-pub use route::{Answer, Call, Handler, Page, Route};
+pub use route::{Call, Handler, Page, Route};
 pub use server::{Host, Phase, serve};
 pub use upload::{Upload, UploadError};

@@ -1,7 +1,7 @@
 //! The device's proof in a connect frame: signature, nonce, clock, ids, versions, origins.
 
 use crate::wire::{Client, Device, Home, Offer, READ, json, text};
-use barnacle::auth::payload::Version;
+use barnacle::internals::auth::payload::Version;
 
 #[test]
 fn a23_a24_a130_clocks() {

@@ -5,7 +5,7 @@ use super::{
     json5::Config,
 };
 use crate::wire::{ADMIN, Client, Device, Home, Offer, READ, Server, flag, items, json, list, number, text};
-use barnacle::config::{KeyPath, keys};
+use barnacle::internals::config::{KeyPath, keys};
 use nanoserde::SerJson;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 

@@ -10,7 +10,7 @@ use async_tungstenite::tungstenite::{
     client::IntoClientRequest,
     http::{HeaderName, HeaderValue},
 };
-use barnacle::tls::{Secured, Trust, secure};
+use barnacle::internals::tls::{Secured, Trust, secure};
 use miniserde::json::Value;
 use nanoserde::SerJson;
 use std::{

@@ -68,6 +68,6 @@ pub fn json(value: &Value) -> String {
 
 /// The bootstrap token in the answer to `device.pair.setupCode`.
 pub fn bootstrap_token(made: &Value) -> String {
-    let code = barnacle::protocol::base64url_decode(&text(made, "setupCode")).unwrap();
+    let code = barnacle::internals::protocol::base64url_decode(&text(made, "setupCode")).unwrap();
     text(&miniserde::json::from_str(&String::from_utf8(code).unwrap()).unwrap(), "bootstrapToken")
 }

@@ -1,7 +1,7 @@
 //! A device, and what a client offers to be let in.
 
 use super::{READ, Server};
-use barnacle::auth::{
+use barnacle::internals::auth::{
     identity::Identity,
     payload::{Payload, Version},
 };
