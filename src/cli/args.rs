@@ -1,9 +1,8 @@
-//! The reader of the command line: it finds the command that is meant, and takes what that command declares.
+//! The arguments and options of a command, as they were given.
 
 use super::{
     Failure,
-    command::{CALL, Command, Opt},
-    print,
+    option::{CALL, Opt},
 };
 use crate::{
     client::{Options, Target},
@@ -22,11 +21,11 @@ pub enum Word {
 }
 
 pub struct Args {
-    parser: Parser,
-    command: &'static Command,
-    path: String,
-    words: Vec<String>,
-    given: Vec<(&'static Opt, Option<String>)>,
+    pub(super) parser: Parser,
+    /// Its command's arguments, as the usage line shows them.
+    pub(super) arguments: &'static [&'static str],
+    pub(super) words: Vec<String>,
+    pub(super) given: Vec<(&'static Opt, Option<String>)>,
     /// The format in which a gateway started here hands its state over.
     pub(crate) state_format: &'static StateFormat,
     /// `--json`.
@@ -37,83 +36,16 @@ pub struct Args {
 
 impl Args {
     /// The words `args`, of which none is read yet.
-    pub(super) fn new(
-        root: &'static Command,
-        args: impl Iterator<Item = OsString>,
-        state_format: &'static StateFormat,
-    ) -> Self {
+    pub(super) fn new(args: impl Iterator<Item = OsString>, state_format: &'static StateFormat) -> Self {
         Self {
             parser: Parser::from_args(args),
-            command: root,
-            path: root.name.into(),
+            arguments: &[],
             words: Vec::new(),
             given: Vec::new(),
             state_format,
             json: false,
             help: false,
         }
-    }
-
-    /// How the command that is meant is called: `barnacle devices approve`.
-    pub(super) fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// Reads everything, against the rows of the command that is meant.
-    pub(super) fn read(&mut self) -> Result<(), Failure> {
-        while let Some(arg) = self.parser.next()? {
-            let name = match arg {
-                Arg::Value(text) => {
-                    self.take_word(text.string()?)?;
-                    if self.command.raw {
-                        return Ok(());
-                    }
-                    continue;
-                }
-                Arg::Long(name) => name.to_owned(),
-                Arg::Short(letter) => letter.to_string(),
-            };
-            if matches!(name.as_str(), "help" | "h") {
-                self.help = true;
-                return Ok(());
-            }
-            // Of a group, an option may come before the command whose it is.
-            let below = self.command.commands.iter().find_map(|command| command.option(&name));
-            let opt = self.command.option(&name).or(below).ok_or_else(|| unexpected_option(&name))?;
-            let value = opt.value.map(|_| self.value()).transpose()?;
-            self.given.push((opt, value));
-        }
-        let foreign = self.given.iter().find(|(opt, _)| self.command.option(opt.names[0]).is_none());
-        if let Some((opt, _)) = foreign {
-            return Err(unexpected_option(opt.names[0]));
-        }
-        self.json = self.has("json");
-        Ok(())
-    }
-
-    fn take_word(&mut self, text: String) -> Result<(), Failure> {
-        if let Some(command) = self.command.command(&text).filter(|_| self.words.is_empty()) {
-            self.command = command;
-            self.path.push_str(&format!(" {text}"));
-            return Ok(());
-        }
-        if !self.command.commands.is_empty() {
-            let (_, group) = self.path.split_once(' ').unwrap_or_default();
-            return Err(Failure::usage(format!("no command '{}'", format!("{group} {text}").trim())));
-        }
-        if self.words.len() == self.command.arguments.len() {
-            return Err(Word::Text(text).unexpected());
-        }
-        self.words.push(text);
-        Ok(())
-    }
-
-    /// Runs the command that is meant, or prints its help.
-    pub(super) fn run(self) -> Result<(), Failure> {
-        if self.help && !self.command.raw {
-            return print(&self.command.help(&self.path));
-        }
-        (self.command.run)(self)
     }
 
     /// Whether the option `name` was given.
@@ -178,7 +110,7 @@ impl Args {
     /// # Errors
     /// It is missing.
     pub(crate) fn need(&self, at: usize) -> Result<&str, Failure> {
-        let name = || self.command.arguments.get(at).map_or("", |name| name.trim_matches(['[', ']']));
+        let name = || self.arguments.get(at).map_or("", |name| name.trim_matches(['[', ']']));
         self.word(at).ok_or_else(|| Failure::usage(format!("missing argument {}", name())))
     }
 
@@ -270,7 +202,7 @@ impl Word {
     }
 }
 
-fn unexpected_option(name: &str) -> Failure {
+pub(super) fn unexpected_option(name: &str) -> Failure {
     match name {
         // OpenClaw's own way to say it.
         "profile" | "dev" => {

@@ -11,6 +11,8 @@ mod gateway;
 mod health;
 mod import;
 mod logs;
+mod option;
+mod reader;
 mod status;
 mod table;
 
@@ -19,8 +21,9 @@ use crate::{
     handoff::{STATE_FORMAT, StateFormat},
     store::lock_holder,
 };
-use args::Args;
-use command::{Command, Opt};
+use command::Command;
+use option::Opt;
+use reader::Reader;
 use std::{
     ffi::OsString,
     fmt,
@@ -126,10 +129,10 @@ pub fn main_as(args: impl Iterator<Item = OsString>, state_format: &'static Stat
     if args.first().is_some_and(|word| word == "help") {
         args[0] = "--help".into();
     }
-    let mut args = Args::new(&ROOT, args.into_iter(), state_format);
-    let read = args.read();
-    let path = args.path().to_owned();
-    match read.and_then(|()| args.run()) {
+    let mut reader = Reader::new(&ROOT, args.into_iter(), state_format);
+    let read = reader.read();
+    let path = reader.path().to_owned();
+    match read.and_then(|()| reader.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
             eprintln!("barnacle: {message}");

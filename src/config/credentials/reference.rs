@@ -120,7 +120,7 @@ impl Resolver<'_> {
                     )
                 })?;
                 let whole = settings.text("mode").as_deref() == Some("singleValue");
-                self.from_file(&self.paths.expand(&path), whole, id)
+                self.read_file(&self.paths.expand(&path), whole, id)
             }
             "exec" | "store" => Err(format!(
                 "references of source {source:?} are not read by this version; give it as ${{NAME}}, or by a \
@@ -131,7 +131,7 @@ impl Resolver<'_> {
     }
 
     /// The secret `id` of a file that only its owner can read: as strict as OpenClaw is.
-    fn from_file(&self, path: &Path, whole: bool, id: &str) -> Result<String, String> {
+    fn read_file(&self, path: &Path, whole: bool, id: &str) -> Result<String, String> {
         let form = if whole { Form::Value } else { Form::Json };
         let read = || private_bytes(path).map_err(io::Error::other);
         let env = self.root.variables().env();

@@ -168,7 +168,7 @@ pub(super) fn looks_random(text: &str) -> bool {
     let wide = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '=' | '~' | '.');
     is_random_word(text)
         || text.split(|c: char| !wide(c)).any(|word| {
-            let has = |class: fn(&u8) -> bool| word.as_bytes().iter().any(|b| class(b));
+            let has = |class: fn(&u8) -> bool| word.as_bytes().iter().any(class);
             word.len() >= 20
                 && has(u8::is_ascii_digit)
                 && has(u8::is_ascii_uppercase)
