@@ -53,16 +53,28 @@ pub fn text_of(document: &Document) -> Option<String> {
 pub fn line(line: &str) -> Cow<'_, str> {
     let word =
         |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '‹' | '›');
-    if !line.split(word).any(shape::is_secret_word) {
+    // The names of a key's path are words, too; a text with dots in it may be one secret.
+    let part = |c: char| matches!(c, '.' | '+' | '~' | '[' | ']');
+    let is_secret = |text: &str| shape::is_secret_word(text) || text.split(part).any(shape::is_secret_word);
+    if !line.split(word).any(is_secret) {
         return Cow::Borrowed(line);
     }
     let mut out = String::with_capacity(line.len());
-    for part in line.split_inclusive(word) {
-        let (text, end) = match part.chars().next_back().filter(|c| word(*c)) {
-            Some(end) => part.split_at(part.len() - end.len_utf8()),
-            None => (part, ""),
-        };
-        out.push_str(if shape::is_secret_word(text) { REDACTED } else { text });
+    let split = |text: &'_ str, by: &dyn Fn(char) -> bool| match text.chars().next_back().filter(|c| by(*c)) {
+        Some(end) => text.len() - end.len_utf8(),
+        None => text.len(),
+    };
+    for piece in line.split_inclusive(word) {
+        let (text, end) = piece.split_at(split(piece, &word));
+        if shape::is_secret_word(text) {
+            out.push_str(REDACTED);
+        } else {
+            for name in text.split_inclusive(part) {
+                let (name, dot) = name.split_at(split(name, &part));
+                out.push_str(if shape::is_secret_word(name) { REDACTED } else { name });
+                out.push_str(dot);
+            }
+        }
         out.push_str(end);
     }
     Cow::Owned(out)

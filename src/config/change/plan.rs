@@ -2,7 +2,10 @@
 //! its row ([`keys`]).
 
 use super::diff::Change;
-use crate::config::keys::{self, Effect};
+use crate::config::{
+    keys::{self, Effect},
+    redact,
+};
 use std::collections::BTreeSet;
 
 /// Effects of a set of changes.
@@ -30,7 +33,8 @@ impl Plan {
     pub(crate) fn paths(&self) -> String {
         const SHOWN: usize = 6;
         let reported = self.changes.iter().filter(|(_, effect)| *effect != Effect::Silent);
-        let paths: Vec<String> = reported.map(|(change, _)| change.to_string()).collect();
+        let paths: Vec<String> =
+            reported.map(|(change, _)| redact::line(&change.to_string()).into_owned()).collect();
         match paths.len() {
             0 => "nothing that is reported".into(),
             n if n > SHOWN => format!("{} and {} more", paths[..SHOWN].join(", "), n - SHOWN),

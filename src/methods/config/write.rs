@@ -150,7 +150,7 @@ async fn change(
     if noop {
         return Ok(Json::of(&done).into());
     }
-    log::info!("{method} by {}: {}", conn.session().name(), names.join(", "));
+    log::info!("{method} by {}: {}", conn.session().name(), redact::line(&names.join(", ")));
     let outcome = app.reloads.reload_in(&turn, Trigger::Asked).await;
     if let Some(broken) = &outcome.broken {
         let message = format!("written, but not applied: {broken}; re-run config.get and see its issues");
