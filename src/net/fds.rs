@@ -32,8 +32,12 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
 
 /// Closes every inherited descriptor that was not taken over.
 pub fn close_rest() {
-    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
-    let numbers: Vec<RawFd> = open.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // Of a process that is not dumpable the directory is root's: then every number is tried that may be open.
+    const MOST: RawFd = 1 << 16;
+    let numbers: Vec<RawFd> = match std::fs::read_dir("/proc/self/fd") {
+        Ok(open) => open.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect(),
+        Err(_) => (3..MOST).collect(),
+    };
     numbers.into_iter().for_each(|fd| drop(adopt(fd)));
 }
 
