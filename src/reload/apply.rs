@@ -11,7 +11,7 @@ use crate::{
             plan::{Plan, plan},
         },
         keys::Effect,
-        redact, to_keep,
+        to_keep,
     },
     hub::{Audience, Conn},
     protocol::{DeviceId, Event, Json, Role},
@@ -119,9 +119,7 @@ impl Reloads {
         let payload = ReloadReport {
             ts: wall_ms(),
             ok: outcome.broken.is_none(),
-            changed: reported
-                .map(|(change, _)| redact::line(&change.path.to_string()).into_owned())
-                .collect(),
+            changed: reported.map(|(change, _)| change.path.to_string()).collect(),
             applied: outcome.plan.done(),
             closed: outcome.refused.len() as u64,
             issue: outcome.broken.clone(),
