@@ -49,33 +49,28 @@ pub fn text_of(document: &Document) -> Option<String> {
     (!left).then(|| format!("{bom}{text}"))
 }
 
-/// `line`, which quotes from the configuration, without the words that look like a secret.
+/// `line`, which quotes from the configuration, without the words that look like a secret. The names in the path of a
+/// key are judged one by one: in a section that is not known, a name may be a secret as well as a value.
 pub fn line(line: &str) -> Cow<'_, str> {
-    let word =
+    let ends_word =
         |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '‹' | '›');
-    // The names of a key's path are words, too; a text with dots in it may be one secret.
-    let part = |c: char| matches!(c, '.' | '+' | '~' | '[' | ']');
-    let is_secret = |text: &str| shape::is_secret_word(text) || text.split(part).any(shape::is_secret_word);
-    if !line.split(word).any(is_secret) {
+    let ends_name = |c: char| ends_word(c) || matches!(c, '.' | '+' | '[' | ']');
+    let is_known = |path: &str| path.split(ends_name).all(|name| !Known::paths_of(name).is_empty());
+    let hidden = |text: &str| shape::is_secret_word(text) && !is_known(text);
+    if !line.split(ends_word).any(|word| hidden(word) || word.split(ends_name).any(hidden)) {
         return Cow::Borrowed(line);
     }
     let mut out = String::with_capacity(line.len());
-    let split = |text: &'_ str, by: &dyn Fn(char) -> bool| match text.chars().next_back().filter(|c| by(*c)) {
-        Some(end) => text.len() - end.len_utf8(),
-        None => text.len(),
-    };
-    for piece in line.split_inclusive(word) {
-        let (text, end) = piece.split_at(split(piece, &word));
-        if shape::is_secret_word(text) {
-            out.push_str(REDACTED);
-        } else {
-            for name in text.split_inclusive(part) {
-                let (name, dot) = name.split_at(split(name, &part));
-                out.push_str(if shape::is_secret_word(name) { REDACTED } else { name });
-                out.push_str(dot);
-            }
+    for word in line.split_inclusive(ends_word) {
+        let text = word.trim_end_matches(ends_word);
+        if hidden(text) {
+            out.extend([REDACTED, &word[text.len()..]]);
+            continue;
         }
-        out.push_str(end);
+        for part in word.split_inclusive(ends_name) {
+            let name = part.trim_end_matches(ends_name);
+            out.extend([if hidden(name) { REDACTED } else { name }, &part[name.len()..]]);
+        }
     }
     Cow::Owned(out)
 }
@@ -249,4 +244,25 @@ fn is_variable(text: &str) -> bool {
     name.is_some_and(|n| {
         !n.is_empty() && n.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_keys_stay_and_secrets_go() {
+        for text in [
+            "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback is a number, must be true or false",
+            "configuration reloaded: +channels.whatsapp.allowFrom, -gateway.auth.rateLimit · 0.3 ms",
+        ] {
+            assert_eq!(line(text), text);
+        }
+        let secret = "jX3hT9vQ2LmN8pRs7KdZ5yWc4BfA6gUe";
+        for text in
+            [format!("+hooks1.url.{secret}"), format!("a [\"{secret}\"], b"), format!("x: {secret}; y")]
+        {
+            assert!(!line(&text).contains(secret), "{}", line(&text));
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::{
             plan::{Plan, plan},
         },
         keys::Effect,
-        to_keep,
+        redact, to_keep,
     },
     hub::{Audience, Conn},
     protocol::{DeviceId, Event, Json, Role},
@@ -119,7 +119,9 @@ impl Reloads {
         let payload = ReloadReport {
             ts: wall_ms(),
             ok: outcome.broken.is_none(),
-            changed: reported.map(|(change, _)| change.path.to_string()).collect(),
+            changed: reported
+                .map(|(change, _)| redact::line(&change.path.to_string()).into_owned())
+                .collect(),
             applied: outcome.plan.done(),
             closed: outcome.refused.len() as u64,
             issue: outcome.broken.clone(),
