@@ -161,7 +161,7 @@ const LIMITS: &[Limit] = &[
         value: Bytes(crate::journal::LINE),
         key: None,
         full: "cut",
-        why: "what a stranger sends is part of some lines",
+        why: "some lines quote what a peer sent",
     },
     Limit {
         what: "lines about refusals of one source and kind in a minute",
@@ -182,7 +182,7 @@ const LIMITS: &[Limit] = &[
         value: Bytes(crate::journal::RING + crate::journal::PEER_RING),
         key: None,
         full: "the oldest go; those about peers have a part of their own and push out no others",
-        why: "what an operator needs is not pushed out by strangers",
+        why: "peers cannot push out what an operator needs",
     },
     Limit {
         what: "wrong shared secrets of one address",

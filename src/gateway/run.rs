@@ -13,7 +13,7 @@ use crate::{
     hub::{Boot, Conn, Hub, Restarts, SavedConn, SavedInvocation, SavedPending},
     journal::Journal,
     net::Listeners,
-    reactor::{self, Async, Tasks},
+    reactor::{self, Async, Tasks, Timer},
     reload::{self, Reloads, Trigger, follow},
     sd_notify::{self, Notify},
     signals::Signals,
@@ -23,6 +23,9 @@ use crate::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGUSR1, SIGUSR2};
 use smol::{LocalExecutor, future};
 use std::{cell::RefCell, net::TcpStream, rc::Rc, time::Duration};
+
+/// The time after which the start is over: what comes at once is served first.
+const STARTED: Duration = Duration::from_secs(1);
 
 /// A gateway whose sockets are open.
 pub struct Gateway {
@@ -253,7 +256,10 @@ pub fn run(
     }
     let supervised = Supervised::new(&app, &notify);
     supervised.begin();
-    crate::code_pages::unmap();
+    app.spawn(async {
+        Timer::after(STARTED).await;
+        crate::code_pages::unmap();
+    });
     let handoff = |program| Handoff::new(&app, &listeners, program, state_format, &signals);
     let handoff =
         program.map(handoff).map_err(|e| log::warn!("this gateway cannot restart itself: {e}")).ok();

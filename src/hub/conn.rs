@@ -4,7 +4,7 @@ use super::session::{SavedConn, SavedSocket, Session, Topic, write_record};
 use crate::{
     admission::{Admission, Permit, Source, limits},
     auth::Caller,
-    net::{Wire, wire::unsent_of_all},
+    net::{Wire, unsent_of_all},
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope, Scopes},
     reactor::Async,
 };

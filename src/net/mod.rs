@@ -1,6 +1,7 @@
 //! Network I/O: listening sockets, HTTP/1.1, WebSocket frames and messages.
 
 mod address_events;
+mod buffers;
 mod charge;
 pub mod fds;
 pub mod frame;
@@ -15,6 +16,7 @@ pub mod url;
 pub mod wire;
 pub mod ws;
 
+pub use buffers::unsent_of_all;
 pub use listeners::Listeners;
 pub use message::{Message, ReadError};
 pub use peer::Peer;

@@ -8,6 +8,7 @@
 //! the input buffer whole ([`Wire::poll_message`]).
 
 use super::{
+    buffers::Buffers,
     charge::Charge,
     frame,
     message::{Message, ReadError, Scan},
@@ -21,7 +22,6 @@ use crate::{
 use nanoserde::{DeBin, SerBin};
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     io::{self, Read, Write},
     net::{IpAddr, TcpStream},
     rc::{Rc, Weak},
@@ -45,49 +45,6 @@ pub struct Close {
     pub reason: String,
 }
 
-#[derive(Default)]
-struct Buffers {
-    input: Vec<u8>,
-    /// Bytes at the start of `input` that were handed out.
-    taken: usize,
-    scan: Scan,
-    output: Vec<u8>,
-    /// Bytes at the start of `output` that were written.
-    written: usize,
-    /// The bytes that are left of each message in `output`, the one being sent first.
-    messages: VecDeque<usize>,
-}
-
-thread_local! {
-    /// The unsent bytes of all wires: every wire lives on the one thread that serves.
-    static UNSENT: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The unsent bytes of all wires together.
-pub fn unsent_of_all() -> usize {
-    UNSENT.get()
-}
-
-impl Buffers {
-    fn unsent(&self) -> usize {
-        self.output.len() - self.written
-    }
-
-    /// Records that `n` more bytes were written.
-    fn wrote(&mut self, mut n: usize) {
-        self.written += n;
-        UNSENT.set(UNSENT.get().saturating_sub(n));
-        while let Some(left) = self.messages.front_mut() {
-            if *left > n {
-                *left -= n;
-                return;
-            }
-            n -= *left;
-            self.messages.pop_front();
-        }
-    }
-}
-
 /// Activity of a connection since the tick before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Tick {
@@ -97,12 +54,6 @@ pub struct Tick {
     pub unfinished: u16,
     /// Ticks for which the peer has taken nothing of what it is sent.
     pub stalled: u16,
-}
-
-impl Drop for Buffers {
-    fn drop(&mut self) {
-        UNSENT.set(UNSENT.get().saturating_sub(self.unsent()));
-    }
 }
 
 /// A socket with its buffers.
@@ -142,19 +93,10 @@ impl Wire {
         output: Vec<u8>,
         limit: usize,
     ) -> Rc<Self> {
-        let messages = if output.is_empty() { VecDeque::new() } else { [output.len()].into() };
-        UNSENT.set(UNSENT.get() + output.len());
         Rc::new_cyclic(|me| Self {
             socket,
             tls,
-            buffers: RefCell::new(Buffers {
-                input,
-                taken: 0,
-                scan: Scan::default(),
-                output,
-                written: 0,
-                messages,
-            }),
+            buffers: RefCell::new(Buffers::new(input, output)),
             reader: Cell::new(None),
             limit: Cell::new(limit),
             no_room: Cell::new(false),
@@ -279,8 +221,7 @@ impl Wire {
 
     /// Bytes that wait to be sent behind the message that is being sent now.
     pub fn unsent_behind(&self) -> usize {
-        let b = self.buffers.borrow();
-        b.unsent() - b.messages.front().copied().unwrap_or_default()
+        self.buffers.borrow().unsent_behind()
     }
 
     /// Sends a text message: at once if the socket takes it.
@@ -313,15 +254,7 @@ impl Wire {
     }
 
     fn append(&self, frame: impl FnOnce(&mut Vec<u8>)) {
-        let mut b = self.buffers.borrow_mut();
-        let b = &mut *b;
-        let before = b.output.len();
-        frame(&mut b.output);
-        UNSENT.set(UNSENT.get() + b.output.len() - before);
-        // Only where a write blocked is there a message that is being sent.
-        if !b.messages.is_empty() {
-            b.messages.push_back(b.output.len() - before);
-        }
+        self.buffers.borrow_mut().append(frame);
     }
 
     /// Ends the connection after everything that was sent before; the first call wins.
@@ -395,20 +328,14 @@ impl Wire {
                     self.tick.set(Tick { stalled: 0, ..self.tick.get() });
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    // The message being sent is counted from its first byte that is left.
-                    if b.messages.is_empty() {
-                        let left = b.unsent();
-                        b.messages.push_back(left);
-                    }
+                    b.blocked();
                     return Ok(false);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
-        b.output = Vec::new();
-        b.written = 0;
-        b.messages = VecDeque::new();
+        b.sent();
         self.tls.as_ref().map_or(Ok(true), |tls| tls.borrow_mut().flush(self.socket.get_ref()))
     }
 

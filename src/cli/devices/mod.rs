@@ -51,6 +51,19 @@ fn named(args: &Args) -> Result<&str, Failure> {
     args.text("device").map_or_else(|| args.need(0), Ok)
 }
 
+/// Finds what the first argument names, calls `method` on it, and prints what was done.
+fn change(
+    args: &Args,
+    method: &str,
+    find: impl FnOnce(&Listing, &str) -> Result<(String, String), Failure>,
+) -> Result<(), Failure> {
+    let (target, wanted) = (args.target()?, named(args)?);
+    let mut registry = Registry::open(&target, args, Some(wanted))?;
+    let (params, done) = find(&registry.listing, wanted)?;
+    let answer = registry.call(method, &params)?;
+    registry.finish(&answer, done)
+}
+
 enum Backend<'t> {
     Gateway(Box<Client<'t>>),
     Store(Box<Offline>),

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Command, Failure, args::Args},
-    DEVICE, Registry, named, params,
+    DEVICE, change, params,
 };
 
 pub(super) static COMMAND: Command = Command {
@@ -17,9 +17,8 @@ pub(super) static COMMAND: Command = Command {
 };
 
 fn run(args: Args) -> Result<(), Failure> {
-    let (target, wanted) = (args.target()?, named(&args)?);
-    let mut registry = Registry::open(&target, &args, Some(wanted))?;
-    let request = registry.listing.request(wanted)?.clone();
-    let answer = registry.call("device.pair.reject", &params(&[("requestId", &request.id)]))?;
-    registry.finish(&answer, format!("rejected {}\n", request.phrase()))
+    change(&args, "device.pair.reject", |listing, wanted| {
+        let request = listing.request(wanted)?;
+        Ok((params(&[("requestId", &request.id)]), format!("rejected {}\n", request.phrase())))
+    })
 }

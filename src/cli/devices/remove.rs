@@ -2,7 +2,7 @@
 
 use super::{
     super::{Command, Failure, args::Args},
-    DEVICE, Registry, named, params,
+    DEVICE, change, params,
 };
 
 pub(super) static COMMAND: Command = Command {
@@ -17,9 +17,8 @@ pub(super) static COMMAND: Command = Command {
 };
 
 fn run(args: Args) -> Result<(), Failure> {
-    let (target, wanted) = (args.target()?, named(&args)?);
-    let mut registry = Registry::open(&target, &args, Some(wanted))?;
-    let device = registry.listing.device(wanted)?.clone();
-    let answer = registry.call("device.pair.remove", &params(&[("deviceId", &device.id)]))?;
-    registry.finish(&answer, format!("removed {}\n", device.phrase()))
+    change(&args, "device.pair.remove", |listing, wanted| {
+        let device = listing.device(wanted)?;
+        Ok((params(&[("deviceId", &device.id)]), format!("removed {}\n", device.phrase())))
+    })
 }

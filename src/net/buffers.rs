@@ -1,0 +1,92 @@
+//! The unread and the unsent bytes of a connection. An idle connection holds none of either.
+
+use super::message::Scan;
+use std::{cell::Cell, collections::VecDeque};
+
+thread_local! {
+    /// The unsent bytes of all connections: each lives on the one thread that serves.
+    static UNSENT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The unsent bytes of all connections together.
+pub fn unsent_of_all() -> usize {
+    UNSENT.get()
+}
+
+/// Both buffers of a connection.
+#[derive(Default)]
+pub(super) struct Buffers {
+    pub(super) input: Vec<u8>,
+    /// Bytes at the start of `input` that were handed out.
+    pub(super) taken: usize,
+    pub(super) scan: Scan,
+    pub(super) output: Vec<u8>,
+    /// Bytes at the start of `output` that were written.
+    pub(super) written: usize,
+    /// The bytes that are left of each message in `output`, the one being sent first; none while nothing blocks.
+    pub(super) messages: VecDeque<usize>,
+}
+
+impl Buffers {
+    /// Buffers that begin with unread bytes and with one message that is not sent.
+    pub(super) fn new(input: Vec<u8>, output: Vec<u8>) -> Self {
+        UNSENT.set(UNSENT.get() + output.len());
+        let messages = if output.is_empty() { VecDeque::new() } else { [output.len()].into() };
+        Self { input, output, messages, ..Self::default() }
+    }
+
+    /// Bytes that wait to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    /// Bytes that wait behind the message that is being sent.
+    pub(super) fn unsent_behind(&self) -> usize {
+        self.unsent() - self.messages.front().copied().unwrap_or_default()
+    }
+
+    /// Appends a frame, which `write` writes.
+    pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.output.len();
+        write(&mut self.output);
+        let length = self.output.len() - before;
+        UNSENT.set(UNSENT.get() + length);
+        if !self.messages.is_empty() {
+            self.messages.push_back(length);
+        }
+    }
+
+    /// Records that the socket took `n` more bytes.
+    pub(super) fn wrote(&mut self, mut n: usize) {
+        self.written += n;
+        UNSENT.set(UNSENT.get().saturating_sub(n));
+        while let Some(left) = self.messages.front_mut() {
+            if *left > n {
+                *left -= n;
+                return;
+            }
+            n -= *left;
+            self.messages.pop_front();
+        }
+    }
+
+    /// Records that the socket takes no more: from here on messages are counted one by one.
+    pub(super) fn blocked(&mut self) {
+        if self.messages.is_empty() {
+            self.messages.push_back(self.unsent());
+        }
+    }
+
+    /// Records that everything is sent, and frees the buffer.
+    pub(super) fn sent(&mut self) {
+        self.output = Vec::new();
+        self.written = 0;
+        self.messages = VecDeque::new();
+    }
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        UNSENT.set(UNSENT.get().saturating_sub(self.unsent()));
+    }
+}
