@@ -13,6 +13,7 @@ mod first_report;
 mod hardening_state;
 mod hostile;
 mod listeners;
+mod messages;
 mod refusals;
 mod rights;
 mod session;
