@@ -72,8 +72,6 @@ pub(crate) fn is_suspended(pid: u32) -> bool {
 /// # Errors
 /// The kernel refuses.
 pub(crate) fn forbid_core_dumps() -> io::Result<()> {
-    // Afterwards `/proc/self/auxv` is root's, and before Linux 6.4 the size of a page is read from there, once.
-    rustix::param::page_size();
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let limit = getrlimit(Resource::Core);
     if limit.current != Some(0) {
