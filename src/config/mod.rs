@@ -34,6 +34,6 @@ pub use model::{
 pub use paths::Paths;
 pub use running::Running;
 pub use settings::{
-    Flags, Settings, StartError,
+    Flags, Settings, StartError, Upstream,
     load::{FileState, Loaded, last_run, to_keep},
 };

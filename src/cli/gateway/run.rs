@@ -37,6 +37,7 @@ pub(super) const COMMAND: Command = Command {
             "<password>",
             "the shared password (visible in ps; better: gateway.auth.password)",
         ),
+        Opt::value(&["upstream"], "<url>", "stand in front of the OpenClaw gateway at this URL"),
         Opt::flag(
             &["force"],
             "stop the Barnacle gateway that runs on this state directory, and take its place",
@@ -98,6 +99,7 @@ fn flags(args: &Args) -> Result<Flags, Failure> {
         force: args.has("force"),
         verbose: args.has("verbose"),
         allow_unconfigured: args.has("allow-unconfigured"),
+        upstream: args.text("upstream").map(String::from),
     })
 }
 

@@ -8,8 +8,10 @@ pub mod first_run;
 mod listening;
 pub mod load;
 mod start_error;
+mod upstream;
 
 pub use start_error::StartError;
+pub use upstream::Upstream;
 
 use self::{
     auth::{auth_mode, placeholders, unresolved},
@@ -60,6 +62,8 @@ pub struct Flags {
     pub verbose: bool,
     /// `--allow-unconfigured`.
     pub allow_unconfigured: bool,
+    /// `--upstream`, as it was typed.
+    pub upstream: Option<String>,
 }
 
 /// Inputs that settings are resolved from, kept to resolve them again when a file has changed.
@@ -144,6 +148,8 @@ pub struct Settings {
     pub settling: bool,
     /// Whether there is no token anywhere, and one may be made: see [`Settings::make_first_token`].
     pub wants_token: bool,
+    /// The gateway behind this one, if there is one.
+    pub upstream: Option<Upstream>,
     /// `--force`.
     pub force: bool,
     /// `--verbose`.
@@ -235,6 +241,8 @@ impl Settings {
             }
         }
         notices.extend(held.iter().cloned());
+        let upstream = flags.upstream.as_deref().map(Upstream::at).transpose();
+        let upstream = upstream.map_err(StartError::BadUpstream)?;
         // A token is absent only from a file that is not there or was read whole.
         let queued = config.auth.token == Credential::Absent && credentials.active.is_none();
         let mut settings = Self {
@@ -247,6 +255,7 @@ impl Settings {
             limits: config.auth.rate_limit,
             handshake_timeout: handshake_timeout(&env, &config, &mut notices),
             wants_token: queued && auth == AuthMode::Token,
+            upstream,
             force: flags.force,
             verbose: flags.verbose,
             paths,

@@ -1,6 +1,7 @@
 //! Reasons why the gateway does not start, with what to do about each.
 
 use super::super::Bind;
+use crate::net::url::BadUrl;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ pub enum StartError {
     BadProfile(String),
     /// `--bind` is no word of ours.
     BadBind(String),
+    /// `--upstream` is no URL of a gateway.
+    BadUpstream(BadUrl),
     /// The file of `--token-file` gives no token.
     TokenFile(PathBuf, Option<io::Error>),
     /// The config says that the gateway is on another host.
@@ -36,6 +39,7 @@ impl fmt::Display for StartError {
                 "OPENCLAW_PROFILE={name:?} is no profile name; use letters, digits, - and _, at most 64"
             ),
             Self::BadBind(word) => write!(f, "--bind {word}: must be one of {}", Bind::expected()),
+            Self::BadUpstream(bad) => write!(f, "--upstream {bad}"),
             Self::TokenFile(path, why) => {
                 let why = why.as_ref().map_or_else(
                     || "it holds no token (blank, or a placeholder that stands for one)".into(),
