@@ -11,6 +11,7 @@ use crate::{
     protocol::TICK_MS,
     reactor::Tasks,
     reload::Reloads,
+    upstream::Relay,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -29,6 +30,8 @@ pub struct App {
     pub(crate) running: Rc<Running>,
     pub(crate) reloads: Rc<Reloads>,
     pub(crate) restarts: Rc<Restarts>,
+    /// Clients' links to the gateway behind this one.
+    pub(crate) relay: Rc<Relay>,
     /// Limits and randomness of the handshake.
     pub(crate) handshakes: Handshakes,
     pub(crate) ticks: Ticks,

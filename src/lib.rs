@@ -50,6 +50,8 @@ mod config;
 mod hub;
 
 mod devices;
+mod upstream;
+
 mod reload;
 
 mod app;

@@ -12,6 +12,7 @@ use crate::{
     handoff::{self, Handoff, Inherited, Predecessor, Program, Serve, StateFormat},
     hub::{Boot, Conn, Hub, Restarts, SavedConn, SavedInvocation, SavedPending},
     journal::Journal,
+    methods,
     net::Listeners,
     reactor::{self, Async, Tasks, Timer},
     reload::{self, Reloads, Trigger, follow},
@@ -19,6 +20,7 @@ use crate::{
     signals::Signals,
     store::Store,
     tls::Tls,
+    upstream::Relay,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGUSR1, SIGUSR2};
 use smol::{LocalExecutor, future};
@@ -121,6 +123,8 @@ impl Gateway {
         if let Some(predecessor) = self.predecessor {
             predecessor.restore(&self.app, &Restored { app: &self.app });
         }
+        let app = Rc::downgrade(&self.app);
+        self.app.relay.start(move || app.upgrade().map(|app| methods::own_status(&app)).unwrap_or_default());
         accept::accept(&self.app, &self.listeners);
         self.app.spawn(keepalive::run(self.app.clone()));
         self.app.spawn(follow::follow(self.app.reloads.clone()));
@@ -151,6 +155,7 @@ fn rooms(
     let limiter = Rc::new(RefCell::new(Limiter::new(settings.limits)));
     let running = Running::new(settings, journal);
     let restarts: Rc<Restarts> = Rc::default();
+    let relay = Relay::new(&running, &devices, &tasks);
     let reloads = Reloads::new(reload::Rooms {
         running: running.clone(),
         devices: devices.clone(),
@@ -159,6 +164,7 @@ fn rooms(
         limiter: limiter.clone(),
         listeners: listeners.clone(),
         restarts: restarts.clone(),
+        relay: relay.clone(),
         tasks: tasks.clone(),
     });
     let handshakes = Handshakes { nonces: Nonces::default(), limiter };
@@ -170,6 +176,7 @@ fn rooms(
         running,
         reloads,
         restarts,
+        relay,
         handshakes,
         ticks,
         admission,

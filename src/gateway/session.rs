@@ -13,6 +13,7 @@ use crate::{
     net::{Message, ReadError, wire::Close},
     protocol::{ErrorShape, RequestFrame, refusal, response},
     reactor::{Async, Timer},
+    upstream::Owner,
 };
 use smol::future;
 use std::{
@@ -50,7 +51,7 @@ pub async fn serve(app: Rc<App>, conn: Rc<Conn>, new: bool) {
             if conn.wire.closing().is_some() {
                 return Poll::Ready(Turn::Close);
             }
-            if app.hub.is_paused() {
+            if app.hub.is_paused() || conn.is_held() {
                 return Poll::Pending;
             }
             conn.wire.poll_message(cx).map(|read| read.map_or_else(Turn::Failed, Turn::Message))
@@ -80,6 +81,7 @@ pub async fn serve(app: Rc<App>, conn: Rc<Conn>, new: bool) {
         }
     }
     app.hub.leave(&conn);
+    app.relay.left(conn.id());
     if let Some(device) = conn.device() {
         app.devices.saw(device, None);
     }
@@ -158,6 +160,12 @@ fn dispatch(app: &Rc<App>, conn: &Rc<Conn>, text: String) {
         Err((why, None)) => return conn.wire.close(1008, &why.to_string()),
     };
     let id = request.id.clone();
+    if app.relay.owner(&request.method) == Owner::Upstream {
+        return match app.relay.call(conn, &request) {
+            Ok(()) => {}
+            Err(error) => refuse(conn, &id, &error),
+        };
+    }
     let Some(mut under_way) = conn.begin() else {
         let error = ErrorShape::later("too many requests of this connection under way", BUSY_MS);
         return refuse(conn, &id, &error);

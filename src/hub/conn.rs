@@ -13,6 +13,7 @@ use std::{
     cell::{Cell, Ref, RefCell},
     fmt,
     net::TcpStream,
+    ops::Range,
     rc::Rc,
 };
 
@@ -40,6 +41,7 @@ pub struct Conn {
     quiet: Cell<u8>,
     in_flight: Cell<u32>,
     waiting: RefCell<Vec<String>>,
+    held: Cell<bool>,
     /// Permit of the budget of attached connections.
     _permit: Permit,
 }
@@ -73,6 +75,7 @@ impl Conn {
             quiet: Cell::new(quiet),
             in_flight: Cell::new(0),
             waiting: RefCell::default(),
+            held: Cell::new(false),
             _permit: permit,
         })
     }
@@ -172,6 +175,31 @@ impl Conn {
         self.seq.set(seq);
         // One that is not delivered is small, and the connection is closed.
         let _ = self.send(&format!("{head},\"seq\":{seq}{tail}}}"));
+    }
+
+    /// Sends an event that the gateway behind this one sent: as it is, but for the number at `seq`, which becomes the
+    /// connection's next.
+    pub fn relay_event(&self, text: &str, seq: Option<Range<usize>>) {
+        let Some((before, after)) = seq.and_then(|at| Some((text.get(..at.start)?, text.get(at.end..)?)))
+        else {
+            let _ = self.send(text);
+            return;
+        };
+        let seq = self.seq.get() + 1;
+        self.seq.set(seq);
+        let _ = self.send(&format!("{before}{seq}{after}"));
+    }
+
+    /// Reads no further requests while `held`: what the client sent before is not taken yet.
+    pub fn hold(&self, held: bool) {
+        if self.held.replace(held) && !held {
+            self.wire.wake();
+        }
+    }
+
+    /// Whether no further requests are read.
+    pub fn is_held(&self) -> bool {
+        self.held.get()
     }
 
     /// Sends a frame. A reader that is behind with small ones is closed.

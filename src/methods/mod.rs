@@ -14,7 +14,7 @@ mod restart;
 mod shape;
 mod system;
 
-pub(crate) use system::ready;
+pub(crate) use system::{own_status, ready};
 
 use crate::{
     admission::limits,

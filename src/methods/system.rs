@@ -9,7 +9,7 @@ use crate::{
     clock::wall_ms,
     config::model::agents::Agents,
     host::Memory,
-    protocol::{Json, Scope},
+    protocol::{Json, Scope, json},
     reactor,
     tls::Tls,
 };
@@ -20,8 +20,12 @@ const READ: Access = Access::Operator(Scope::Read);
 
 /// The methods of this family. Agents, and with them their heartbeats, do not run in this version.
 pub(super) const METHODS: &[Method] = &[
-    Method::now("health", READ, Repeat::Harmless, |call| Ok(health(&call.app).into())),
-    Method::now("status", READ, Repeat::Harmless, |call| Ok(status(&call.app).into())),
+    Method::now("health", READ, Repeat::Harmless, |call| {
+        Ok(with_upstream(&call.app, health(&call.app)).into())
+    }),
+    Method::now("status", READ, Repeat::Harmless, |call| {
+        Ok(with_upstream(&call.app, status(&call.app)).into())
+    }),
     Method::now("last-heartbeat", READ, Repeat::Harmless, |_| Ok(Json::null().into())),
     Method::now("gateway.identity.get", READ, Repeat::Harmless, |call| Ok(identity(&call.app).into())),
     Method::now("system-presence", READ, Repeat::Harmless, |call| Ok(call.app.hub.presence.all().into())),
@@ -84,8 +88,19 @@ impl Beat {
     }
 }
 
-/// `health`.
+/// `health`: where OpenClaw stands behind this gateway, what that last said of its channels and agents.
 fn health(app: &Rc<App>) -> Json {
+    let Some(theirs) = app.relay.health() else { return own_health(app) };
+    let own = |name: &str| matches!(name, "ok" | "degraded" | "ts" | "durationMs");
+    let others: String = json::members(&theirs)
+        .filter(|(name, _)| !own(name))
+        .map(|(name, value)| format!(",\"{name}\":{value}"))
+        .collect();
+    let degraded = app.devices.store.degraded().serialize_json();
+    Json(format!(r#"{{"ok":true,"degraded":{degraded},"ts":{},"durationMs":0{others}}}"#, wall_ms()))
+}
+
+fn own_health(app: &Rc<App>) -> Json {
     let settings = app.settings();
     let agents = &settings.config.agents;
     let sessions = || Sessions {
@@ -115,6 +130,20 @@ fn health(app: &Rc<App>) -> Json {
             .collect(),
         sessions: sessions(),
     })
+}
+
+/// The members that this gateway adds to the `status` of the one behind it, each with a comma before it.
+pub fn own_status(app: &Rc<App>) -> String {
+    let own = Json::of(&own(app)).0;
+    let report = app.relay.report().unwrap_or_else(|| "null".into());
+    format!(r#","barnacle":{own},"upstream":{report}"#)
+}
+
+/// `health` or `status`, and in it the state of the gateway behind this one, if there is one.
+fn with_upstream(app: &App, own: Json) -> Json {
+    let Some(report) = app.relay.report() else { return own };
+    let object = own.0.strip_suffix('}').unwrap_or_default();
+    Json(format!(r#"{object},"upstream":{report}}}"#))
 }
 
 #[derive(SerJson)]
@@ -249,10 +278,6 @@ struct Status {
 fn status(app: &Rc<App>) -> Json {
     let settings = app.settings();
     let agents = &settings.config.agents;
-    let registry = app.devices.registry();
-    let restarts = app.restarts.report();
-    let lateness = reactor::lateness();
-    let path = |p: &std::path::Path| p.to_string_lossy().into_owned();
     Json::of(&Status {
         runtimeVersion: env!("CARGO_PKG_VERSION"),
         heartbeat: Heartbeat {
@@ -282,41 +307,51 @@ fn status(app: &Rc<App>) -> Json {
             recent: Vec::new(),
             byAgent: Vec::new(),
         },
-        barnacle: Own {
-            version: env!("CARGO_PKG_VERSION"),
-            pid: std::process::id(),
-            bootId: app.boot.id.clone(),
-            startedAtMs: app.boot.clock.started_ms,
-            uptimeMs: app.boot.clock.uptime_ms(),
-            port: settings.port,
-            bind: settings.bind.to_string(),
-            authMode: settings.auth.as_str(),
-            authFrom: settings.credential_source(),
-            tls: TlsState::of(&settings.tls),
-            configPath: path(&settings.paths.config_file),
-            stateDir: path(&settings.paths.barnacle_dir),
-            devices: registry.devices().len() as u64,
-            pending: registry.requests().len() as u64,
-            connections: app.hub.conns.count() as u64,
-            storeCommits: app.devices.store.commits(),
-            readOnly: app.devices.store.read_only(),
-            latePulses: app.ticks.late.get(),
-            restarts: restarts.count,
-            lastRestart: (restarts.count > 0).then(|| LastRestart {
-                atMs: restarts.last_ms,
-                reason: restarts.why.clone(),
-                unservedUs: restarts.took_us,
-                carried: restarts.carried,
-            }),
-            notRestarted: app.restarts.failure(),
-            residentKb: Memory::now().map(|memory| memory.resident / 1024),
-            latenessP99Us: lateness.p99_us,
-            latenessMaxUs: lateness.max_us,
-            budgets: app.admission.budgets().map(BudgetState::of).into(),
-            logLinesDropped: app.journal.dropped(),
-            notices: app.notices(),
-        },
+        barnacle: own(app),
     })
+}
+
+/// Builds this gateway's own part of `status`.
+fn own(app: &App) -> Own {
+    let settings = app.settings();
+    let registry = app.devices.registry();
+    let restarts = app.restarts.report();
+    let lateness = reactor::lateness();
+    let path = |p: &std::path::Path| p.to_string_lossy().into_owned();
+    Own {
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        bootId: app.boot.id.clone(),
+        startedAtMs: app.boot.clock.started_ms,
+        uptimeMs: app.boot.clock.uptime_ms(),
+        port: settings.port,
+        bind: settings.bind.to_string(),
+        authMode: settings.auth.as_str(),
+        authFrom: settings.credential_source(),
+        tls: TlsState::of(&settings.tls),
+        configPath: path(&settings.paths.config_file),
+        stateDir: path(&settings.paths.barnacle_dir),
+        devices: registry.devices().len() as u64,
+        pending: registry.requests().len() as u64,
+        connections: app.hub.conns.count() as u64,
+        storeCommits: app.devices.store.commits(),
+        readOnly: app.devices.store.read_only(),
+        latePulses: app.ticks.late.get(),
+        restarts: restarts.count,
+        lastRestart: (restarts.count > 0).then(|| LastRestart {
+            atMs: restarts.last_ms,
+            reason: restarts.why.clone(),
+            unservedUs: restarts.took_us,
+            carried: restarts.carried,
+        }),
+        notRestarted: app.restarts.failure(),
+        residentKb: Memory::now().map(|memory| memory.resident / 1024),
+        latenessP99Us: lateness.p99_us,
+        latenessMaxUs: lateness.max_us,
+        budgets: app.admission.budgets().map(BudgetState::of).into(),
+        logLinesDropped: app.journal.dropped(),
+        notices: app.notices(),
+    }
 }
 
 /// Returns the body of `/readyz`: why it is degraded, if it is, and how often it was restarted in place, if it was.
@@ -324,7 +359,9 @@ pub fn ready(app: &App) -> String {
     let degraded = app.devices.store.degraded().map(|why| format!(r#","degraded":{}"#, why.serialize_json()));
     let restarts = Some(app.restarts.report().count).filter(|count| *count > 0);
     let restarts = restarts.map(|count| format!(r#","restarts":{count}"#));
-    format!(r#"{{"ready":true{}{}}}"#, degraded.unwrap_or_default(), restarts.unwrap_or_default())
+    let upstream = app.relay.report().map(|report| format!(r#","upstream":{report}"#));
+    let parts = [degraded, restarts, upstream].map(Option::unwrap_or_default);
+    format!(r#"{{"ready":true{}}}"#, parts.concat())
 }
 
 /// `gateway.identity.get`.

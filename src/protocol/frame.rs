@@ -96,6 +96,11 @@ impl Request {
         Ok(Params::new(&self.method, object, &self.texts))
     }
 
+    /// The whole frame, as it came.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The length of `params`, bytes.
     pub fn params_len(&self) -> usize {
         self.params.len()

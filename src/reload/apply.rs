@@ -56,6 +56,7 @@ impl Reloads {
         };
         outcome.refused = self.rooms.conns.all().into_iter().filter_map(lost).collect();
         self.rooms.running.set(new);
+        self.rooms.relay.changed(old);
         if !browsers.is_empty() {
             self.revoke_browsers(browsers, outcome).await;
         }

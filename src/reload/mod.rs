@@ -25,6 +25,7 @@ use crate::{
     hub::{Conn, Connections, Events, Restarts},
     net::Listeners,
     reactor::{Tasks, Timer},
+    upstream::Relay,
 };
 use nanoserde::SerJson;
 use smol::lock::{Mutex, MutexGuardArc};
@@ -56,6 +57,8 @@ pub(crate) struct Rooms {
     pub(crate) listeners: Rc<Listeners>,
     /// Restarts, for `gateway.reload.mode: "restart"`.
     pub(crate) restarts: Rc<Restarts>,
+    /// Links to the gateway behind this one.
+    pub(crate) relay: Rc<Relay>,
     /// The tasks of the one thread.
     pub(crate) tasks: Tasks,
 }

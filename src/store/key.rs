@@ -112,6 +112,15 @@ impl Key {
         self.mac(&[b"gateway-identity"])
     }
 
+    /// The seed of the key by which a client is known to the gateway behind this one: one a device, and for clients
+    /// without a device one a client id.
+    pub fn upstream_seed(&self, device: Option<&DeviceId>, client_id: &str) -> [u8; 32] {
+        match device {
+            Some(device) => self.mac(&[b"upstream-device", &device.0]),
+            None => self.mac(&[b"upstream-client", client_id.as_bytes()]),
+        }
+    }
+
     /// Tells what has the digest `digest` from anything else, and helps nobody to guess what it is. Looks
     /// as OpenClaw's `hash` of a configuration does.
     pub fn revision(&self, digest: &[u8; 32]) -> String {

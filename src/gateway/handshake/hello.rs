@@ -9,9 +9,10 @@ use crate::{
     methods,
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scopes, TICK_MS},
     store::{Device, Registry},
+    upstream::{Merged, Owner},
 };
 use nanoserde::{SerJson, SerJsonState};
-use std::{fmt::Write, rc::Rc, sync::OnceLock};
+use std::{borrow::Cow, fmt::Write, rc::Rc, sync::OnceLock};
 
 /// Most generations looked back for a token that was once right.
 const LOOK_BACK: u32 = 16;
@@ -101,43 +102,82 @@ pub fn frame(app: &Rc<App>, conn: &Conn, request_id: &str, extra: &[(Role, Scope
     };
     let settings = app.settings();
     let presence = app.hub.presence.first();
-    let mut s = SerJsonState::new(String::with_capacity(fixed.len() + presence.0.len() + 1024));
+    let own = methods::all().filter(|m| m.advertised && app.relay.owner(m.name) != Owner::Upstream);
+    let merged = app.relay.merged(own.map(|m| m.name));
+    let parts = merged.as_deref().map_or_else(|| Parts::own(app, fixed), Parts::merged);
+    let mut s = SerJsonState::new(String::with_capacity(parts.len() + presence.0.len() + 1024));
     s.out.push_str(r#"{"type":"res","id":"#);
     request_id.ser_json(0, &mut s);
     // Writing to a String cannot fail.
     let _ = write!(
         s.out,
-        r#","ok":true,"payload":{{"type":"hello-ok","protocol":{},"server":{{"version":"{}","bootId":"{}","connId":"{}"}},{fixed},"snapshot":{{"presence":{},"health":{{}},"stateVersion":{},"uptimeMs":{},"configPath":"#,
+        r#","ok":true,"payload":{{"type":"hello-ok","protocol":{},"server":{{"connId":"{}"{}}},"features":{{{}}},"policy":{{"maxPayload":{MAX_PAYLOAD},"maxBufferedBytes":{MAX_BUFFERED},"tickIntervalMs":{TICK_MS}}},"snapshot":{{"presence":{},"stateVersion":{},"uptimeMs":{},"authMode":"{}"{}}}{},"auth":"#,
         session.protocol,
-        env!("CARGO_PKG_VERSION"),
-        app.boot.id,
         session.id,
+        parts.server,
+        parts.features,
         presence.0,
         app.hub.presence.state_version().0,
         app.boot.clock.uptime_ms(),
+        settings.auth.as_str(),
+        parts.snapshot,
+        parts.more,
     );
-    settings.paths.config_file.to_string_lossy().ser_json(0, &mut s);
-    s.out.push_str(r#","stateDir":"#);
-    settings.paths.state_dir.to_string_lossy().ser_json(0, &mut s);
-    let agents = &settings.config.agents;
-    s.out.push_str(r#","sessionDefaults":{"defaultAgentId":"#);
-    agents.default.ser_json(0, &mut s);
-    s.out.push_str(r#","mainKey":"#);
-    agents.main_key.ser_json(0, &mut s);
-    s.out.push_str(r#","mainSessionKey":"#);
-    agents.main_session().ser_json(0, &mut s);
-    let scope = if agents.global { "global" } else { "per-sender" };
-    let _ = write!(s.out, r#","scope":"{scope}"}},"authMode":"{}"}},"auth":"#, settings.auth.as_str());
     auth.ser_json(0, &mut s);
     s.out.push_str("}}");
     s.out
 }
 
-/// Builds `features` and `policy`, which never change.
+/// Members of `hello-ok` that are the same for every client, each with a comma before it.
+struct Parts<'a> {
+    server: Cow<'a, str>,
+    features: &'a str,
+    snapshot: Cow<'a, str>,
+    more: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// This gateway's own.
+    fn own(app: &App, features: &'a str) -> Self {
+        let settings = app.settings();
+        let mut s = SerJsonState::new(String::with_capacity(512));
+        s.out.push_str(r#","health":{},"configPath":"#);
+        settings.paths.config_file.to_string_lossy().ser_json(0, &mut s);
+        s.out.push_str(r#","stateDir":"#);
+        settings.paths.state_dir.to_string_lossy().ser_json(0, &mut s);
+        let agents = &settings.config.agents;
+        s.out.push_str(r#","sessionDefaults":{"defaultAgentId":"#);
+        agents.default.ser_json(0, &mut s);
+        s.out.push_str(r#","mainKey":"#);
+        agents.main_key.ser_json(0, &mut s);
+        s.out.push_str(r#","mainSessionKey":"#);
+        agents.main_session().ser_json(0, &mut s);
+        let scope = if agents.global { "global" } else { "per-sender" };
+        let _ = write!(s.out, r#","scope":"{scope}"}}"#);
+        let server = format!(r#","version":"{}","bootId":"{}""#, env!("CARGO_PKG_VERSION"), app.boot.id);
+        Self { server: server.into(), features, snapshot: s.out.into(), more: "" }
+    }
+
+    /// Those of the gateway behind this one.
+    fn merged(merged: &'a Merged) -> Self {
+        Self {
+            server: Cow::Borrowed(&merged.server),
+            features: &merged.features,
+            snapshot: Cow::Borrowed(&merged.snapshot),
+            more: &merged.more,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.server.len() + self.features.len() + self.snapshot.len() + self.more.len()
+    }
+}
+
+/// Builds `features`, which never change.
 fn fixed() -> String {
     let list = |names: Vec<String>| names.serialize_json();
     format!(
-        r#""features":{{"methods":{},"events":{},"capabilities":[]}},"policy":{{"maxPayload":{MAX_PAYLOAD},"maxBufferedBytes":{MAX_BUFFERED},"tickIntervalMs":{TICK_MS}}}"#,
+        r#""methods":{},"events":{},"capabilities":[]"#,
         list(methods::all().filter(|m| m.advertised).map(|m| m.name.to_owned()).collect()),
         list(Event::names().map(String::from).collect()),
     )

@@ -17,8 +17,8 @@ use crate::{
     journal::PEER,
     net::{Message, Peer, ReadError, Wire, peer::Head, ws},
     protocol::{
-        BadFrame, Connect, DeviceId, MAX_CONNECT_FRAME, PROTOCOL_MAX, PROTOCOL_MIN, RequestFrame, Role,
-        base64url_encode, refusal,
+        BadFrame, Connect, DeviceId, MAX_CONNECT_FRAME, PROTOCOL_MAX, PROTOCOL_MIN, Params, RequestFrame,
+        Role, base64url_encode, refusal,
     },
     reactor::Timer,
     reload::{lost, shared_auth},
@@ -117,7 +117,7 @@ async fn handshake(
     }
     pending.stay();
     app.hub.unpaused().await;
-    let conn = admit(app, wire, peer, nonce, &connect, &request.id).await.map_err(refuse)?;
+    let conn = admit(app, wire, peer, nonce, (&params, &connect), &request.id).await.map_err(refuse)?;
     Ok(conn)
 }
 
@@ -173,7 +173,7 @@ async fn admit(
     wire: &Rc<Wire>,
     peer: &Peer,
     nonce: &str,
-    connect: &Connect<'_>,
+    (params, connect): (&Params<'_>, &Connect<'_>),
     request_id: &str,
 ) -> Result<Rc<Conn>, Refusal> {
     let (min, max) = (connect.min_protocol, connect.max_protocol);
@@ -257,6 +257,7 @@ async fn admit(
     // Nothing waits to be sent, so this is delivered.
     let _ = conn.send(&hello::frame(app, &conn, request_id, &outcome.extra));
     app.hub.join(&conn);
+    app.relay.greet(&conn, params, peer.host.as_deref(), peer.origin.as_deref());
     let session = conn.session();
     log::info!(
         target: PEER,

@@ -1,0 +1,261 @@
+//! Attaching to the gateway behind this one: who this gateway is there, for whom it speaks, and what is answered.
+//!
+//! On loopback OpenClaw grants with the shared secret whatever is asked, so this gateway asks for what it granted itself.
+//! Source: `docs/gateway/protocol/handshake.md` and `auth.md`; what OpenClaw 2026.9 does was tried.
+
+use super::{
+    frame::{self, Frame},
+    greeting::Greeting,
+    hello::Hello,
+};
+use crate::{
+    auth::{
+        identity::Identity,
+        payload::{Payload, Version},
+    },
+    clock::wall_ms,
+    config::{Kind, Secret},
+    protocol::{Role, Scopes},
+};
+use nanoserde::SerJson;
+use std::fmt;
+
+/// Version of the protocol that is spoken behind this gateway.
+const PROTOCOL: u64 = 4;
+/// Id of the request.
+pub(super) const ID: &str = "connect";
+/// Ids that OpenClaw knows: it refuses any other.
+const CLIENT_IDS: &[&str] = &[
+    "webchat-ui",
+    "openclaw-control-ui",
+    "openclaw-browser-copilot",
+    "openclaw-tui",
+    "webchat",
+    "cli",
+    "gateway-client",
+    "openclaw-macos",
+    "openclaw-linux",
+    "openclaw-ios",
+    "openclaw-watchos",
+    "openclaw-android",
+    "node-host",
+    "openclaw-worker",
+    "test",
+    "fingerprint",
+    "openclaw-probe",
+];
+
+/// An identity that a connection has behind this gateway.
+pub(super) enum Persona {
+    /// The client itself, with a device key derived for it.
+    Derived(Identity),
+    /// The client itself, without a device.
+    NoDevice,
+    /// A backend of this host, without a device.
+    Backend,
+}
+
+/// The order in which identities are tried for a client: the next one where OpenClaw refuses the one before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Choice {
+    Derived,
+    NoDevice,
+    Backend,
+}
+
+/// The identity to try after `refused` refusals in a row.
+pub(super) fn choose(role: Role, client_id: &str, has_device: bool, refused: u32) -> Choice {
+    let known = CLIENT_IDS.contains(&client_id);
+    let plain = matches!(client_id, "cli" | "gateway-client") && !has_device;
+    let first = match role {
+        // A node is one by its key alone.
+        Role::Node => return Choice::Derived,
+        Role::Operator if !known => Choice::Backend,
+        Role::Operator if plain => Choice::NoDevice,
+        Role::Operator => Choice::Derived,
+    };
+    match (first, refused % 2) {
+        (first, 0) => first,
+        (Choice::Derived, _) => Choice::Backend,
+        (_, _) => Choice::Derived,
+    }
+}
+
+/// For whom a connection is made.
+pub(super) struct Introduction<'a> {
+    pub role: Role,
+    pub scopes: Scopes,
+    pub greeting: &'a Greeting,
+    pub secret: Option<(Kind, &'a Secret)>,
+}
+
+impl Introduction<'_> {
+    /// The `connect` request, in answer to the challenge `nonce`.
+    pub fn request(&self, persona: &Persona, nonce: &str) -> String {
+        let backend = r#""client":{"id":"gateway-client","mode":"backend","displayName":"Barnacle","version":"2026.9.6","platform":"linux"},"caps":["session-scoped-events"]"#;
+        let (members, id, mode) = match persona {
+            Persona::Backend => (backend.into(), "gateway-client".into(), "backend".into()),
+            _ => (self.greeting.members(), self.greeting.client("id"), self.greeting.client("mode")),
+        };
+        let secret = self.secret.map(|(_, secret)| secret.reveal()).unwrap_or_default();
+        let auth = match self.secret {
+            Some((Kind::Token, secret)) => {
+                format!(r#","auth":{{"token":{}}}"#, secret.reveal().serialize_json())
+            }
+            Some((Kind::Password, secret)) => {
+                format!(r#","auth":{{"password":{}}}"#, secret.reveal().serialize_json())
+            }
+            None => String::new(),
+        };
+        let scopes = self.scopes.names();
+        let device = match persona {
+            Persona::Derived(identity) => {
+                let key = identity.public_key();
+                let device_id = key.device_id().to_string();
+                let names: Vec<&str> = scopes.iter().map(String::as_str).collect();
+                let (platform, family) =
+                    (self.greeting.client("platform"), self.greeting.client("deviceFamily"));
+                let payload = Payload {
+                    device_id: &device_id,
+                    client_id: &id,
+                    client_mode: &mode,
+                    role: self.role.as_str(),
+                    scopes: &names,
+                    signed_at: wall_ms(),
+                    nonce,
+                    platform: &platform,
+                    device_family: &family,
+                };
+                let token = if matches!(self.secret, Some((Kind::Token, _))) { secret } else { "" };
+                let signature = identity.sign(&payload.text(Version::V3, token));
+                format!(
+                    r#","device":{{"id":"{device_id}","publicKey":"{key}","signature":"{signature}","signedAt":{},"nonce":{}}}"#,
+                    payload.signed_at,
+                    nonce.to_owned().serialize_json()
+                )
+            }
+            _ => String::new(),
+        };
+        format!(
+            r#"{{"type":"req","id":"{ID}","method":"connect","params":{{"minProtocol":{PROTOCOL},"maxProtocol":{PROTOCOL},{members},"role":"{}","scopes":{}{auth}{device}}}}}"#,
+            self.role,
+            self.scopes.serialize_json(),
+        )
+    }
+}
+
+/// Why a connection to the gateway behind this one could not be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Failure {
+    /// It cannot be reached, or is starting or stopping; the reason.
+    Away(String),
+    /// It refused this identity: code, and its message.
+    Refused(String, String),
+    /// What answers is no gateway that this one can stand in front of; the reason, with what to do.
+    Wrong(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away(why) | Self::Wrong(why) => f.write_str(why),
+            Self::Refused(code, message) => match code.as_str() {
+                "AUTH_TOKEN_MISMATCH"
+                | "AUTH_TOKEN_MISSING"
+                | "AUTH_PASSWORD_MISMATCH"
+                | "AUTH_PASSWORD_MISSING" => {
+                    write!(
+                        f,
+                        "it refuses the shared secret ({message}): both must read the same gateway.auth, or set \
+                               upstream.token in barnacle.json"
+                    )
+                }
+                _ => write!(f, "it refuses the connection: {message} ({code})"),
+            },
+        }
+    }
+}
+
+/// The nonce of a challenge.
+pub(super) fn challenge(text: &str) -> Option<String> {
+    match frame::read(text) {
+        Frame::Event { name, payload, .. } if name == "connect.challenge" => {
+            frame::text_at(payload, &["nonce"]).map(|nonce| nonce.into_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Reads the answer to the request; `None` if the frame is another.
+pub(super) fn answer(text: &str) -> Option<Result<Hello, Failure>> {
+    let Frame::Response { id, outcome } = frame::read(text) else { return None };
+    if id != ID {
+        return None;
+    }
+    Some(match outcome {
+        Ok(payload) => Hello::read(payload)
+            .ok_or_else(|| Failure::Wrong("its hello-ok makes no sense; is it an OpenClaw gateway?".into())),
+        Err(error) => Err(refusal(error)),
+    })
+}
+
+fn refusal(error: &str) -> Failure {
+    let text = |path: &[&str]| frame::text_at(error, path).map(|text| text.into_owned());
+    let message = text(&["message"]).unwrap_or_else(|| "without a reason".into());
+    let message = crate::host::cut(&message, 300).to_owned();
+    let code = text(&["details", "code"]).or_else(|| text(&["code"])).unwrap_or_default();
+    if !matches!(frame::refused(error), frame::Refused::Final) {
+        return Failure::Away(message);
+    }
+    match code.as_str() {
+        "PROTOCOL_MISMATCH" => Failure::Wrong(format!(
+            "it does not speak protocol {PROTOCOL}: {message}; OpenClaw 2026.7 or newer is needed behind Barnacle"
+        )),
+        _ => Failure::Refused(code, message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_in_turn() {
+        use Choice::{Backend, Derived, NoDevice};
+        for (role, client, has_device, expected) in [
+            (Role::Operator, "cli", false, [NoDevice, Derived, NoDevice]),
+            (Role::Operator, "gateway-client", false, [NoDevice, Derived, NoDevice]),
+            (Role::Operator, "cli", true, [Derived, Backend, Derived]),
+            (Role::Operator, "openclaw-control-ui", true, [Derived, Backend, Derived]),
+            (Role::Operator, "webchat", false, [Derived, Backend, Derived]),
+            (Role::Operator, "somebody-s-own", true, [Backend, Derived, Backend]),
+            (Role::Node, "node-host", true, [Derived, Derived, Derived]),
+        ] {
+            let chosen = [0, 1, 2].map(|refused| choose(role, client, has_device, refused));
+            assert_eq!(chosen, expected, "{role} {client} {has_device}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        for (error, expected) in [
+            (
+                r#"{"code":"UNAVAILABLE","message":"starting","details":{"reason":"startup-sidecars"}}"#,
+                "starting",
+            ),
+            (
+                r#"{"code":"INVALID_REQUEST","message":"unauthorized","details":{"code":"AUTH_TOKEN_MISMATCH"}}"#,
+                "it refuses the shared secret (unauthorized): both must read the same gateway.auth, or set upstream.token in barnacle.json",
+            ),
+            (
+                r#"{"code":"INVALID_REQUEST","message":"protocol mismatch","details":{"code":"PROTOCOL_MISMATCH"}}"#,
+                "it does not speak protocol 4: protocol mismatch; OpenClaw 2026.7 or newer is needed behind Barnacle",
+            ),
+            ("{}", "it refuses the connection: without a reason ()"),
+        ] {
+            let text = format!(r#"{{"type":"res","id":"connect","ok":false,"error":{error}}}"#);
+            let Some(Err(failure)) = answer(&text) else { panic!("{error}") };
+            assert_eq!(failure.to_string(), expected, "{error}");
+        }
+    }
+}

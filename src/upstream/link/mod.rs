@@ -1,0 +1,601 @@
+//! A link: the relay between one client and its connection to the gateway behind this one, as a state machine without
+//! I/O.
+//!
+//! ```text
+//! client's request ─ waits while the other gateway is away ─ sent ─ answered
+//! connection lost  ─ harmless requests wait again; a keyed one is looked for in its session first; of the rest the
+//!                    client hears that it has to decide
+//! connection back  ─ subscriptions again, then lost runs, then what waits, in the order in which it came
+//! ```
+//!
+//! The client's ids go through as they are: the connection is its own. This gateway's own requests have ids that begin
+//! with random digits, which no client knows.
+
+use super::{
+    frame::{self, Frame, Refused},
+    ownership,
+    repeat::Repeat,
+};
+use crate::protocol::{ErrorShape, Json, json, refusal, response};
+use nanoserde::{DeBin, SerBin, SerJson};
+use std::{collections::BTreeMap, ops::Range};
+
+/// A request of the client.
+#[derive(Clone, PartialEq, Debug, SerBin, DeBin)]
+pub struct Request {
+    /// Its number, by which the order is kept.
+    number: u64,
+    id: String,
+    method: String,
+    repeat: Repeat,
+    /// The frame; empty once it is not to be sent again.
+    text: String,
+    /// Until when it waits, nanoseconds of the monotonic clock.
+    until_ns: u64,
+    /// Not to be sent before, nanoseconds of the monotonic clock.
+    not_before_ns: u64,
+    state: State,
+}
+
+/// What is known of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, SerBin, DeBin)]
+enum State {
+    /// It was not begun, or does no harm a second time.
+    Fresh,
+    /// It was sent and the connection lost: its session is to be looked at first.
+    Unsure,
+    /// It was answered once, with `accepted`; the second answer is to come.
+    Accepted,
+}
+
+/// A run that the client started.
+#[derive(Clone, PartialEq, Debug, SerBin, DeBin)]
+struct Run {
+    id: String,
+    session: String,
+}
+
+/// A request of this gateway's own.
+#[derive(Clone, PartialEq, Debug, SerBin, DeBin)]
+enum Purpose {
+    /// The subscription of this name is made again.
+    Replay(String),
+    /// Whether the session has the request of this number.
+    Look(u64),
+    /// Which of the runs are still going.
+    Runs,
+    /// The outcome of the run that the request of this number began.
+    Outcome(u64),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, SerBin, DeBin)]
+enum Phase {
+    /// There is no connection.
+    #[default]
+    Closed,
+    /// There is one, and what was before is being restored.
+    Restoring,
+    /// Requests go through.
+    Open,
+}
+
+/// Effects of an input, in order.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Effect {
+    /// A frame to the gateway behind this one.
+    Send(String),
+    /// A frame to the client.
+    Answer(String),
+    /// A frame to the client, after this gateway's part was added at the place: within `payload`, which is an object.
+    Merge(String, usize),
+    /// An event to the client, and the place of its `seq`, which is to be the client's next.
+    Event(String, Option<Range<usize>>),
+}
+
+/// Bounds of what waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Bounds {
+    /// Time for which a request waits, nanoseconds.
+    pub wait_ns: u64,
+    /// Most requests that wait, or are kept to be sent again.
+    pub requests: usize,
+    /// Most bytes of them.
+    pub bytes: usize,
+}
+
+/// See the module.
+#[derive(Clone, Default, Debug, SerBin, DeBin)]
+pub struct Link {
+    phase: Phase,
+    /// Start of the ids of this gateway's own requests.
+    prefix: String,
+    next: u64,
+    /// Boot id of the gateway behind this one, as of the last connection.
+    boot: String,
+    waiting: Vec<Request>,
+    sent: Vec<Request>,
+    own: BTreeMap<String, Purpose>,
+    /// Subscriptions in force, by name: the frame's `method` and `params`.
+    subscriptions: BTreeMap<String, (String, String)>,
+    runs: Vec<Run>,
+    /// Why there is no connection.
+    why: String,
+}
+
+/// Most runs that are remembered.
+const RUNS: usize = 64;
+/// Most subscriptions that are remembered.
+const SUBSCRIPTIONS: usize = 256;
+/// Longest time for which a run's outcome is asked at once, milliseconds.
+const OUTCOME_MS: u64 = 600_000;
+/// Time after which a client is to ask again, milliseconds.
+const ASK_AGAIN_MS: u64 = 1000;
+
+impl Link {
+    /// A link of a client; `prefix` is random.
+    pub fn new(prefix: String) -> Self {
+        Self { prefix, ..Self::default() }
+    }
+
+    /// Whether a connection is wanted: something waits, or something is to be heard.
+    pub fn wants_connection(&self) -> bool {
+        !self.waiting.is_empty()
+            || !self.sent.is_empty()
+            || !self.subscriptions.is_empty()
+            || !self.runs.is_empty()
+    }
+
+    /// The number of requests that wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.waiting.iter().chain(&self.sent).map(|request| request.text.len()).sum()
+    }
+
+    /// Takes a request of the client.
+    ///
+    /// # Errors
+    /// When too many wait already.
+    pub fn request(
+        &mut self,
+        (id, method, text): (&str, &str, &str),
+        repeat: Repeat,
+        now_ns: u64,
+        bounds: &Bounds,
+    ) -> Result<Vec<Effect>, ErrorShape> {
+        self.next += 1;
+        let full = self.waiting.len() >= bounds.requests || self.kept_bytes() + text.len() > bounds.bytes;
+        let mut request = Request {
+            number: self.next,
+            id: id.into(),
+            method: method.into(),
+            repeat,
+            text: text.into(),
+            until_ns: now_ns.saturating_add(bounds.wait_ns),
+            not_before_ns: 0,
+            state: State::Fresh,
+        };
+        if self.phase == Phase::Open && !self.waiting.iter().any(|waiting| waiting.not_before_ns == 0) {
+            if full || self.sent.len() >= bounds.requests {
+                (request.text, request.repeat) = (String::new(), Repeat::ChangesTwice);
+            }
+            self.sent.push(request);
+            return Ok(vec![Effect::Send(text.into())]);
+        }
+        if full {
+            return Err(ErrorShape::later(
+                format!("too much waits for OpenClaw: {}", self.away()),
+                ASK_AGAIN_MS,
+            ));
+        }
+        self.waiting.push(request);
+        Ok(Vec::new())
+    }
+
+    fn away(&self) -> String {
+        if self.why.is_empty() { "it is not connected yet".into() } else { self.why.clone() }
+    }
+
+    /// The connection is there; `boot` is the gateway's boot id.
+    pub fn opened(&mut self, boot: &str, now_ns: u64) -> Vec<Effect> {
+        let restarted = !self.boot.is_empty() && self.boot != boot;
+        self.boot = boot.into();
+        self.why.clear();
+        self.phase = Phase::Restoring;
+        self.own.clear();
+        let mut effects = Vec::new();
+        for (name, (method, params)) in self.subscriptions.clone() {
+            effects.push(self.ask(Purpose::Replay(name), &method, &params));
+        }
+        // One that was never sent needs no look.
+        let unsure = self.waiting.iter().filter(|request| request.state == State::Unsure);
+        let looks: Vec<(u64, String)> = unsure
+            .filter_map(|request| match &request.repeat {
+                Repeat::Keyed { session, .. } => Some((request.number, session.clone())),
+                _ => None,
+            })
+            .collect();
+        for (number, session) in looks {
+            let params = format!(r#"{{"sessionKey":{},"limit":200}}"#, session.serialize_json());
+            effects.push(self.ask(Purpose::Look(number), "chat.history", &params));
+        }
+        if restarted && !self.runs.is_empty() {
+            effects.push(self.ask(Purpose::Runs, "sessions.list", r#"{"includeGlobal":true}"#));
+        } else {
+            effects.extend(self.ask_outcomes());
+        }
+        effects.extend(self.go_on(now_ns));
+        effects
+    }
+
+    /// Asks for the outcomes of runs whose second answer was to come on a connection that is gone.
+    fn ask_outcomes(&mut self) -> Vec<Effect> {
+        let accepted = self.sent.iter().filter(|request| request.state == State::Accepted);
+        let runs: Vec<(u64, String)> = accepted
+            .filter_map(|request| match &request.repeat {
+                Repeat::Keyed { key, .. } => Some((request.number, key.clone())),
+                _ => None,
+            })
+            .collect();
+        let ask = |(number, run): (u64, String)| {
+            let params = format!(r#"{{"runId":{},"timeoutMs":{OUTCOME_MS}}}"#, run.serialize_json());
+            self.ask(Purpose::Outcome(number), "agent.wait", &params)
+        };
+        runs.into_iter().map(ask).collect()
+    }
+
+    fn ask(&mut self, purpose: Purpose, method: &str, params: &str) -> Effect {
+        self.next += 1;
+        let id = format!("{}{}", self.prefix, self.next);
+        let text = format!(r#"{{"type":"req","id":"{id}","method":"{method}","params":{params}}}"#);
+        self.own.insert(id, purpose);
+        Effect::Send(text)
+    }
+
+    /// Sends what waits, once everything else is restored.
+    fn go_on(&mut self, now_ns: u64) -> Vec<Effect> {
+        let restoring = self.own.values().any(|purpose| !matches!(purpose, Purpose::Outcome(_)));
+        if self.phase == Phase::Restoring && !restoring {
+            self.phase = Phase::Open;
+        }
+        if self.phase != Phase::Open {
+            return Vec::new();
+        }
+        let (mut effects, mut kept) = (Vec::new(), Vec::new());
+        for mut request in std::mem::take(&mut self.waiting) {
+            if request.not_before_ns > now_ns {
+                kept.push(request);
+                continue;
+            }
+            (request.not_before_ns, request.state) = (0, State::Fresh);
+            effects.push(Effect::Send(request.text.clone()));
+            self.sent.push(request);
+        }
+        self.waiting = kept;
+        effects
+    }
+
+    /// The connection is gone, or could not be made.
+    pub fn closed(&mut self, why: &str) -> Vec<Effect> {
+        self.why = why.into();
+        self.phase = Phase::Closed;
+        self.own.clear();
+        let mut effects = Vec::new();
+        for mut request in std::mem::take(&mut self.sent) {
+            match request.repeat {
+                Repeat::Harmless => self.waiting.push(request),
+                // The run is going, or lost: that is asked once the connection is back.
+                Repeat::Keyed { .. } if request.state == State::Accepted => self.sent.push(request),
+                Repeat::Keyed { .. } => {
+                    request.state = State::Unsure;
+                    self.waiting.push(request);
+                }
+                Repeat::ChangesTwice => effects.push(later(&request.id, &format!(
+                    "OpenClaw was lost before it answered {}, and sending it again may do it twice: {why}",
+                    request.method
+                ))),
+            }
+        }
+        self.waiting.sort_by_key(|request| request.number);
+        effects
+    }
+
+    /// Ends what has waited for too long, and sends what may go now.
+    pub fn tick(&mut self, now_ns: u64) -> Vec<Effect> {
+        let away = self.away();
+        let (late, waiting) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|r| r.until_ns <= now_ns);
+        self.waiting = waiting;
+        let late: Vec<Request> = late;
+        let mut effects: Vec<Effect> = late
+            .iter()
+            .map(|request| later(&request.id, &format!("OpenClaw did not take {}: {away}", request.method)))
+            .collect();
+        effects.extend(self.go_on(now_ns));
+        effects
+    }
+
+    /// When [`tick`](Self::tick) is next due.
+    pub fn due_ns(&self) -> Option<u64> {
+        let open = self.phase == Phase::Open;
+        self.waiting.iter().map(|r| if open { r.until_ns.min(r.not_before_ns) } else { r.until_ns }).min()
+    }
+
+    /// Takes a frame of the gateway behind this one.
+    pub fn frame(&mut self, text: String, now_ns: u64) -> Vec<Effect> {
+        match frame::read(&text) {
+            Frame::Event { name, payload, seq } => {
+                if !ownership::passes(&name) {
+                    return Vec::new();
+                }
+                self.note_run_end(&name, payload);
+                vec![Effect::Event(text, seq)]
+            }
+            Frame::Response { id, outcome } => {
+                if let Some(purpose) = self.own.get(&*id).cloned() {
+                    let id = id.into_owned();
+                    return self.own_answer(&id, purpose, outcome, now_ns);
+                }
+                let Some(at) = self.sent.iter().position(|request| request.id == id) else {
+                    return Vec::new();
+                };
+                let merged = ownership::is_merged(&self.sent[at].method);
+                let end =
+                    outcome.ok().filter(|payload| merged && payload.len() > 2 && payload.ends_with('}'));
+                let end =
+                    end.map(|payload| payload.as_ptr() as usize - text.as_ptr() as usize + payload.len() - 1);
+                self.answer(at, outcome, now_ns).unwrap_or_else(|| match end {
+                    Some(end) => vec![Effect::Merge(text, end)],
+                    None => vec![Effect::Answer(text)],
+                })
+            }
+            Frame::Other => Vec::new(),
+        }
+    }
+
+    /// Takes the answer to the request at `at` of those sent; `None` to pass it on.
+    fn answer(&mut self, at: usize, outcome: Result<&str, &str>, now_ns: u64) -> Option<Vec<Effect>> {
+        let request = &mut self.sent[at];
+        match outcome {
+            Ok(payload) => {
+                let accepted = request.method == "agent"
+                    && frame::text_at(payload, &["status"]).as_deref() == Some("accepted");
+                if accepted && request.state != State::Accepted {
+                    request.state = State::Accepted;
+                    let (session, method) =
+                        (session_of(&request.text, &request.repeat), request.method.clone());
+                    self.note_run(&method, payload, session);
+                    return None;
+                }
+                let request = self.sent.remove(at);
+                let failed = frame::at(payload, &["ok"]) == Some("false");
+                if failed && request.repeat == Repeat::Harmless && inner_failure(payload) {
+                    self.wait_again(request, 500, now_ns);
+                    return Some(Vec::new());
+                }
+                self.note_subscription(&request);
+                if request.method == "chat.send" {
+                    let session = session_of(&request.text, &request.repeat);
+                    self.note_run(&request.method, payload, session);
+                }
+                None
+            }
+            Err(error) => {
+                let request = self.sent.remove(at);
+                let again = match frame::refused(error) {
+                    Refused::NotReady { after_ms } if !request.text.is_empty() => after_ms,
+                    Refused::Later { after_ms } if request.repeat == Repeat::Harmless => after_ms,
+                    _ => return None,
+                };
+                // The client waits no longer than it would for a gateway that is away.
+                if request.until_ns <= now_ns {
+                    return None;
+                }
+                self.wait_again(request, again, now_ns);
+                Some(Vec::new())
+            }
+        }
+    }
+
+    fn wait_again(&mut self, mut request: Request, after_ms: u64, now_ns: u64) {
+        request.not_before_ns = now_ns + after_ms * 1_000_000;
+        self.waiting.push(request);
+        self.waiting.sort_by_key(|request| request.number);
+    }
+
+    fn own_answer(
+        &mut self,
+        id: &str,
+        purpose: Purpose,
+        outcome: Result<&str, &str>,
+        now_ns: u64,
+    ) -> Vec<Effect> {
+        self.own.remove(id);
+        let mut effects = Vec::new();
+        match (purpose, outcome) {
+            (Purpose::Replay(_), Ok(_)) => {}
+            (Purpose::Replay(name), Err(error)) => {
+                // One that is refused for good is the client's to make again.
+                if frame::refused(error) == Refused::Final {
+                    self.subscriptions.remove(&name);
+                }
+            }
+            (Purpose::Look(number), outcome) => {
+                let at = self.waiting.iter().position(|request| request.number == number);
+                let Some(at) = at else { return self.go_on(now_ns) };
+                let Repeat::Keyed { key, session } = self.waiting[at].repeat.clone() else {
+                    return self.go_on(now_ns);
+                };
+                match outcome {
+                    Ok(history) if history.contains(&format!("\"{key}:user\"")) => {
+                        let request = self.waiting.remove(at);
+                        effects.push(Effect::Answer(started(&request.id, &key)));
+                        self.remember_run(key, session);
+                    }
+                    Ok(_) => self.waiting[at].state = State::Fresh,
+                    Err(_) => {
+                        let request = self.waiting.remove(at);
+                        let why = format!(
+                            "OpenClaw does not say whether it took {} before it was lost",
+                            request.method
+                        );
+                        effects.push(later(&request.id, &why));
+                    }
+                }
+            }
+            (Purpose::Runs, outcome) => {
+                if let Ok(list) = outcome {
+                    effects.extend(self.end_lost_runs(list));
+                }
+                effects.extend(self.ask_outcomes());
+            }
+            (Purpose::Outcome(number), outcome) => {
+                let at = self.sent.iter().position(|request| request.number == number);
+                effects.extend(at.map(|at| {
+                    let request = self.sent.remove(at);
+                    match outcome {
+                        Ok(outcome) => Effect::Answer(response(&request.id, &Json(outcome.into()))),
+                        Err(_) => later(&request.id, "OpenClaw does not say what became of the run"),
+                    }
+                }));
+            }
+        }
+        effects.extend(self.go_on(now_ns));
+        effects
+    }
+
+    /// Ends the runs that are not among the active ones of a `sessions.list`.
+    fn end_lost_runs(&mut self, list: &str) -> Vec<Effect> {
+        let active: Vec<String> = frame::at(list, &["sessions"])
+            .map(|sessions| {
+                json::items(sessions).filter(|row| frame::at(row, &["hasActiveRun"]) == Some("true"))
+            })
+            .into_iter()
+            .flatten()
+            .filter_map(|row| frame::text_at(row, &["key"]).map(|key| key.into_owned()))
+            .collect();
+        let goes_on = |run: &Run| {
+            active.iter().any(|key| *key == run.session || key.ends_with(&format!(":{}", run.session)))
+        };
+        let (kept, lost): (Vec<Run>, Vec<Run>) =
+            std::mem::take(&mut self.runs).into_iter().partition(goes_on);
+        self.runs = kept;
+        let mut effects = Vec::new();
+        for run in lost {
+            let (id, session) = (run.id.serialize_json(), run.session.serialize_json());
+            let why = "\"OpenClaw was restarted while this run was going, and no longer knows it\"";
+            let payload = format!(
+                r#"{{"runId":{id},"sessionKey":{session},"seq":0,"state":"error","errorMessage":{why}}}"#
+            );
+            let text = format!(r#"{{"type":"event","event":"chat","payload":{payload},"seq":0}}"#);
+            let end = text.len() - 1;
+            effects.push(Effect::Event(text, Some(end - 1..end)));
+            let waits = |request: &Request| match &request.repeat {
+                Repeat::Keyed { key, .. } => *key == run.id,
+                _ => request.method == "agent.wait" && request.text.contains(&id),
+            };
+            let (ended, sent): (Vec<Request>, Vec<Request>) =
+                std::mem::take(&mut self.sent).into_iter().partition(waits);
+            self.sent = sent;
+            let (waited, waiting): (Vec<Request>, Vec<Request>) =
+                std::mem::take(&mut self.waiting).into_iter().partition(waits);
+            self.waiting = waiting;
+            for request in ended.iter().chain(&waited) {
+                let payload = format!(r#"{{"runId":{id},"status":"error","error":{why}}}"#);
+                effects.push(Effect::Answer(response(&request.id, &Json(payload))));
+            }
+        }
+        effects
+    }
+
+    fn note_subscription(&mut self, request: &Request) {
+        let (method, params) = (request.method.as_str(), params_of(&request.text));
+        if let Some(family) = method.strip_suffix(".unsubscribe") {
+            let subscribe = format!("{family}.subscribe");
+            let name = subscription_name(&subscribe, params);
+            self.subscriptions.remove(&name);
+        } else if (method.ends_with(".subscribe") || REPLAYED.contains(&method))
+            && self.subscriptions.len() < SUBSCRIPTIONS
+        {
+            let name = subscription_name(method, params);
+            self.subscriptions.insert(name, (method.into(), params.into()));
+        }
+    }
+
+    fn note_run(&mut self, method: &str, payload: &str, session: String) {
+        let going = frame::text_at(payload, &["status"]);
+        let going = matches!(going.as_deref(), Some("started" | "accepted" | "in_flight" | "queued"));
+        let id = frame::text_at(payload, &["runId"]).map(|id| id.into_owned());
+        if let (true, Some(id), "chat.send" | "agent") = (going, id, method) {
+            self.remember_run(id, session);
+        }
+    }
+
+    fn remember_run(&mut self, id: String, session: String) {
+        self.runs.retain(|run| run.id != id);
+        if self.runs.len() >= RUNS {
+            self.runs.remove(0);
+        }
+        self.runs.push(Run { id, session });
+    }
+
+    fn note_run_end(&mut self, event: &str, payload: &str) {
+        if self.runs.is_empty() {
+            return;
+        }
+        let ended = match event {
+            "chat" => {
+                matches!(frame::text_at(payload, &["state"]).as_deref(), Some("final" | "error" | "aborted"))
+            }
+            "agent" => {
+                frame::text_at(payload, &["stream"]).as_deref() == Some("lifecycle")
+                    && matches!(frame::text_at(payload, &["data", "phase"]).as_deref(), Some("end" | "error"))
+            }
+            _ => false,
+        };
+        if let (true, Some(id)) = (ended, frame::text_at(payload, &["runId"])) {
+            self.runs.retain(|run| run.id != id);
+        }
+    }
+}
+
+/// Methods besides `*.subscribe` that a new connection needs again.
+const REPLAYED: &[&str] = &["sessions.viewers.set", "node.pluginTools.update", "node.runnerInventory.update"];
+
+/// The name of a subscription: its method, and which one of several it is.
+fn subscription_name(method: &str, params: &str) -> String {
+    let which = frame::text_at(params, &["sessionKey"]).or_else(|| frame::text_at(params, &["key"]));
+    format!("{method} {}", which.unwrap_or_default())
+}
+
+fn params_of(text: &str) -> &str {
+    frame::at(text, &["params"]).filter(|params| params.starts_with('{')).unwrap_or("{}")
+}
+
+fn session_of(text: &str, repeat: &Repeat) -> String {
+    match repeat {
+        Repeat::Keyed { session, .. } => session.clone(),
+        _ => frame::text_at(params_of(text), &["sessionKey"]).unwrap_or_default().into_owned(),
+    }
+}
+
+/// Whether a tool failed for a reason of the gateway's own, as when a reload blocks it.
+fn inner_failure(payload: &str) -> bool {
+    let code =
+        frame::text_at(payload, &["error", "code"]).or_else(|| frame::text_at(payload, &["error", "type"]));
+    code.as_deref() == Some("internal_error")
+}
+
+fn later(id: &str, why: &str) -> Effect {
+    Effect::Answer(refusal(id, &ErrorShape::later(why, ASK_AGAIN_MS)))
+}
+
+fn started(id: &str, run: &str) -> String {
+    let payload = format!(r#"{{"runId":{},"status":"started"}}"#, run.serialize_json());
+    response(id, &Json(payload))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! The links of all clients to the gateway behind this one.
+
+use super::{
+    Owner,
+    availability::Availability,
+    greeting::Greeting,
+    hello::Merged,
+    link::{Bounds, Effect, Link},
+    ownership, repeat, serve, watch,
+};
+use crate::{
+    clock::monotonic_ns,
+    config::{Running, Settings, Upstream},
+    devices::Devices,
+    hub::{Conn, ConnId},
+    net::Wire,
+    protocol::{ErrorShape, Params, RequestFrame, Role, Scope, Scopes},
+    reactor::Tasks,
+};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    task::Waker,
+};
+
+/// Unsent bytes towards OpenClaw from which on a client is read no further.
+const CROWDED: usize = 1 << 20;
+
+/// Relays requests to the gateway behind this one, if the settings name one.
+pub struct Relay {
+    pub(super) running: Rc<Running>,
+    pub(super) devices: Rc<Devices>,
+    pub(super) tasks: Tasks,
+    pub(super) availability: Availability,
+    pub(super) links: RefCell<BTreeMap<ConnId, Rc<ClientLink>>>,
+    merged: RefCell<Option<Rc<Merged>>>,
+    /// OpenClaw's last `health`, JSON.
+    pub(super) health: RefCell<String>,
+    pub(super) watching: Cell<bool>,
+    own_part: RefCell<Rc<OwnPart>>,
+}
+
+/// The link of a client, and its two connections.
+pub(super) struct ClientLink {
+    pub conn: Rc<Conn>,
+    pub greeting: Greeting,
+    pub link: RefCell<Link>,
+    /// The connection to OpenClaw, once it is made.
+    pub wire: RefCell<Option<Rc<Wire>>>,
+    /// Largest frame that OpenClaw takes, bytes.
+    pub max_payload: Cell<usize>,
+    /// Scopes of the connection to OpenClaw.
+    pub scopes: Cell<Scopes>,
+    /// Refusals in a row, by which the identity is chosen.
+    pub refused: Cell<u32>,
+    pub left: Cell<bool>,
+    task: RefCell<Option<Waker>>,
+    running: Cell<bool>,
+    own_part: Rc<OwnPart>,
+}
+
+/// Makes this gateway's part of an answer: members, each with a comma before it.
+type OwnPart = dyn Fn() -> String;
+
+impl ClientLink {
+    /// Carries out `effects`.
+    pub fn apply(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(text) => {
+                    if let Some(wire) = &*self.wire.borrow() {
+                        wire.send_text(&text);
+                        self.conn.hold(wire.unsent() > CROWDED);
+                    }
+                }
+                Effect::Answer(text) => self.answer(&text),
+                Effect::Merge(mut text, at) => {
+                    text.insert_str(at, &(self.own_part)());
+                    self.answer(&text);
+                }
+                Effect::Event(text, seq) => self.conn.relay_event(&text, seq),
+            }
+        }
+    }
+
+    fn answer(&self, text: &str) {
+        // The driver reads no further while the client is behind, so only a frame beyond the limit is not delivered.
+        if let Err(why) = self.conn.send(text) {
+            log::warn!("an answer of OpenClaw for {} is not delivered: {why}", self.conn.session().name());
+        }
+    }
+
+    /// Remembers the task that serves the link.
+    pub fn watch(&self, waker: &Waker) {
+        self.task.replace(Some(waker.clone()));
+    }
+
+    /// Has the task look at the link again.
+    pub fn wake(&self) {
+        if let Some(waker) = self.task.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Relay {
+    /// Relays nothing yet; see [`start`](Self::start).
+    pub(crate) fn new(running: &Rc<Running>, devices: &Rc<Devices>, tasks: &Tasks) -> Rc<Self> {
+        Rc::new(Self {
+            running: running.clone(),
+            devices: devices.clone(),
+            tasks: tasks.clone(),
+            availability: Availability::default(),
+            links: RefCell::default(),
+            merged: RefCell::default(),
+            health: RefCell::default(),
+            watching: Cell::new(false),
+            own_part: RefCell::new(Rc::new(String::new)),
+        })
+    }
+
+    /// Watches the gateway behind this one from now on, if there is one; `own_part` is added to its `status`.
+    pub(crate) fn start(self: &Rc<Self>, own_part: impl Fn() -> String + 'static) {
+        self.own_part.replace(Rc::new(own_part));
+        self.watch();
+    }
+
+    fn watch(self: &Rc<Self>) {
+        if self.upstream().is_some() && !self.watching.replace(true) {
+            self.tasks.spawn(watch::run(self.clone()));
+        }
+    }
+
+    /// The settings of the gateway behind this one, if there is one.
+    pub(super) fn upstream(&self) -> Option<Upstream> {
+        self.running.get().upstream.clone()
+    }
+
+    /// The owner of a method.
+    pub(crate) fn owner(&self, method: &str) -> Owner {
+        match &self.running.get().upstream {
+            None => Owner::Own,
+            Some(upstream) => match ownership::owner(method, upstream.is_local()) {
+                Owner::Merged if !self.availability.is_there() => Owner::Own,
+                owner => owner,
+            },
+        }
+    }
+
+    /// Keeps how `conn` introduced itself; one that has to be heard from OpenClaw gets its connection now.
+    pub(crate) fn greet(
+        self: &Rc<Self>,
+        conn: &Rc<Conn>,
+        params: &Params<'_>,
+        host: Option<&str>,
+        origin: Option<&str>,
+    ) {
+        if self.upstream().is_none() {
+            return;
+        }
+        let link = self.insert(conn, Greeting::of(params, host, origin));
+        if listens(conn) {
+            self.serve(&link);
+        }
+    }
+
+    fn insert(&self, conn: &Rc<Conn>, greeting: Greeting) -> Rc<ClientLink> {
+        let prefix = getrandom::u64().map_or_else(|_| "barnacle-".into(), |n| format!("{n:016x}-"));
+        let link = Rc::new(ClientLink {
+            conn: conn.clone(),
+            greeting,
+            link: RefCell::new(Link::new(prefix)),
+            wire: RefCell::default(),
+            max_payload: Cell::new(usize::MAX),
+            scopes: Cell::default(),
+            refused: Cell::new(0),
+            left: Cell::new(false),
+            task: RefCell::default(),
+            running: Cell::new(false),
+            own_part: self.own_part.borrow().clone(),
+        });
+        self.links.borrow_mut().insert(conn.id(), link.clone());
+        link
+    }
+
+    /// Sees that a task serves `link`.
+    fn serve(self: &Rc<Self>, link: &Rc<ClientLink>) {
+        if !link.running.replace(true) {
+            self.tasks.spawn(serve::run(self.clone(), link.clone()));
+        }
+        link.wake();
+    }
+
+    /// Relays a request; it is answered on the connection of `conn` whenever OpenClaw does.
+    ///
+    /// # Errors
+    /// The refusal: the client may not call the method, its frame is too large, or too much waits.
+    pub(crate) fn call(self: &Rc<Self>, conn: &Rc<Conn>, request: &RequestFrame) -> Result<(), ErrorShape> {
+        ownership::judge(conn, &request.method)?;
+        let Some(upstream) = self.upstream() else {
+            return Err(ErrorShape::later("there is no upstream", 1000));
+        };
+        let known = self.links.borrow().get(&conn.id()).cloned();
+        let link = known.unwrap_or_else(|| self.insert(conn, Greeting::of_session(&conn.session())));
+        let most = link.max_payload.get();
+        if request.text().len() > most {
+            let size = request.text().len();
+            return Err(ErrorShape::invalid(format!(
+                "a frame of {size} bytes; OpenClaw takes {most} at most"
+            )));
+        }
+        if link.wire.borrow().is_some() && link.scopes.get() != conn.session().scopes {
+            // What it may see there is no longer what it may see here.
+            link.drop_connection("its scopes were changed");
+        }
+        let bounds = Bounds {
+            wait_ns: upstream.wait.as_nanos() as u64,
+            requests: upstream.waiting,
+            bytes: upstream.waiting_bytes,
+        };
+        let parts = (request.id.as_str(), request.method.as_str(), request.text());
+        let effects =
+            link.link.borrow_mut().request(parts, repeat::classify(request), monotonic_ns(), &bounds)?;
+        let waits = effects.is_empty();
+        link.apply(effects);
+        if waits || !link.running.get() {
+            self.serve(&link);
+        }
+        Ok(())
+    }
+
+    /// The client of a link has left.
+    pub(crate) fn left(&self, id: ConnId) {
+        if let Some(link) = self.links.borrow_mut().remove(&id) {
+            link.left.set(true);
+            link.wake();
+        }
+    }
+
+    /// The gateway behind this one was changed in the settings: every connection to it is made anew.
+    pub(crate) fn changed(self: &Rc<Self>, old: &Settings) {
+        let now = self.running.get();
+        if old.upstream == now.upstream {
+            return;
+        }
+        self.availability.forget();
+        self.renew();
+        let links: Vec<Rc<ClientLink>> = self.links.borrow().values().cloned().collect();
+        links.iter().for_each(|link| link.drop_connection("the settings of the upstream were changed"));
+        self.watch();
+    }
+
+    /// Pieces for this gateway's `hello-ok`, with its `own` methods; `None` where OpenClaw never said anything.
+    pub(crate) fn merged<'a>(&self, own: impl Iterator<Item = &'a str>) -> Option<Rc<Merged>> {
+        self.upstream()?;
+        let hello = self.availability.hello()?;
+        let mut merged = self.merged.borrow_mut();
+        if merged.is_none() {
+            *merged = Some(Rc::new(hello.merged(own)));
+        }
+        merged.clone()
+    }
+
+    /// OpenClaw said something new of itself.
+    pub(super) fn renew(&self) {
+        self.merged.borrow_mut().take();
+    }
+
+    /// OpenClaw's last `health`, a JSON object.
+    pub(crate) fn health(&self) -> Option<String> {
+        self.upstream()?;
+        Some(self.health.borrow().clone()).filter(|health| health.len() > 2 && health.starts_with('{'))
+    }
+
+    /// State of the gateway behind this one, a JSON object; `None` where there is none.
+    pub(crate) fn report(&self) -> Option<String> {
+        let upstream = self.upstream()?;
+        let links = self.links.borrow();
+        let connected = links.values().filter(|link| link.wire.borrow().is_some()).count();
+        Some(self.availability.report(&upstream.url.to_string(), self.waiting(), connected))
+    }
+
+    /// Requests that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.links.borrow().values().map(|link| link.link.borrow().waiting()).sum()
+    }
+}
+
+impl ClientLink {
+    /// Gives the connection to OpenClaw up; the task makes another.
+    pub fn drop_connection(&self, why: &str) {
+        if let Some(wire) = self.wire.take() {
+            wire.abandon();
+            let effects = self.link.borrow_mut().closed(why);
+            self.apply(effects);
+        }
+        self.wake();
+    }
+}
+
+/// Whether a client hears from OpenClaw without asking first: nodes, pages and apps, and who approves.
+fn listens(conn: &Conn) -> bool {
+    let session = conn.session();
+    session.role == Role::Node
+        || matches!(session.mode(), "ui" | "webchat")
+        || session.scopes.allows(Scope::Approvals) && !matches!(session.mode(), "cli" | "probe" | "backend")
+}

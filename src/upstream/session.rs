@@ -1,0 +1,129 @@
+//! Making a connection to the gateway behind this one, up to its `hello-ok`.
+
+use super::{
+    connect::{self, Choice, Failure, Introduction, Persona},
+    greeting::Greeting,
+    hello::Hello,
+};
+use crate::{
+    auth::identity::Identity,
+    config::{Kind, Secret, Settings, Upstream},
+    net::{Message, ReadError, Wire},
+    outbound::{Limits, WebSocketError, open_wire},
+    protocol::{MAX_PAYLOAD, Role, Scopes},
+    reactor::Timer,
+};
+use smol::future;
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
+
+/// Time for TCP, TLS, the upgrade and `hello-ok` each; a busy board's OpenClaw takes several seconds.
+const TIME: Duration = Duration::from_secs(20);
+
+/// The shared secret for the gateway behind this one.
+pub(super) fn secret(settings: &Settings, upstream: &Upstream) -> Option<(Kind, Secret)> {
+    match &upstream.token {
+        Some(token) => Some((Kind::Token, token.clone())),
+        None => {
+            let (secret, _) = settings.credentials.active.as_ref()?;
+            Some((settings.auth.secret_kind(), secret.clone()))
+        }
+    }
+}
+
+/// A client, as it is to be introduced.
+pub(super) struct Caller<'a> {
+    pub role: Role,
+    pub scopes: Scopes,
+    pub greeting: &'a Greeting,
+    pub choice: Choice,
+    /// Seed of the derived key.
+    pub seed: [u8; 32],
+}
+
+/// Connects to `upstream`, and attaches there as `caller`.
+pub(super) async fn open(
+    settings: &Settings,
+    upstream: &Upstream,
+    caller: &Caller<'_>,
+) -> Result<(Rc<Wire>, Hello), Failure> {
+    let late = async {
+        Timer::after(TIME).await;
+        Err(Failure::Away(format!("it does not answer within {} s", TIME.as_secs())))
+    };
+    future::or(attach(settings, upstream, caller), late).await
+}
+
+async fn attach(
+    settings: &Settings,
+    upstream: &Upstream,
+    caller: &Caller<'_>,
+) -> Result<(Rc<Wire>, Hello), Failure> {
+    let as_client = caller.choice != Choice::Backend;
+    let mut headers: Vec<(&str, &str)> = Vec::new();
+    if as_client {
+        headers.extend(caller.greeting.host.as_deref().map(|host| ("Host", host)));
+        headers.extend(caller.greeting.origin.as_deref().map(|origin| ("Origin", origin)));
+    }
+    let limits = Limits { connect: TIME, idle: None, deadline: None };
+    let wire = open_wire(&upstream.url, &upstream.trust, &limits, &headers, MAX_PAYLOAD).await;
+    let wire = wire.map_err(|e| failure(&e))?;
+    let nonce = loop {
+        let text = next(&wire).await?;
+        if let Some(nonce) = connect::challenge(&text) {
+            break nonce;
+        }
+    };
+    let persona = match caller.choice {
+        Choice::Derived => Persona::Derived(Identity::from_seed(&caller.seed)),
+        Choice::NoDevice => Persona::NoDevice,
+        Choice::Backend => Persona::Backend,
+    };
+    let secret = secret(settings, upstream);
+    let introduction = Introduction {
+        role: caller.role,
+        scopes: caller.scopes,
+        greeting: caller.greeting,
+        secret: secret.as_ref().map(|(kind, secret)| (*kind, secret)),
+    };
+    wire.send_text(&introduction.request(&persona, &nonce));
+    loop {
+        if let Some(answer) = connect::answer(&next(&wire).await?) {
+            return answer.map(|hello| (wire, hello));
+        }
+    }
+}
+
+/// The next text of a connection that is being made.
+async fn next(wire: &Wire) -> Result<String, Failure> {
+    loop {
+        let read = poll_fn(|cx| {
+            wire.watch(cx);
+            if let Poll::Ready(Err(_)) = wire.poll_drain(cx) {
+                return Poll::Ready(Err(ReadError::Gone));
+            }
+            wire.poll_message(cx)
+        });
+        match read.await {
+            Ok(Message::Text(text)) => return Ok(text),
+            Ok(Message::Ping(payload)) => wire.send_pong(&payload),
+            Ok(Message::Close(code)) => {
+                return Err(Failure::Away(format!("it closed the connection ({})", code.unwrap_or(1005))));
+            }
+            Ok(_) => {}
+            Err(e) => return Err(Failure::Away(format!("the connection is lost: {e}"))),
+        }
+    }
+}
+
+/// What a connection that cannot be opened means.
+fn failure(e: &WebSocketError) -> Failure {
+    match e {
+        WebSocketError::NotWebSocket(_) | WebSocketError::BadRequest(_) => {
+            Failure::Wrong(format!("{e}; is it an OpenClaw gateway?"))
+        }
+        WebSocketError::Refused(status, _) if *status != 503 => {
+            Failure::Wrong(format!("{e}; is it an OpenClaw gateway?"))
+        }
+        _ => Failure::Away(e.to_string()),
+    }
+}
