@@ -104,17 +104,21 @@ pub mod journal {
 }
 
 pub mod net {
+    pub use crate::net::Wire;
+
     pub mod http {
         pub use crate::net::http::Beginning;
     }
 
     pub mod message {
-        pub use crate::net::message::{Message, ReadError, Scan};
+        pub use crate::net::message::{Message, ReadError, Scan, Side};
     }
 }
 
 pub mod outbound {
-    pub use crate::outbound::{Body, DialError, Limits, RequestError, TlsError, Url, WebSocketError};
+    pub use crate::outbound::{
+        Body, DialError, Limits, RequestError, TlsError, Url, WebSocketError, open_wire,
+    };
 
     pub mod http {
         pub use crate::outbound::http::{Answer, Connection, request};

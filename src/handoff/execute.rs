@@ -262,7 +262,7 @@ impl Handoff {
                 |id: &str| carried.iter().any(|i| i.asked.caller == conn.id() && i.asked.request == id);
             let mut answers = Vec::new();
             for id in conn.waiting().into_iter().filter(|id| !continues(id)) {
-                frame::text(&refusal(&id, &unknown), &mut answers);
+                frame::text(&refusal(&id, &unknown), None, &mut answers);
             }
             answers
         }

@@ -1,6 +1,6 @@
 //! The unread and the unsent bytes of a connection. An idle connection holds none of either.
 
-use super::message::Scan;
+use super::message::{Scan, Side};
 use std::{cell::Cell, collections::VecDeque};
 
 thread_local! {
@@ -29,10 +29,10 @@ pub(super) struct Buffers {
 
 impl Buffers {
     /// Buffers that begin with unread bytes and with one message that is not sent.
-    pub(super) fn new(input: Vec<u8>, output: Vec<u8>) -> Self {
+    pub(super) fn new(side: Side, input: Vec<u8>, output: Vec<u8>) -> Self {
         UNSENT.set(UNSENT.get() + output.len());
         let messages = if output.is_empty() { VecDeque::new() } else { [output.len()].into() };
-        Self { input, output, messages, ..Self::default() }
+        Self { input, scan: Scan::new(side), output, messages, ..Self::default() }
     }
 
     /// Bytes that wait to be sent.

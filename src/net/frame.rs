@@ -1,37 +1,71 @@
-//! The frames that the gateway sends (RFC 6455 §5), unmasked and each in one piece.
+//! The frames that this process sends (RFC 6455 §5), each in one piece: unmasked by a server, masked by a client.
 
+use super::message::unmask;
 use async_tungstenite::tungstenite::protocol::frame::{
     CloseFrame, Frame, FrameHeader, Utf8Bytes,
     coding::{CloseCode, Control, Data, OpCode},
 };
 
+/// The mask of one frame.
+pub type Mask = [u8; 4];
+
 /// Appends a text message.
-pub fn text(text: &str, out: &mut Vec<u8>) {
-    let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
-    append(&header, text.as_bytes(), out);
+pub fn text(text: &str, mask: Option<Mask>, out: &mut Vec<u8>) {
+    append(OpCode::Data(Data::Text), mask, text.as_bytes(), out);
 }
 
 /// Appends a ping.
-pub fn ping(out: &mut Vec<u8>) {
-    append(Frame::ping(Vec::new()).header(), b"", out);
+pub fn ping(mask: Option<Mask>, out: &mut Vec<u8>) {
+    append(OpCode::Control(Control::Ping), mask, b"", out);
 }
 
 /// Appends the answer to a ping.
-pub fn pong(payload: &[u8], out: &mut Vec<u8>) {
-    let header = FrameHeader { opcode: OpCode::Control(Control::Pong), ..FrameHeader::default() };
-    append(&header, payload, out);
+pub fn pong(payload: &[u8], mask: Option<Mask>, out: &mut Vec<u8>) {
+    append(OpCode::Control(Control::Pong), mask, payload, out);
 }
 
 /// Appends the end, and why; `reason` has at most 123 bytes.
-pub fn close(code: u16, reason: &str, out: &mut Vec<u8>) {
+pub fn close(code: u16, reason: &str, mask: Option<Mask>, out: &mut Vec<u8>) {
     let (code, reason) = (CloseCode::from(code), Utf8Bytes::from(reason.to_owned()));
     let frame = Frame::close(Some(CloseFrame { code, reason }));
-    append(frame.header(), frame.payload(), out);
+    append(OpCode::Control(Control::Close), mask, frame.payload(), out);
 }
 
-fn append(header: &FrameHeader, payload: &[u8], out: &mut Vec<u8>) {
-    out.reserve(payload.len() + 10);
+fn append(opcode: OpCode, mask: Option<Mask>, payload: &[u8], out: &mut Vec<u8>) {
+    out.reserve(payload.len() + if mask.is_some() { 14 } else { 10 });
+    let header = FrameHeader { opcode, mask, ..FrameHeader::default() };
     // Writing to a Vec cannot fail.
     let _ = header.format(payload.len() as u64, out);
+    let start = out.len();
     out.extend_from_slice(payload);
+    if let Some(mask) = mask {
+        unmask(&mut out[start..], mask);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::message::{Message, Scan, Side};
+
+    #[test]
+    fn each_side_reads_what_the_other_sends() {
+        for (mask, reader) in [(None, Side::Client), (Some([1, 2, 0, 4]), Side::Server)] {
+            let (mut out, long) = (Vec::new(), "x".repeat(70_000));
+            text("short", mask, &mut out);
+            ping(mask, &mut out);
+            pong(b"answer", mask, &mut out);
+            text(&long, mask, &mut out);
+            close(1000, "done", mask, &mut out);
+            assert_eq!(out.windows(5).any(|part| part == b"short"), mask.is_none());
+            let mut scan = Scan::new(reader);
+            let mut next = || scan.take(&mut out, 70_000);
+            assert_eq!(next(), Ok(Some(Message::Text("short".into()))));
+            assert_eq!(next(), Ok(Some(Message::Ping(Vec::new()))));
+            assert_eq!(next(), Ok(Some(Message::Pong)));
+            assert!(next() == Ok(Some(Message::Text(long))));
+            assert_eq!(next(), Ok(Some(Message::Close(Some(1000)))));
+            assert_eq!((next(), out.len()), (Ok(None), 0));
+        }
+    }
 }

@@ -6,6 +6,16 @@
 
 use std::fmt;
 
+/// The side of a connection that reads: the frames of a client are masked, those of a server are not (RFC 6455 §5.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Side {
+    /// It accepted the connection.
+    #[default]
+    Server,
+    /// It opened the connection.
+    Client,
+}
+
 /// A whole message, or a control frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
@@ -64,6 +74,7 @@ impl fmt::Display for ReadError {
 /// Progress of the search for the end of the input's first message: no byte is scanned twice, however it arrives.
 #[derive(Default, Clone, Copy)]
 pub struct Scan {
+    side: Side,
     /// Offset of the next frame.
     at: usize,
     /// Payload of the fragments before that, bytes.
@@ -75,6 +86,16 @@ pub struct Scan {
 }
 
 impl Scan {
+    /// The search of one who reads on this side.
+    pub fn new(side: Side) -> Self {
+        Self { side, ..Self::default() }
+    }
+
+    /// The side that reads.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
     /// Takes the first whole message out of `input`; `None` if there is none yet. After that, `input` is to be the same
     /// bytes and more. A control frame is handed out at once, even within a fragmented message.
     ///
@@ -83,7 +104,8 @@ impl Scan {
     /// protocol.
     pub fn take(&mut self, input: &mut Vec<u8>, limit: usize) -> Result<Option<Message>, ReadError> {
         loop {
-            let Some(head) = Head::read(input.get(self.at..).unwrap_or_default())? else { return Ok(None) };
+            let unread = input.get(self.at..).unwrap_or_default();
+            let Some(head) = Head::read(unread, self.side)? else { return Ok(None) };
             let too_large = ReadError::TooLarge(limit);
             let payload = usize::try_from(head.payload).map_err(|_| too_large)?;
             let end =
@@ -117,7 +139,7 @@ impl Scan {
                 unmask(&mut input[body..end], head.mask);
                 let text = self.open == Some(true);
                 let bytes = self.assemble(input, body, end);
-                *self = Self::default();
+                *self = Self::new(self.side);
                 return match text {
                     true => String::from_utf8(bytes).map(Message::Text).map_err(|_| ReadError::NotUtf8),
                     false => Ok(Message::Binary(bytes)),
@@ -140,7 +162,7 @@ impl Scan {
         let (mut from, mut to) = (0, 0);
         while from < self.at {
             // It was read before.
-            let Ok(Some(head)) = Head::read(&bytes[from..]) else { break };
+            let Ok(Some(head)) = Head::read(&bytes[from..], self.side) else { break };
             let (body, end) = (from + head.length, from + head.length + head.payload as usize);
             unmask(&mut bytes[body..end], head.mask);
             bytes.copy_within(body..end, to);
@@ -174,7 +196,8 @@ fn control(opcode: u8, payload: Vec<u8>) -> Result<Message, ReadError> {
     }
 }
 
-fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
+/// Masks the bytes of a payload, or takes the mask off: the two are the same.
+pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let (chunks, rest) = bytes.as_chunks_mut();
@@ -186,14 +209,15 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
 struct Head {
     fin: bool,
     opcode: u8,
+    /// Zeros if it is not masked.
     mask: [u8; 4],
     length: usize,
     payload: u64,
 }
 
 impl Head {
-    /// Reads a head; `None` if it is not whole.
-    fn read(b: &[u8]) -> Result<Option<Self>, ReadError> {
+    /// Reads the head of a frame that comes to this side; `None` if it is not whole.
+    fn read(b: &[u8], side: Side) -> Result<Option<Self>, ReadError> {
         let [b0, b1, ..] = *b else { return Ok(None) };
         let (fin, opcode, short) = (b0 & 128 != 0, b0 & 15, b1 & 127);
         let wrong = match opcode {
@@ -201,8 +225,11 @@ impl Head {
             3..=7 | 11.. => Some("an unknown kind of frame"),
             8..=10 if !fin => Some("a control frame in fragments"),
             8..=10 if short > 125 => Some("a control frame of more than 125 bytes"),
-            _ if b1 & 128 == 0 => Some("a frame that is not masked"),
-            _ => None,
+            _ => match (side, b1 & 128 != 0) {
+                (Side::Server, false) => Some("a frame that is not masked"),
+                (Side::Client, true) => Some("a masked frame"),
+                _ => None,
+            },
         };
         if let Some(wrong) = wrong {
             return Err(ReadError::Protocol(wrong));
@@ -213,8 +240,11 @@ impl Head {
             127 => (8, number(b.get(2..10))),
             n => (0, Some(u64::from(n))),
         };
-        let length = 2 + extended + 4;
-        let mask = b.get(length - 4..length).and_then(|mask| mask.try_into().ok());
+        let start = 2 + extended;
+        let (length, mask) = match side {
+            Side::Server => (start + 4, b.get(start..start + 4).and_then(|mask| mask.try_into().ok())),
+            Side::Client => (start, Some([0; 4])),
+        };
         // A length that is too large is to be seen before the mask is there.
         let mask = match (payload, mask) {
             (None, _) => return Ok(None),
@@ -322,6 +352,36 @@ mod tests {
         let mut split = frame(0x01, &[0xc3]);
         split.extend(frame(0x80, &[0xa4]));
         assert_eq!(Scan::default().take(&mut split, 100), Ok(Some(text("ä"))));
+    }
+
+    #[test]
+    fn a_client_reads_what_is_not_masked() {
+        let long = [&[0x82, 126, 1, 0][..], &[7; 256]].concat();
+        let bytes = [&b"\x01\x02tw\x89\x01p\x80\x01o"[..], &long, b"\x88\x02\x03\xe8"].concat();
+        let expected = [
+            Message::Ping(b"p".to_vec()),
+            text("two"),
+            Message::Binary(vec![7; 256]),
+            Message::Close(Some(1000)),
+        ];
+        for step in 1..bytes.len() {
+            let (mut scan, mut input, mut seen) = (Scan::new(Side::Client), Vec::new(), Vec::new());
+            for chunk in bytes.chunks(step) {
+                input.extend_from_slice(chunk);
+                while let Some(message) = scan.take(&mut input, 256).unwrap() {
+                    seen.push(message);
+                }
+            }
+            assert_eq!((seen.as_slice(), input.len()), (&expected[..], 0), "{step} bytes at a time");
+        }
+        for (mut bytes, code) in [
+            (frame(0x81, b"x"), 1002),
+            (frame(0x89, b""), 1002),
+            (vec![0x81, 126, 1, 1], 1009),
+            ([&[0x82, 127][..], &u64::MAX.to_be_bytes()].concat(), 1009),
+        ] {
+            assert_eq!(Scan::new(Side::Client).take(&mut bytes, 256).map_err(ReadError::code), Err(code));
+        }
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! [`Url`] says where, [`Trust`] whom to believe where it asks for TLS, [`Limits`] how long everything may take.
 //! [`http::Connection`] speaks HTTP/1.1, [`websocket::WebSocket`] RFC 6455; both run over [`Stream`], on the reactor of
-//! their thread. Names are resolved and certificates read on worker threads. No redirect is followed, no proxy
+//! their thread. [`open_wire`] opens a WebSocket that a restart carries over. Names are resolved and certificates read on worker threads. No redirect is followed, no proxy
 //! asked, nothing compressed: a caller that wants one of these says so in its own headers.
 
 mod dial;
 mod error;
 pub mod http;
 mod stream;
+mod upgrade;
 pub mod websocket;
 
 pub use crate::{
@@ -18,6 +19,7 @@ pub use crate::{
 pub use dial::dial;
 pub use error::{DialError, RequestError, WebSocketError};
 pub use stream::Stream;
+pub use upgrade::open_wire;
 
 use std::time::Duration;
 

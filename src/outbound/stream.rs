@@ -124,6 +124,11 @@ impl Stream {
         &self.timeouts
     }
 
+    /// The socket and its TLS, for one that keeps its own time.
+    pub(super) fn into_parts(self) -> (Async<TcpStream>, Option<ClientSession>) {
+        (self.socket, self.tls.map(|tls| *tls))
+    }
+
     /// Ready once the TLS handshake is done, or at once without TLS.
     pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(())) };

@@ -10,6 +10,7 @@
 mod absent;
 #[cfg(feature = "tls")]
 mod certificate;
+mod channel;
 #[cfg(feature = "tls")]
 mod client;
 #[cfg(feature = "tls")]
@@ -33,6 +34,7 @@ pub use {
     session::Session,
 };
 
+pub use channel::Channel;
 pub use error::TlsError;
 pub use x509::Validity;
 

@@ -7,29 +7,26 @@
 //! what the socket does not take is written by the connection's own task when it can be. Messages in are taken out of
 //! the input buffer whole ([`Wire::poll_message`]).
 
+mod write;
+
 use super::{
     buffers::Buffers,
     charge::Charge,
-    frame,
-    message::{Message, ReadError, Scan},
+    message::{Message, ReadError, Scan, Side},
 };
 use crate::{
     admission::{Budget, MakeRoom, Source, limits},
-    host,
     reactor::Async,
-    tls::Session,
+    tls::{Channel, ClientSession, Session},
 };
 use nanoserde::{DeBin, SerBin};
 use std::{
     cell::{Cell, RefCell},
-    io::{self, Read, Write},
+    io::{self, Read},
     net::{IpAddr, TcpStream},
     rc::{Rc, Weak},
     task::{Context, Poll, Waker, ready},
 };
-
-/// Limit of unread bytes, at which a peer gets no more answers to its pings.
-const UNREAD: usize = 64 << 10;
 
 thread_local! {
     /// Buffer of reads, one for all connections, so that none has its own and it is not cleared for each.
@@ -56,11 +53,11 @@ pub struct Tick {
     pub stalled: u16,
 }
 
-/// A socket with its buffers.
+/// A socket with its buffers, on either [`Side`] of the connection.
 pub struct Wire {
     socket: Async<TcpStream>,
     /// TLS session; `None` on a plain connection.
-    tls: Option<Box<RefCell<Session>>>,
+    tls: Option<Box<RefCell<Channel>>>,
     buffers: RefCell<Buffers>,
     reader: Cell<Option<Waker>>,
     limit: Cell<usize>,
@@ -74,29 +71,37 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A wire over `socket` that begins with bytes already read and bytes still to be sent, and takes
+    /// A wire over an accepted `socket` that begins with bytes already read and bytes still to be sent, and takes
     /// messages of up to `limit` bytes.
     pub fn new(socket: Async<TcpStream>, input: Vec<u8>, output: Vec<u8>, limit: usize) -> Rc<Self> {
-        Self::over(socket, None, input, output, limit)
+        Self::over(socket, None, Buffers::new(Side::Server, input, output), limit)
     }
 
     /// A wire over a socket that somebody just opened; it speaks TLS if there is a `session` for it.
     pub fn open(socket: Async<TcpStream>, session: Option<Session>, limit: usize) -> Rc<Self> {
-        let tls = session.map(|session| Box::new(RefCell::new(session)));
-        Self::over(socket, tls, Vec::new(), Vec::new(), limit)
+        let tls = session.map(Channel::Server);
+        Self::over(socket, tls, Buffers::new(Side::Server, Vec::new(), Vec::new()), limit)
     }
 
-    fn over(
+    /// A wire over a socket that this process opened, in the role of a client: what it sends is masked, and what it
+    /// reads is not. Begins with bytes already read and bytes still to be sent, and takes messages of up to `limit`
+    /// bytes; what is unfinished is bounded by that, and charged to no budget.
+    pub fn client(
         socket: Async<TcpStream>,
-        tls: Option<Box<RefCell<Session>>>,
+        session: Option<ClientSession>,
         input: Vec<u8>,
         output: Vec<u8>,
         limit: usize,
     ) -> Rc<Self> {
+        let tls = session.map(Channel::Client);
+        Self::over(socket, tls, Buffers::new(Side::Client, input, output), limit)
+    }
+
+    fn over(socket: Async<TcpStream>, tls: Option<Channel>, buffers: Buffers, limit: usize) -> Rc<Self> {
         Rc::new_cyclic(|me| Self {
             socket,
-            tls,
-            buffers: RefCell::new(Buffers::new(input, output)),
+            tls: tls.map(|tls| Box::new(RefCell::new(tls))),
+            buffers: RefCell::new(buffers),
             reader: Cell::new(None),
             limit: Cell::new(limit),
             no_room: Cell::new(false),
@@ -193,14 +198,6 @@ impl Wire {
         read
     }
 
-    /// Shuts the sending side down.
-    pub fn end(&self) -> io::Result<()> {
-        if let Some(tls) = &self.tls {
-            tls.borrow_mut().end(self.socket.get_ref());
-        }
-        self.socket.get_ref().shutdown(std::net::Shutdown::Write)
-    }
-
     /// The unread and the unsent bytes, as they are to be carried over to another [`Wire`]. A message that
     /// is only half handed out (a control frame stood within it) is unread from its start.
     pub fn copy(&self) -> (Vec<u8>, Vec<u8>) {
@@ -212,74 +209,6 @@ impl Wire {
     pub(crate) fn with_buffers<T>(&self, look: impl FnOnce(&[u8], &[u8]) -> T) -> T {
         let b = self.buffers.borrow();
         look(&b.input, &b.output[b.written..])
-    }
-
-    /// Bytes that wait to be sent.
-    pub fn unsent(&self) -> usize {
-        self.buffers.borrow().unsent()
-    }
-
-    /// Bytes that wait to be sent behind the message that is being sent now.
-    pub fn unsent_behind(&self) -> usize {
-        self.buffers.borrow().unsent_behind()
-    }
-
-    /// Sends a text message: at once if the socket takes it.
-    pub fn send_text(&self, text: &str) {
-        self.push(|out| frame::text(text, out));
-    }
-
-    /// Sends a ping.
-    pub fn send_ping(&self) {
-        self.push(frame::ping);
-    }
-
-    /// Answers a ping, unless the peer is behind with reading: pings are no way to have memory held.
-    pub fn send_pong(&self, payload: &[u8]) {
-        if self.unsent() < UNREAD {
-            self.push(|out| frame::pong(payload, out));
-        }
-    }
-
-    /// Queues bytes as they are, to go out with the next frame.
-    pub fn queue(&self, bytes: &[u8]) {
-        self.append(|out| out.extend_from_slice(bytes));
-    }
-
-    fn push(&self, frame: impl FnOnce(&mut Vec<u8>)) {
-        if self.close.borrow().is_none() {
-            self.append(frame);
-            self.try_drain();
-        }
-    }
-
-    fn append(&self, frame: impl FnOnce(&mut Vec<u8>)) {
-        self.buffers.borrow_mut().append(frame);
-    }
-
-    /// Ends the connection after everything that was sent before; the first call wins.
-    pub fn close(&self, code: u16, reason: &str) {
-        let mut close = self.close.borrow_mut();
-        if close.is_some() {
-            return;
-        }
-        let reason = host::cut(reason, 123);
-        *close = Some(Close { code, reason: reason.into() });
-        drop(close);
-        self.append(|out| frame::close(code, reason, out));
-        self.try_drain();
-        self.wake();
-    }
-
-    /// Goes on with an end that was asked for before this wire was; its frame is among the unsent bytes,
-    /// or gone out.
-    pub fn set_closing(&self, close: Option<Close>) {
-        *self.close.borrow_mut() = close;
-    }
-
-    /// The end that was asked for.
-    pub fn closing(&self) -> Option<Close> {
-        self.close.borrow().clone()
     }
 
     /// Wakes the task that reads, so that it looks at the wire again.
@@ -304,51 +233,6 @@ impl Wire {
             return Poll::Pending;
         }
         Poll::Ready(())
-    }
-
-    fn try_drain(&self) {
-        if !matches!(self.write_some(), Ok(true)) {
-            self.wake();
-        }
-    }
-
-    /// Writes what the socket takes; whether that was all.
-    fn write_some(&self) -> io::Result<bool> {
-        let mut b = self.buffers.borrow_mut();
-        while b.written < b.output.len() {
-            let (mut socket, unsent) = (self.socket.get_ref(), &b.output[b.written..]);
-            let written = match &self.tls {
-                None => socket.write(unsent),
-                Some(tls) => tls.borrow_mut().write(socket, unsent),
-            };
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    b.wrote(n);
-                    self.tick.set(Tick { stalled: 0, ..self.tick.get() });
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    b.blocked();
-                    return Ok(false);
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        b.sent();
-        self.tls.as_ref().map_or(Ok(true), |tls| tls.borrow_mut().flush(self.socket.get_ref()))
-    }
-
-    /// Ready once everything is sent.
-    ///
-    /// # Errors
-    /// When the peer is gone.
-    pub fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.write_some()? {
-            return Poll::Ready(Ok(()));
-        }
-        self.socket.wait_writable(cx);
-        Poll::Pending
     }
 
     /// Reads and forgets, until the peer closes too.
@@ -470,7 +354,7 @@ impl MakeRoom for Wire {
     fn make_room(&self) {
         self.no_room.set(true);
         let mut b = self.buffers.borrow_mut();
-        (b.input, b.taken, b.scan) = (Vec::new(), 0, Scan::default());
+        (b.input, b.taken, b.scan) = (Vec::new(), 0, Scan::new(b.scan.side()));
         drop(b);
         *self.charge.borrow_mut() = Charge::default();
         self.wake();
