@@ -160,7 +160,7 @@ fn dispatch(app: &Rc<App>, conn: &Rc<Conn>, text: String) {
         Err((why, None)) => return conn.wire.close(1008, &why.to_string()),
     };
     let id = request.id.clone();
-    if app.relay.owner(&request.method) == Owner::Upstream {
+    if app.relay.owner(&request.method) != Owner::Own {
         return match app.relay.call(conn, &request) {
             Ok(()) => {}
             Err(error) => refuse(conn, &id, &error),

@@ -48,8 +48,10 @@ pub(super) fn read(text: &str) -> Frame<'_> {
             Frame::Response { id, outcome }
         }
         ("\"event\"", _, Some(name)) => {
-            let start = seq.as_ptr() as usize - text.as_ptr() as usize;
-            let seq = (!seq.is_empty()).then(|| start..start + seq.len());
+            let seq = (!seq.is_empty()).then(|| {
+                let start = seq.as_ptr() as usize - text.as_ptr() as usize;
+                start..start + seq.len()
+            });
             Frame::Event { name, payload: or_null(payload), seq }
         }
         _ => Frame::Other,

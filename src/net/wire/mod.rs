@@ -60,6 +60,8 @@ pub struct Wire {
     tls: Option<Box<RefCell<Channel>>>,
     buffers: RefCell<Buffers>,
     reader: Cell<Option<Waker>>,
+    /// Who waits until less is unsent, and how much less.
+    room: Cell<Option<(usize, Waker)>>,
     limit: Cell<usize>,
     /// Set by others: it has to make room.
     no_room: Cell<bool>,
@@ -103,6 +105,7 @@ impl Wire {
             tls: tls.map(|tls| Box::new(RefCell::new(tls))),
             buffers: RefCell::new(buffers),
             reader: Cell::new(None),
+            room: Cell::new(None),
             limit: Cell::new(limit),
             no_room: Cell::new(false),
             close: RefCell::new(None),

@@ -101,6 +101,23 @@ impl Wire {
         }
     }
 
+    /// Ready once at most `most` bytes wait to be sent; for one task.
+    pub fn poll_room(&self, cx: &Context<'_>, most: usize) -> Poll<()> {
+        if self.unsent() <= most {
+            return Poll::Ready(());
+        }
+        self.room.set(Some((most, cx.waker().clone())));
+        Poll::Pending
+    }
+
+    /// Wakes the task that waits for room, if there is enough of it.
+    fn give_room(&self, unsent: usize) {
+        match self.room.take() {
+            Some((most, waker)) if unsent <= most => waker.wake(),
+            waits => self.room.set(waits),
+        }
+    }
+
     /// Writes what the socket takes; whether that was all.
     fn write_some(&self) -> io::Result<bool> {
         let mut b = self.buffers.borrow_mut();
@@ -114,6 +131,7 @@ impl Wire {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     b.wrote(n);
+                    self.give_room(b.unsent());
                     self.tick.set(Tick { stalled: 0, ..self.tick.get() });
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
