@@ -2,7 +2,7 @@
 
 use super::session::{SavedConn, SavedSocket, Session, Topic, write_record};
 use crate::{
-    admission::{Admission, Permit, Source, limits},
+    admission::{Admission, LastingPermit, Source, limits},
     auth::Caller,
     net::{Wire, unsent_of_all},
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope, Scopes},
@@ -41,7 +41,7 @@ pub struct Conn {
     in_flight: Cell<u32>,
     waiting: RefCell<Vec<String>>,
     /// Permit of the budget of attached connections.
-    _permit: Permit,
+    _permit: LastingPermit,
 }
 
 impl Conn {
@@ -53,7 +53,7 @@ impl Conn {
     const SLOW: usize = 256 << 10;
 
     /// A connection that just attached.
-    pub fn new(wire: Rc<Wire>, session: Session, permit: Permit, admission: &Admission) -> Rc<Self> {
+    pub fn new(wire: Rc<Wire>, session: Session, permit: LastingPermit, admission: &Admission) -> Rc<Self> {
         Self::with(wire, session, (0, 0), permit, admission)
     }
 
@@ -61,7 +61,7 @@ impl Conn {
         wire: Rc<Wire>,
         session: Session,
         (seq, quiet): (u64, u8),
-        permit: Permit,
+        permit: LastingPermit,
         admission: &Admission,
     ) -> Rc<Self> {
         session.device.into_iter().for_each(|device| wire.set_source(Source::Device(device)));
