@@ -7,11 +7,37 @@
 
 use nanoserde::{DeBin, DeBinErr, SerBin};
 use std::{
+    borrow::Cow,
     marker::PhantomData,
     ops::{Deref, DerefMut},
 };
 
 const LENGTH: usize = 4;
+
+/// Serialised data in pieces, of which the large ones are borrowed: nothing is in memory twice to be written.
+#[derive(Default)]
+pub(crate) struct Pieces<'a>(pub Vec<Cow<'a, [u8]>>);
+
+impl<'a> Pieces<'a> {
+    /// The end, to append to.
+    pub(crate) fn end(&mut self) -> &mut Vec<u8> {
+        if !matches!(self.0.last(), Some(Cow::Owned(_))) {
+            self.0.push(Cow::Owned(Vec::new()));
+        }
+        let last = self.0.len() - 1;
+        self.0[last].to_mut()
+    }
+
+    /// Appends `bytes` where they are.
+    pub(crate) fn borrow(&mut self, bytes: &'a [u8]) {
+        self.0.push(Cow::Borrowed(bytes));
+    }
+
+    /// The number of bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|piece| piece.len()).sum()
+    }
+}
 
 /// Appends a part, which `write` writes.
 pub(crate) fn write_part(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
@@ -140,11 +166,12 @@ impl<T: DeBin> PackedList<T> {
     }
 }
 
-impl<T> SerBin for PackedList<T> {
-    fn ser_bin(&self, out: &mut Vec<u8>) {
-        (self.count as u32).ser_bin(out);
-        (self.bytes.len() as u64).ser_bin(out);
-        out.extend_from_slice(&self.bytes);
+impl<T> PackedList<T> {
+    /// Appends the list to `out`, which borrows its elements.
+    pub(crate) fn write<'a>(&'a self, out: &mut Pieces<'a>) {
+        (self.count as u32).ser_bin(out.end());
+        (self.bytes.len() as u64).ser_bin(out.end());
+        out.borrow(&self.bytes);
     }
 }
 
@@ -202,7 +229,10 @@ mod tests {
         }
         let mut list = PackedList::<Old>::default();
         list.add(|out| Old { name: "abc".into() }.ser_bin(out));
-        let bytes = list.serialize_bin();
+        let mut pieces = Pieces::default();
+        list.write(&mut pieces);
+        let bytes = pieces.0.concat();
+        assert_eq!(bytes.len(), pieces.len());
         for end in 0..bytes.len() {
             assert!(PackedList::<Old>::de_bin(&mut 0, &bytes[..end]).is_err(), "{end}");
         }

@@ -17,13 +17,6 @@ pub trait MakeRoom {
     fn make_room(&self);
 }
 
-/// The holder of what nobody has to give up.
-struct Nobody;
-
-impl MakeRoom for Nobody {
-    fn make_room(&self) {}
-}
-
 /// A limited resource: its total, its holders and its counts.
 pub struct Budget {
     /// Name in log lines and in `status`.
@@ -59,6 +52,13 @@ pub struct Permit {
     source: Source,
 }
 
+/// A share of one that never makes room, so that nobody has to find who holds it: it is counted and has no number.
+/// Thousands are restored while nobody is served. Given back when dropped.
+pub struct LastingPermit {
+    budget: Rc<Budget>,
+    source: Source,
+}
+
 impl Budget {
     /// A budget of `total`, of which a source may hold `share(source, total)`.
     pub fn new(name: &'static str, total: usize, share: fn(Source, usize) -> usize) -> Rc<Self> {
@@ -83,7 +83,7 @@ impl Budget {
     }
 
     /// A permit for one that keeps it; `None` where there is no room.
-    pub fn enter_and_stay(self: &Rc<Self>, source: Source) -> Option<Permit> {
+    pub fn enter_and_stay(self: &Rc<Self>, source: Source) -> Option<LastingPermit> {
         self.find_room(source, 1, None).then(|| self.restore_and_stay(source))
     }
 
@@ -96,10 +96,9 @@ impl Budget {
     }
 
     /// Permit of a restored holder that never makes room.
-    pub fn restore_and_stay(self: &Rc<Self>, source: Source) -> Permit {
-        let permit = self.permit(source, Weak::<Nobody>::new());
-        permit.stay();
-        permit
+    pub fn restore_and_stay(self: &Rc<Self>, source: Source) -> LastingPermit {
+        self.ledger.borrow_mut().keep(source, 1);
+        LastingPermit { budget: self.clone(), source }
     }
 
     /// A permit for an amount that changes, nothing yet.
@@ -217,5 +216,11 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.budget.ledger.borrow_mut().remove(self.id);
         self.budget.holders.borrow_mut().remove(&self.id);
+    }
+}
+
+impl Drop for LastingPermit {
+    fn drop(&mut self) {
+        self.budget.ledger.borrow_mut().give_back(self.source, 1);
     }
 }

@@ -113,6 +113,18 @@ impl Ledger {
         });
     }
 
+    /// Has `source` hold `amount` more that it never makes room with, and that belongs to no numbered holder.
+    pub fn keep(&mut self, source: Source, amount: usize) {
+        self.used += amount;
+        self.change(source, |account| account.used += amount);
+    }
+
+    /// Takes back what `source` was to [`keep`](Self::keep).
+    pub fn give_back(&mut self, source: Source, amount: usize) {
+        self.used -= amount;
+        self.change(source, |account| account.used -= amount);
+    }
+
     /// Removes a holder.
     pub fn remove(&mut self, id: HolderId) {
         let Some(Holder { source, amount, rank }) = self.holders.remove(&id) else { return };
@@ -199,6 +211,10 @@ mod tests {
         // One that begins to be worked on keeps what it holds.
         ledger.set(2, HERE, 1, None);
         assert_eq!((ledger.used(), ledger.ask(A, 3)), (6, Verdict::MakeRoom(3)));
+        // What is kept counts for its source, and makes no room.
+        ledger.keep(A, 3);
+        assert_eq!((ledger.used_by(A), ledger.ask(A, 2)), (3, Verdict::Full));
+        ledger.give_back(A, 3);
         (0..8).for_each(|id| ledger.remove(id));
         assert!(ledger.used() == 0 && ledger.accounts.is_empty() && ledger.order.is_empty());
     }

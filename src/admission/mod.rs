@@ -23,7 +23,7 @@ mod source;
 #[cfg(test)]
 mod table;
 
-pub use budget::{Budget, Counts, MakeRoom, Permit};
+pub use budget::{Budget, Counts, LastingPermit, MakeRoom, Permit};
 pub use ledger::{HolderId, Ledger, Verdict};
 pub use rates::{Rates, RefusalLines};
 pub use source::Source;

@@ -127,7 +127,7 @@ impl Handoff {
         State::of(&self.app, &self.listeners, self.state_format.version, reason, across, more)
     }
 
-    pub(super) fn seal(&self, state: &State, format: u32) -> Sealed {
+    pub(super) fn seal<'a>(&self, state: &'a State, format: u32) -> Sealed<'a> {
         if format != self.state_format.preferred() {
             log::info!(
                 "the program on disk reads only format {format} of the state: it is handed over in that"

@@ -111,7 +111,7 @@ impl Program {
         Err(refused)
     }
 
-    fn offer(&self, state: &Sealed) -> Result<(String, FileId), String> {
+    fn offer(&self, state: &Sealed<'_>) -> Result<(String, FileId), String> {
         let file_id = self.file()?;
         let path = self.path.display();
         let file = state.memory_file().map_err(|e| format!("the state cannot be written down: {e}"))?;

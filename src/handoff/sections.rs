@@ -37,10 +37,11 @@ use super::{
     format_2,
     state::{DamagedState, State},
 };
-use crate::packed::{read_parts, write_parts};
+use crate::packed::{Pieces, read_parts, write_parts};
 use nanoserde::{DeBin, SerBin};
 use sha2::{Digest, Sha256};
 use std::{
+    borrow::Cow,
     fs::File,
     io::{self, Write},
 };
@@ -55,12 +56,13 @@ struct Section {
     version: u16,
     /// Whether a state without this section is refused.
     required: bool,
-    write: fn(&State, &mut Vec<u8>),
+    write: for<'a> fn(&'a State, &mut Pieces<'a>),
     read: fn(&mut State, &[u8]) -> Option<()>,
 }
 
 /// A section's row: its name, version, whether it is `required` or `optional`, and the fields of [`State`] that are
-/// its own: `one` value, a list `each` of whose elements is a part, or one value that was `added` later.
+/// its own: `one` value, a list `each` of whose elements is a part, a list that is `packed` already, or one value that was
+/// `added` later.
 macro_rules! section {
     ($name:literal $version:literal $need:ident { $($kind:ident $($field:ident).+),+ $(,)? }) => {
         Section {
@@ -79,13 +81,14 @@ macro_rules! section {
     };
     (@need required) => { true };
     (@need optional) => { false };
-    (@write each $out:ident, $field:expr) => { write_parts(&$field, $out) };
-    (@write $one:ident $out:ident, $field:expr) => { $field.ser_bin($out) };
+    (@write each $out:ident, $field:expr) => { write_parts(&$field, $out.end()) };
+    (@write packed $out:ident, $field:expr) => { $field.write($out) };
+    (@write $one:ident $out:ident, $field:expr) => { $field.ser_bin($out.end()) };
     (@read each $at:ident, $bytes:ident, $field:expr) => { $field = read_parts(&mut $at, $bytes).ok()? };
     (@read added $at:ident, $bytes:ident, $field:expr) => {
         if $at < $bytes.len() { $field = DeBin::de_bin(&mut $at, $bytes).ok()? }
     };
-    (@read one $at:ident, $bytes:ident, $field:expr) => { $field = DeBin::de_bin(&mut $at, $bytes).ok()? };
+    (@read $one:ident $at:ident, $bytes:ident, $field:expr) => { $field = DeBin::de_bin(&mut $at, $bytes).ok()? };
 }
 
 /// Every section, the newest last.
@@ -103,8 +106,8 @@ const SECTIONS: &[Section] = &[
     section!("activity" 1 optional { each memory.contacts, each memory.seen, one memory.unknown_requests }),
     section!("guesses" 1 optional { each memory.guesses }),
     section!("restarts" 1 optional { one memory.restarts }),
-    section!("connections" 1 required { one memory.conns }),
-    section!("pending" 1 required { one memory.pending_conns }),
+    section!("connections" 1 required { packed memory.conns }),
+    section!("pending" 1 required { packed memory.pending_conns }),
     section!("invocations" 1 optional { each memory.invocations }),
     section!("journal" 1 optional { one memory.journal }),
 ];
@@ -148,18 +151,19 @@ impl StateFormat {
     }
 
     /// The bytes of `state` in `format`.
-    pub fn seal(&self, state: &State, format: u32) -> Sealed {
-        let mut pieces = match format {
-            format_2::FORMAT => vec![format_2::encode(state)],
+    pub fn seal<'a>(&self, state: &'a State, format: u32) -> Sealed<'a> {
+        let payload = match format {
+            format_2::FORMAT => Pieces(vec![format_2::encode(state).into()]),
             _ => self.encode(state),
         };
         let mut head = Vec::with_capacity(HEAD);
         head.extend_from_slice(MAGIC);
         format.ser_bin(&mut head);
-        (pieces.iter().map(Vec::len).sum::<usize>() as u64).ser_bin(&mut head);
-        pieces.insert(0, head);
+        (payload.len() as u64).ser_bin(&mut head);
+        let mut pieces = payload.0;
+        pieces.insert(0, head.into());
         let digest = pieces.iter().fold(Sha256::new(), |digest, piece| digest.chain_update(piece));
-        pieces.push(digest.finalize().to_vec());
+        pieces.push(digest.finalize().to_vec().into());
         Sealed(pieces)
     }
 
@@ -189,22 +193,25 @@ impl StateFormat {
         !self.unknown.contains(&section.name)
     }
 
-    fn encode(&self, state: &State) -> Vec<Vec<u8>> {
+    fn encode<'a>(&self, state: &'a State) -> Pieces<'a> {
         let known = SECTIONS.iter().filter(|section| self.knows(section));
         let own = known.map(|section| {
-            let mut bytes = Vec::new();
+            let mut bytes = Pieces::default();
             (section.write)(state, &mut bytes);
             (section.name, section.version, bytes)
         });
-        let more = self.more.iter().map(|(name, version, bytes)| (*name, *version, bytes.to_vec()));
+        let more =
+            self.more.iter().map(|(name, version, bytes)| (*name, *version, Pieces(vec![(*bytes).into()])));
         let sections: Vec<_> = own.chain(more).collect();
-        let mut pieces = vec![(sections.len() as u32).to_le_bytes().to_vec()];
+        let mut pieces = Pieces::default();
+        (sections.len() as u32).ser_bin(pieces.end());
         for (name, version, bytes) in sections {
-            let mut head = vec![name.len() as u8];
+            let head = pieces.end();
+            head.push(name.len() as u8);
             head.extend_from_slice(name.as_bytes());
-            version.ser_bin(&mut head);
-            (bytes.len() as u64).ser_bin(&mut head);
-            pieces.extend([head, bytes]);
+            version.ser_bin(head);
+            (bytes.len() as u64).ser_bin(head);
+            pieces.0.extend(bytes.0);
         }
         pieces
     }
@@ -252,12 +259,12 @@ fn split(payload: &[u8]) -> Option<Vec<Raw<'_>>> {
 }
 
 /// The bytes of a state, in pieces.
-pub struct Sealed(Vec<Vec<u8>>);
+pub struct Sealed<'a>(Vec<Cow<'a, [u8]>>);
 
-impl Sealed {
+impl Sealed<'_> {
     /// Mark of this state; see [`mark`].
     pub(crate) fn mark(&self) -> String {
-        mark(self.0.last().map(Vec::as_slice).unwrap_or_default())
+        mark(self.0.last().map(|digest| &**digest).unwrap_or_default())
     }
 
     /// A file in memory with it.

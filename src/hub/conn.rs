@@ -2,7 +2,7 @@
 
 use super::session::{SavedConn, SavedSocket, Session, Topic, write_record};
 use crate::{
-    admission::{Admission, Permit, Source, limits},
+    admission::{Admission, LastingPermit, Source, limits},
     auth::Caller,
     net::{Wire, unsent_of_all},
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope, Scopes},
@@ -43,7 +43,7 @@ pub struct Conn {
     waiting: RefCell<Vec<String>>,
     held: Cell<bool>,
     /// Permit of the budget of attached connections.
-    _permit: Permit,
+    _permit: LastingPermit,
 }
 
 impl Conn {
@@ -55,7 +55,7 @@ impl Conn {
     const SLOW: usize = 256 << 10;
 
     /// A connection that just attached.
-    pub fn new(wire: Rc<Wire>, session: Session, permit: Permit, admission: &Admission) -> Rc<Self> {
+    pub fn new(wire: Rc<Wire>, session: Session, permit: LastingPermit, admission: &Admission) -> Rc<Self> {
         Self::with(wire, session, (0, 0), permit, admission)
     }
 
@@ -63,7 +63,7 @@ impl Conn {
         wire: Rc<Wire>,
         session: Session,
         (seq, quiet): (u64, u8),
-        permit: Permit,
+        permit: LastingPermit,
         admission: &Admission,
     ) -> Rc<Self> {
         session.device.into_iter().for_each(|device| wire.set_source(Source::Device(device)));

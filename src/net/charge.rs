@@ -10,27 +10,19 @@ pub(super) struct Charge(Option<Charged>);
 
 struct Charged {
     budget: Rc<Budget>,
-    source: Source,
-    holder: Weak<dyn MakeRoom>,
     /// Bytes that are not charged.
     free: usize,
     /// Bytes that may yet be read in all.
     left: usize,
-    permit: Option<Permit>,
+    /// Few ever have one, so that it has no room in each of thousands of connections.
+    permit: Option<Box<Permit>>,
     held: usize,
 }
 
 impl Charge {
     /// Charges what is beyond `free` to `budget`; `whole` bytes may be read in all.
-    pub fn new(
-        budget: &Rc<Budget>,
-        free: usize,
-        whole: usize,
-        source: Source,
-        holder: Weak<dyn MakeRoom>,
-    ) -> Self {
-        let budget = budget.clone();
-        Self(Some(Charged { budget, source, holder, free, left: whole, permit: None, held: 0 }))
+    pub fn new(budget: &Rc<Budget>, free: usize, whole: usize) -> Self {
+        Self(Some(Charged { budget: budget.clone(), free, left: whole, permit: None, held: 0 }))
     }
 
     /// Counts `n` bytes that were read; one frame of up to `limit` is all that a connection has to say before it has
@@ -44,18 +36,26 @@ impl Charge {
         Ok(())
     }
 
-    /// Charges `bytes`, in place of what was charged before.
+    /// Charges `bytes`, in place of what was charged before; `holder` is who holds them, and on whose account.
     ///
     /// # Errors
     /// [`ReadError::NoRoom`].
-    pub fn hold(&mut self, bytes: usize) -> Result<(), ReadError> {
+    pub fn hold(
+        &mut self,
+        bytes: usize,
+        holder: impl FnOnce() -> (Source, Weak<dyn MakeRoom>),
+    ) -> Result<(), ReadError> {
         let Some(charged) = &mut self.0 else { return Ok(()) };
-        let Charged { budget, source, holder, free, permit, held, .. } = charged;
+        let Charged { budget, free, permit, held, .. } = charged;
         let now = bytes.saturating_sub(*free);
         if now == *held {
             return Ok(());
         }
-        let fits = permit.get_or_insert_with(|| budget.open(*source, holder.clone())).resize(*held, now);
+        let open = || {
+            let (source, holder) = holder();
+            Box::new(budget.open(source, holder))
+        };
+        let fits = permit.get_or_insert_with(open).resize(*held, now);
         *held = now;
         if now == 0 || !fits {
             *permit = None;

@@ -9,7 +9,7 @@ mod hello;
 mod proof;
 
 use crate::{
-    admission::{Permit, Source, limits},
+    admission::{LastingPermit, Source, limits},
     app::App,
     auth::{Lost, Refusal, Verdict, decide},
     clock::wall_ms,
@@ -294,7 +294,7 @@ const MISSED_KEEPALIVE: u8 = 3;
 ///
 /// # Errors
 /// When there is no room.
-fn permit(app: &App, device: Option<DeviceId>, wire: &Wire) -> Result<Permit, Refusal> {
+fn permit(app: &App, device: Option<DeviceId>, wire: &Wire) -> Result<LastingPermit, Refusal> {
     let attached = &app.admission.attached;
     let source = device.map_or_else(|| wire.source(), Source::Device);
     let full = device.is_some() && attached.used_by(source) >= attached.share_of(source);

@@ -137,18 +137,21 @@ impl Wire {
     /// # Errors
     /// [`ReadError::NoRoom`].
     pub fn charge(&self, budget: &Rc<Budget>, free: usize, whole: usize) -> Result<(), ReadError> {
-        let holder: Weak<Self> = self.me.clone();
-        let charge = Charge::new(budget, free, whole, self.source(), holder);
         // The one before is given up first, so that nothing is charged twice.
         *self.charge.borrow_mut() = Charge::default();
-        *self.charge.borrow_mut() = charge;
+        *self.charge.borrow_mut() = Charge::new(budget, free, whole);
         self.recharge()
     }
 
     /// Charges what it holds now.
     fn recharge(&self) -> Result<(), ReadError> {
         let held = self.buffers.borrow().input.len();
-        self.charge.borrow_mut().hold(held)
+        self.charge.borrow_mut().hold(held, || self.holder())
+    }
+
+    /// Who holds what is charged, and on whose account.
+    fn holder(&self) -> (Source, Weak<dyn MakeRoom>) {
+        (self.source(), self.me.clone())
     }
 
     /// The connection has attached: messages of up to `limit` bytes, and unfinished ones charged to `budget`.
@@ -325,7 +328,7 @@ impl Wire {
                 b.input = Vec::new();
             }
             self.tick.set(Tick { unfinished: 0, ..self.tick.get() });
-            self.charge.borrow_mut().hold(b.input.len())?;
+            self.charge.borrow_mut().hold(b.input.len(), || self.holder())?;
         }
         Ok(message)
     }
@@ -337,7 +340,7 @@ impl Wire {
             let held = self.buffers.borrow().input.len() + n;
             let mut charge = self.charge.borrow_mut();
             charge.read(n, self.limit.get())?;
-            charge.hold(held)?;
+            charge.hold(held, || self.holder())?;
             let mut b = self.buffers.borrow_mut();
             let b = &mut *b;
             // Grows by doubling, but never beyond the end of the frame that is known.
