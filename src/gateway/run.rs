@@ -20,7 +20,7 @@ use crate::{
     signals::Signals,
     store::Store,
     tls::Tls,
-    upstream::Relay,
+    upstream::{Relay, SavedLink},
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGUSR1, SIGUSR2};
 use smol::{LocalExecutor, future};
@@ -200,6 +200,12 @@ impl Serve for Restored<'_> {
     fn pending(&self, saved: SavedPending, socket: Async<TcpStream>) {
         let pending = self.app.hub.pending_conns.restore(saved, socket);
         self.app.spawn(accept::go_on(self.app.clone(), pending));
+    }
+
+    fn link(&self, saved: SavedLink, socket: Option<Async<TcpStream>>) {
+        if let Some(conn) = self.app.hub.conns.get(saved.conn) {
+            self.app.relay.restore(&conn, saved, socket);
+        }
     }
 
     fn invocation(&self, saved: SavedInvocation) {

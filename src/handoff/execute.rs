@@ -221,6 +221,7 @@ impl Handoff {
         self.signals.block(true);
         self.app.hub.events.flush();
         let (mut state, sockets) = self.state(reason, Across::Images, self.unfinished_answers());
+        let sockets = if format == StateFormat::FORMAT { sockets } else { sockets.without_links() };
         state.since_ns = since;
         let lock = self.app.devices.store.lock();
         let executed = || -> std::io::Result<()> {

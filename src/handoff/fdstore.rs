@@ -84,6 +84,7 @@ impl Inherited {
             Some(Ok(state)) => {
                 let conns = by_cookie(&state.memory.conns, &mut connections);
                 let pending_conns = by_cookie(&state.memory.pending_conns, &mut connections);
+                let links = by_cookie(&state.memory.links, &mut connections);
                 inherited.predecessor = Some(Predecessor {
                     state,
                     lock: None,
@@ -91,6 +92,7 @@ impl Inherited {
                     epoll: false,
                     conns,
                     pending_conns,
+                    links,
                 });
             }
             Some(Err(e)) => {

@@ -230,6 +230,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<State> {
             conns,
             pending_conns,
             invocations: m.invocations,
+            links: PackedList::default(),
         },
     })
 }

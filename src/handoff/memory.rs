@@ -10,6 +10,7 @@ use crate::{
     packed::PackedList,
     protocol::{DeviceId, RequestId},
     store::Display,
+    upstream::SavedLink,
 };
 use nanoserde::SerBin;
 use std::rc::Rc;
@@ -60,6 +61,8 @@ pub struct Memory {
     pub conns: PackedList<SavedConn>,
     /// Pending connections, serialised.
     pub pending_conns: PackedList<SavedPending>,
+    /// Links to the gateway behind this one, serialised.
+    pub links: PackedList<SavedLink>,
     /// Invocations that wait for a node.
     pub invocations: Vec<SavedInvocation>,
 }
@@ -91,6 +94,9 @@ impl App {
         conns.iter().for_each(|conn| saved_conns.add(|out| conn.write(&more(conn), cookie, out)));
         let mut saved_pending = PackedList::for_some(pending_conns.len());
         pending_conns.iter().for_each(|pending| saved_pending.add(|out| pending.save(cookie).ser_bin(out)));
+        let mut links = PackedList::for_some(0);
+        let saved_links = conns.iter().filter_map(|conn| self.relay.save(conn.id(), cookie));
+        saved_links.for_each(|link| links.add(|out| link.ser_bin(out)));
         let Activity { contacts, seen, unknown_requests } = self.devices.activity();
         let (presence, presence_pending) = self.hub.presence.save();
         Memory {
@@ -111,6 +117,7 @@ impl App {
             journal: self.journal.save(),
             conns: saved_conns,
             pending_conns: saved_pending,
+            links,
             invocations: self.hub.invocations.save(),
         }
     }

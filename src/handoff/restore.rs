@@ -10,6 +10,7 @@ use crate::{
     packed,
     reactor::{self, Async, Place},
     reload,
+    upstream::SavedLink,
 };
 use nanoserde::DeBin;
 use std::{
@@ -43,6 +44,8 @@ pub struct Predecessor {
     pub(super) conns: Vec<Option<OwnedFd>>,
     /// Sockets of pending connections.
     pub(super) pending_conns: Vec<Option<OwnedFd>>,
+    /// Sockets of links to the gateway behind this one.
+    pub(super) links: Vec<Option<OwnedFd>>,
 }
 
 /// The beginning of a connection's record: its socket's part.
@@ -59,6 +62,8 @@ pub(crate) trait Serve {
     fn conn(&self, saved: SavedConn, socket: Async<TcpStream>) -> Rc<Conn>;
     /// Serves a pending connection.
     fn pending(&self, saved: SavedPending, socket: Async<TcpStream>);
+    /// Continues the link of a connection to the gateway behind this one.
+    fn link(&self, saved: SavedLink, socket: Option<Async<TcpStream>>);
     /// Waits for a node, on behalf of a caller.
     fn invocation(&self, saved: SavedInvocation);
 }
@@ -91,16 +96,19 @@ pub(crate) fn inherit(state_format: &StateFormat) -> Option<Inherited> {
             let head = |head: Option<Head>| head.map(|Head(socket)| socket);
             let conns: Vec<_> = state.memory.conns.read_heads().map(head).collect();
             let pending_conns: Vec<_> = state.memory.pending_conns.read_heads().map(head).collect();
-            let places: Vec<_> =
-                conns.iter().chain(&pending_conns).flatten().map(|socket| socket.place).collect();
+            let there = |socket: &SavedSocket| socket.fd >= 0;
+            let links: Vec<_> =
+                state.memory.links.read_heads().map(|link| head(link).filter(there)).collect();
+            let all = conns.iter().chain(&pending_conns).chain(&links);
+            let places: Vec<_> = all.flatten().map(|socket| socket.place).collect();
             let sockets = |all: Vec<Option<_>>| {
                 all.into_iter().map(|socket: Option<SavedSocket>| adopt(&socket?.fd)).collect()
             };
-            let (conns, pending_conns) = (sockets(conns), sockets(pending_conns));
+            let (conns, pending_conns, links) = (sockets(conns), sockets(pending_conns), sockets(links));
             let epoll = state.epoll.as_ref().and_then(adopt);
             let epoll = epoll.is_some_and(|epoll| reactor::go_on(epoll, &places).is_ok());
             let version = state_format.version;
-            let predecessor = Predecessor { state, lock, epoll, version, conns, pending_conns };
+            let predecessor = Predecessor { state, lock, epoll, version, conns, pending_conns, links };
             Some(Inherited { predecessor: Some(predecessor), listening, given })
         }
         Err(e) => {
@@ -119,7 +127,7 @@ impl Predecessor {
 
     /// Restores every connection, which `serve` then serves.
     pub(crate) fn restore(self, app: &Rc<App>, serve: &dyn Serve) {
-        let Self { state, epoll, conns, pending_conns, .. } = self;
+        let Self { state, epoll, conns, pending_conns, links, .. } = self;
         let State { memory, shared_auth: old, why, since_ns, version, .. } = state;
         let place = |place: Place| epoll.then_some(place);
         let all = conns.len() + pending_conns.len();
@@ -144,6 +152,11 @@ impl Predecessor {
             let Some(socket) = socket(fd, place(saved.socket.place)) else { continue };
             serve.pending(saved, socket);
             pending += 1;
+        }
+        for (saved, fd) in memory.links.read().zip(links) {
+            let Some(saved) = saved else { continue };
+            let socket = fd.and_then(|fd| socket(fd, place(saved.socket.place)));
+            serve.link(saved, socket);
         }
         memory.invocations.into_iter().for_each(|saved| serve.invocation(saved));
         let lost = all as u64 - kept - closed - pending;

@@ -5,7 +5,7 @@ use crate::{
     app::App,
     auth::SharedAuth,
     hub::{Conn, PendingConn},
-    net::Listeners,
+    net::{Listeners, Wire},
     reactor::{self, Async},
     reload,
 };
@@ -44,6 +44,8 @@ pub struct Sockets {
     listeners: [Vec<Rc<Async<TcpListener>>>; 2],
     conns: Vec<Rc<Conn>>,
     pending_conns: Vec<Rc<PendingConn>>,
+    /// Connections to the gateway behind this one.
+    links: Vec<Rc<Wire>>,
 }
 
 impl Sockets {
@@ -56,7 +58,13 @@ impl Sockets {
     /// Descriptors of all connections.
     pub fn connections(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let conns = self.conns.iter().map(|c| c.wire.socket().get_ref().as_fd());
-        conns.chain(self.pending_conns.iter().map(|g| g.wire.socket().get_ref().as_fd()))
+        let pending = self.pending_conns.iter().map(|g| g.wire.socket().get_ref().as_fd());
+        conns.chain(pending).chain(self.links.iter().map(|wire| wire.socket().get_ref().as_fd()))
+    }
+
+    /// The same without the connections to the gateway behind this one, for a format that knows none.
+    pub(super) fn without_links(self) -> Self {
+        Self { links: Vec::new(), ..self }
     }
 }
 
@@ -94,13 +102,16 @@ impl State {
             },
             memory: app.memory(&conns, &pending_conns, across, more),
         };
-        (state, Sockets { listeners, conns, pending_conns })
+        let links = conns.iter().filter_map(|conn| app.relay.carried(conn.id())).collect();
+        (state, Sockets { listeners, conns, pending_conns, links })
     }
 
     /// Whether every connection in it can be restored.
     pub(crate) fn is_whole(&self) -> bool {
         let memory = &self.memory;
-        memory.conns.read().all(|one| one.is_some()) && memory.pending_conns.read().all(|one| one.is_some())
+        memory.conns.read().all(|one| one.is_some())
+            && memory.pending_conns.read().all(|one| one.is_some())
+            && memory.links.read().all(|one| one.is_some())
     }
 }
 

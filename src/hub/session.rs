@@ -92,6 +92,9 @@ pub struct SavedSocket {
 }
 
 impl SavedSocket {
+    /// No socket.
+    pub(crate) const NONE: Self = Self { fd: -1, cookie: None, place: Place::NONE };
+
     /// The socket of `wire`; `cookie` if another process is to find it.
     pub(crate) fn of(wire: &Wire, cookie: bool) -> Self {
         let socket = wire.socket();

@@ -178,6 +178,11 @@ pub struct Place {
     quiet: bool,
 }
 
+impl Place {
+    /// No place.
+    pub const NONE: Self = Self { slot: 0, quiet: false };
+}
+
 /// Lends the `epoll` of this thread.
 ///
 /// # Errors

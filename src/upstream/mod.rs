@@ -8,6 +8,7 @@
 //! link          what one client's relay does next, without I/O          repeat    whether a request may be sent twice
 //! serve         the task that moves one link's frames                    session   a connection up to hello-ok
 //! watch         whether OpenClaw is there                                connect   who this gateway is there
+//! saved         a link as plain data
 //! availability  since when, and why not                                  greeting  how a client introduced itself
 //! ```
 //!
@@ -23,6 +24,7 @@ mod link;
 mod ownership;
 mod relay;
 mod repeat;
+mod saved;
 mod serve;
 mod session;
 mod watch;
@@ -30,3 +32,4 @@ mod watch;
 pub(crate) use hello::Merged;
 pub(crate) use ownership::Owner;
 pub(crate) use relay::Relay;
+pub use saved::SavedLink;

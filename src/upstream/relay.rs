@@ -61,9 +61,32 @@ pub(super) struct ClientLink {
 }
 
 /// Makes this gateway's part of an answer: members, each with a comma before it.
-type OwnPart = dyn Fn() -> String;
+pub(super) type OwnPart = dyn Fn() -> String;
 
 impl ClientLink {
+    /// The link of `conn` in that state, by `wire` if it is connected.
+    pub fn restored(
+        conn: &Rc<Conn>,
+        greeting: Greeting,
+        link: Link,
+        wire: Option<Rc<Wire>>,
+        own_part: Rc<OwnPart>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            conn: conn.clone(),
+            greeting,
+            link: RefCell::new(link),
+            wire: RefCell::new(wire),
+            max_payload: Cell::new(usize::MAX),
+            scopes: Cell::default(),
+            refused: Cell::new(0),
+            left: Cell::new(false),
+            task: RefCell::default(),
+            running: Cell::new(false),
+            own_part,
+        })
+    }
+
     /// Carries out `effects`.
     pub fn apply(&self, effects: Vec<Effect>) {
         for effect in effects {
@@ -123,6 +146,9 @@ impl Relay {
     /// Watches the gateway behind this one from now on, if there is one; `own_part` is added to its `status`.
     pub(crate) fn start(self: &Rc<Self>, own_part: impl Fn() -> String + 'static) {
         self.own_part.replace(Rc::new(own_part));
+        if self.upstream().is_some() {
+            watch::remember(self);
+        }
         self.watch();
     }
 
@@ -135,6 +161,11 @@ impl Relay {
     /// The settings of the gateway behind this one, if there is one.
     pub(super) fn upstream(&self) -> Option<Upstream> {
         self.running.get().upstream.clone()
+    }
+
+    /// Makes this gateway's part of an answer.
+    pub(super) fn own_part(&self) -> Rc<OwnPart> {
+        self.own_part.borrow().clone()
     }
 
     /// The owner of a method.
@@ -167,25 +198,13 @@ impl Relay {
 
     fn insert(&self, conn: &Rc<Conn>, greeting: Greeting) -> Rc<ClientLink> {
         let prefix = getrandom::u64().map_or_else(|_| "barnacle-".into(), |n| format!("{n:016x}-"));
-        let link = Rc::new(ClientLink {
-            conn: conn.clone(),
-            greeting,
-            link: RefCell::new(Link::new(prefix)),
-            wire: RefCell::default(),
-            max_payload: Cell::new(usize::MAX),
-            scopes: Cell::default(),
-            refused: Cell::new(0),
-            left: Cell::new(false),
-            task: RefCell::default(),
-            running: Cell::new(false),
-            own_part: self.own_part.borrow().clone(),
-        });
+        let link = ClientLink::restored(conn, greeting, Link::new(prefix), None, self.own_part());
         self.links.borrow_mut().insert(conn.id(), link.clone());
         link
     }
 
     /// Sees that a task serves `link`.
-    fn serve(self: &Rc<Self>, link: &Rc<ClientLink>) {
+    pub(super) fn serve(self: &Rc<Self>, link: &Rc<ClientLink>) {
         if !link.running.replace(true) {
             self.tasks.spawn(serve::run(self.clone(), link.clone()));
         }
@@ -300,7 +319,7 @@ impl ClientLink {
 }
 
 /// Whether a client hears from OpenClaw without asking first: nodes, pages and apps, and who approves.
-fn listens(conn: &Conn) -> bool {
+pub(super) fn listens(conn: &Conn) -> bool {
     let session = conn.session();
     session.role == Role::Node
         || matches!(session.mode(), "ui" | "webchat")

@@ -34,11 +34,16 @@ pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
             idle(&link).await;
             continue;
         }
-        if !relay.availability.is_there() {
+        let carried = link.wire.borrow().clone();
+        if carried.is_none() && !relay.availability.is_there() {
             until(&link, relay.availability.wait()).await;
             continue;
         }
-        match open(&relay, &link).await {
+        let opened = match carried {
+            Some(wire) => Ok(wire),
+            None => open(&relay, &link).await,
+        };
+        match opened {
             Ok(wire) => {
                 pause = AGAIN.0;
                 wanted = true;

@@ -25,15 +25,21 @@ const WRONG: Duration = Duration::from_secs(3);
 /// Time without a frame after which the connection counts as lost: several of OpenClaw's ticks.
 const SILENT: Duration = Duration::from_secs(180);
 
-/// Watches, as long as the settings name a gateway behind this one.
-pub(super) async fn run(relay: Rc<Relay>) {
-    let file = relay.running.get().paths.barnacle_dir.join("upstream-hello.json");
-    let read = file.clone();
-    if let Ok(text) = smol::unblock(move || std::fs::read_to_string(read)).await
-        && let Some(hello) = Hello::read(&text)
-    {
+fn file(relay: &Relay) -> PathBuf {
+    relay.running.get().paths.barnacle_dir.join("upstream-hello.json")
+}
+
+/// Remembers what OpenClaw said of itself to an earlier process. Reads a file: for the start, before anyone is served.
+pub(super) fn remember(relay: &Relay) {
+    let hello = std::fs::read_to_string(file(relay)).ok().and_then(|text| Hello::read(&text));
+    if let Some(hello) = hello {
         relay.availability.remember(hello);
     }
+}
+
+/// Watches, as long as the settings name a gateway behind this one.
+pub(super) async fn run(relay: Rc<Relay>) {
+    let file = file(&relay);
     let mut pause = AGAIN.0;
     while let Some(upstream) = relay.upstream() {
         let url = upstream.url.to_string();
