@@ -8,8 +8,7 @@ use hyper::{
     Uri,
     header::{
         CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-        SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-        TRANSFER_ENCODING, UPGRADE,
+        SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE,
     },
 };
 use smol::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,14 +21,14 @@ const MAX_HEADERS: usize = 100;
 /// Most bytes that are read of the body of a refusal.
 const MAX_REFUSAL: usize = 4 << 10;
 /// The headers that an upgrade consists of.
-const OWN: [HeaderName; 5] =
-    [UPGRADE, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_EXTENSIONS];
+const OWN: [&str; 5] =
+    ["connection", "sec-websocket-extensions", "sec-websocket-key", "sec-websocket-version", "upgrade"];
 
 /// Connects to `url` and upgrades, with these headers besides those that an upgrade has; a `Host` among them takes the
 /// place of the URL's. The wire takes messages of up to `limit` bytes.
 ///
-/// Connecting may take [`Limits::connect`], and the whole answer to the upgrade as long again as the shorter of
-/// [`Limits::idle`] and [`Limits::deadline`]. From then on the time is the caller's to keep.
+/// Connecting may take [`Limits::connect`], and the upgrade with its whole answer the shorter of [`Limits::idle`] and
+/// [`Limits::deadline`]. From then on the time is the caller's to keep.
 ///
 /// # Errors
 /// [`WebSocketError`].
@@ -69,9 +68,8 @@ pub async fn open_wire(
                 let why = format!("it chose the subprotocol {subprotocol}, which was not offered");
                 return Err(WebSocketError::NotWebSocket(why));
             }
-            input.drain(..length);
             let (socket, session) = stream.into_parts();
-            Ok(Wire::client(socket, session, input, Vec::new(), limit))
+            Ok(Wire::client(socket, session, input.split_off(length), Vec::new(), limit))
         }
         Head::Refused { status, length, body, chunked } => {
             input.drain(..length);
@@ -90,7 +88,7 @@ fn request(url: &Url, headers: &[(&str, &str)], key: &str) -> Result<String, Web
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| bad(e.to_string()))?;
         HeaderValue::from_str(value).map_err(|_| bad(format!("{name} is no header value")))?;
-        if OWN.contains(&name) {
+        if OWN.contains(&name.as_str()) {
             return Err(bad(format!("{name} is not the caller's to choose")));
         }
         if name == HOST {

@@ -14,4 +14,6 @@ mod heads;
 mod peer;
 mod server;
 #[cfg(feature = "tls")]
+mod upgrade;
+#[cfg(feature = "tls")]
 mod websocket;

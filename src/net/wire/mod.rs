@@ -1,7 +1,7 @@
 //! A connection as plain data: a socket and both its buffers.
 //!
 //! Between two messages nobody else holds anything of it, so it can be written down as its socket, its unread and
-//! its unsent bytes, carried over, and gone on with ([`Wire::write`], [`Wire::new`]).
+//! its unsent bytes, carried over, and gone on with ([`Wire::copy`]; [`Wire::new`], [`Wire::client`]).
 //!
 //! Frames out are formatted straight into the output buffer ([`Wire::send_text`]) and written at once;
 //! what the socket does not take is written by the connection's own task when it can be. Messages in are taken out of
