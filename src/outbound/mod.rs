@@ -8,6 +8,7 @@
 mod dial;
 mod error;
 pub mod http;
+mod pool;
 mod stream;
 pub mod websocket;
 
@@ -17,6 +18,7 @@ pub use crate::{
 };
 pub use dial::dial;
 pub use error::{DialError, RequestError, WebSocketError};
+pub use pool::Pool;
 pub use stream::Stream;
 
 use std::time::Duration;
