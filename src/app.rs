@@ -3,11 +3,12 @@
 
 use crate::{
     admission::Admission,
-    auth::{Limiter, Nonces, identity::Identity},
+    auth::{Limiter, Nonces, identity::Identity, limiter::Origin},
     config::{Running, Settings},
     devices::Devices,
     hub::{Boot, Hub, Restarts},
     journal::Journal,
+    outbound::Pool,
     protocol::TICK_MS,
     reactor::Tasks,
     reload::Reloads,
@@ -37,6 +38,8 @@ pub struct App {
     pub(crate) ticks: Ticks,
     /// The budgets that connections share.
     pub(crate) admission: Rc<Admission>,
+    /// Idle HTTP connections to the gateway behind this one.
+    pub(crate) pool: Pool,
     /// Key pair that `gateway.identity.get` shows and that setup codes name.
     pub(crate) identity: Identity,
     pub(crate) journal: &'static Journal,
@@ -52,6 +55,21 @@ pub(crate) struct Handshakes {
     pub(crate) nonces: Nonces,
     /// Wrong guesses of the shared secret.
     pub(crate) limiter: Rc<RefCell<Limiter>>,
+}
+
+impl Handshakes {
+    /// Time for which guesses of the shared secret from `origin` stay refused.
+    pub(crate) fn locked(&self, origin: Origin) -> Option<Duration> {
+        self.limiter.borrow().locked(origin, Instant::now())
+    }
+
+    /// Counts a wrong guess of the shared secret, and says so where it locks its origin.
+    pub(crate) fn count_guess(&self, origin: Origin, guess: &str) {
+        if let Some(lock) = self.limiter.borrow_mut().fail(origin, guess, Instant::now()) {
+            let (ip, lock) = (origin.ip, lock.as_secs());
+            log::warn!("too many different wrong secrets from {ip}: refused for {lock} s");
+        }
+    }
 }
 
 /// The keepalive's timer.

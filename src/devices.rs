@@ -5,8 +5,8 @@ use crate::{
     auth::Lost,
     clock::{Clock, instant_of, ns_of, wall_ms},
     hub::Connections,
-    protocol::{DeviceId, ErrorShape, RequestId, Role},
-    store::{ChangeError, Display, Key, Registry, Store},
+    protocol::{DeviceId, ErrorShape, RequestId, Role, Scopes},
+    store::{ChangeError, Display, Grant, Key, Registry, Store},
 };
 use nanoserde::{DeBin, SerBin};
 use std::{
@@ -15,6 +15,7 @@ use std::{
     rc::Rc,
     time::{Duration, Instant},
 };
+use subtle::ConstantTimeEq;
 
 /// Requests of unknown devices in a row; one more every two seconds.
 const UNKNOWN_REQUESTS: u32 = 64;
@@ -95,6 +96,28 @@ impl Devices {
                 log::error!("devices: not saved, nothing changed: {disk}");
                 ErrorShape::later(format!("not saved, nothing changed: {disk}"), 5000)
             }
+        })
+    }
+
+    /// Whether `token` is one that a device's grant of `role` honours now: the current one, one from before a rotation
+    /// while that is let pass, or an imported one.
+    pub(crate) fn honours(&self, id: &DeviceId, role: Role, grant: &Grant, token: &str) -> bool {
+        let equal = |generation| {
+            let right = self.key().device_token(id, role, generation);
+            bool::from(ConstantTimeEq::ct_eq(right.as_bytes(), token.as_bytes()))
+        };
+        let before = grant.grace_ms.is_some_and(|left| self.clock.uptime_ms() < left) && grant.generation > 1;
+        equal(grant.generation)
+            || (before && equal(grant.generation - 1))
+            || grant.imported.is_some_and(|hash| hash.matches(token))
+    }
+
+    /// The paired device whose operator token this is, and the scopes that it is granted.
+    pub(crate) fn operator(&self, token: &str) -> Option<(DeviceId, Scopes)> {
+        self.registry().devices().find_map(|device| {
+            let grant = device.grant(Role::Operator).filter(|grant| grant.revoked_ms.is_none())?;
+            let id = device.id();
+            self.honours(&id, Role::Operator, grant, token).then_some((id, grant.scopes))
         })
     }
 

@@ -9,6 +9,7 @@
 //! ```text
 //! socket ─ net ─ gateway: accept ─ admission: is there room
 //!                 ├─ GET: pages: /health, /healthz, /readyz
+//!                 ├─ every other path: proxy: the gateway behind this one, if there is one
 //!                 └─ upgrade: handshake ─ auth: who is it, may it ─ devices ─ store
 //!                     └─ session ─ methods ─┬─ devices ─ store
 //!                                           ├─ config ─ reload: a change applied while everyone stays
@@ -58,6 +59,8 @@ mod app;
 
 mod handoff;
 mod methods;
+
+mod proxy;
 
 mod gateway;
 

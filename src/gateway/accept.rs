@@ -1,7 +1,7 @@
 //! Accepting a connection: the head of its request, then plain HTTP or the handshake, and at the end the reason of its
 //! close. Every step can be continued by another process image.
 
-use super::{handshake, pages::ROUTES, session};
+use super::{handshake, pages::routes, session};
 use crate::{
     app::App,
     hub::{Conn, PendingConn, PendingGuard, Stage},
@@ -10,6 +10,7 @@ use crate::{
         Listeners,
         http::{self, First, Host, Phase},
     },
+    proxy,
     reactor::{Async, Timer},
     tls::Certificate,
 };
@@ -96,6 +97,11 @@ async fn head(app: &Rc<App>, guard: PendingGuard) {
         return session::linger(&pending).await;
     }
     if head.websocket_key.is_some() {
+        if let Some(tunnel) = proxy::Tunnel::wanted(app, &pending.wire, length) {
+            // Boxed, as below.
+            Box::pin(tunnel.serve(app, &pending)).await;
+            return session::linger(&pending).await;
+        }
         pending.wire.forget(length);
         let attached = handshake::attach(app, &pending, &head).await;
         serve(app, guard, attached);
@@ -108,7 +114,7 @@ async fn head(app: &Rc<App>, guard: PendingGuard) {
 async fn plain(app: &Rc<App>, pending: &Rc<PendingConn>) {
     pending.move_on(Stage::Head, IDLE);
     let host = Rc::new(PlainHost { app: app.clone(), pending: pending.clone() });
-    let served = async { Some(http::serve(&pending.wire, host, app.clone(), ROUTES).await) };
+    let served = async { Some(http::serve(&pending.wire, host, app.clone(), routes).await) };
     let silent = async {
         loop {
             let left = pending.left();

@@ -6,14 +6,18 @@ mod debug;
 use crate::{
     app::App,
     methods,
-    net::http::{Page, Route},
+    net::http::{Handler, Page, Route, Routes},
+    proxy,
 };
+use hyper::Method;
+use std::time::Duration;
 
 /// Body of `/health`.
 pub(super) const LIVE: &str = r#"{"ok":true,"status":"live"}"#;
 
-/// Table of plain HTTP pages. Each is cheap to make, since pages are polled.
-pub(super) static ROUTES: &[Route<App>] = &[
+/// Table of plain HTTP pages. Each is cheap to make, since pages are polled. The first is that of a gateway which has
+/// none behind it.
+static ROUTES: &[Route<App>] = &[
     Route::page("/", |_| {
         Page::text(200, "This is a Barnacle gateway. Attach over WebSocket: openclaw gateway status\n")
     }),
@@ -27,6 +31,23 @@ pub(super) static ROUTES: &[Route<App>] = &[
     #[cfg(debug_assertions)]
     debug::HURRY,
 ];
+
+/// Everything that is not a page here, where there is a gateway behind this one.
+static BEHIND: Route<App> = Route {
+    method: Method::GET,
+    path: "",
+    body: proxy::BODY,
+    time: Duration::from_secs(15),
+    handler: Handler::Call(proxy::forward),
+};
+
+/// The routes as they are now.
+pub(super) fn routes(app: &App) -> Routes<App> {
+    match app.settings().upstream {
+        Some(_) => Routes { rows: &ROUTES[1..], rest: Some(&BEHIND) },
+        None => Routes { rows: ROUTES, rest: None },
+    }
+}
 
 fn health(_: &App) -> Page {
     Page::json(200, LIVE)

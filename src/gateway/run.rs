@@ -180,6 +180,7 @@ fn rooms(
         handshakes,
         ticks,
         admission,
+        pool: Default::default(),
         identity,
         journal,
         store_notices,

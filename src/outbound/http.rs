@@ -4,7 +4,7 @@ use super::{Body, Limits, RequestError, Stream, Trust, Url, dial, stream::Timeou
 use http_body_util::BodyExt;
 use hyper::{
     Request, StatusCode, Uri,
-    body::{Bytes, Incoming},
+    body::{Body as _, Bytes, Incoming},
     client::conn::http1,
     header::{HOST, HeaderMap, HeaderValue},
 };
@@ -140,6 +140,11 @@ impl Answer {
                 },
             }
         }
+    }
+
+    /// Whether the whole body was taken, or there is none.
+    pub fn is_done(&self) -> bool {
+        self.body.is_end_stream()
     }
 
     /// The rest of the body, of up to `limit` bytes.

@@ -8,6 +8,7 @@
 mod dial;
 mod error;
 pub mod http;
+mod pool;
 mod stream;
 mod upgrade;
 pub mod websocket;
@@ -18,6 +19,7 @@ pub use crate::{
 };
 pub use dial::dial;
 pub use error::{DialError, RequestError, WebSocketError};
+pub use pool::Pool;
 pub use stream::Stream;
 pub use upgrade::open_wire;
 

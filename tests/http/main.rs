@@ -12,6 +12,7 @@ mod handoff;
 mod heads;
 #[cfg(feature = "tls")]
 mod peer;
+mod proxy;
 mod server;
 #[cfg(feature = "tls")]
 mod upgrade;

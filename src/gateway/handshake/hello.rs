@@ -34,14 +34,9 @@ pub fn token_generations(
         Some(d) => d.grant(role).map_or(0, |g| g.generation),
         None => registry.tombstone(id).map_or(1, |t| t.generation),
     };
-    if let Some(grant) = record.and_then(|d| d.grant(role)) {
-        let honoured = grant.grace_ms.is_some_and(|left| app.boot.clock.uptime_ms() < left);
-        if equal(role, grant.generation)
-            || (honoured && grant.generation > 1 && equal(role, grant.generation - 1))
-            || grant.imported.is_some_and(|hash| hash.matches(token))
-        {
-            return Bearer::Good;
-        }
+    let grant = record.and_then(|device| device.grant(role));
+    if grant.is_some_and(|grant| app.devices.honours(id, role, grant, token)) {
+        return Bearer::Good;
     }
     let top = newest(role);
     if (top.saturating_sub(LOOK_BACK).max(1)..=top).any(|generation| equal(role, generation)) {

@@ -17,11 +17,7 @@ use crate::{
     protocol::{Connect, DeviceId, DeviceParams, Fingerprints, PublicKey, Role, Scopes, displayed, hex},
     store::{Device, Display, Registry},
 };
-use std::{
-    net::IpAddr,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, rc::Rc, time::Duration};
 
 /// The verified identity and credentials of a connect frame, and the facts that a refusal names.
 pub struct Proof<'a> {
@@ -102,7 +98,7 @@ pub fn gather<'a>(
         shared: shared(&settings, connect),
         bearer: id.map_or(Bearer::None, |id| bearer(app, &registry, &id, record.as_deref(), connect, role)),
         bootstrap: bootstrap(app, &registry, id, connect),
-        locked: app.handshakes.limiter.borrow().locked(origin, Instant::now()),
+        locked: app.handshakes.locked(origin),
         record,
         settings,
     })
@@ -293,10 +289,7 @@ impl Proof<'_> {
         }
         let origin = Origin { ip: self.peer.ip, loopback: self.peer.loopback };
         for guess in &self.guesses {
-            if let Some(lock) = app.handshakes.limiter.borrow_mut().fail(origin, guess, Instant::now()) {
-                let (ip, lock) = (self.peer.ip, lock.as_secs());
-                log::warn!("too many different wrong secrets from {ip}: refused for {lock} s");
-            }
+            app.handshakes.count_guess(origin, guess);
         }
         wrong
     }

@@ -1,6 +1,7 @@
 //! The head of a connection's first request: an upgrade to WebSocket, plain HTTP, or what is refused at once.
 
 use crate::net::{Wire, peer::Head};
+use hyper::header::HeaderMap;
 use std::{cell::Cell, fmt, future::poll_fn};
 
 /// Most bytes of a request's head; login proxies make long ones.
@@ -152,8 +153,13 @@ fn parse(bytes: &[u8]) -> Option<First> {
     }
 }
 
+/// The facts of a request whose head the library has read.
+pub fn facts_of(headers: &HeaderMap) -> Head {
+    facts(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))).0
+}
+
 fn kind(request: &httparse::Request<'_, '_>, length: usize) -> First {
-    let (head, asked) = facts(request);
+    let (head, asked) = facts(request.headers.iter().map(|header| (header.name, header.value)));
     let get = request.method == Some("GET");
     match asked {
         Asked { key: Some(_), upgrade: false, .. } if get => {
@@ -179,19 +185,19 @@ struct Asked {
     connection: bool,
 }
 
-fn facts(request: &httparse::Request<'_, '_>) -> (Head, Asked) {
+fn facts<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> (Head, Asked) {
     let mut head = Head::default();
     let mut asked = Asked { key: None, version: Err(String::new()), upgrade: false, connection: false };
     let lists = |value: &str, word: &str| value.split(',').any(|v| v.trim().eq_ignore_ascii_case(word));
-    for header in request.headers.iter() {
+    for (given, value) in headers {
         // Whatever its bytes: a header that cannot be read is still there.
-        let value = String::from_utf8_lossy(header.value);
+        let value = String::from_utf8_lossy(value);
         let value = value.trim();
         // Every name that is known is shorter.
         let mut name = [0; 64];
-        let length = header.name.len().min(name.len());
+        let length = given.len().min(name.len());
         let name = &mut name[..length];
-        name.copy_from_slice(&header.name.as_bytes()[..length]);
+        name.copy_from_slice(&given.as_bytes()[..length]);
         name.make_ascii_lowercase();
         match std::str::from_utf8(name).unwrap_or_default() {
             "upgrade" => asked.upgrade |= lists(value, "websocket"),
@@ -270,7 +276,7 @@ mod tests {
         let mut request = httparse::Request::new(&mut headers);
         let bytes = b"GET / HTTP/1.1\r\nX-Forwarded-For: \xff, 203.0.113.7\r\nOrigin: \xff\r\n\r\n";
         assert!(request.parse(bytes).is_ok_and(|s| s.is_complete()));
-        let (head, _) = facts(&request);
+        let (head, _) = facts(request.headers.iter().map(|header| (header.name, header.value)));
         assert!(head.proxied && head.origin.is_some());
         assert_eq!(head.forwarded[0].last().map(String::as_str), Some("203.0.113.7"));
     }

@@ -5,14 +5,12 @@
 
 mod body;
 mod head;
-#[cfg_attr(not(debug_assertions), expect(dead_code, reason = "no row of a release reads a body yet"))]
 pub mod route;
 mod server;
-#[cfg_attr(not(debug_assertions), expect(dead_code, reason = "no row of a release reads a body yet"))]
 mod upload;
 
 pub use body::Body;
-pub use head::{Beginning, First, Refused, first};
-pub use route::{Call, Handler, Page, Route};
+pub use head::{Beginning, First, Refused, facts_of, first};
+pub use route::{AsItIs, Call, Handler, Page, Route, Routes};
 pub use server::{Host, Phase, serve};
 pub use upload::{Upload, UploadError};

@@ -1,6 +1,7 @@
 //! Routes of plain HTTP: one row for each method and path.
 
 use super::{Body, Upload, UploadError};
+use crate::net::Wire;
 use hyper::{Method, Response, StatusCode, header, http::request::Parts};
 use std::{future::Future, pin::Pin, rc::Rc, time::Duration};
 
@@ -26,13 +27,27 @@ pub enum Handler<C> {
     Call(fn(Rc<C>, Call) -> Answer),
 }
 
+/// Routes of a gateway of type `C`, as they are at the time of a request.
+pub struct Routes<C: 'static> {
+    /// The rows, by method and path.
+    pub rows: &'static [Route<C>],
+    /// The route of every other path, with any method; its own is not looked at.
+    pub rest: Option<&'static Route<C>>,
+}
+
 /// A request to a [`Handler::Call`].
 pub struct Call {
     /// Head of the request.
     pub head: Parts,
     /// Body of the request, unread.
     pub body: Upload,
+    /// Connection that it came over.
+    pub wire: Rc<Wire>,
 }
+
+/// Marks an answer, among its extensions, that is another server's: no header is put in its place.
+#[derive(Clone, Copy)]
+pub struct AsItIs;
 
 /// The answer of a call; an error of the body is answered for it.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, UploadError>>>>;
@@ -75,9 +90,19 @@ impl<C> Route<C> {
     }
 
     /// The row of `routes` for a method and path; where there is none, whether one has the path.
-    pub(super) fn find<'r>(routes: &'r [Self], method: &Method, path: &str) -> Result<&'r Self, bool> {
+    fn find<'r>(routes: &'r [Self], method: &Method, path: &str) -> Result<&'r Self, bool> {
         let wanted = if *method == Method::HEAD { &Method::GET } else { method };
         let here = || routes.iter().filter(|route| route.path == path);
         here().find(|route| route.method == *wanted).ok_or_else(|| here().next().is_some())
+    }
+}
+
+impl<C> Routes<C> {
+    /// The route for a method and path; where there is none, whether a row has the path.
+    pub(super) fn find(&self, method: &Method, path: &str) -> Result<&'static Route<C>, bool> {
+        match (Route::find(self.rows, method, path), self.rest) {
+            (Err(false), Some(rest)) => Ok(rest),
+            (found, _) => found,
+        }
     }
 }

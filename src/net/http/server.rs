@@ -1,14 +1,14 @@
 //! Plain HTTP on a connection, request after request, until the client leaves.
 
 use super::{
-    Body, Call, Handler, Page, Route, Upload,
+    AsItIs, Body, Call, Handler, Page, Routes, Upload,
     head::{LongHead, MAX_HEAD, MAX_HEADERS, USUAL_HEAD, length},
 };
 use crate::net::Wire;
 use hyper::{
     Request, Response, Version,
     body::{Body as _, Bytes, Frame, Incoming, SizeHint},
-    header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderValue, RETRY_AFTER},
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderValue, RETRY_AFTER, STRICT_TRANSPORT_SECURITY},
     service::service_fn,
 };
 use smol::{
@@ -67,7 +67,7 @@ pub async fn serve<C: 'static>(
     wire: &Rc<Wire>,
     host: Rc<dyn Host>,
     context: Rc<C>,
-    routes: &'static [Route<C>],
+    routes: fn(&C) -> Routes<C>,
 ) -> bool {
     let exchange = Rc::new(Exchange {
         wire: wire.clone(),
@@ -140,11 +140,11 @@ impl Exchange {
         None
     }
 
-    async fn answer<C>(
+    async fn answer<C: 'static>(
         &self,
         request: Request<Incoming>,
         context: Rc<C>,
-        routes: &[Route<C>],
+        routes: fn(&C) -> Routes<C>,
     ) -> Response<Body> {
         self.enter(Phase::Waiting);
         let begun = async {
@@ -160,11 +160,14 @@ impl Exchange {
                 future::or(answer, self.refused()).await.unwrap_or_else(unavailable)
             }
         };
+        let own = response.extensions_mut().remove::<AsItIs>().is_none();
         let headers = response.headers_mut();
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+        if own {
+            headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+            headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+        }
         if let Some(value) = self.host.strict().and_then(|text| text.try_into().ok()) {
-            headers.insert("strict-transport-security", value);
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(value);
         }
         if matches!(self.unread.get(), Unread::Rest) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -204,19 +207,21 @@ impl Exchange {
         length - here
     }
 
-    async fn dispatch<C>(
+    async fn dispatch<C: 'static>(
         &self,
         request: Request<Incoming>,
         context: Rc<C>,
-        routes: &[Route<C>],
+        routes: fn(&C) -> Routes<C>,
     ) -> Response<Body> {
         let (path, declared) = (request.uri().path(), request.body().size_hint().exact());
-        let route = match Route::find(routes, request.method(), path) {
+        let routes = routes(&context);
+        let route = match routes.find(request.method(), path) {
             Ok(route) => route,
             Err(false) => return self.closing(Page::text(404, "no such page\n"), declared),
             Err(true) => {
-                let allowed =
-                    || routes.iter().filter(|route| route.path == path).map(|route| route.method.as_str());
+                let allowed = || {
+                    routes.rows.iter().filter(|route| route.path == path).map(|route| route.method.as_str())
+                };
                 let get = allowed().all(|method| method == "GET");
                 let body = if get { "only GET here\n" } else { "another method here\n" };
                 let allowed = allowed().collect::<Vec<_>>().join(", ");
@@ -236,7 +241,8 @@ impl Exchange {
             return self.closing(super::UploadError::TooLarge(limit).into(), None);
         }
         let (head, body) = request.into_parts();
-        let answer = call(context, Call { head, body: Upload::new(body, limit, time) });
+        let answer =
+            call(context, Call { head, body: Upload::new(body, limit, time), wire: self.wire.clone() });
         answer.await.unwrap_or_else(|e| self.closing(e.into(), None))
     }
 

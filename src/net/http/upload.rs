@@ -3,7 +3,7 @@
 use super::Page;
 use crate::reactor::Timer;
 use http_body_util::BodyExt;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use smol::future;
 use std::{
     fmt,
@@ -16,6 +16,7 @@ const A_SECOND: usize = 1 << 10;
 /// The body of a request.
 pub struct Upload {
     body: Incoming,
+    declared: Option<u64>,
     limit: usize,
     time: Duration,
     read: usize,
@@ -59,7 +60,12 @@ impl From<UploadError> for Page {
 
 impl Upload {
     pub(super) fn new(body: Incoming, limit: usize, time: Duration) -> Self {
-        Self { body, limit, time, read: 0, since: None }
+        Self { declared: body.size_hint().exact(), body, limit, time, read: 0, since: None }
+    }
+
+    /// Length of the body, if it is declared; 0 where there is none.
+    pub fn declared(&self) -> Option<u64> {
+        self.declared
     }
 
     /// The next chunk, as it comes; `None` at the end.
@@ -95,6 +101,7 @@ impl Upload {
     ///
     /// # Errors
     /// [`UploadError`].
+    #[cfg_attr(not(debug_assertions), expect(dead_code, reason = "only the rows of the tests keep a body"))]
     pub async fn bytes(&mut self) -> Result<Vec<u8>, UploadError> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await? {
