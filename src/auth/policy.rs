@@ -79,7 +79,7 @@ pub struct Facts<'a> {
     pub local: bool,
     /// `gateway.nodes.pairing.autoApproveLocal`.
     pub auto_approve_local: bool,
-    /// `gateway.auth.deviceKeyProof`.
+    /// `auth.deviceKeyProof`.
     pub key_proof: bool,
     /// For how long guesses from this address stay refused.
     pub locked: Option<Duration>,

@@ -253,7 +253,7 @@ impl Refusal {
                 "update_auth_credentials",
                 false,
                 &format!(
-                    "the token of device {id} for role {role} was replaced; attach once with the shared token, or set gateway.auth.deviceKeyProof to true (then the key alone is enough)"
+                    "the token of device {id} for role {role} was replaced; attach once with the shared token, or set auth.deviceKeyProof in barnacle.json to true (then the key alone is enough)"
                 ),
             )),
             R::DeviceTokenRole { has, wants, device } => invalid(self.reason()).with(auth(

@@ -15,8 +15,8 @@ pub(super) static COMMAND: Command = Command {
     notes: "Without --fix nothing is changed. Exit code 1 where a problem is left.",
     options: &[Opt::flag(
         &["fix", "repair"],
-        "fix what is safe to fix (permissions, lingering, units to be reloaded) and say what was done; no file of \
-         yours is edited",
+        "fix what is safe to fix (permissions, lingering, units to be reloaded) and say what was done; of your files \
+         only Barnacle's own keys are edited: out of openclaw.json, into barnacle.json",
     )],
     calls: true,
     run,

@@ -2,7 +2,8 @@
 //!
 //! [`Settings::resolve`] takes an [`Env`] and the [`Flags`], finds the [`Paths`], reads OpenClaw's
 //! `openclaw.json` ([`mod@file`]) with what it includes ([`source`]), and takes from it the keys that decide
-//! who gets in ([`model`], read key by key through [`tree`]). Only [`mod@write`] writes.
+//! who gets in ([`model`], read key by key through [`tree`]). Keys that OpenClaw would refuse stand in a file of
+//! Barnacle's own ([`own`]). Only [`mod@write`] writes, and [`own::moved`].
 //!
 //! Three rules: the file is the user's; errors name line and column and costs one
 //! key, not the start; and what decides who gets in fails closed.
@@ -14,6 +15,7 @@ mod env;
 pub mod keys;
 pub mod lint;
 pub(crate) mod model;
+pub mod own;
 mod paths;
 pub mod redact;
 mod running;

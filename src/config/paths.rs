@@ -75,6 +75,16 @@ impl Paths {
         self.barnacle_dir.join("openclaw.json.last")
     }
 
+    /// Barnacle's own file, `barnacle.json`.
+    pub fn own_file(&self) -> PathBuf {
+        self.barnacle_dir.join("barnacle.json")
+    }
+
+    /// The text of it that ran last.
+    pub fn last_own_file(&self) -> PathBuf {
+        self.barnacle_dir.join("barnacle.json.last")
+    }
+
     /// The `.env` file that is read.
     pub fn dotenv(&self) -> PathBuf {
         self.state_dir.join(".env")

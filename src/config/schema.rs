@@ -1,7 +1,7 @@
 //! `config.schema`: the rows of [`keys`] as a JSON schema (draft 7), with hints for a form as OpenClaw's Control
 //! UI draws it.
 //!
-//! It holds the keys that Barnacle acts on; other names may stand beside them, since OpenClaw's are kept.
+//! It holds the keys of `openclaw.json` that Barnacle acts on; other names may stand beside them, since OpenClaw's are kept.
 
 use super::{
     change::diff::KeyPath,
@@ -33,7 +33,9 @@ pub struct Hint {
 /// Builds the JSON schema of all keys.
 pub(crate) fn root() -> Node {
     let mut root = Node::default();
-    for key in keys::all().filter(|key| key.effect.acts() && !key.title.is_empty()) {
+    // A form must not offer what OpenClaw refuses.
+    let offered = |key: &&Key| key.effect.acts() && !key.title.is_empty() && !keys::own::is_moved(key.path);
+    for key in keys::OPENCLAW.all().filter(offered) {
         let mut node = &mut root;
         for step in key.path.split('.') {
             let at = node.inner.iter().position(|(name, _)| *name == step).unwrap_or_else(|| {
@@ -178,6 +180,6 @@ fn comma(before: &str) -> &'static str {
 
 /// OpenClaw's word for the effect of a change at `path`; nothing here needs a restart.
 pub(crate) fn reload_kind(path: &KeyPath) -> &'static str {
-    let within = keys::effects_within(path).any(keys::Effect::acts);
+    let within = keys::OPENCLAW.effects_within(path).any(keys::Effect::acts);
     if within || keys::effect(path).acts() { "hot" } else { "none" }
 }

@@ -1,9 +1,11 @@
-//! Checks of `openclaw.json` and of what else decides who is admitted.
+//! Checks of `openclaw.json`, of Barnacle's own file and of what else decides who is admitted.
 
 use super::{Facts, Finding, Severity};
-use crate::config::{CA_UNUSED, FileState, NOBODY_LET_IN, Settings, Source, Warning, lint::Rule};
+use crate::config::{
+    CA_UNUSED, FileState, NOBODY_LET_IN, Settings, Source, Warning, lint::Rule, own::moved::move_key,
+};
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt},
 };
 
@@ -37,6 +39,19 @@ pub fn broken(facts: &Facts) -> Vec<Finding> {
         FileState::Missing if settings.last => {
             let copy = facts.paths.last_config();
             vec![Finding::error(format!("{path} is gone"), holds, format!("cp {} {path}", copy.display()))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Reports a file of Barnacle's own that cannot be read.
+pub fn own_broken(facts: &Facts) -> Vec<Finding> {
+    let Some(settings) = settings(facts) else { return Vec::new() };
+    let path = facts.paths.own_file();
+    let holds = "a gateway runs with what it held last, if anything ran; edits have no effect until then";
+    match &settings.own.found {
+        FileState::Broken(broken) => {
+            vec![Finding::error(broken.to_string(), holds, format!("edit {} there", path.display()))]
         }
         _ => Vec::new(),
     }
@@ -92,11 +107,13 @@ pub fn wrong_keys(facts: &Facts) -> Vec<Finding> {
 
 /// Reports the lint warnings of the file.
 pub fn odd_keys(facts: &Facts) -> Vec<Finding> {
+    let Some(settings) = settings(facts) else { return Vec::new() };
     let finding = |warning: &Warning| {
         let (why, fix) = match warning.rule {
             Rule::Unknown => ("it has no effect, and was perhaps meant to", "correct the name, or remove it"),
             Rule::Doubled => ("only the last of them has an effect", "remove the others"),
             Rule::Moved => ("newer releases of OpenClaw ignore it, or refuse to start", "move it as it says"),
+            Rule::Own => ("OpenClaw does not start on it, and ignores it at best", "barnacle doctor --fix"),
             Rule::Unset => {
                 ("the value is missing where it is needed", "set the variable, or remove the reference")
             }
@@ -104,9 +121,14 @@ pub fn odd_keys(facts: &Facts) -> Vec<Finding> {
             Rule::Shrunk => ("whoever was on it is not admitted", "put them back, unless that was meant"),
             Rule::Unused => ("this version does not implement them", "nothing needs to be done"),
         };
-        Finding::warning(warning.to_string(), why, fix)
+        let finding = Finding::warning(warning.to_string(), why, fix);
+        if warning.rule != Rule::Own || !settings.found.is_whole() {
+            return finding;
+        }
+        let (paths, env, key) = (settings.paths.clone(), settings.env().clone(), warning.path.clone());
+        finding.repaired_by(move || move_key(&paths, &env, &key).map_err(io::Error::other))
     };
-    settings(facts).map(|s| s.lint.iter().map(finding).collect()).unwrap_or_default()
+    settings.lint.iter().map(finding).collect()
 }
 
 /// Reports the owner and the permissions of the file.
@@ -174,6 +196,7 @@ pub fn notices(facts: &Facts) -> Vec<Finding> {
             || line.ends_with(NOBODY_LET_IN)
             || line == CA_UNUSED
             || !settings.found.is_whole() && line.contains("nothing is written to it")
+            || matches!(&settings.own.found, FileState::Broken(e) if line.starts_with(&e.to_string()))
     };
     let finding = |line: &String| Finding {
         severity: if ["lets no one in", "another account can", "placeholder", " before"]

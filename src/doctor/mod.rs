@@ -2,7 +2,8 @@
 //!
 //! [`Facts`] are gathered once and only read; each check is one function from them to [`Finding`]s: what is there,
 //! why it matters, the command that fixes it. Where a repair is safe, `barnacle doctor --fix` applies it:
-//! permissions, lingering, a unit to be reloaded. It never edits the user's file, the store or a unit.
+//! permissions, lingering, a unit to be reloaded, keys of Barnacle's own that stand in `openclaw.json`. Nothing else in the
+//! user's file is edited, nor the store or a unit.
 
 mod config;
 mod facts;
@@ -57,10 +58,11 @@ impl Finding {
 type Check = fn(&Facts) -> Vec<Finding>;
 
 /// Every check, what locks people out first.
-const CHECKS: [Check; 26] = [
+const CHECKS: [Check; 27] = [
     host::unresponsive,
     config::cannot_start,
     config::broken,
+    config::own_broken,
     config::token_homes,
     config::open_to_strangers,
     config::wrong_keys,

@@ -77,7 +77,16 @@ fn notice(notice: &Notice) -> Finding {
 pub fn permissions(facts: &Facts) -> Vec<Finding> {
     let dir = &facts.paths.barnacle_dir;
     let Ok(own) = fs::metadata(dir) else { return Vec::new() };
-    let names = ["tokens.bin", "tokens.bin.prev", "key", "cli.key", "openclaw.json.last", "lock"];
+    let names = [
+        "tokens.bin",
+        "tokens.bin.prev",
+        "key",
+        "cli.key",
+        "barnacle.json",
+        "barnacle.json.last",
+        "openclaw.json.last",
+        "lock",
+    ];
     let files = names.iter().map(|name| (dir.join(name), 0o600));
     let mut found = Vec::new();
     for (path, wanted) in [(dir.clone(), 0o700)].into_iter().chain(files) {
@@ -93,7 +102,7 @@ pub fn permissions(facts: &Facts) -> Vec<Finding> {
             let fix = format!("chmod {wanted:o} {shown}");
             let finding = Finding::error(
                 what,
-                "it lists the paired devices, or holds what tokens are derived from",
+                "it lists the paired devices, or holds a token or what tokens are derived from",
                 fix,
             );
             found.push(finding.repaired_by(move || {

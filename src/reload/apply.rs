@@ -5,12 +5,12 @@ use crate::{
     auth::Lost,
     clock::wall_ms,
     config::{
-        KeyPath, RevokeOnRotate, Settings,
+        KeyPath, RevokeOnRotate, Settings, Upstream,
         change::{
             diff::{Change, diff},
             plan::{Plan, plan},
         },
-        keys::Effect,
+        keys::{Effect, own::OWN},
         redact, to_keep,
     },
     hub::{Audience, Conn},
@@ -66,6 +66,7 @@ impl Reloads {
     /// Keeps the configuration that runs, for a start at which the file cannot be read.
     pub async fn keep_config(&self) {
         let settings = self.rooms.running.get();
+        self.keep_own(&settings).await;
         if !settings.found.is_whole() {
             return;
         }
@@ -83,7 +84,23 @@ impl Reloads {
         }
     }
 
-    /// With `gateway.auth.revokeOnRotate: "browsers"`, the browsers that a new shared secret locks out.
+    /// Keeps what runs of Barnacle's own file in the same way.
+    async fn keep_own(&self, settings: &Settings) {
+        let path = settings.paths.last_own_file();
+        let kept = match settings.own.to_keep(&settings.paths, &settings.errors) {
+            None => Ok(()),
+            Some(keep) => smol::unblock(move || keep.at(&path)).await,
+        };
+        if let Err(e) = kept {
+            let path = settings.paths.last_own_file();
+            log::warn!(
+                "{} cannot be written ({e}): it is what holds when barnacle.json breaks",
+                path.display()
+            );
+        }
+    }
+
+    /// With `auth.revokeOnRotate: "browsers"`, the browsers that a new shared secret locks out.
     pub(crate) fn browsers_to_revoke(&self, old: &Settings, new: &Settings) -> Vec<DeviceId> {
         let secret = |s: &Settings| s.credentials.active.as_ref().map(|(secret, _)| secret.clone());
         let rotated = old.credentials.active.is_some() && secret(old) != secret(new);
@@ -107,7 +124,7 @@ impl Reloads {
         if let Err(e) = done.await {
             return log::error!("the browsers of the old secret are not revoked: {}", e.message());
         }
-        log::info!("{} browsers revoked: gateway.auth.revokeOnRotate is \"browsers\"", browsers.len());
+        log::info!("{} browsers revoked: auth.revokeOnRotate is \"browsers\"", browsers.len());
         let of_browser = |conn: &Rc<Conn>| {
             conn.role() == Role::Operator && conn.device().is_some_and(|id| browsers.contains(&id))
         };
@@ -138,6 +155,12 @@ impl Reloads {
 /// Compares the settings in use with new ones, and plans what is to be done.
 pub(crate) fn compare(old: &Settings, new: &Settings) -> Plan {
     let mut plan = plan(diff(&old.source.root, &new.source.root));
+    plan.add(OWN, diff(&old.own.source.root, &new.own.source.root));
+    // The file of its token may change though no key does.
+    let is_same = |a: &Upstream, b: &Upstream| a.is_dialled_as(b);
+    if old.upstream.as_ref().zip(new.upstream.as_ref()).is_some_and(|(old, new)| !is_same(old, new)) {
+        plan.effects.insert(Effect::Upstreams);
+    }
     // What a value resolves to may change though the file did not.
     if old.credentials.active != new.credentials.active || old.auth != new.auth {
         plan.effects.insert(Effect::Credentials);

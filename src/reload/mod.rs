@@ -216,7 +216,15 @@ impl Reloads {
         if new.held.is_empty() && !new.settling && !old.held.is_empty() {
             log::info!("the shared secret's file holds a whole value again");
         }
-        let mut outcome = Outcome { plan: compare(&old, &new), settling: new.settling, ..Outcome::default() };
+        if !new.own.is_broken() && old.own.is_broken() {
+            log::info!("{} can be read again", new.paths.own_file().display());
+        }
+        let mut outcome = Outcome {
+            plan: compare(&old, &new),
+            settling: new.settling,
+            retry: new.own.may_pass(),
+            ..Outcome::default()
+        };
         if outcome.plan.effects.is_empty() {
             self.waiting.take();
             // The same file may have another problem.
@@ -226,6 +234,8 @@ impl Reloads {
             return outcome;
         }
         if new.config.reload.mode == ReloadMode::Off {
+            let own = old.source.root.same(&new.source.root);
+            let path = if own { new.paths.own_file().display().to_string() } else { path };
             let waits = format!(
                 "{path} was changed ({}) and gateway.reload.mode is \"off\": takes effect at the next restart (barnacle \
                  gateway restart)",
@@ -274,7 +284,10 @@ impl Reloads {
             });
             match read.await {
                 Ok(new)
-                    if (!new.found.is_whole() || new.unread.is_some() || new.held != old.held)
+                    if (!new.found.is_whole()
+                        || new.own.is_worse_than(&old.own)
+                        || new.unread.is_some()
+                        || new.held != old.held)
                         && retries > 0 =>
                 {
                     retries -= 1;

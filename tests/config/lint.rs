@@ -115,7 +115,7 @@ fn unused_keys_are_listed_once() {
           },
           agents: {defaults: {compaction: {mode: 'newer'}}},
           plugins: {entries: {x: {config: {anything: {goes: 1}}}}},
-          gateway: {mode: 'local', auth: {token: 't', deviceKeyProof: true}}}",
+          gateway: {mode: 'local', auth: {token: 't'}}}",
     );
     assert_eq!(
         told,

@@ -15,6 +15,7 @@ mod hardening_secrets;
 mod include;
 mod keys;
 mod lint;
+mod own_file;
 mod plan;
 mod power_cut;
 mod reload;

@@ -141,6 +141,7 @@ pub fn file(mut args: Args) -> Result<(), Failure> {
     let read = load(&paths, &env, None).files;
     lines.extend(read.into_iter().filter(|path| *path != paths.config_file).map(|path| ("includes", path)));
     lines.push((".env", paths.dotenv()));
+    lines.push(("own", paths.own_file()));
     let mut backup = paths.config_file.clone().into_os_string();
     backup.push(".bak");
     lines.push(("before", backup.into()));

@@ -16,8 +16,8 @@ use nanoserde::SerJson;
 use std::fmt::Write;
 
 const VALIDATE: &str = "\
-Check openclaw.json and what it includes as a gateway that starts would: everything that is wrong or odd,
-at once, each with its place.
+Check openclaw.json, what it includes and Barnacle's own file as a gateway that starts would: everything that
+is wrong or odd, at once, each with its place.
 
 Usage: barnacle config validate [options]
 
@@ -94,6 +94,7 @@ pub fn validate(mut args: Args) -> Result<(), Failure> {
     let (paths, _) = here()?;
     let path = paths.config_file.to_string_lossy().into_owned();
     let (mut issues, mut warnings) = (Vec::new(), Vec::new());
+    let own = paths.own_file();
     match Settings::resolve(&Env::of_process(), &Flags::default()) {
         Err(e) => issues.push(Issue::of_file(e.to_string())),
         Ok(settings) => {
@@ -102,14 +103,25 @@ pub fn validate(mut args: Args) -> Result<(), Failure> {
                 _ => None,
             };
             // Warnings of a broken file are those of the one that ran last.
+            let of_file = |error: &&ConfigError| broken.is_none() || error.file == own;
+            issues.extend(settings.errors.iter().filter(of_file).map(Issue::from));
             if broken.is_none() {
-                issues.extend(settings.errors.iter().map(Issue::from));
                 warnings.extend(settings.lint.iter().map(Issue::from));
                 warnings.extend(settings.notices.iter().cloned().map(Issue::of_file));
             }
             issues.extend(broken.map(Issue::of_file));
+            if let FileState::Broken(broken) = &settings.own.found {
+                let said = broken.to_string();
+                warnings.retain(|line: &Issue| !line.message.starts_with(&said));
+                issues.push(Issue::of_file(said));
+            }
         }
     }
+    let prefix = format!("{}:", own.display());
+    let wrong = match issues.iter().all(|issue| issue.message.starts_with(&prefix)) {
+        true => own.to_string_lossy().into_owned(),
+        false => path.clone(),
+    };
     let verdict = Verdict { valid: issues.is_empty(), path, issues, warnings };
     let mut text = String::new();
     if args.json {
@@ -124,7 +136,7 @@ pub fn validate(mut args: Args) -> Result<(), Failure> {
     print(&text)?;
     match verdict.valid {
         true => Ok(()),
-        false => Err(Failure::new(1, format!("{} is not valid", verdict.path))),
+        false => Err(Failure::new(1, format!("{wrong} is not valid"))),
     }
 }
 

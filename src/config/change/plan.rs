@@ -1,9 +1,9 @@
 //! The plan: what a change of the configuration does to a running gateway. The effect of each key stands in
-//! its row ([`keys`]).
+//! its row ([`crate::config::keys`]).
 
 use super::diff::Change;
 use crate::config::{
-    keys::{self, Effect},
+    keys::{Effect, OPENCLAW, Table},
     redact,
 };
 use std::collections::BTreeSet;
@@ -17,18 +17,23 @@ pub struct Plan {
     pub effects: BTreeSet<Effect>,
 }
 
-/// The plan for `changes`. A value that holds others counts as all of them.
+/// The plan for `changes` of `openclaw.json`.
 pub(crate) fn plan(changes: Vec<Change>) -> Plan {
     let mut plan = Plan::default();
-    for change in changes {
-        let own = keys::effect(&change.path);
-        plan.effects.extend(keys::effects_within(&change.path).chain([own]));
-        plan.changes.push((change, own));
-    }
+    plan.add(OPENCLAW, changes);
     plan
 }
 
 impl Plan {
+    /// Adds `changes` of the file with the keys of `table`. A value that holds others counts as all of them.
+    pub(crate) fn add(&mut self, table: Table, changes: Vec<Change>) {
+        for change in changes {
+            let own = table.effect_at(&change.path.0);
+            self.effects.extend(table.effects_within(&change.path).chain([own]));
+            self.changes.push((change, own));
+        }
+    }
+
     /// The changes in a line, a few of them by name.
     pub(crate) fn paths(&self) -> String {
         const SHOWN: usize = 6;

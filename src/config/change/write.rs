@@ -141,7 +141,7 @@ fn on_disk(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Refuses a file that is not ours to write, or that could not be written back as it is.
-fn check_open(document: &Document) -> Result<(), Refused> {
+pub(in crate::config) fn check_open(document: &Document) -> Result<(), Refused> {
     if !document.exact {
         return Err(Refused::NotText(document.path.clone()));
     }

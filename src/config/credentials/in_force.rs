@@ -7,17 +7,19 @@ use super::{
 use crate::config::{
     AuthMode, Settings,
     model::GatewayConfig,
+    own::OwnInForce,
     text::{node::Node, source::Source},
 };
 use std::sync::Arc;
 
-/// Secrets that the running gateway uses.
+/// Secrets that the running gateway uses, those of its own file with it.
 pub(crate) struct SecretsInForce {
     auth: AuthMode,
     active: Option<(Secret, Place)>,
     token: Credential,
     password: Credential,
     source: Arc<Source>,
+    own: OwnInForce,
 }
 
 impl SecretsInForce {
@@ -28,7 +30,13 @@ impl SecretsInForce {
             token: settings.config.auth.token.clone(),
             password: settings.config.auth.password.clone(),
             source: settings.source.clone(),
+            own: OwnInForce::of(&settings.own, settings.upstream.as_ref()),
         }
+    }
+
+    /// Barnacle's own file, as it is in force.
+    pub(crate) fn own(&self) -> &OwnInForce {
+        &self.own
     }
 
     /// Keeps credentials of the file whose reference is the same and resolves no more, or that a placeholder

@@ -42,8 +42,9 @@ impl Resolver<'_> {
         of_files.map(|path| self.paths.expand(&path)).collect()
     }
 
-    /// The credential at `name` of `section`, whose dotted path is `path`.
-    pub fn credential(&self, section: &Section<'_>, name: &str, path: &str) -> Credential {
+    /// The credential at `name` of `section`, whose dotted path is `path`; `instead` is what holds for one of another
+    /// kind.
+    pub fn credential(&self, section: &Section<'_>, name: &str, path: &str, instead: &str) -> Credential {
         let resolved = match section.value(name) {
             None if section.is_broken() => Err("what it stands in is not an object".into()),
             None => return Credential::Absent,
@@ -56,7 +57,7 @@ impl Resolver<'_> {
                 self.follow(field("source"), field("provider"), field("id"))
             }
             Some(other) => {
-                section.error(name, other, other.kind().into(), ConfigError::TEXT, "it lets no one in");
+                section.error(name, other, other.kind().into(), ConfigError::TEXT, instead);
                 Err(format!("it is {}, not a string in quotes", other.kind()))
             }
         };

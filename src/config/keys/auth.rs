@@ -4,8 +4,10 @@ use super::{
     Effect::*,
     Key, Kind,
     Visibility::*,
-    flag, flag_unless_wrong, key, number, one_of, section,
-    words::{AuthMode, RevokeOnRotate},
+    flag, key, number, one_of,
+    own::{DEVICE_KEY_PROOF, REVOKE_ON_ROTATE},
+    section,
+    words::AuthMode,
 };
 use crate::auth::limiter;
 
@@ -29,10 +31,10 @@ pub(super) static KEYS: &[Key] = &[
         "Lockout (ms)", "The longest lockout; the first is a tenth of it."),
     key("gateway.auth.rateLimit.exemptLoopback", flag(LIMITS.gentle_loopback, false), Limits, Public,
         "Gentle to Loopback", "Whether this host may guess ten times as often, with lockouts of at most five seconds."),
-    key("gateway.auth.deviceKeyProof", flag_unless_wrong(true, false), NextConnect, Public,
-        "Device Key Proof", "Whether a paired device's key alone lets it in. Barnacle's own key."),
-    key("gateway.auth.revokeOnRotate", one_of::<RevokeOnRotate>(Some("none"), Some("browsers")), Credentials, Public,
-        "Revoke on Rotate", "Whose device tokens a new shared secret revokes. Barnacle's own key."),
+    key("gateway.auth.deviceKeyProof", DEVICE_KEY_PROOF, NextConnect, Public,
+        "Device Key Proof", "As auth.deviceKeyProof in Barnacle's own file, which counts where both are there. OpenClaw refuses a file that has it."),
+    key("gateway.auth.revokeOnRotate", REVOKE_ON_ROTATE, Credentials, Public,
+        "Revoke on Rotate", "As auth.revokeOnRotate in Barnacle's own file, which counts where both are there. OpenClaw refuses a file that has it."),
     key("gateway.auth.allowTailscale", flag(false, false), Unsupported, Public,
         "Allow Tailscale", "Whether Tailscale Serve's identity headers count."),
     section("gateway.auth.trustedProxy", Unsupported),

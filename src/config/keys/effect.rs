@@ -11,8 +11,12 @@ pub enum Effect {
     Credentials,
     /// Applies from the next wrong guess on; earlier guesses stay counted.
     Limits,
+    /// Connections to the gateway behind this one are made anew; clients stay attached.
+    Upstreams,
     /// Applies to new connections.
     NextConnect,
+    /// Applies to the next request that waits for the gateway behind this one.
+    NextRequest,
     /// Applies to the next call of a node's command.
     NextCall,
     /// Applies from the next log line on.
@@ -46,7 +50,9 @@ impl Effect {
                  devices stay"
             }
             Limits => "from the next wrong guess on; what was counted stays counted",
+            Upstreams => "connections to the gateway behind this one are made anew; clients stay attached",
             NextConnect => "for new connections; existing ones stay",
+            NextRequest => "for the next request that waits",
             NextCall => "for the next call of a node's command",
             Log => "from the next log line on",
             NextAnswer => "from the next answer that reports it",
@@ -65,7 +71,9 @@ impl Effect {
             Tls => "TLS of new connections",
             Credentials => "shared credential",
             Limits => "limits of guessing",
+            Upstreams => "upstream connections",
             NextConnect => "new connections",
+            NextRequest => "next waiting requests",
             NextCall => "next node calls",
             Log => "log",
             NextAnswer => "next answers",

@@ -3,13 +3,15 @@
 //! Everything that must agree about a key is read from its [`Key`]: the decoder's range, words and default
 //! ([`super::model`]), `config.schema` ([`super::schema`]), what a change does to a running gateway
 //! ([`super::change::plan`]), which keys the linter calls unused ([`super::lint`]), whether its value may be
-//! shown, and `docs/configuration.md` ([`reference`]). A new key is a row here and a field of the model.
+//! shown, and `docs/configuration.md` ([`reference`]). A new key is a row here and a field of the model. The keys
+//! of Barnacle's own file are a [`Table`] of their own ([`own`]).
 
 mod agents;
 mod auth;
 pub(crate) mod effect;
 mod gateway;
 mod logging;
+pub(crate) mod own;
 pub(crate) mod reference;
 mod sources;
 mod tls;
@@ -126,62 +128,82 @@ const fn one_of<T: Choice>(default: Option<&'static str>, wrong: Option<&'static
     Kind::Words { words: T::words, default, wrong }
 }
 
-/// All rows, in the order of the reference.
-pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
-    [gateway::KEYS, auth::KEYS, tls::KEYS, agents::KEYS, logging::KEYS, sources::KEYS].into_iter().flatten()
-}
+/// Rows of one file's keys.
+#[derive(Clone, Copy)]
+pub(crate) struct Table(&'static [&'static [Key]]);
 
-/// The row whose path is `pattern`.
-pub(crate) fn row(pattern: &str) -> Option<&'static Key> {
-    all().find(|key| key.path == pattern)
+/// Keys of `openclaw.json`, in the order of the reference.
+pub(crate) static OPENCLAW: Table =
+    Table(&[gateway::KEYS, auth::KEYS, tls::KEYS, agents::KEYS, logging::KEYS, sources::KEYS]);
+
+impl Table {
+    /// All rows, in the order of the reference.
+    pub(crate) fn all(self) -> impl Iterator<Item = &'static Key> {
+        self.0.iter().copied().flatten()
+    }
+
+    /// The row whose path is `pattern`.
+    pub(crate) fn row(self, pattern: &str) -> Option<&'static Key> {
+        self.all().find(|key| key.path == pattern)
+    }
+
+    /// The pattern of the key `name` in the object at `above`: literally, where a row says so, else `*`.
+    pub(crate) fn step(self, above: &str, name: &str) -> String {
+        let join = |name: &str| if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
+        let literal = join(name);
+        let below = |path: &str| {
+            path.strip_prefix(&*literal).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if !name.contains('.') && self.all().any(|key| below(key.path)) { literal } else { join("*") }
+    }
+
+    /// The row of the key at `path` itself.
+    pub(crate) fn exact<S: AsRef<str>>(self, path: &[S]) -> Option<&'static Key> {
+        self.all().find(|key| covers(key.path, path) && begins(key.path, path))
+    }
+
+    /// The row that decides about `path`: its own, else that of the section it stands in.
+    fn nearest<S: AsRef<str>>(self, path: &[S]) -> Option<&'static Key> {
+        self.all().filter(|key| covers(key.path, path)).max_by_key(|key| key.path.split('.').count())
+    }
+
+    /// The effect of a change at `path`.
+    pub(crate) fn effect_at<S: AsRef<str>>(self, path: &[S]) -> Effect {
+        self.nearest(path).map_or(Effect::Unused, |key| key.effect)
+    }
+
+    /// Whether keys with rows stand below `path`.
+    pub(crate) fn has_below<S: AsRef<str>>(self, path: &[S]) -> bool {
+        self.all().any(|key| begins(key.path, path) && !covers(key.path, path))
+    }
+
+    /// The effects of a change of everything that stands in the value at `path`.
+    pub(crate) fn effects_within(self, path: &KeyPath) -> impl Iterator<Item = Effect> {
+        self.all().filter(|key| begins(key.path, &path.0)).map(|key| key.effect)
+    }
 }
 
 /// The range of the number at `pattern`; every number where that is no number's row.
 pub(crate) fn range(pattern: &str) -> RangeInclusive<u64> {
-    match row(pattern).map(|key| key.kind) {
+    match OPENCLAW.row(pattern).map(|key| key.kind) {
         Some(Kind::Number { min, max, .. }) => min..=max,
         _ => 0..=u64::MAX,
     }
 }
 
-/// The pattern of the key `name` in the object at `above`: literally, where a row says so, else `*`.
-pub(crate) fn step(above: &str, name: &str) -> String {
-    let join = |name: &str| if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
-    let literal = join(name);
-    let below = |path: &str| {
-        path.strip_prefix(&*literal).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    if !name.contains('.') && all().any(|key| below(key.path)) { literal } else { join("*") }
-}
-
-/// The row of the key at `path` itself.
-pub(crate) fn exact<S: AsRef<str>>(path: &[S]) -> Option<&'static Key> {
-    all().find(|key| covers(key.path, path) && begins(key.path, path))
-}
-
-/// The row that decides about `path`: its own, else that of the section it stands in.
-fn nearest<S: AsRef<str>>(path: &[S]) -> Option<&'static Key> {
-    all().filter(|key| covers(key.path, path)).max_by_key(|key| key.path.split('.').count())
-}
-
-/// The effect of a change at `path`.
+/// The effect of a change of `openclaw.json` at `path`.
 pub fn effect(path: &KeyPath) -> Effect {
     effect_at(&path.0)
 }
 
 pub(crate) fn effect_at<S: AsRef<str>>(path: &[S]) -> Effect {
-    nearest(path).map_or(Effect::Unused, |key| key.effect)
-}
-
-/// The effects of a change of everything that stands in the value at `path`.
-pub(crate) fn effects_within(path: &KeyPath) -> impl Iterator<Item = Effect> {
-    all().filter(|key| begins(key.path, &path.0)).map(|key| key.effect)
+    OPENCLAW.effect_at(path)
 }
 
 /// Whether the value at `path` may be shown. Nothing is known of what stands deeper than a row, but that all
 /// of a secret is secret.
 pub(crate) fn visibility<S: AsRef<str>>(path: &[S]) -> Visibility {
-    match (exact(path), nearest(path)) {
+    match (OPENCLAW.exact(path), OPENCLAW.nearest(path)) {
         (Some(key), _) => key.visibility,
         // An entry of a list of texts.
         (_, Some(key)) if matches!(key.kind, Kind::Texts) => key.visibility,
@@ -211,7 +233,7 @@ mod tests {
     #[test]
     fn rows_are_whole() {
         let mut seen = HashSet::new();
-        for key in all() {
+        for key in OPENCLAW.all().chain(own::OWN.all()) {
             assert!(seen.insert(key.path), "{} has two rows", key.path);
             let section = matches!(key.kind, Kind::Section);
             assert!(section || !key.title.is_empty(), "{} has no title", key.path);
@@ -270,9 +292,9 @@ mod tests {
 
     #[test]
     fn patterns() {
-        assert_eq!(step("gateway", "port"), "gateway.port");
-        assert_eq!(step("agents.entries", "main"), "agents.entries.*");
-        assert_eq!(step("gateway", "auth.token"), "gateway.*");
-        assert_eq!(step("agents.entries.*", "default"), "agents.entries.*.default");
+        assert_eq!(OPENCLAW.step("gateway", "port"), "gateway.port");
+        assert_eq!(OPENCLAW.step("agents.entries", "main"), "agents.entries.*");
+        assert_eq!(OPENCLAW.step("gateway", "auth.token"), "gateway.*");
+        assert_eq!(OPENCLAW.step("agents.entries.*", "default"), "agents.entries.*.default");
     }
 }

@@ -1,6 +1,6 @@
 //! The reference page of all keys, `docs/configuration.md`; `barnacle config plan --table` prints it.
 
-use super::{Key, Kind, all, effect::Effect};
+use super::{Key, Kind, OPENCLAW, effect::Effect, own::OWN};
 use std::fmt::Write;
 
 const HEAD: &str = "\
@@ -10,9 +10,29 @@ Barnacle reads OpenClaw's `openclaw.json` (JSON5, with `$include` and `${VAR}`);
 saved; no key needs a restart. The last column says what a change does to a running gateway. A key with a wrong
 value costs that key alone: the log, `barnacle config validate` and `barnacle doctor` name it by line and column.
 `*` is any name, or any entry of a list. Every other key of OpenClaw's is kept as it is and not used by this
-version.
+version. Barnacle's own keys stand in [a file of their own](#barnacles-own-file), since OpenClaw refuses all of an
+`openclaw.json` that has a key it does not know.
 
 This page is made from the rows in `src/config/keys/`: `barnacle config plan --table > docs/configuration.md`.
+";
+
+/// Head of the section about Barnacle's own file.
+const OWN_FILE: &str = "
+## Barnacle's own file
+
+`barnacle/barnacle.json` in the state directory (`~/.openclaw/barnacle/barnacle.json`), JSON5, readable by its owner
+alone. It need not be there: that is the same as `{}`. It is applied as it is saved; while it cannot be read, what ran
+last holds. `${VAR}` and references are resolved as in `openclaw.json`, with that file's `env` and `secrets`.
+
+```json5
+{
+  upstream: { url: \"ws://127.0.0.1:18790\" }, // the OpenClaw gateway that Barnacle stands in front of
+}
+```
+
+Two of the keys were read from `openclaw.json` before, below `gateway`, and still are where this file has none:
+`barnacle doctor --fix` moves them.
+
 ";
 
 /// Sections of the page: beginnings of paths, and a title. A key stands under the longest one.
@@ -34,22 +54,30 @@ pub(crate) fn page() -> String {
     // Writing to a String cannot fail.
     for (prefix, title) in SECTIONS {
         let _ = write!(page, "\n## {title}\n\n");
-        page.push_str("| key | what it is | value | default | a change takes effect |\n");
-        page.push_str("| --- | --- | --- | --- | --- |\n");
-        for key in all().filter(|key| !key.title.is_empty() && section(key) == Some(prefix)) {
-            let Key { path, help, kind, effect, .. } = key;
-            let (value, default) = (value(kind), default(kind));
-            let _ = writeln!(page, "| `{path}` | {help} | {value} | {default} | {} |", effect.says());
-        }
+        let keys = OPENCLAW.all().filter(|key| !key.title.is_empty() && section(key) == Some(prefix));
+        rows(&mut page, keys);
     }
     page.push_str(
         "\n## Keys without a row of their own\n\n| keys in | a change takes effect |\n| --- | --- |\n",
     );
-    for key in all().filter(|key| key.title.is_empty()) {
+    for key in OPENCLAW.all().filter(|key| key.title.is_empty()) {
         let _ = writeln!(page, "| `{}` | {} |", key.path, key.effect.says());
     }
     let _ = writeln!(page, "| everything else | {} |", Effect::Unused.says());
+    page.push_str(OWN_FILE);
+    rows(&mut page, OWN.all());
     page
+}
+
+/// Adds a table of `keys`.
+fn rows(page: &mut String, keys: impl Iterator<Item = &'static Key>) {
+    page.push_str("| key | what it is | value | default | a change takes effect |\n");
+    page.push_str("| --- | --- | --- | --- | --- |\n");
+    for Key { path, help, kind, effect, .. } in keys {
+        let (value, default) = (value(kind), default(kind));
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "| `{path}` | {help} | {value} | {default} | {} |", effect.says());
+    }
 }
 
 /// The section of the page that `key` stands in.
@@ -91,8 +119,10 @@ mod tests {
 
     #[test]
     fn every_key_stands_in_a_section() {
-        for key in all().filter(|key| !key.title.is_empty()) {
+        for key in OPENCLAW.all().filter(|key| !key.title.is_empty()) {
             assert!(section(key).is_some(), "{}", key.path);
+        }
+        for key in OPENCLAW.all().chain(OWN.all()) {
             assert!(!key.help.contains('|'), "{}", key.path);
         }
     }

@@ -98,7 +98,7 @@ impl Choice for ReloadMode {
         &[("hybrid", Self::Hot), ("hot", Self::Hot), ("restart", Self::Restart), ("off", Self::Off)];
 }
 
-/// Device tokens that a change of the shared token revokes: `gateway.auth.revokeOnRotate`.
+/// Device tokens that a change of the shared token revokes: `auth.revokeOnRotate`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RevokeOnRotate {
     /// Revokes no device token.

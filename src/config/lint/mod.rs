@@ -30,6 +30,8 @@ pub enum Rule {
     Doubled,
     /// A key that newer releases of OpenClaw have elsewhere, or not at all.
     Moved,
+    /// A key that belongs into Barnacle's own file.
+    Own,
     /// A variable that is set nowhere.
     Unset,
     /// A text that resembles `${VAR}` and is no variable.
@@ -63,7 +65,7 @@ impl fmt::Display for Warning {
 }
 
 /// Most lines of one kind.
-const MOST: usize = 25;
+pub(crate) const MOST: usize = 25;
 /// Most names in one line.
 const NAMES: usize = 12;
 
@@ -73,14 +75,9 @@ pub(crate) fn warnings(source: &Source, variables: Variables<'_>) -> Vec<Warning
     let mut walk = Walk { source, path, found, unknowns: 0, gone: Vec::new(), unused: Vec::new() };
     walk.object(&source.root, Some(Known::ROOT));
     let Walk { mut found, gone, unused, .. } = walk;
-    found.extend(source.doubled.iter().enumerate().map(|(n, Doubled { path, at })| {
-        let path = dotted(&path.iter().map(String::as_str).collect::<Vec<_>>());
-        let message = format!("{path} stands twice in its object: the last of them counts");
-        let place = (n < MOST).then(|| placed(source, *at));
-        Warning { rule: Rule::Doubled, path, place, message }
-    }));
+    found.extend(doubled(source));
     found.extend(unset(source, variables));
-    found.extend(unlike_variables(source));
+    found.extend(unlike_variables(source, is_used));
     let several = |rule, message| Warning { rule, path: String::new(), place: None, message };
     if !gone.is_empty() {
         let old = "of older releases of OpenClaw, not of 2026.9, and ignored";
@@ -99,6 +96,16 @@ pub(crate) fn warnings(source: &Source, variables: Variables<'_>) -> Vec<Warning
         }
     }
     short
+}
+
+/// Warns of keys that stand twice.
+pub(crate) fn doubled(source: &Source) -> impl Iterator<Item = Warning> {
+    source.doubled.iter().enumerate().map(|(n, Doubled { path, at })| {
+        let path = dotted(&path.iter().map(String::as_str).collect::<Vec<_>>());
+        let message = format!("{path} stands twice in its object: the last of them counts");
+        let place = (n < MOST).then(|| placed(source, *at));
+        Warning { rule: Rule::Doubled, path, place, message }
+    })
 }
 
 /// Warns of lists that let somebody in or kept somebody out in `old`, and are empty or gone in `new`.
@@ -262,19 +269,24 @@ fn unset(source: &Source, variables: Variables<'_>) -> Vec<Warning> {
     warnings.collect()
 }
 
-/// Warns of `${name}` and `${NAME:-…}`, as a shell or a compose file has them, where the gateway acts on the text.
-fn unlike_variables(source: &Source) -> Vec<Warning> {
-    fn search<'s>(node: &'s Node, path: &mut Vec<&'s str>, found: &mut Vec<(At, String, String)>) {
+/// Warns of `${name}` and `${NAME:-…}`, as a shell or a compose file has them, in keys that are `used`.
+pub(crate) fn unlike_variables(source: &Source, used: fn(&[&str]) -> bool) -> Vec<Warning> {
+    fn search<'s>(
+        node: &'s Node,
+        used: fn(&[&str]) -> bool,
+        path: &mut Vec<&'s str>,
+        found: &mut Vec<(At, String, String)>,
+    ) {
         match &node.value {
             Value::Object(entries) => {
                 for entry in entries {
                     path.push(&entry.name);
-                    search(&entry.node, path, found);
+                    search(&entry.node, used, path, found);
                     path.pop();
                 }
             }
-            Value::List(items) => items.iter().for_each(|item| search(item, path, found)),
-            Value::Text(text) if is_used(path) => {
+            Value::List(items) => items.iter().for_each(|item| search(item, used, path, found)),
+            Value::Text(text) if used(path) => {
                 if let Some(meant) = variables::unlike_variable(text) {
                     found.push((node.at, dotted(path), meant));
                 }
@@ -283,7 +295,7 @@ fn unlike_variables(source: &Source) -> Vec<Warning> {
         }
     }
     let mut found = Vec::new();
-    search(&source.root, &mut Vec::new(), &mut found);
+    search(&source.root, used, &mut Vec::new(), &mut found);
     let warnings = found.into_iter().map(|(at, path, meant)| {
         let message = format!(
             "{path} holds ${{…}} that is no variable, and is kept as written: only ${{NAME}} is replaced, in \

@@ -49,5 +49,5 @@ pub(crate) fn judge(path: &[&str], siblings: &[Known], root: &Node, suggest: boo
 
 /// Whether Barnacle knows the key at `path`, whatever OpenClaw does.
 fn is_own(path: &[&str]) -> bool {
-    keys::exact(path).is_some_and(|key| key.effect != Effect::Unused)
+    keys::OPENCLAW.exact(path).is_some_and(|key| key.effect != Effect::Unused)
 }

@@ -2,7 +2,8 @@
 //! ignored. Keys under `gateway` decide who gets in and where.
 //!
 //! Ranges, words and defaults stand in the rows of [`super::keys`]; names and defaults are OpenClaw's
-//! (`docs/gateway/config-gateway.md`), but for `auth.deviceKeyProof` and `auth.revokeOnRotate`.
+//! (`docs/gateway/config-gateway.md`), but for `auth.deviceKeyProof` and `auth.revokeOnRotate`, which belong into
+//! Barnacle's own file ([`super::own`]).
 
 pub(crate) mod agents;
 pub(crate) mod logging;
@@ -144,7 +145,12 @@ impl GatewayConfig {
             custom_bind_host,
             auth: Auth::decode(&gateway, resolver),
             remote: Remote {
-                token: resolver.credential(&gateway.section("remote"), "token", "gateway.remote.token"),
+                token: resolver.credential(
+                    &gateway.section("remote"),
+                    "token",
+                    "gateway.remote.token",
+                    "it lets no one in",
+                ),
                 url: gateway.section("remote").text("url").map(Cow::into_owned),
                 tls_fingerprint: gateway.section("remote").text("tlsFingerprint").map(Cow::into_owned),
             },
@@ -189,7 +195,9 @@ impl Auth {
         let auth = gateway.section("auth");
         let limit = auth.section("rateLimit");
         let millis = |name| Duration::from_millis(limit.number_or_default(name));
-        let credential = |name: &str| resolver.credential(&auth, name, &format!("gateway.auth.{name}"));
+        let credential = |name: &str| {
+            resolver.credential(&auth, name, &format!("gateway.auth.{name}"), "it lets no one in")
+        };
         Self {
             mode: auth.word("mode"),
             token: credential("token"),

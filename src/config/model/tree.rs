@@ -2,11 +2,11 @@
 //!
 //! There are no structs to deserialise into: a key that is wrong costs that key alone, and keys that
 //! nobody asks for are never looked at. Which values are right, which holds without the key and which in
-//! place of a wrong one stands in the key's row ([`keys`]).
+//! place of a wrong one stands in the key's row ([`crate::config::keys`]).
 
 use crate::config::{
     credentials::variables::Variables,
-    keys::{self, Kind, words::Choice},
+    keys::{Kind, OPENCLAW, Table, words::Choice},
     text::{
         node::{Node, Value},
         source::Source,
@@ -81,13 +81,19 @@ impl fmt::Display for ConfigError {
 pub struct Tree<'s> {
     source: &'s Source,
     variables: Variables<'s>,
+    table: Table,
     errors: RefCell<Vec<(usize, ConfigError)>>,
 }
 
 impl<'s> Tree<'s> {
     /// Reads values that stand in `source`, with `${VAR}` in texts replaced from `variables`.
     pub(crate) fn new(source: &'s Source, variables: Variables<'s>) -> Self {
-        Self { source, variables, errors: RefCell::default() }
+        Self::of(OPENCLAW, source, variables)
+    }
+
+    /// As [`new`](Self::new), for a file with the keys of `table`.
+    pub(crate) fn of(table: Table, source: &'s Source, variables: Variables<'s>) -> Self {
+        Self { source, variables, table, errors: RefCell::default() }
     }
 
     /// The root, to read from.
@@ -183,6 +189,10 @@ impl<'t> Section<'t> {
         (file.into(), line, column)
     }
 
+    fn pattern_of(&self, name: &str) -> String {
+        self.tree.table.step(&self.pattern, name)
+    }
+
     fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.into() } else { format!("{}.{name}", self.path) }
     }
@@ -203,13 +213,13 @@ impl<'t> Section<'t> {
     }
 
     fn below(&self, name: &str, place: Place<'t>) -> Section<'t> {
-        let pattern = keys::step(&self.pattern, name);
+        let pattern = self.pattern_of(name);
         Section { tree: self.tree, path: self.path_of(name), pattern, place }
     }
 
     /// The kind of the key `name`. Every key that is read has a row.
     fn kind(&self, name: &str) -> Kind {
-        let row = keys::row(&keys::step(&self.pattern, name));
+        let row = self.tree.table.row(&self.pattern_of(name));
         debug_assert!(row.is_some(), "{} has no row", self.path_of(name));
         row.map_or(Kind::Any, |key| key.kind)
     }
@@ -230,7 +240,7 @@ impl<'t> Section<'t> {
                 return Vec::new();
             }
         };
-        let pattern = keys::step(&keys::step(&self.pattern, name), "*");
+        let pattern = self.tree.table.step(&self.pattern_of(name), "*");
         let mut sections = Vec::with_capacity(items.len());
         for (n, item) in items.iter().enumerate() {
             let name = format!("{name}[{n}]");

@@ -5,10 +5,11 @@
 
 mod auth;
 pub mod first_run;
+mod guard;
 mod listening;
 pub mod load;
 mod start_error;
-mod upstream;
+pub(crate) mod upstream;
 
 pub use start_error::StartError;
 pub use upstream::Upstream;
@@ -16,8 +17,10 @@ pub use upstream::Upstream;
 use self::{
     auth::{auth_mode, placeholders, unresolved},
     first_run::NotStored,
+    guard::{foreign_line, guard, handshake_timeout},
     listening::port,
     load::{FileState, Loaded, load},
+    upstream::upstream_url,
 };
 use super::{
     ConfigError, Env, Paths, Warning,
@@ -27,12 +30,10 @@ use super::{
         secret_files::Held,
         shared::{Credentials, Search},
     },
-    keys::{
-        self, DEFAULT_HANDSHAKE_TIMEOUT,
-        words::{AuthMode, Bind, Mode},
-    },
+    keys::words::{AuthMode, Bind},
     lint,
     model::{GatewayConfig, tls},
+    own::{self, Own},
     redact,
     text::{file::Unreadable, source::Source},
 };
@@ -126,6 +127,8 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// Source that the keys were read from.
     pub source: Arc<Source>,
+    /// Barnacle's own file; what it says of `auth` stands in `config`.
+    pub own: Own,
     /// State in which `openclaw.json` was found.
     pub found: FileState,
     /// Whether what ran last holds, `openclaw.json` being broken.
@@ -188,10 +191,17 @@ impl Settings {
             process.clone()
         });
         paths.follow_config_path(&env);
-        let Loaded { mut config, source, errors, lint, found, last, last_tls, last_bind, mut files } =
+        let Loaded { mut config, source, mut errors, mut lint, found, last, last_tls, last_bind, mut files } =
             load(&paths, &env, instead);
         notices.extend(paths.exposed());
-        let read = source.documents.iter().map(|document| &document.path);
+        let flag =
+            flags.upstream.as_deref().map(upstream_url).transpose().map_err(StartError::BadUpstream)?;
+        let beside = own::Beside { paths: &paths, env: &env, openclaw: &source };
+        let ours = own::read(beside, flag.as_ref(), running.map(SecretsInForce::own));
+        let (own, upstream) = (ours.own, ours.upstream);
+        own.rule(&mut config);
+        let documents = source.documents.iter().chain(&own.source.documents);
+        let read = documents.map(|document| &document.path);
         let foreign = match instead {
             None => read.filter_map(|path| Some((path.clone(), Paths::foreign_owner(path)?))).collect(),
             Some(_) => Vec::new(),
@@ -230,6 +240,10 @@ impl Settings {
         if (last || matches!(found, FileState::Whole)) && auth != AuthMode::None {
             notices.extend(unresolved(config.auth.credential(kind)));
         }
+        errors.extend(ours.errors);
+        lint.extend(ours.lint);
+        notices.extend(ours.notices);
+        files.extend(ours.files);
         let mut settling = false;
         for file in env.held() {
             match file {
@@ -241,8 +255,6 @@ impl Settings {
             }
         }
         notices.extend(held.iter().cloned());
-        let upstream = flags.upstream.as_deref().map(Upstream::at).transpose();
-        let upstream = upstream.map_err(StartError::BadUpstream)?;
         // A token is absent only from a file that is not there or was read whole.
         let queued = config.auth.token == Credential::Absent && credentials.active.is_none();
         let mut settings = Self {
@@ -264,6 +276,7 @@ impl Settings {
             tls,
             config,
             source,
+            own,
             found,
             last,
             files,
@@ -305,7 +318,8 @@ impl Settings {
                 let source = Place::ConfigFile(Kind::Token, self.paths.config_file.clone());
                 self.notices.push(format!("no shared token was set; a random one is now {source}"));
                 self.credentials.active = Some((token, source));
-                let Loaded { config, source, found, .. } = load(&self.paths, &self.env, None);
+                let Loaded { mut config, source, found, .. } = load(&self.paths, &self.env, None);
+                self.own.rule(&mut config);
                 (self.config, self.source, self.found) = (config, source, found);
                 Ok(())
             }
@@ -372,61 +386,4 @@ impl Settings {
         let errors = self.errors.iter().map(|f| (&*f.path, f.to_string()));
         errors.chain(self.lint.iter().map(|c| (&*c.path, c.to_string())))
     }
-}
-
-fn foreign_line((path, owner): &(PathBuf, u32)) -> String {
-    let path = path.display();
-    let us = rustix::process::geteuid().as_raw();
-    format!(
-        "{path} belongs to uid {owner}, which is neither this user, root, nor the owner of its directory: a running \
-         gateway does not apply it; look at what it says, then sudo chown {us} {path}"
-    )
-}
-
-/// Says what the state of the file means, and stops where it means another host.
-fn guard(
-    found: &FileState,
-    last: bool,
-    config: &GatewayConfig,
-    flags: &Flags,
-    paths: &Paths,
-    notices: &mut Vec<String>,
-) -> Result<(), StartError> {
-    let until = match last {
-        true => "until it is fixed: what ran last, and nothing is written to it",
-        false => "until it is fixed: loopback, paired devices only, and nothing is written to it",
-    };
-    let path = paths.config_file.display();
-    match found {
-        FileState::Broken(error) => notices.push(format!("{error}; {until}")),
-        FileState::Missing if last => notices.push(format!("{path} is gone; {until}")),
-        FileState::Missing => {}
-        FileState::Whole => match config.mode {
-            Some(Mode::Local) => {}
-            Some(Mode::Remote) if !flags.allow_unconfigured => {
-                return Err(StartError::Remote(paths.config_file.clone()));
-            }
-            Some(Mode::Remote) => {
-                notices
-                    .push(format!("gateway.mode is \"remote\" in {path}: clients here call another gateway"));
-            }
-            None if flags.allow_unconfigured => {}
-            None => notices.push(format!(
-                "gateway.mode is not set in {path}; OpenClaw would not start so: set it to \"local\""
-            )),
-        },
-    }
-    Ok(())
-}
-
-fn handshake_timeout(env: &Env, config: &GatewayConfig, notices: &mut Vec<String>) -> Duration {
-    const NAME: &str = "OPENCLAW_HANDSHAKE_TIMEOUT_MS";
-    let text = env.get(NAME);
-    let range = keys::range("gateway.handshakeTimeoutMs");
-    let parsed = text.and_then(|text| text.parse().ok()).filter(|ms| range.contains(ms));
-    if let (Some(text), None) = (text, parsed) {
-        let (min, max) = range.into_inner();
-        notices.push(format!("{NAME}={text:?} is no number from {min} to {max} and counts as unset"));
-    }
-    parsed.map(Duration::from_millis).or(config.handshake_timeout).unwrap_or(DEFAULT_HANDSHAKE_TIMEOUT)
 }

@@ -1,7 +1,6 @@
 //! Reasons why the gateway does not start, with what to do about each.
 
-use super::super::Bind;
-use crate::net::url::BadUrl;
+use super::{super::Bind, upstream::BadUpstream};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -15,8 +14,8 @@ pub enum StartError {
     BadProfile(String),
     /// `--bind` is no word of ours.
     BadBind(String),
-    /// `--upstream` is no URL of a gateway.
-    BadUpstream(BadUrl),
+    /// `--upstream` is no URL of a gateway to stand in front of.
+    BadUpstream(BadUpstream),
     /// The file of `--token-file` gives no token.
     TokenFile(PathBuf, Option<io::Error>),
     /// The config says that the gateway is on another host.

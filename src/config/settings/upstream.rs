@@ -5,7 +5,7 @@ use crate::{
     net::url::{BadUrl, Url},
     tls::Trust,
 };
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// Settings of the gateway behind this one.
 #[derive(Clone, PartialEq, Debug)]
@@ -16,6 +16,8 @@ pub struct Upstream {
     pub trust: Trust,
     /// The shared token for it; `None` for the shared secret of the same `openclaw.json`.
     pub token: Option<Secret>,
+    /// Why no connection is made to it: its token or whom to trust cannot be known. Requests wait.
+    pub closed: Option<String>,
     /// Time for which a request waits while it is away.
     pub wait: Duration,
     /// Most requests of one client that wait for it.
@@ -24,28 +26,111 @@ pub struct Upstream {
     pub waiting_bytes: usize,
 }
 
+/// Why a text is no URL of a gateway to stand in front of. Nothing of a secret in it is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BadUpstream {
+    /// It is no URL of a gateway.
+    NoUrl(String),
+    /// It leads to another host without TLS.
+    InTheClear(String),
+}
+
+impl BadUpstream {
+    /// The URLs that are accepted.
+    pub(crate) const EXPECTED: &str =
+        "ws://127.0.0.1:<port> for a gateway on this host, or wss://<host>:<port> for one elsewhere";
+
+    /// What was given, as a message has it after "is".
+    pub(crate) fn found(&self) -> String {
+        match self {
+            Self::NoUrl(shown) => format!("{shown:?}, no URL of a gateway"),
+            Self::InTheClear(shown) => {
+                format!(
+                    "{shown:?}, which would send credentials to another host in the clear, without wss://"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for BadUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "is {}, must be {}", self.found(), Self::EXPECTED)
+    }
+}
+
+impl std::error::Error for BadUpstream {}
+
+/// Reads the URL of a gateway to stand in front of.
+///
+/// # Errors
+/// [`BadUpstream`].
+pub(crate) fn upstream_url(text: &str) -> Result<Url, BadUpstream> {
+    let url = Url::parse(text).map_err(|_: BadUrl| BadUpstream::NoUrl(shown(text)))?;
+    if url.is_tls() || url.is_loopback() { Ok(url) } else { Err(BadUpstream::InTheClear(shown(text))) }
+}
+
+/// The URL without what may hold a secret: its user, its query.
+fn shown(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let rest = rest.rsplit_once('@').map_or(rest.to_owned(), |(_, host)| format!("…@{host}"));
+    if scheme.is_empty() { rest } else { format!("{scheme}://{rest}") }
+}
+
 impl Upstream {
     /// Time for which a request waits without a key that says otherwise.
     pub const WAIT: Duration = Duration::from_secs(120);
+    /// Requests of one client that wait without a key that says otherwise.
+    pub const WAITING: usize = 256;
+    /// Bytes of them.
+    pub const WAITING_BYTES: usize = 4 << 20;
 
     /// The gateway at `url`, all else at its default.
     ///
     /// # Errors
-    /// [`BadUrl`].
-    pub fn at(url: &str) -> Result<Self, BadUrl> {
+    /// [`BadUpstream`].
+    pub fn at(url: &str) -> Result<Self, BadUpstream> {
         Ok(Self {
-            url: Url::parse(url)?,
+            url: upstream_url(url)?,
             trust: Trust::Authorities,
             token: None,
+            closed: None,
             wait: Self::WAIT,
-            waiting: 256,
-            waiting_bytes: 4 << 20,
+            waiting: Self::WAITING,
+            waiting_bytes: Self::WAITING_BYTES,
         })
     }
 
     /// Whether it runs on this host.
     pub fn is_local(&self) -> bool {
-        let host = self.url.host();
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        self.url.is_loopback()
+    }
+
+    /// Whether connections to it are made as those to `other` are.
+    pub fn is_dialled_as(&self, other: &Self) -> bool {
+        (&self.url, &self.trust, &self.token, &self.closed)
+            == (&other.url, &other.trust, &other.token, &other.closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_an_upstream() {
+        for text in ["ws://127.0.0.1:18790", "ws://localhost:1", "ws://[::1]:2", "wss://pi.example:3/x"] {
+            assert!(Upstream::at(text).is_ok(), "{text}");
+        }
+        for (text, shown) in [
+            ("ws://10.0.0.1:1?token=abc", "\"ws://10.0.0.1:1\", which"),
+            ("http://pi:1", "wss://"),
+            ("ws://me:word@pi:1", "\"ws://…@pi:1\", no URL"),
+            ("127.0.0.1:1", "must be ws://127.0.0.1:<port>"),
+        ] {
+            let error = Upstream::at(text).map_err(|e| e.to_string()).unwrap_err();
+            assert!(error.contains(shown) && !error.contains("abc") && !error.contains("word@"), "{error}");
+        }
     }
 }

@@ -1,0 +1,62 @@
+//! Keys of Barnacle's own file, `barnacle.json`: the gateway behind this one, and what OpenClaw's `gateway.auth`
+//! has no key for.
+
+use super::{
+    Effect::*, Key, Kind, Table, Visibility::*, flag_unless_wrong, key, number, one_of, words::RevokeOnRotate,
+};
+use crate::config::Upstream;
+
+/// Longest time that a request may wait for the gateway behind this one.
+const LONGEST_WAIT_MS: u64 = 600_000;
+
+pub(super) const DEVICE_KEY_PROOF: Kind = flag_unless_wrong(true, false);
+pub(super) const REVOKE_ON_ROTATE: Kind = one_of::<RevokeOnRotate>(Some("none"), Some("browsers"));
+
+/// Keys of `barnacle.json`.
+pub(crate) static OWN: Table = Table(&[KEYS]);
+
+/// Keys of it that stood in `openclaw.json` before, in the object `gateway`, and are still read there.
+pub(crate) const MOVED: [&str; 2] = ["auth.deviceKeyProof", "auth.revokeOnRotate"];
+
+/// Whether `path` is the path of such a key in `openclaw.json`.
+pub(crate) fn is_moved(path: &str) -> bool {
+    path.strip_prefix("gateway.").is_some_and(|own| MOVED.contains(&own))
+}
+
+#[rustfmt::skip]
+static KEYS: &[Key] = &[
+    key("upstream.url", Kind::Text, Upstreams, Public,
+        "Upstream URL", "The OpenClaw gateway to stand in front of: ws:// on this host, wss:// elsewhere; `--upstream` overrides it."),
+    key("upstream.token", Kind::Secret, Upstreams, Secret,
+        "Upstream Token", "The shared token for it; without the key: the file of upstream.tokenFile, else the shared secret of this host's `openclaw.json`."),
+    key("upstream.tokenFile", Kind::Text, Upstreams, Public,
+        "Upstream Token File", "A file that holds that token and nothing else."),
+    key("upstream.tlsFingerprint", Kind::Text, Upstreams, Public,
+        "Upstream TLS Fingerprint", "SHA-256 of the one certificate to trust there."),
+    key("upstream.caFile", Kind::Text, Upstreams, Public,
+        "Upstream Authorities", "Certificates of the authorities to trust there, PEM; without both keys: those that this host trusts."),
+    key("upstream.waitMs", number(0, LONGEST_WAIT_MS, Some(Upstream::WAIT.as_millis() as u64)), NextRequest, Public,
+        "Wait (ms)", "How long a request waits while it is away."),
+    key("upstream.waitRequests", number(1, 4096, Some(Upstream::WAITING as u64)), NextRequest, Public,
+        "Waiting Requests", "Most requests of one client that wait."),
+    key("upstream.waitBytes", number(1024, 256 << 20, Some(Upstream::WAITING_BYTES as u64)), NextRequest, Public,
+        "Waiting Bytes", "Most bytes of one client's requests that wait."),
+    key("auth.deviceKeyProof", DEVICE_KEY_PROOF, NextConnect, Public,
+        "Device Key Proof", "Whether a paired device's key alone lets it in."),
+    key("auth.revokeOnRotate", REVOKE_ON_ROTATE, Credentials, Public,
+        "Revoke on Rotate", "Whose device tokens a new shared secret revokes."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys::OPENCLAW;
+
+    #[test]
+    fn moved_keys_have_a_row_in_both_files() {
+        for path in MOVED {
+            let old = OPENCLAW.row(&format!("gateway.{path}"));
+            assert!(OWN.row(path).zip(old).is_some_and(|(new, old)| new.effect == old.effect), "{path}");
+        }
+    }
+}
