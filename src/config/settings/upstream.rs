@@ -5,7 +5,7 @@ use crate::{
     net::url::{BadUrl, Url},
     tls::Trust,
 };
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 /// Settings of the gateway behind this one.
 #[derive(Clone, PartialEq, Debug)]
@@ -100,6 +100,14 @@ impl Upstream {
             waiting: Self::WAITING,
             waiting_bytes: Self::WAITING_BYTES,
         })
+    }
+
+    /// Checks that connections to it may be made.
+    ///
+    /// # Errors
+    /// Why not: [`Upstream::closed`].
+    pub(crate) fn open(&self) -> io::Result<()> {
+        self.closed.clone().map_or(Ok(()), |why| Err(io::Error::other(why)))
     }
 
     /// Whether it runs on this host.
