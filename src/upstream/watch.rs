@@ -65,9 +65,6 @@ pub(super) async fn run(relay: Rc<Relay>) {
 }
 
 async fn attach(relay: &Relay, upstream: &Upstream) -> Result<(Rc<Wire>, Hello), Failure> {
-    if let Some(why) = &upstream.closed {
-        return Err(Failure::Wrong(why.clone()));
-    }
     let caller = Caller {
         role: Role::Operator,
         scopes: [Scope::Read].into_iter().collect(),

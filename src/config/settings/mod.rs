@@ -242,6 +242,10 @@ impl Settings {
         }
         errors.extend(ours.errors);
         lint.extend(ours.lint);
+        if ours.upstream.is_some() {
+            // The gateway behind this one has a use for them.
+            lint.retain(|warning| warning.rule != lint::Rule::Unused);
+        }
         notices.extend(ours.notices);
         files.extend(ours.files);
         let mut settling = false;

@@ -110,6 +110,12 @@ impl Upstream {
         self.closed.clone().map_or(Ok(()), |why| Err(io::Error::other(why)))
     }
 
+    /// Whether both are reached in the same way, so that connections to one are connections to the other.
+    pub fn is_same_peer(a: Option<&Self>, b: Option<&Self>) -> bool {
+        let way = |at: &Self| (at.url.clone(), at.trust.clone(), at.token.clone(), at.closed.clone());
+        a.map(way) == b.map(way)
+    }
+
     /// Whether it runs on this host.
     pub fn is_local(&self) -> bool {
         self.url.is_loopback()

@@ -286,7 +286,9 @@ impl Link {
         let late: Vec<Request> = late;
         let mut effects: Vec<Effect> = late
             .iter()
-            .map(|request| later(&request.id, &format!("OpenClaw did not take {}: {away}", request.method)))
+            .map(|request| {
+                later(&request.id, &format!("{} waited for OpenClaw, which is away: {away}", request.method))
+            })
             .collect();
         effects.extend(self.go_on(now_ns));
         effects
