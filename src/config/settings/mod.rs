@@ -242,7 +242,7 @@ impl Settings {
         }
         errors.extend(ours.errors);
         lint.extend(ours.lint);
-        if ours.upstream.is_some() {
+        if upstream.is_some() {
             // The gateway behind this one has a use for them.
             lint.retain(|warning| warning.rule != lint::Rule::Unused);
         }
