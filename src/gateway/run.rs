@@ -291,7 +291,7 @@ pub fn run(
         supervised.stopping();
         stop(&app).await;
     });
-    block_on(executor.run(serve))
+    block_on(reactor::run(&executor, serve))
 }
 
 /// Listens by the inherited sockets, or opens some.
