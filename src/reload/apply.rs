@@ -36,6 +36,8 @@ impl Reloads {
             match self.rooms.listeners.open(new.where_to_listen(), new.port) {
                 Ok(port) => new.port = port,
                 Err(e) => {
+                    // Who has the port is looked for among all processes.
+                    let e = smol::unblock(move || e.to_string()).await;
                     let notice = format!("still listening where it was, on port {}: {e}", old.port);
                     log::error!("{notice}");
                     *self.elsewhere.borrow_mut() = Some(notice);
@@ -43,9 +45,7 @@ impl Reloads {
                 }
             }
         }
-        if old.local_url() != new.local_url() {
-            self.rooms.devices.store.tell_where(&new.local_url());
-        }
+        let moved = (old.local_url() != new.local_url()).then(|| new.local_url());
         let browsers = self.browsers_to_revoke(old, &new);
         new.lines_new_since(old).for_each(|line| log::warn!("{line}"));
         self.rooms.limiter.borrow_mut().set_limits(new.limits);
@@ -59,12 +59,17 @@ impl Reloads {
         if !browsers.is_empty() {
             self.revoke_browsers(browsers, outcome).await;
         }
+        if let Some(url) = moved {
+            self.rooms.devices.store.moved(&url).await;
+        }
         self.keep_config().await;
     }
 
     /// Keeps the configuration that runs, for a start at which the file cannot be read.
     pub async fn keep_config(&self) {
         let settings = self.rooms.running.get();
+        // Whoever makes the directory anew has its lock: another gateway could begin there.
+        let _ = self.rooms.devices.store.renew().await;
         if !settings.found.is_whole() {
             return;
         }

@@ -195,7 +195,6 @@ impl Reloads {
         if let Some(issue) = issue {
             if matches!(new.found, FileState::Missing) {
                 // Whoever writes the file anew begins with it.
-                let _ = self.rooms.devices.store.renew().await;
                 self.keep_config().await;
             }
             let unread = match &new.found {
