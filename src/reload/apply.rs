@@ -10,6 +10,7 @@ use crate::{
             diff::{Change, diff},
             plan::{Plan, plan},
         },
+        credentials::kept,
         keys::Effect,
         redact, to_keep,
     },
@@ -70,6 +71,7 @@ impl Reloads {
         let settings = self.rooms.running.get();
         // Whoever makes the directory anew has its lock: another gateway could begin there.
         let _ = self.rooms.devices.store.renew().await;
+        self.keep_secret(&settings).await;
         if !settings.found.is_whole() {
             return;
         }
@@ -84,6 +86,21 @@ impl Reloads {
         if let Err(e) = kept.await {
             let path = path.display();
             log::warn!("{path} cannot be written ({e}): it is what holds when openclaw.json breaks");
+        }
+    }
+
+    /// Keeps what a start needs to know the shared secret by while its file is away.
+    async fn keep_secret(&self, settings: &Settings) {
+        let active = settings.credentials.active.clone();
+        let secret = active.and_then(|(secret, from)| Some((secret, kept::place(&from, &settings.source)?)));
+        if secret.is_none() && !settings.found.is_whole() {
+            return;
+        }
+        let (paths, key) = (settings.paths.clone(), self.rooms.devices.key().clone());
+        let keep =
+            smol::unblock(move || kept::keep(&paths, &key, secret.as_ref().map(|(s, p)| (s, p.clone()))));
+        if let Err(e) = keep.await {
+            log::debug!("the shared secret is not kept: {e}");
         }
     }
 
