@@ -274,6 +274,10 @@ impl Reloads {
                         && retries > 0 =>
                 {
                     retries -= 1;
+                    if matches!(new.found, FileState::Missing) {
+                        // At once: whoever writes the file anew begins with what runs.
+                        self.keep_config().await;
+                    }
                     *self.files.borrow_mut() = new.files;
                     Timer::after(RETRY).await;
                 }
