@@ -391,7 +391,6 @@ fn while_it_is_broken_what_ran_last_holds() {
     }
 }
 
-/// A form and a schema for `openclaw.json` offer nothing that OpenClaw refuses.
 #[test]
 fn the_schema_of_openclaw_json_has_no_key_of_ours() {
     let (_, schema, _) = Home::empty().run(&["config", "schema"]);
