@@ -17,8 +17,10 @@ fn waits(line: &str) -> bool {
     match call.split_once('(') {
         // Of descriptors, those of the kernel's own (a socket, a bell) are left out; standard error is a file here.
         Some(("write", rest)) => rest.starts_with("2,"),
-        // What the kernel makes up as it is read.
-        Some((_, rest)) => !rest.contains("\"/proc/self/") && !rest.contains("\"/dev/null\""),
+        // What the kernel makes up as it is read; nothing else can be open that is asked by its descriptor.
+        Some((_, rest)) => !["\"/proc/self/", "\"/dev/null\"", "AT_EMPTY_PATH"]
+            .iter()
+            .any(|of_kernel| rest.contains(of_kernel)),
         None => false,
     }
 }
