@@ -118,7 +118,7 @@ fn tokens_and_trust() {
     let token = |home: &Files| {
         let settings = home.start(&[("OURS", "T7")], &Flags::default()).unwrap();
         let behind = settings.upstream.unwrap();
-        (behind.token.map(|token| token.reveal().to_owned()), behind.closed)
+        (behind.token.and_then(|token| token.reveal().map(str::to_owned)), behind.closed)
     };
     for (keys, expected) in [
         ("token: 'T6'", "T6"),
