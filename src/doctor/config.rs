@@ -83,7 +83,7 @@ pub fn token_homes(facts: &Facts) -> Vec<Finding> {
 }
 
 /// Reports a configuration that would listen for others without a credential.
-pub fn open_to_strangers(facts: &Facts) -> Vec<Finding> {
+pub fn open_to_everyone(facts: &Facts) -> Vec<Finding> {
     let Some(settings) = settings(facts) else { return Vec::new() };
     let closed = settings.bind.is_loopback() && !settings.config.bind.is_loopback();
     let path = facts.paths.config_file.display();

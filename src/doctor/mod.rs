@@ -64,7 +64,7 @@ const CHECKS: [Check; 27] = [
     config::broken,
     config::own_broken,
     config::token_homes,
-    config::open_to_strangers,
+    config::open_to_everyone,
     config::wrong_keys,
     config::odd_keys,
     config::file_permissions,

@@ -55,7 +55,7 @@ fn take_in(app: &Rc<App>, socket: Async<TcpStream>, remote: SocketAddr) {
     }
 }
 
-/// Goes on with a connection, new or written down.
+/// Continues a connection, new or written down.
 pub async fn go_on(app: Rc<App>, guard: PendingGuard) {
     let stage = guard.pending.stage.borrow().clone();
     match stage {

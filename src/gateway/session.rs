@@ -113,7 +113,7 @@ pub fn restore(app: &Rc<App>, saved: SavedConn, socket: Async<TcpStream>) -> Rc<
     conn
 }
 
-/// Goes on waiting for a node, for a caller that does.
+/// Continues to wait for a node, for a caller that does.
 pub fn resume_invocation(app: &Rc<App>, saved: SavedInvocation) {
     let SavedInvocation { asked, until_ns } = saved;
     let Some(caller) = app.hub.conns.get(asked.caller) else { return };

@@ -217,7 +217,7 @@ pub fn with_epoll<T>(look: impl FnOnce(BorrowedFd<'_>) -> T) -> io::Result<T> {
     Ok(look(Reactor::get()?.epoll.as_fd()))
 }
 
-/// Goes on with the `epoll` of the process image before this one, in which some sockets have these `places`:
+/// Continues with the `epoll` of the process image before this one, in which some sockets have these `places`:
 /// to let go of thousands and take them in again is half of what a hand-over costs. To be called before anything
 /// else is waited for on this thread.
 ///

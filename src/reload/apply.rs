@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 impl Reloads {
     pub(super) async fn apply(self: &Rc<Self>, old: &Settings, mut new: Settings, outcome: &mut Outcome) {
-        if matches!(new.tls, Tls::Unmade(_)) {
+        if matches!(new.tls, Tls::ToGenerate(_)) {
             let make = |mut new: Settings| {
                 new.make_certificate();
                 new

@@ -148,7 +148,7 @@ pub enum Tls {
     /// TLS, with this certificate.
     On(Arc<Certificate>),
     /// TLS, once these files are made.
-    Unmade(Files),
+    ToGenerate(Files),
     /// TLS is configured and there is no certificate: nobody is admitted, for this reason.
     Closed(String),
 }
@@ -158,16 +158,16 @@ impl Tls {
     pub fn of(files: Option<Files>) -> Self {
         let Some(files) = files else { return Self::Off };
         match Certificate::read(&files) {
-            Err(CertificateError::Missing(files)) if files.generate => Self::Unmade(files),
+            Err(CertificateError::Missing(files)) if files.generate => Self::ToGenerate(files),
             read => Self::found(read),
         }
     }
 
-    /// Makes the files of [`Self::Unmade`].
+    /// Makes the files of [`Self::ToGenerate`].
     #[must_use]
     pub fn made(self) -> Self {
         match self {
-            Self::Unmade(files) => Self::found(Certificate::make(&files)),
+            Self::ToGenerate(files) => Self::found(Certificate::make(&files)),
             other => other,
         }
     }

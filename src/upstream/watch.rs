@@ -76,7 +76,7 @@ async fn attach(relay: &Relay, upstream: &Upstream) -> Result<(Rc<Wire>, Hello),
     session::open(&relay.running.get(), upstream, &caller).await
 }
 
-/// Keeps `hello`, also on disk: so clients are told what OpenClaw has while it is away.
+/// Keeps `hello`, also on disk: so clients learn what OpenClaw has while it is away.
 async fn keep(relay: &Relay, hello: &Hello, file: &PathBuf) {
     let known = relay.availability.hello();
     if let Some(health) = frame::at(&hello.text, &["snapshot", "health"]) {

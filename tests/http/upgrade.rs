@@ -109,7 +109,8 @@ fn echoes(url: &Url, trust: &Trust) {
         assert_eq!(next(&wire).await, Ok(Message::Pong));
         wire.close(4003, "done");
         assert_eq!(next(&wire).await, Ok(Message::Close(Some(4003))));
-        wire.end().unwrap();
+        // The peer may have been faster.
+        let _ = wire.end();
         assert_eq!(next(&wire).await, Err(ReadError::Gone));
     })
     .unwrap();
@@ -238,7 +239,7 @@ fn a_wire_goes_on_where_another_ended() {
     let (go, gone) = mpsc::channel::<()>();
     let (seen, said) = mpsc::channel();
     let peer = Peer::plain(move |mut socket| {
-        upgrade(&mut socket, b"\x01\x02on\x80\x05e, t");
+        upgrade(&mut socket, b"\x01\x02on\x80\x06e, t");
         gone.recv().unwrap();
         socket.write_all(b"wo\x81\x01x").unwrap();
         seen.send([frame(&mut socket), frame(&mut socket)]).unwrap();
@@ -249,7 +250,7 @@ fn a_wire_goes_on_where_another_ended() {
         let mut output = b"\x81\x82\x01\x02\x03\x04".to_vec();
         output.extend([b'u' ^ 1, b'n' ^ 2]);
         let (input, unsent) = wire.copy();
-        assert_eq!((&input[..], &unsent[..]), (&b"\x01\x02on\x80\x05e, t"[..], &b""[..]));
+        assert_eq!((&input[..], &unsent[..]), (&b"\x01\x02on\x80\x06e, t"[..], &b""[..]));
         let socket = Async::new(wire.socket().get_ref().try_clone().unwrap()).unwrap();
         drop(wire);
         let wire = Wire::client(socket, None, input, output, LIMIT);

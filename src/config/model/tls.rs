@@ -77,7 +77,7 @@ impl Settings {
 
     /// Makes certificate and key where neither exists and they may be made, and logs it.
     pub fn make_certificate(&mut self) {
-        if !matches!(self.tls, Tls::Unmade(_)) {
+        if !matches!(self.tls, Tls::ToGenerate(_)) {
             return;
         }
         self.tls = std::mem::replace(&mut self.tls, Tls::Off).made();
@@ -95,7 +95,7 @@ impl Settings {
     /// and is gone is no reason to make another: clients trust that one.
     pub fn keep_tls(&mut self, old: &Self) -> Option<String> {
         let gone = match (&self.tls, &old.tls) {
-            (Tls::Unmade(files), Tls::On(_)) => format!("gateway.tls: {} is gone", files.cert.display()),
+            (Tls::ToGenerate(files), Tls::On(_)) => format!("gateway.tls: {} is gone", files.cert.display()),
             (Tls::Closed(why), Tls::Off | Tls::On(_)) => why.clone(),
             _ => return None,
         };

@@ -121,7 +121,7 @@ pub(crate) fn read(beside: Beside<'_>, flag: Option<&Url>, running: Option<&OwnI
         ));
     }
     let mut lint = lint::warnings(&source);
-    // Of a broken file its error alone is told.
+    // Of a broken file only the error is reported.
     if !matches!(found, FileState::Whole) {
         errors.clear();
         lint.clear();

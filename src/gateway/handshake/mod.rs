@@ -56,7 +56,7 @@ pub async fn attach(app: &Rc<App>, pending: &PendingConn, head: &Head) -> Option
     go_on(app, pending, challenged).await
 }
 
-/// Goes on with a connection that was challenged.
+/// Continues a connection that was challenged.
 pub async fn go_on(app: &Rc<App>, pending: &PendingConn, challenged: Challenged) -> Option<Rc<Conn>> {
     let whole = 2 * MAX_CONNECT_FRAME + limits::CONNECT_FREE;
     let charged = pending.wire.charge(&app.admission.connects, limits::CONNECT_FREE, whole);

@@ -84,7 +84,7 @@ impl Wire {
         self.wake();
     }
 
-    /// Goes on with an end that was asked for before this wire was; its frame is among the unsent bytes,
+    /// Continues an end that was asked for before this wire was; its frame is among the unsent bytes,
     /// or gone out.
     pub fn set_closing(&self, close: Option<Close>) {
         *self.close.borrow_mut() = close;
