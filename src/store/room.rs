@@ -43,7 +43,7 @@ impl Room {
     /// Asks for the first time, and waits for the answer.
     pub fn of(lock: Option<&OwnedFd>) -> Self {
         let local = lock.and_then(|lock| rustix::fs::fstatfs(lock).ok()).map(|fs| is_local(fs.f_type as u64));
-        let full = lock.is_some_and(|lock| is_full(lock));
+        let full = lock.is_some_and(is_full);
         Self { local: local.unwrap_or(true), last: Arc::new(Mutex::new(Last { full, asked: None })) }
     }
 

@@ -48,7 +48,7 @@ const CLIENT_IDS: &[&str] = &[
 /// An identity that a connection has behind this gateway.
 pub(super) enum Persona {
     /// The client itself, with a device key derived for it.
-    Derived(Identity),
+    Derived(Box<Identity>),
     /// The client itself, without a device.
     NoDevice,
     /// A backend of this host, without a device.

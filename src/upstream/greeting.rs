@@ -80,6 +80,6 @@ impl Greeting {
 
     /// The name for log lines.
     pub fn name(&self) -> String {
-        displayed(&self.client("id")).into()
+        displayed(&self.client("id"))
     }
 }

@@ -78,7 +78,7 @@ async fn attach(
         }
     };
     let persona = match caller.choice {
-        Choice::Derived => Persona::Derived(Identity::from_seed(&caller.seed)),
+        Choice::Derived => Persona::Derived(Identity::from_seed(&caller.seed).into()),
         Choice::NoDevice => Persona::NoDevice,
         Choice::Backend => Persona::Backend,
     };

@@ -16,7 +16,7 @@ use crate::{
     store::atomic,
 };
 use smol::future;
-use std::{future::poll_fn, path::PathBuf, rc::Rc, task::Poll, time::Duration};
+use std::{future::poll_fn, path::{Path, PathBuf}, rc::Rc, task::Poll, time::Duration};
 
 /// Time between two attempts, the shortest and the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -77,7 +77,7 @@ async fn attach(relay: &Relay, upstream: &Upstream) -> Result<(Rc<Wire>, Hello),
 }
 
 /// Keeps `hello`, also on disk: so clients learn what OpenClaw has while it is away.
-async fn keep(relay: &Relay, hello: &Hello, file: &PathBuf) {
+async fn keep(relay: &Relay, hello: &Hello, file: &Path) {
     let known = relay.availability.hello();
     if let Some(health) = frame::at(&hello.text, &["snapshot", "health"]) {
         relay.health.replace(health.into());
@@ -87,7 +87,7 @@ async fn keep(relay: &Relay, hello: &Hello, file: &PathBuf) {
     if known.is_some_and(|known| known.boot == hello.boot) {
         return;
     }
-    let (file, text) = (file.clone(), hello.text.clone());
+    let (file, text) = (file.to_owned(), hello.text.clone());
     let kept = smol::unblock(move || atomic::replace(&file, text.as_bytes(), 0o600)).await;
     if let Err(e) = kept {
         log::debug!("OpenClaw's hello-ok is not kept: {e}");
