@@ -94,9 +94,9 @@ impl Reloads {
     /// Keeps what runs of Barnacle's own file in the same way.
     async fn keep_own(&self, settings: &Settings) {
         let path = settings.paths.last_own_file();
-        let kept = match settings.own.to_keep(&settings.paths, &settings.errors) {
+        let kept = match settings.own.to_keep(&settings.errors) {
             None => Ok(()),
-            Some(keep) => smol::unblock(move || keep.at(&path)).await,
+            Some(running) => smol::unblock(move || running.keep(&path)).await,
         };
         if let Err(e) = kept {
             let path = settings.paths.last_own_file();

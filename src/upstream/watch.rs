@@ -16,7 +16,13 @@ use crate::{
     store::atomic,
 };
 use smol::future;
-use std::{future::poll_fn, path::{Path, PathBuf}, rc::Rc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    path::{Path, PathBuf},
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 /// Time between two attempts, the shortest and the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));

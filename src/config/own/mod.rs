@@ -18,7 +18,7 @@ use super::{
         tree::{ConfigError, Tree},
     },
     text::{
-        file,
+        file::{self, Document},
         node::Node,
         source::{Gathered, ReadError, Source},
     },
@@ -173,30 +173,6 @@ fn is_of_connection(error: &ConfigError) -> bool {
             .contains(&&*error.path)
 }
 
-/// What is to be done so that what runs is kept, for a start at which the file cannot be read.
-pub(crate) enum Keep {
-    /// The text is to be kept.
-    Text(String),
-    /// There is no file, so nothing is to be kept.
-    Nothing,
-}
-
-impl Keep {
-    /// Does it, with the file at `path`.
-    ///
-    /// # Errors
-    /// The system's.
-    pub(crate) fn at(self, path: &Path) -> io::Result<()> {
-        match self {
-            Self::Text(text) => {
-                path.parent().map_or(Ok(()), atomic::make_directory)?;
-                atomic::replace(path, text.as_bytes(), 0o600)
-            }
-            Self::Nothing => std::fs::remove_file(path),
-        }
-    }
-}
-
 impl Own {
     /// Whether the file is there and cannot be read: what ran last holds.
     pub(crate) fn is_broken(&self) -> bool {
@@ -223,24 +199,58 @@ impl Own {
         }
     }
 
-    /// Says how to keep what runs, `None` where it is kept already; `errors` are those of all keys. Of a connection
-    /// that is what it was before, that is kept.
-    pub(crate) fn to_keep(&self, paths: &Paths, errors: &[ConfigError]) -> Option<Keep> {
-        let last = match file::read(&paths.last_own_file()) {
+    /// What there is to keep of what runs; `errors` are those of all keys.
+    pub(crate) fn to_keep(&self, errors: &[ConfigError]) -> Option<Running> {
+        let source = match self.found {
+            FileState::Broken(_) => return None,
+            FileState::Missing => None,
+            FileState::Whole => Some(self.source.clone()),
+        };
+        let as_before = errors.iter().any(|error| error.kept && is_of_connection(error));
+        Some(Running { source, as_before })
+    }
+}
+
+/// What runs of the file, for a start at which the file cannot be read.
+pub(crate) struct Running {
+    /// Its source; none where there is no file.
+    source: Option<Arc<Source>>,
+    /// Whether the connection is what it was before, which then is to be kept.
+    as_before: bool,
+}
+
+impl Running {
+    /// Keeps it in the file at `path`, unless it is kept already. Waits for the disk.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn keep(&self, path: &Path) -> io::Result<()> {
+        let last = match file::read(path) {
             file::Read::Text(last) => Some(last),
             _ => None,
         };
-        let mut text = match self.found {
-            FileState::Broken(_) => return None,
-            FileState::Missing => return last.map(|_| Keep::Nothing),
-            FileState::Whole => self.source.in_one_file(),
+        let text = match &self.source {
+            // There is no file, so nothing is to be kept.
+            None => return last.map_or(Ok(()), |_| std::fs::remove_file(path)),
+            Some(source) => self.text(source, last.as_ref()),
         };
-        if errors.iter().any(|error| error.kept && is_of_connection(error)) {
-            let path = KeyPath::dotted("upstream");
-            let ran = last.as_ref().and_then(|last| Some(Node::of(&last.parse().ok()?, 0)));
-            let upstream = ran.as_ref().and_then(|root| merge::at(root, &path)).cloned();
-            text = merge::with(&self.source.root, &path, upstream).ok()?.to_json();
+        match text.filter(|text| last.is_none_or(|last| last.text != *text)) {
+            Some(text) => {
+                path.parent().map_or(Ok(()), atomic::make_directory)?;
+                atomic::replace(path, text.as_bytes(), 0o600)
+            }
+            None => Ok(()),
         }
-        (last.is_none_or(|last| last.text != text)).then_some(Keep::Text(text))
+    }
+
+    /// The text to keep of `source`.
+    fn text(&self, source: &Source, last: Option<&Document>) -> Option<String> {
+        if !self.as_before {
+            return Some(source.in_one_file());
+        }
+        let path = KeyPath::dotted("upstream");
+        let ran = last.and_then(|last| Some(Node::of(&last.parse().ok()?, 0)));
+        let upstream = ran.as_ref().and_then(|root| merge::at(root, &path)).cloned();
+        Some(merge::with(&source.root, &path, upstream).ok()?.to_json())
     }
 }
