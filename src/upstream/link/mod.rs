@@ -115,6 +115,10 @@ pub struct Link {
     waiting: Vec<Request>,
     sent: Vec<Request>,
     own: BTreeMap<String, Purpose>,
+    /// Requests of this gateway's own that were refused for now: not before that time of the monotonic clock, nanoseconds.
+    again: Vec<(u64, Purpose)>,
+    /// Until when what was before is restored, nanoseconds of the monotonic clock: what is refused then waits no longer.
+    restore_until_ns: u64,
     /// Subscriptions in force, by name: the frame's `method` and `params`.
     subscriptions: BTreeMap<String, (String, String)>,
     runs: Vec<Run>,
@@ -124,6 +128,8 @@ pub struct Link {
 
 /// Most runs that are remembered.
 const RUNS: usize = 64;
+/// Longest time for which everything else waits until what was before is restored, nanoseconds.
+const RESTORE_NS: u64 = 20_000_000_000;
 /// Most subscriptions that are remembered.
 const SUBSCRIPTIONS: usize = 256;
 /// Longest time for which a run's outcome is asked at once, milliseconds.
@@ -205,58 +211,66 @@ impl Link {
         self.why.clear();
         self.phase = Phase::Restoring;
         self.own.clear();
-        let mut effects = Vec::new();
-        for (name, (method, params)) in self.subscriptions.clone() {
-            effects.push(self.ask(Purpose::Replay(name), &method, &params));
-        }
+        self.again.clear();
+        self.restore_until_ns = now_ns.saturating_add(RESTORE_NS);
+        let mut purposes: Vec<Purpose> = self.subscriptions.keys().cloned().map(Purpose::Replay).collect();
         // One that was never sent needs no look.
         let unsure = self.waiting.iter().filter(|request| request.state == State::Unsure);
-        let looks: Vec<(u64, String)> = unsure
-            .filter_map(|request| match &request.repeat {
-                Repeat::Keyed { session, .. } => Some((request.number, session.clone())),
-                _ => None,
-            })
-            .collect();
-        for (number, session) in looks {
-            let params = format!(r#"{{"sessionKey":{},"limit":200}}"#, session.serialize_json());
-            effects.push(self.ask(Purpose::Look(number), "chat.history", &params));
-        }
+        purposes.extend(unsure.map(|request| Purpose::Look(request.number)));
         if restarted && !self.runs.is_empty() {
-            effects.push(self.ask(Purpose::Runs, "sessions.list", r#"{"includeGlobal":true}"#));
+            purposes.push(Purpose::Runs);
         } else {
-            effects.extend(self.ask_outcomes());
+            purposes.extend(self.outcomes());
         }
+        let mut effects: Vec<Effect> = purposes.into_iter().filter_map(|purpose| self.ask(purpose)).collect();
         effects.extend(self.go_on(now_ns));
         effects
     }
 
-    /// Asks for the outcomes of runs whose second answer was to come on a connection that is gone.
-    fn ask_outcomes(&mut self) -> Vec<Effect> {
+    /// The runs whose second answer was to come on a connection that is gone.
+    fn outcomes(&self) -> Vec<Purpose> {
         let accepted = self.sent.iter().filter(|request| request.state == State::Accepted);
-        let runs: Vec<(u64, String)> = accepted
-            .filter_map(|request| match &request.repeat {
-                Repeat::Keyed { key, .. } => Some((request.number, key.clone())),
-                _ => None,
-            })
-            .collect();
-        let ask = |(number, run): (u64, String)| {
-            let params = format!(r#"{{"runId":{},"timeoutMs":{OUTCOME_MS}}}"#, run.serialize_json());
-            self.ask(Purpose::Outcome(number), "agent.wait", &params)
-        };
-        runs.into_iter().map(ask).collect()
+        accepted.map(|request| Purpose::Outcome(request.number)).collect()
     }
 
-    fn ask(&mut self, purpose: Purpose, method: &str, params: &str) -> Effect {
+    /// Asks for `purpose`, unless nobody needs that any more.
+    fn ask(&mut self, purpose: Purpose) -> Option<Effect> {
+        let (method, params) = self.question(&purpose)?;
         self.next += 1;
         let id = format!("{}{}", self.prefix, self.next);
         let text = format!(r#"{{"type":"req","id":"{id}","method":"{method}","params":{params}}}"#);
         self.own.insert(id, purpose);
-        Effect::Send(text)
+        Some(Effect::Send(text))
+    }
+
+    /// Method and parameters of the request for `purpose`.
+    fn question(&self, purpose: &Purpose) -> Option<(String, String)> {
+        let keyed = |requests: &[Request], number: u64| match &requests
+            .iter()
+            .find(|request| request.number == number)?
+            .repeat
+        {
+            Repeat::Keyed { key, session } => Some((key.serialize_json(), session.serialize_json())),
+            _ => None,
+        };
+        Some(match purpose {
+            Purpose::Replay(name) => self.subscriptions.get(name)?.clone(),
+            Purpose::Look(number) => {
+                let (_, session) = keyed(&self.waiting, *number)?;
+                ("chat.history".into(), format!(r#"{{"sessionKey":{session},"limit":200}}"#))
+            }
+            Purpose::Runs => ("sessions.list".into(), r#"{"includeGlobal":true}"#.into()),
+            Purpose::Outcome(number) => {
+                let (run, _) = keyed(&self.sent, *number)?;
+                ("agent.wait".into(), format!(r#"{{"runId":{run},"timeoutMs":{OUTCOME_MS}}}"#))
+            }
+        })
     }
 
     /// Sends what waits, once everything else is restored.
     fn go_on(&mut self, now_ns: u64) -> Vec<Effect> {
-        let restoring = self.own.values().any(|purpose| !matches!(purpose, Purpose::Outcome(_)));
+        let mut own = self.own.values().chain(self.again.iter().map(|(_, purpose)| purpose));
+        let restoring = own.any(|purpose| !matches!(purpose, Purpose::Outcome(_)));
         if self.phase == Phase::Restoring && !restoring {
             self.phase = Phase::Open;
         }
@@ -282,6 +296,7 @@ impl Link {
         self.why = why.into();
         self.phase = Phase::Closed;
         self.own.clear();
+        self.again.clear();
         let mut effects = Vec::new();
         for mut request in std::mem::take(&mut self.sent) {
             match request.repeat {
@@ -313,6 +328,10 @@ impl Link {
             .iter()
             .map(|request| later(&request.id, &format!("OpenClaw did not take {}: {away}", request.method)))
             .collect();
+        let (due, again) = std::mem::take(&mut self.again).into_iter().partition(|(at, _)| *at <= now_ns);
+        self.again = again;
+        let due: Vec<(u64, Purpose)> = due;
+        effects.extend(due.into_iter().filter_map(|(_, purpose)| self.ask(purpose)));
         effects.extend(self.go_on(now_ns));
         effects
     }
@@ -320,7 +339,9 @@ impl Link {
     /// When [`tick`](Self::tick) is next due.
     pub fn due_ns(&self) -> Option<u64> {
         let open = self.phase == Phase::Open;
-        self.waiting.iter().map(|r| if open { r.until_ns.min(r.not_before_ns) } else { r.until_ns }).min()
+        let waiting =
+            self.waiting.iter().map(|r| if open { r.until_ns.min(r.not_before_ns) } else { r.until_ns });
+        waiting.chain(self.again.iter().map(|(at, _)| *at)).min()
     }
 
     /// Takes a frame of the gateway behind this one.
@@ -413,6 +434,13 @@ impl Link {
         now_ns: u64,
     ) -> Vec<Effect> {
         self.own.remove(id);
+        let refused = outcome.err().map(frame::refused);
+        if let Some(Refused::NotReady { after_ms } | Refused::Later { after_ms }) = refused
+            && now_ns < self.restore_until_ns
+        {
+            self.again.push((now_ns + after_ms * 1_000_000, purpose));
+            return Vec::new();
+        }
         let mut effects = Vec::new();
         match (purpose, outcome) {
             (Purpose::Replay(_), Ok(_)) => {}
@@ -449,7 +477,8 @@ impl Link {
                 if let Ok(list) = outcome {
                     effects.extend(self.end_lost_runs(list));
                 }
-                effects.extend(self.ask_outcomes());
+                let outcomes = self.outcomes();
+                effects.extend(outcomes.into_iter().filter_map(|purpose| self.ask(purpose)));
             }
             (Purpose::Outcome(number), outcome) => {
                 let at = self.sent.iter().position(|request| request.number == number);
