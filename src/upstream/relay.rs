@@ -14,7 +14,7 @@ use crate::{
     devices::Devices,
     hub::{Conn, ConnId},
     net::Wire,
-    protocol::{ErrorShape, Params, RequestFrame, Role, Scope, Scopes},
+    protocol::{DeviceId, ErrorShape, Params, RequestFrame, Role, Scope, Scopes},
     reactor::Tasks,
 };
 use std::{
@@ -234,10 +234,7 @@ impl Relay {
                 "a frame of {size} bytes; OpenClaw takes {most} at most"
             )));
         }
-        if link.wire.borrow().is_some() && link.scopes.get() != conn.session().scopes {
-            // What it may see there is no longer what it may see here.
-            link.drop_connection("its scopes were changed");
-        }
+        link.match_scopes();
         let bounds = Bounds {
             wait_ns: upstream.wait.as_nanos() as u64,
             requests: upstream.waiting,
@@ -252,6 +249,16 @@ impl Relay {
             self.serve(&link);
         }
         Ok(())
+    }
+
+    /// The clients of `device` may have other scopes now: a connection to OpenClaw that was made with those before is
+    /// made anew, also that of a client which only listens.
+    pub(crate) fn regranted(&self, device: &DeviceId) {
+        let links = self.links.borrow();
+        let of_device = links.values().filter(|link| link.conn.session().device.as_ref() == Some(device));
+        let of_device: Vec<Rc<ClientLink>> = of_device.cloned().collect();
+        drop(links);
+        of_device.iter().for_each(|link| link.match_scopes());
     }
 
     /// The client of a link has left.
@@ -312,6 +319,13 @@ impl Relay {
 }
 
 impl ClientLink {
+    /// Gives a connection to OpenClaw up whose scopes are not those that the client has here.
+    fn match_scopes(&self) {
+        if self.wire.borrow().is_some() && self.scopes.get() != self.conn.session().scopes {
+            self.drop_connection("its scopes were changed");
+        }
+    }
+
     /// Gives the connection to OpenClaw up; the task makes another.
     pub fn drop_connection(&self, why: &str) {
         if let Some(wire) = self.wire.take() {

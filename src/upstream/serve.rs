@@ -135,6 +135,10 @@ async fn open(relay: &Relay, link: &ClientLink) -> Result<Rc<Wire>, Failure> {
     };
     let opened = future::or(opened, left).await;
     let (wire, hello) = opened.unwrap_or_else(|| Err(Failure::Away("the client has left".into())))?;
+    if link.conn.session().scopes != scopes {
+        wire.abandon();
+        return Err(Failure::Away("its scopes were changed".into()));
+    }
     link.scopes.set(scopes);
     link.max_payload.set(hello.max_payload);
     link.wire.replace(Some(wire.clone()));

@@ -170,6 +170,7 @@ pub async fn approve(
         app.hub.events.publish(Event::DevicePairResolved, Audience::Managers(device), &payload);
     }
     app.devices.regrant(&device);
+    app.relay.regranted(&device);
     let scopes = grants.first().map_or(Scopes::NONE, |(_, granted)| proof.requested.granted(*granted));
     Ok(Outcome { scopes, basis, extra: grants.into_iter().skip(1).collect() })
 }

@@ -69,6 +69,7 @@ pub(super) async fn apply(
         Changed::Approved(r, _) => {
             log::info!("device {device} approved for {} [{}] by {by}", r.role, r.scopes);
             app.devices.regrant(&id);
+            app.relay.regranted(&id);
         }
         Changed::Rejected(r) => log::info!("request of device {device} for {} rejected by {by}", r.role),
         Changed::Removed(_) => log::info!("device {device} removed by {by}"),
@@ -100,7 +101,10 @@ pub(super) fn follow(app: &Rc<App>, changed: &Changed) {
     match changed {
         Changed::Approved(_, answered) => return answered.iter().for_each(|r| resolved(r, "approved")),
         Changed::Rejected(request) => return resolved(request, "rejected"),
-        Changed::Rotated(..) => app.devices.regrant(&id),
+        Changed::Rotated(..) => {
+            app.devices.regrant(&id);
+            app.relay.regranted(&id);
+        }
         Changed::Removed(_) | Changed::Renamed(..) | Changed::Revoked(..) => {}
     }
     app.hub.events.publish(Event::DevicePairChanged, Audience::Managers(id), &Json("{}".into()));

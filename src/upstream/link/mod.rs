@@ -11,6 +11,7 @@
 //! The client's ids go through as they are: the connection is its own. This gateway's own requests have ids that begin
 //! with random digits, which no client knows.
 
+mod restore;
 mod runs;
 mod subscriptions;
 
@@ -112,6 +113,10 @@ pub struct Link {
     waiting: Vec<Request>,
     sent: Vec<Request>,
     own: BTreeMap<String, Purpose>,
+    /// Requests of this gateway's own that were refused for now: not before that time of the monotonic clock, nanoseconds.
+    again: Vec<(u64, Purpose)>,
+    /// Until when what was before is restored, nanoseconds of the monotonic clock: what is refused then waits no longer.
+    restore_until_ns: u64,
     /// Subscriptions in force, by name: the frame's `method` and `params`.
     subscriptions: BTreeMap<String, (String, String)>,
     runs: Vec<Run>,
@@ -189,74 +194,12 @@ impl Link {
         if self.why.is_empty() { "it is not connected yet".into() } else { self.why.clone() }
     }
 
-    /// The connection is there; `boot` is the gateway's boot id.
-    pub fn opened(&mut self, boot: &str, now_ns: u64) -> Vec<Effect> {
-        let restarted = !self.boot.is_empty() && self.boot != boot;
-        self.boot = boot.into();
-        self.why.clear();
-        self.phase = Phase::Restoring;
-        self.own.clear();
-        let mut effects = Vec::new();
-        for (name, (method, params)) in self.subscriptions.clone() {
-            effects.push(self.ask(Purpose::Replay(name), &method, &params));
-        }
-        // One that was never sent needs no look.
-        let unsure = self.waiting.iter().filter(|request| request.state == State::Unsure);
-        let looks: Vec<(u64, String)> = unsure
-            .filter_map(|request| match &request.repeat {
-                Repeat::Keyed { session, .. } => Some((request.number, session.clone())),
-                _ => None,
-            })
-            .collect();
-        for (number, session) in looks {
-            let params = format!(r#"{{"sessionKey":{},"limit":200}}"#, session.serialize_json());
-            effects.push(self.ask(Purpose::Look(number), "chat.history", &params));
-        }
-        if restarted && !self.runs.is_empty() {
-            effects.push(self.ask(Purpose::Runs, "sessions.list", r#"{"includeGlobal":true}"#));
-        } else {
-            effects.extend(self.ask_outcomes());
-        }
-        effects.extend(self.go_on(now_ns));
-        effects
-    }
-
-    fn ask(&mut self, purpose: Purpose, method: &str, params: &str) -> Effect {
-        self.next += 1;
-        let id = format!("{}{}", self.prefix, self.next);
-        let text = format!(r#"{{"type":"req","id":"{id}","method":"{method}","params":{params}}}"#);
-        self.own.insert(id, purpose);
-        Effect::Send(text)
-    }
-
-    /// Sends what waits, once everything else is restored.
-    fn go_on(&mut self, now_ns: u64) -> Vec<Effect> {
-        let restoring = self.own.values().any(|purpose| !matches!(purpose, Purpose::Outcome(_)));
-        if self.phase == Phase::Restoring && !restoring {
-            self.phase = Phase::Open;
-        }
-        if self.phase != Phase::Open {
-            return Vec::new();
-        }
-        let (mut effects, mut kept) = (Vec::new(), Vec::new());
-        for mut request in std::mem::take(&mut self.waiting) {
-            if request.not_before_ns > now_ns {
-                kept.push(request);
-                continue;
-            }
-            (request.not_before_ns, request.state) = (0, State::Fresh);
-            effects.push(Effect::Send(request.text.clone()));
-            self.sent.push(request);
-        }
-        self.waiting = kept;
-        effects
-    }
-
     /// The connection is gone, or could not be made.
     pub fn closed(&mut self, why: &str) -> Vec<Effect> {
         self.why = why.into();
         self.phase = Phase::Closed;
         self.own.clear();
+        self.again.clear();
         let mut effects = Vec::new();
         for mut request in std::mem::take(&mut self.sent) {
             match request.repeat {
@@ -290,6 +233,10 @@ impl Link {
                 later(&request.id, &format!("{} waited for OpenClaw, which is away: {away}", request.method))
             })
             .collect();
+        let (due, again) = std::mem::take(&mut self.again).into_iter().partition(|(at, _)| *at <= now_ns);
+        self.again = again;
+        let due: Vec<(u64, Purpose)> = due;
+        effects.extend(due.into_iter().filter_map(|(_, purpose)| self.ask(purpose)));
         effects.extend(self.go_on(now_ns));
         effects
     }
@@ -297,7 +244,9 @@ impl Link {
     /// When [`tick`](Self::tick) is next due.
     pub fn due_ns(&self) -> Option<u64> {
         let open = self.phase == Phase::Open;
-        self.waiting.iter().map(|r| if open { r.until_ns.min(r.not_before_ns) } else { r.until_ns }).min()
+        let waiting =
+            self.waiting.iter().map(|r| if open { r.until_ns.min(r.not_before_ns) } else { r.until_ns });
+        waiting.chain(self.again.iter().map(|(at, _)| *at)).min()
     }
 
     /// Takes a frame of the gateway behind this one.
@@ -380,67 +329,6 @@ impl Link {
         request.not_before_ns = now_ns + after_ms * 1_000_000;
         self.waiting.push(request);
         self.waiting.sort_by_key(|request| request.number);
-    }
-
-    fn own_answer(
-        &mut self,
-        id: &str,
-        purpose: Purpose,
-        outcome: Result<&str, &str>,
-        now_ns: u64,
-    ) -> Vec<Effect> {
-        self.own.remove(id);
-        let mut effects = Vec::new();
-        match (purpose, outcome) {
-            (Purpose::Replay(_), Ok(_)) => {}
-            (Purpose::Replay(name), Err(error)) => {
-                // One that is refused for good is the client's to make again.
-                if frame::refused(error) == Refused::Final {
-                    self.subscriptions.remove(&name);
-                }
-            }
-            (Purpose::Look(number), outcome) => {
-                let at = self.waiting.iter().position(|request| request.number == number);
-                let Some(at) = at else { return self.go_on(now_ns) };
-                let Repeat::Keyed { key, session } = self.waiting[at].repeat.clone() else {
-                    return self.go_on(now_ns);
-                };
-                match outcome {
-                    Ok(history) if history.contains(&format!("\"{key}:user\"")) => {
-                        let request = self.waiting.remove(at);
-                        effects.push(Effect::Answer(started(&request.id, &key)));
-                        self.remember_run(key, session);
-                    }
-                    Ok(_) => self.waiting[at].state = State::Fresh,
-                    Err(_) => {
-                        let request = self.waiting.remove(at);
-                        let why = format!(
-                            "OpenClaw does not say whether it took {} before it was lost",
-                            request.method
-                        );
-                        effects.push(later(&request.id, &why));
-                    }
-                }
-            }
-            (Purpose::Runs, outcome) => {
-                if let Ok(list) = outcome {
-                    effects.extend(self.end_lost_runs(list));
-                }
-                effects.extend(self.ask_outcomes());
-            }
-            (Purpose::Outcome(number), outcome) => {
-                let at = self.sent.iter().position(|request| request.number == number);
-                effects.extend(at.map(|at| {
-                    let request = self.sent.remove(at);
-                    match outcome {
-                        Ok(outcome) => Effect::Answer(response(&request.id, &Json(outcome.into()))),
-                        Err(_) => later(&request.id, "OpenClaw does not say what became of the run"),
-                    }
-                }));
-            }
-        }
-        effects.extend(self.go_on(now_ns));
-        effects
     }
 }
 

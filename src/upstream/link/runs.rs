@@ -1,6 +1,6 @@
 //! Runs that a client started: a restart of OpenClaw loses those that are going, and OpenClaw tells nobody.
 
-use super::{Effect, Link, Purpose, Request, State};
+use super::{Effect, Link, Request};
 use crate::{
     protocol::{Json, json, response},
     upstream::{frame, repeat::Repeat},
@@ -9,33 +9,17 @@ use nanoserde::{DeBin, SerBin, SerJson};
 
 /// Most runs that are remembered.
 const RUNS: usize = 64;
-/// Longest time for which a run's outcome is asked at once, milliseconds.
-const OUTCOME_MS: u64 = 600_000;
 
 /// A run that the client started.
 #[derive(Clone, PartialEq, Debug, SerBin, DeBin)]
 pub struct Run {
-    id: String,
-    session: String,
+    /// `runId`.
+    pub id: String,
+    /// Key of its session.
+    pub session: String,
 }
 
 impl Link {
-    /// Asks for the outcomes of runs whose second answer was to come on a connection that is gone.
-    pub(super) fn ask_outcomes(&mut self) -> Vec<Effect> {
-        let accepted = self.sent.iter().filter(|request| request.state == State::Accepted);
-        let runs: Vec<(u64, String)> = accepted
-            .filter_map(|request| match &request.repeat {
-                Repeat::Keyed { key, .. } => Some((request.number, key.clone())),
-                _ => None,
-            })
-            .collect();
-        let ask = |(number, run): (u64, String)| {
-            let params = format!(r#"{{"runId":{},"timeoutMs":{OUTCOME_MS}}}"#, run.serialize_json());
-            self.ask(Purpose::Outcome(number), "agent.wait", &params)
-        };
-        runs.into_iter().map(ask).collect()
-    }
-
     /// Ends the runs that are not among the active ones of a `sessions.list`.
     pub(super) fn end_lost_runs(&mut self, list: &str) -> Vec<Effect> {
         let active: Vec<String> = frame::at(list, &["sessions"])
@@ -80,7 +64,6 @@ impl Link {
         effects
     }
 
-    /// Remembers the run that an answer says is going.
     pub(super) fn note_run(&mut self, method: &str, payload: &str, session: String) {
         let going = frame::text_at(payload, &["status"]);
         let going = matches!(going.as_deref(), Some("started" | "accepted" | "in_flight" | "queued"));
@@ -98,7 +81,6 @@ impl Link {
         self.runs.push(Run { id, session });
     }
 
-    /// Forgets a run whose end an event tells.
     pub(super) fn note_run_end(&mut self, event: &str, payload: &str) {
         if self.runs.is_empty() {
             return;

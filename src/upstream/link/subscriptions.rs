@@ -15,7 +15,6 @@ fn subscription_name(method: &str, params: &str) -> String {
 }
 
 impl Link {
-    /// Remembers a subscription that was made, or forgets one that was ended.
     pub(super) fn note_subscription(&mut self, request: &Request) {
         let (method, params) = (request.method.as_str(), params_of(&request.text));
         if let Some(family) = method.strip_suffix(".unsubscribe") {
