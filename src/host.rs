@@ -93,9 +93,19 @@ impl Disk {
     /// The file system that `path` is on, or would be.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let there = path.ancestors().find(|path| path.exists())?;
-        let disk = rustix::fs::statvfs(there).ok()?;
+        Some(Self::from(rustix::fs::statvfs(there).ok()?))
+    }
+
+    /// The file system of an open file.
+    pub(crate) fn of_file(file: impl std::os::fd::AsFd) -> Option<Self> {
+        Some(Self::from(rustix::fs::fstatvfs(file).ok()?))
+    }
+}
+
+impl From<rustix::fs::StatVfs> for Disk {
+    fn from(disk: rustix::fs::StatVfs) -> Self {
         let no_inodes = disk.f_files > 0 && disk.f_favail == 0;
-        Some(Self { free: disk.f_bavail * disk.f_frsize, no_inodes })
+        Self { free: disk.f_bavail * disk.f_frsize, no_inodes }
     }
 }
 

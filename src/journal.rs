@@ -5,6 +5,7 @@
 //! ([`PEER`]) are kept apart, so that they push out no others. Writing never waits for the reader of standard error
 //! ([`Output`]).
 
+mod file;
 mod output;
 mod ring;
 
@@ -16,7 +17,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use nanoserde::{DeBin, SerBin};
 use output::Output;
 use ring::Ring;
-use std::{fmt::Write as _, sync::Mutex};
+use std::{fmt::Write as _, sync::Mutex, time::Duration};
 
 /// The target of lines that peers cause: attached, left, refused.
 pub const PEER: &str = "barnacle::peer";
@@ -120,6 +121,22 @@ impl Journal {
         log::set_max_level(levels.kept.max(levels.printed));
         if let Ok(mut inner) = self.inner.lock() {
             inner.levels = levels;
+        }
+    }
+
+    /// Begins to serve: from now on no line waits for a disk.
+    pub fn serve(&self) {
+        if let Ok(mut inner) = self.inner.lock() {
+            inner.output.serve(true, Duration::ZERO);
+        }
+    }
+
+    /// Ends that, before this process image ends: what a file was not given yet has this long to get there.
+    pub fn settle(&self) {
+        /// A disk that hangs does not hold up the end.
+        const PATIENCE: Duration = Duration::from_millis(200);
+        if let Ok(mut inner) = self.inner.lock() {
+            inner.output.serve(false, PATIENCE);
         }
     }
 

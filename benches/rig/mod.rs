@@ -298,6 +298,11 @@ impl Client {
         }
     }
 
+    /// The socket itself, for bytes of any kind.
+    pub fn raw(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
     /// Waits no longer than this for anything.
     pub fn wait_at_most(&self, time: Duration) -> io::Result<()> {
         self.socket.set_read_timeout(Some(time))

@@ -177,8 +177,8 @@ struct Device {
 
 fn connect_params(target: &Target, scopes: Scopes, own: Option<&Identity>, nonce: &str, ts: u64) -> String {
     let names = scopes.names();
-    let token = target.token.as_ref().map(|t| t.reveal().to_owned());
-    let password = target.password.as_ref().map(|p| p.reveal().to_owned());
+    let token = target.token.as_ref().and_then(|t| t.reveal().map(str::to_owned));
+    let password = target.password.as_ref().and_then(|p| p.reveal().map(str::to_owned));
     let device = own.map(|own| {
         let (key, id) = (own.public_key(), own.public_key().device_id().to_string());
         let payload = Payload {

@@ -85,6 +85,11 @@ impl Paths {
         self.barnacle_dir.join("barnacle.json.last")
     }
 
+    /// The shared secret that ran last, sealed.
+    pub(crate) fn last_secret(&self) -> PathBuf {
+        self.barnacle_dir.join("secret.last")
+    }
+
     /// The `.env` file that is read.
     pub fn dotenv(&self) -> PathBuf {
         self.state_dir.join(".env")

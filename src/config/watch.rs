@@ -5,6 +5,8 @@
 //! every name on the way to a file, and at the file itself (inotify(7)). Only names of the configuration
 //! count; a folder full of other things costs one watch. Where the system has no watch left to give, the
 //! files are looked at every other second, until it has.
+//!
+//! Each of these calls waits for the disk that a name is on, so all of them are made on a worker thread.
 
 use crate::reactor::{Async, Timer};
 use rustix::{
@@ -21,6 +23,7 @@ use std::{
     mem::MaybeUninit,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Component, Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -41,10 +44,12 @@ pub struct Watch {
 }
 
 struct Notify {
-    fd: Async<OwnedFd>,
-    /// The names that count, by the folder's watch; none for a file's own.
-    watches: HashMap<i32, BTreeSet<OsString>>,
+    fd: Async<Arc<OwnedFd>>,
+    watches: Watches,
 }
+
+/// The names that count, by the folder's watch; none for a file's own.
+type Watches = HashMap<i32, BTreeSet<OsString>>;
 
 /// Stamp that changes with a file: device, inode, size, and time of the last change.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
@@ -67,7 +72,7 @@ impl Watch {
     /// happened where a link leads that was turned.
     pub async fn follow(&mut self, files: &[PathBuf]) -> bool {
         self.files = files.to_vec();
-        if let Err(e) = self.watch() {
+        if let Err(e) = self.watch().await {
             self.notify = None;
             if !std::mem::replace(&mut self.warned, true) {
                 log::warn!(
@@ -83,45 +88,27 @@ impl Watch {
         self.seen.iter().any(|(file, stamp)| before.get(file) != Some(stamp))
     }
 
-    fn watch(&mut self) -> io::Result<()> {
-        if self.notify.is_none() {
-            let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-            self.notify = Some(Notify { fd: Async::new(fd)?, watches: HashMap::new() });
-        }
-        let Some(notify) = &mut self.notify else { return Ok(()) };
-        let mut watches: HashMap<i32, BTreeSet<OsString>> = HashMap::new();
-        let folder = WatchFlags::CREATE
-            | WatchFlags::CLOSE_WRITE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::DELETE
-            | WatchFlags::ATTRIB
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR;
-        let file =
-            WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
-        for path in &self.files {
-            let (places, end) = way_to(path);
-            for (dir, name) in places {
-                match inotify::add_watch(notify.fd.get_ref(), &dir, folder) {
-                    Ok(watch) => _ = watches.entry(watch).or_default().insert(name),
-                    // Gone again, or not for us to see: the folder above tells when that changes.
-                    Err(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR | Errno::LOOP) => {}
-                    Err(e) => return Err(e.into()),
-                }
+    /// Sets the watches. Given up midway it has changed nothing here; events of a watch that is not known do not count.
+    async fn watch(&mut self) -> io::Result<()> {
+        let (files, before) = (self.files.clone(), self.notify.as_ref().map(|n| n.fd.get_ref().clone()));
+        let stale: Vec<i32> = self.notify.iter().flat_map(|n| n.watches.keys().copied()).collect();
+        let set = smol::unblock(move || {
+            let fd = match before {
+                Some(fd) => fd,
+                None => Arc::new(inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?),
+            };
+            let watches = add_watches(&fd, &files)?;
+            for stale in stale.iter().filter(|watch| !watches.contains_key(watch)) {
+                // Gone by itself when what it watched is gone.
+                let _ = inotify::remove_watch(&*fd, *stale);
             }
-            match end.map(|end| inotify::add_watch(notify.fd.get_ref(), &end, file)) {
-                Some(Ok(watch)) => _ = watches.entry(watch).or_default(),
-                None | Some(Err(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR | Errno::LOOP)) => {}
-                Some(Err(e)) => return Err(e.into()),
-            }
+            Ok::<_, io::Error>((fd, watches))
+        });
+        let (fd, watches) = set.await?;
+        match &mut self.notify {
+            Some(notify) => notify.watches = watches,
+            None => self.notify = Some(Notify { fd: Async::nonblocking(fd)?, watches }),
         }
-        for stale in notify.watches.keys().filter(|watch| !watches.contains_key(watch)) {
-            // Gone by itself when what it watched is gone.
-            let _ = inotify::remove_watch(notify.fd.get_ref(), *stale);
-        }
-        notify.watches = watches;
         Ok(())
     }
 
@@ -144,7 +131,7 @@ impl Watch {
                 return;
             }
             looks += 1;
-            if looks % TRY_AGAIN == 0 && self.watch().is_ok() {
+            if looks % TRY_AGAIN == 0 && self.watch().await.is_ok() {
                 log::info!("the configuration's files are watched again");
                 self.warned = false;
             }
@@ -207,6 +194,41 @@ impl Notify {
         })
         .await
     }
+}
+
+/// Watches the way to each of `files`. Waits for their disks: not for the main thread.
+fn add_watches(fd: &OwnedFd, files: &[PathBuf]) -> io::Result<Watches> {
+    let mut watches = Watches::new();
+    let folder = WatchFlags::CREATE
+        | WatchFlags::CLOSE_WRITE
+        | WatchFlags::MOVED_TO
+        | WatchFlags::MOVED_FROM
+        | WatchFlags::DELETE
+        | WatchFlags::ATTRIB
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
+        | WatchFlags::ONLYDIR;
+    let file = WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+    let add = |path: &Path, flags| match inotify::add_watch(fd, path, flags) {
+        Ok(watch) => Ok(Some(watch)),
+        // Gone again, or not for us to see: the folder above tells when that changes.
+        Err(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(e) => Err(io::Error::from(e)),
+    };
+    for path in files {
+        let (places, end) = way_to(path);
+        for (dir, name) in places {
+            if let Some(watch) = add(&dir, folder)? {
+                watches.entry(watch).or_default().insert(name);
+            }
+        }
+        if let Some(end) = end
+            && let Some(watch) = add(&end, file)?
+        {
+            watches.entry(watch).or_default();
+        }
+    }
+    Ok(watches)
 }
 
 /// The folders and names on which it depends what `path` leads to, and what it leads to if that is there.

@@ -305,7 +305,10 @@ pub fn run(
         supervised.stopping();
         stop(&app).await;
     });
-    block_on(executor.run(serve))
+    journal.serve();
+    let ended = block_on(reactor::run(&executor, serve));
+    journal.settle();
+    ended
 }
 
 /// Listens by the inherited sockets, or opens some.

@@ -4,7 +4,7 @@
 use super::{
     VARIABLE,
     memory::Across,
-    preflight::{Accepted, Program},
+    preflight::{Accepted, PATIENCE, Program},
     requests,
     sections::{Sealed, StateFormat},
     state::{Sockets, State},
@@ -141,7 +141,15 @@ impl Handoff {
     async fn has_certificate(&self) -> Result<(), String> {
         let old = self.app.settings();
         let again = old.again();
-        let new = smol::unblock(move || again.resolve()).await;
+        let read = async { Ok(smol::unblock(move || again.resolve()).await) };
+        let late = async {
+            Timer::after(PATIENCE).await;
+            Err(format!(
+                "the configuration cannot be read: its disk has said nothing for {} s",
+                PATIENCE.as_secs()
+            ))
+        };
+        let new = future::or(read, late).await?;
         // Nor does the next image know a secret whose file is away.
         if let Some(held) = new.as_ref().ok().and_then(|new| new.held.first()) {
             return Err(held.clone());
@@ -233,10 +241,12 @@ impl Handoff {
             if self.signals.heard_end() {
                 return Err(std::io::Error::other("the gateway stops"));
             }
+            self.app.journal.settle();
             let at = format!("{}:{}", std::process::id(), file.as_raw_fd());
             Err(self.program.command().env(VARIABLE, at).exec())
         };
         let e = executed().err().map(|e| e.to_string()).unwrap_or_default();
+        self.app.journal.serve();
         sockets.fds().for_each(fds::set_cloexec);
         let _ = reactor::with_epoll(|epoll| fds::set_cloexec(epoll));
         if let Some(lock) = &lock {

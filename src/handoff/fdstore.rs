@@ -55,6 +55,7 @@ impl Handoff {
         if notify.keeps()? {
             let count = sockets.connections().count();
             log::info!("systemd keeps {count} connections until the gateway is back");
+            self.app.journal.settle();
             std::process::exit(0);
         }
         Ok(())

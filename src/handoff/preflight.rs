@@ -25,7 +25,7 @@ use std::{
 };
 
 /// Time-out of the preflight: a board that reads the program from a slow card takes seconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// The words between its version and the mark of the state in its answer. Every version says and expects them.
 const SAYS: &str = "can go on from";
 

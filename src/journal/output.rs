@@ -2,10 +2,13 @@
 //!
 //! What it does not take at once waits in memory, up to [`BACKLOG`] bytes; lines beyond that are dropped, counted, and
 //! the count is written once there is room. The flag `O_NONBLOCK` belongs to the open file, which standard error shares
-//! with other processes, so a pipe or a terminal is opened anew for it; a socket is sent to with `MSG_DONTWAIT`. A
-//! regular file takes what it is given: that goes to the page cache.
+//! with other processes, so a pipe or a terminal is opened anew for it; a socket is sent to with `MSG_DONTWAIT`. To a
+//! regular file a worker thread writes ([`Queue`]), once the gateway serves.
 
-use super::BACKLOG;
+use super::{
+    BACKLOG,
+    file::{self, Queue},
+};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fd::OwnedFd,
@@ -14,7 +17,7 @@ use rustix::{
     net::{SendFlags, send},
     stdio::stderr,
 };
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 /// Standard error, with a backlog in memory.
 pub(super) struct Output {
@@ -25,6 +28,8 @@ pub(super) struct Output {
     /// Lines dropped since the last one that was written.
     lost: u64,
     dropped: u64,
+    /// Whether somebody else waits while a line is written.
+    serving: bool,
 }
 
 /// Ways of writing to it.
@@ -35,8 +40,8 @@ enum Way {
     Socket,
     /// A pipe or terminal that cannot be opened anew: written to when it has room for a line.
     Polled,
-    /// A file, written to directly.
-    Plain,
+    /// A file.
+    File(Queue),
 }
 
 impl Way {
@@ -49,11 +54,11 @@ impl Way {
                     OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::APPEND | OFlags::CLOEXEC;
                 open("/proc/self/fd/2", flags, Mode::empty()).map_or(Self::Polled, Self::Own)
             }
-            _ => Self::Plain,
+            _ => Self::File(Queue::default()),
         }
     }
 
-    fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+    fn write(&self, bytes: &[u8], serving: bool) -> Result<usize, Errno> {
         match self {
             Self::Own(fd) => write(fd, bytes),
             Self::Socket => send(stderr(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
@@ -62,7 +67,11 @@ impl Way {
                 let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
                 if poll(&mut fds, Some(&now))? == 0 { Err(Errno::AGAIN) } else { write(stderr(), bytes) }
             }
-            Self::Plain => write(stderr(), bytes),
+            Self::File(queue) if serving => queue.put(bytes),
+            Self::File(_) => {
+                file::write_all(bytes);
+                Ok(bytes.len())
+            }
         }
     }
 }
@@ -70,7 +79,7 @@ impl Way {
 impl Output {
     /// Makes an output whose kind is not determined yet.
     pub const fn new() -> Self {
-        Self { way: None, waiting: VecDeque::new(), bytes: 0, lost: 0, dropped: 0 }
+        Self { way: None, waiting: VecDeque::new(), bytes: 0, lost: 0, dropped: 0, serving: false }
     }
 
     /// Writes a line, or has it wait.
@@ -107,13 +116,22 @@ impl Output {
         }
     }
 
+    /// Lets nobody wait for a disk from now on, or again; what was written before is on its way within `most`.
+    pub fn serve(&mut self, serving: bool, most: Duration) {
+        if let Some(Way::File(queue)) = &self.way {
+            queue.settle(most);
+        }
+        self.serving = serving;
+    }
+
     /// Lines dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
     fn wait(&mut self, line: &str) {
-        if self.lost > 0 || self.bytes + line.len() > BACKLOG {
+        let queued = matches!(self.way, Some(Way::File(_)));
+        if self.lost > 0 || queued || self.bytes + line.len() > BACKLOG {
             (self.lost, self.dropped) = (self.lost + 1, self.dropped + 1);
             return;
         }
@@ -125,7 +143,7 @@ impl Output {
     fn written(&mut self, text: &str) -> Option<usize> {
         let way = self.way.get_or_insert_with(Way::of_process);
         loop {
-            match way.write(text.as_bytes()) {
+            match way.write(text.as_bytes(), self.serving) {
                 Ok(n) => return Some(n),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN | Errno::NOBUFS) => return Some(0),

@@ -28,7 +28,7 @@ pub enum Bind {
     Tailnet,
 }
 
-/// Reasons why no socket listens.
+/// Reasons why no socket listens. To show one may take a look at every process: not for the main thread.
 #[derive(Debug)]
 pub enum ListenError {
     /// Another process has the port.

@@ -213,7 +213,8 @@ impl Listeners {
             && local_addr::in_tailnet().is_some_and(|ip| new(&ip))
             && let Err(e) = self.open(Bind::Tailnet, self.port().unwrap_or_default())
         {
-            log::warn!("{e}");
+            // Who has the port is looked for among all processes.
+            smol::unblock(move || log::warn!("{e}")).detach();
         }
         let now = self.addresses();
         let came = now.iter().filter(|at| !here.is_empty() && !here.contains(at));

@@ -61,7 +61,8 @@ pub(super) fn authorise_headers(
         Verdict::WithSecret => {
             let secret = settings.upstream.as_ref().and_then(|upstream| upstream.token.as_ref());
             let secret = secret.or(settings.credentials.active.as_ref().map(|(secret, _)| secret));
-            let value = secret.map(|secret| HeaderValue::try_from(format!("Bearer {}", secret.reveal())));
+            let secret = secret.and_then(|secret| secret.reveal());
+            let value = secret.map(|secret| HeaderValue::try_from(format!("Bearer {secret}")));
             if let Some(mut value) = value.transpose().map_err(|_| unsendable())? {
                 value.set_sensitive(true);
                 headers.insert(AUTHORIZATION, value);

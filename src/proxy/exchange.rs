@@ -102,6 +102,7 @@ async fn exchange(app: &Rc<App>, call: Call, sent: &Rc<Sent>) -> Result<Response
 }
 
 async fn send(upstream: &Upstream, request: Request<Body>) -> Result<Answer, RequestError> {
+    upstream.open().map_err(RequestError::Io)?;
     Connection::open(&upstream.url, &upstream.trust, &LIMITS).await?.send(request).await
 }
 

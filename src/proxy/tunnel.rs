@@ -146,6 +146,7 @@ fn read(bytes: &[u8]) -> Option<Request<()>> {
 
 async fn open(upstream: &Upstream, request: &Request<()>) -> Result<Stream, RequestError> {
     let limits = Limits { idle: Some(IDLE), ..LIMITS };
+    upstream.open().map_err(RequestError::Io)?;
     let mut stream = dial(&upstream.url, &upstream.trust, &limits).await?;
     stream.write_all(&head(request.uri(), request.headers())).await.map_err(RequestError::Io)?;
     stream.flush().await.map_err(RequestError::Io)?;

@@ -23,8 +23,9 @@ use rustix::{
     event::{EventfdFlags, Timespec, epoll, eventfd},
     fd::{AsFd, BorrowedFd, OwnedFd},
 };
+use smol::{LocalExecutor, future};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::Future,
     io,
     pin::pin,
@@ -40,7 +41,12 @@ use timer::{TIMERS, Timers};
 
 thread_local! {
     static REACTOR: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
+    /// When the turn of the loop began.
+    static TURN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
+
+/// Time after which a turn ends although there is more to do: what came meanwhile is looked at first.
+const LONGEST_TURN: Duration = Duration::from_millis(1);
 
 /// Events taken in one wait.
 const EVENTS: usize = 128;
@@ -163,12 +169,32 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     loop {
         reactor.alarm.rung.store(false, SeqCst);
         let turn = Instant::now();
+        TURN.set(Some(turn));
         if let Poll::Ready(done) = future.as_mut().poll(&mut cx) {
+            TURN.set(None);
             return Ok(done);
         }
         lateness::record(turn.elapsed());
         reactor.wait(&mut events)?;
     }
+}
+
+/// Whether this turn has lasted long enough: who has more to do lets the others come first.
+fn turn_is_over() -> bool {
+    TURN.get().is_some_and(|turn| turn.elapsed() >= LONGEST_TURN)
+}
+
+/// Runs `main`, and with it the tasks of `executor`, in turns that are short however much there is to do.
+pub async fn run<T>(executor: &LocalExecutor<'_>, main: impl Future<Output = T>) -> T {
+    let tasks = async {
+        loop {
+            executor.tick().await;
+            if turn_is_over() {
+                future::yield_now().await;
+            }
+        }
+    };
+    future::or(main, tasks).await
 }
 
 /// Number of a socket in an `epoll` that another process image inherits.

@@ -1,6 +1,6 @@
 //! A socket: an operation on it is tried, and waited for where it would block.
 
-use super::{Place, READ, Reactor, Waiting};
+use super::{Place, READ, Reactor, Waiting, turn_is_over};
 use rustix::{
     event::epoll,
     fd::AsFd,
@@ -120,7 +120,8 @@ impl<T> Async<T> {
         self.reactor.slots.borrow_mut().waiting[self.slot as usize].reader = Some(cx.waker().clone());
     }
 
-    /// Does `read`, and is pending as long as it would block.
+    /// Does `read`, and is pending as long as it would block; and, so that one that always has more holds up nobody,
+    /// for the rest of a turn that has lasted long enough.
     pub fn poll_with<R>(
         &self,
         cx: &Context<'_>,
@@ -128,6 +129,10 @@ impl<T> Async<T> {
     ) -> Poll<io::Result<R>> {
         if self.is_quiet() {
             self.wait_readable(cx);
+            return Poll::Pending;
+        }
+        if turn_is_over() {
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         loop {

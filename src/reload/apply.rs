@@ -10,6 +10,7 @@ use crate::{
             diff::{Change, diff},
             plan::{Plan, plan},
         },
+        credentials::kept,
         keys::{Effect, own::OWN},
         redact, to_keep,
     },
@@ -36,6 +37,8 @@ impl Reloads {
             match self.rooms.listeners.open(new.where_to_listen(), new.port) {
                 Ok(port) => new.port = port,
                 Err(e) => {
+                    // Who has the port is looked for among all processes.
+                    let e = smol::unblock(move || e.to_string()).await;
                     let notice = format!("still listening where it was, on port {}: {e}", old.port);
                     log::error!("{notice}");
                     *self.elsewhere.borrow_mut() = Some(notice);
@@ -43,9 +46,7 @@ impl Reloads {
                 }
             }
         }
-        if old.local_url() != new.local_url() {
-            self.rooms.devices.store.tell_where(&new.local_url());
-        }
+        let moved = (old.local_url() != new.local_url()).then(|| new.local_url());
         let browsers = self.browsers_to_revoke(old, &new);
         new.lines_new_since(old).for_each(|line| log::warn!("{line}"));
         self.rooms.limiter.borrow_mut().set_limits(new.limits);
@@ -60,13 +61,19 @@ impl Reloads {
         if !browsers.is_empty() {
             self.revoke_browsers(browsers, outcome).await;
         }
+        if let Some(url) = moved {
+            self.rooms.devices.store.moved(&url).await;
+        }
         self.keep_config().await;
     }
 
     /// Keeps the configuration that runs, for a start at which the file cannot be read.
     pub async fn keep_config(&self) {
         let settings = self.rooms.running.get();
+        // Whoever makes the directory anew has its lock: another gateway could begin there.
+        let _ = self.rooms.devices.store.renew().await;
         self.keep_own(&settings).await;
+        self.keep_secret(&settings).await;
         if !settings.found.is_whole() {
             return;
         }
@@ -97,6 +104,21 @@ impl Reloads {
                 "{} cannot be written ({e}): it is what holds when barnacle.json breaks",
                 path.display()
             );
+        }
+    }
+
+    /// Keeps what a start needs to know the shared secret by while its file is away.
+    async fn keep_secret(&self, settings: &Settings) {
+        let active = settings.credentials.active.clone();
+        let secret = active.and_then(|(secret, from)| Some((secret, kept::place(&from, &settings.source)?)));
+        if secret.is_none() && !settings.found.is_whole() {
+            return;
+        }
+        let (paths, key) = (settings.paths.clone(), self.rooms.devices.key().clone());
+        let keep =
+            smol::unblock(move || kept::keep(&paths, &key, secret.as_ref().map(|(s, p)| (s, p.clone()))));
+        if let Err(e) = keep.await {
+            log::debug!("the shared secret is not kept: {e}");
         }
     }
 

@@ -198,7 +198,6 @@ impl Reloads {
         if let Some(issue) = issue {
             if matches!(new.found, FileState::Missing) {
                 // Whoever writes the file anew begins with it.
-                let _ = self.rooms.devices.store.renew().await;
                 self.keep_config().await;
             }
             let unread = match &new.found {
@@ -291,6 +290,10 @@ impl Reloads {
                         && retries > 0 =>
                 {
                     retries -= 1;
+                    if matches!(new.found, FileState::Missing) {
+                        // At once: whoever writes the file anew begins with what runs.
+                        self.keep_config().await;
+                    }
                     *self.files.borrow_mut() = new.files;
                     Timer::after(RETRY).await;
                 }

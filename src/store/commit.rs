@@ -4,11 +4,12 @@
 //! in its result and starts the following one. So a caller that gives up midway holds up nobody.
 
 use super::{
-    Key, Notice, OpenError, atomic, codec, lock,
+    Key, Notice, OpenError, codec, lock,
     open::{self, Opened},
     registry::Registry,
+    replace::replace,
+    room::{Found, Room},
 };
-use crate::host::Disk;
 use std::{
     cell::{Cell, RefCell},
     fmt,
@@ -19,6 +20,7 @@ use std::{
     rc::Rc,
     sync::{Arc, Mutex},
     task::{Poll, Waker},
+    time::Instant,
 };
 
 /// Why a change is not on disk. Memory is then as it was.
@@ -63,6 +65,7 @@ struct Flight {
     registry: Rc<Registry>,
     batch: Rc<Batch>,
     done: Arc<Mutex<Done>>,
+    since: Instant,
 }
 
 /// The token store of one state directory, owned by this process.
@@ -81,6 +84,7 @@ pub struct Store {
     commits: Cell<u64>,
     // Shared with the commit under way: the directory stays locked until that has ended.
     lock: RefCell<Option<Arc<OwnedFd>>>,
+    room: Room,
     /// URL of this gateway, as written in the lock.
     url: RefCell<String>,
 }
@@ -113,6 +117,7 @@ impl Store {
             flight: RefCell::new(None),
             counter: Cell::new(counter),
             commits: Cell::new(0),
+            room: Room::of(lock.as_ref()),
             lock: RefCell::new(lock.map(Arc::new)),
             url: RefCell::default(),
         };
@@ -136,6 +141,15 @@ impl Store {
     pub fn tell_where(&self, url: &str) {
         *self.url.borrow_mut() = url.into();
         self.lock().iter().for_each(|lock| lock::tell(lock, url));
+    }
+
+    /// The same of a gateway that serves. A disk that hangs holds up only who waits for this.
+    pub async fn moved(&self, url: &str) {
+        *self.url.borrow_mut() = url.into();
+        if let Some(lock) = self.lock() {
+            let url = url.to_owned();
+            smol::unblock(move || lock::tell(&lock, &url)).await;
+        }
     }
 
     /// Whether every change that was made is on disk.
@@ -170,16 +184,20 @@ impl Store {
         self.read_only.borrow().clone()
     }
 
-    /// Why a change could not be stored now: the disk is full, or refused the last one for another cause.
+    /// Why a change could not be stored now: the disk is full, says nothing, or refused the last one for another cause.
     pub fn degraded(&self) -> Option<String> {
-        /// Room that a change of a small registry takes, bytes.
-        const LEAST: u64 = 16 << 10;
-        let full = Disk::of(&self.dir).is_some_and(|disk| disk.no_inodes || disk.free < LEAST);
-        if full {
-            let dir = self.dir.display();
-            return Some(format!("the disk of {dir} is full: paired devices are served, changes fail"));
+        let dir = self.dir.display();
+        let waits = self.flight.borrow().as_ref().map(|flight| flight.since.elapsed());
+        match self.room.find(self.lock(), waits) {
+            Found::Room => self.read_only().filter(|_| !self.full.get()),
+            Found::None => {
+                Some(format!("the disk of {dir} is full: paired devices are served, changes fail"))
+            }
+            Found::Silence(time) => Some(format!(
+                "the disk of {dir} has not answered for {} s: paired devices are served, changes wait",
+                time.as_secs()
+            )),
         }
-        self.read_only().filter(|_| !self.full.get())
     }
 
     /// Makes a change; done when it is on disk. `change` sees the changes staged before it; if it says
@@ -203,16 +221,21 @@ impl Store {
     }
 
     /// Writes down anew what was taken away from disk while it was in use: whoever continues from there would
-    /// find no devices. Done when it is there.
+    /// find no devices, and without the lock another gateway could begin there. Done when it is there.
     ///
     /// # Errors
     /// It cannot be written.
     pub async fn renew(&self) -> Result<(), DiskError> {
-        let (dir, key, key_kept) = (self.dir.clone(), self.key.clone(), self.key_kept.get());
-        let gone = smol::unblock(move || !dir.join("tokens.bin").exists() || key_kept && key.is_gone(&dir));
+        let Some(lock) = self.lock() else { return Ok(()) };
         // Nothing is lost of a registry that is empty, and a full disk may never have taken it.
         let empty = self.newest(|registry| *registry == Registry::default());
-        if self.counter.get() == 0 || empty || !gone.await {
+        let written = self.counter.get() > 0 && !empty;
+        let (dir, key, key_kept) = (self.dir.clone(), self.key.clone(), self.key_kept.get());
+        let gone = smol::unblock(move || {
+            let file = || !dir.join("tokens.bin").exists() || key_kept && key.is_gone(&dir);
+            !lock::is_at(&lock, &dir) || written && file()
+        });
+        if !gone.await {
             return Ok(());
         }
         self.key_kept.set(false);
@@ -282,7 +305,6 @@ impl Store {
             && let Some(flight) = self.flight.take()
         {
             if let Some(lock) = lock {
-                lock::tell(&lock, &self.url.borrow());
                 *self.lock.borrow_mut() = Some(Arc::new(lock));
             }
             self.land(flight, result);
@@ -326,23 +348,28 @@ impl Store {
         let (dir, intact) = (self.dir.clone(), self.intact.get());
         let (key, key_kept) = (self.key.clone(), self.key_kept.get());
         let done = Arc::<Mutex<Done>>::default();
-        let (report, lock) = (done.clone(), self.lock());
-        *self.flight.borrow_mut() = Some(Flight { registry: Rc::new(registry), batch, done });
+        let (report, lock, url) = (done.clone(), self.lock(), self.url.borrow().clone());
+        *self.flight.borrow_mut() =
+            Some(Flight { registry: Rc::new(registry), batch, done, since: Instant::now() });
         let write = smol::unblock(move || {
             let (path, file) = (dir.join("tokens.bin"), codec::seal(file));
             let put = |keep_key| {
                 // No token may be handed out whose key a restart forgets.
                 let kept = if keep_key { key.keep(&dir) } else { Ok(()) };
-                kept.and_then(|()| commit(&path, &file, intact))
+                kept.and_then(|()| replace(&path, &file, intact))
             };
             let mut again = None;
-            let result = match put(!key_kept || key.is_gone(&dir)) {
-                // The directory was taken away, and what is in memory is all there is.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => open::lock_again(&dir).and_then(|lock| {
-                    again = Some(lock);
-                    put(true)
-                }),
-                result => result,
+            // The directory was taken away, and what is in memory is all there is.
+            let mut anew = || {
+                again = Some(open::lock_again(&dir, &url)?);
+                put(true)
+            };
+            let result = match lock.as_ref().is_some_and(|lock| lock::is_at(lock, &dir)) {
+                false => anew(),
+                true => match put(!key_kept || key.is_gone(&dir)) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => anew(),
+                    result => result,
+                },
             };
             drop(lock);
             let mut done = report.lock().unwrap_or_else(|e| e.into_inner());
@@ -351,50 +378,4 @@ impl Store {
         });
         write.detach();
     }
-}
-
-/// Writes the new file beside the old, keeps the old as `.prev`, and puts the new in its place. An old
-/// file that is not `intact` goes to `.damaged` for whoever wants to look: `.prev` is all there is then.
-fn commit(path: &Path, file: &[u8], intact: bool) -> io::Result<()> {
-    let temp = atomic::beside(path, ".tmp");
-    let result = atomic::write(&temp, file, 0o600)
-        .and_then(|()| if intact { keep_previous(path) } else { put_aside(path) })
-        .and_then(|()| std::fs::rename(&temp, path));
-    if result.is_err() {
-        let _ = std::fs::remove_file(&temp);
-    }
-    result?;
-    atomic::sync_directory(path)
-}
-
-fn put_aside(path: &Path) -> io::Result<()> {
-    match std::fs::rename(path, atomic::beside(path, ".damaged")) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    }
-}
-
-fn keep_previous(path: &Path) -> io::Result<()> {
-    let (previous, temp) = (atomic::beside(path, ".prev"), atomic::beside(path, ".prev.tmp"));
-    if !path.try_exists()? {
-        return Ok(());
-    }
-    match std::fs::remove_file(&temp) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    match std::fs::hard_link(path, &temp) {
-        Ok(()) => std::fs::rename(&temp, &previous),
-        Err(e) if no_links(&e) => atomic::write(&temp, &std::fs::read(path)?, 0o600)
-            .and_then(|()| std::fs::rename(&temp, &previous)),
-        Err(e) => Err(e),
-    }
-}
-
-/// Whether this is how a file system without hard links (FAT, many network ones) says so: link(2).
-fn no_links(e: &io::Error) -> bool {
-    matches!(
-        e.kind(),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported | io::ErrorKind::TooManyLinks
-    )
 }

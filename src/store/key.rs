@@ -61,6 +61,18 @@ impl Key {
         Ok((key, kept))
     }
 
+    /// Finds the key that a gateway on `dir` would have, without making one.
+    pub(crate) fn find(dir: &Path) -> Option<Self> {
+        let passed = given().map(|path| read(&path, &std::fs::read(&path)));
+        match passed {
+            Some(Ok(Stored::Key(key))) => Some(key),
+            _ => match Self::stored(dir) {
+                Ok(Stored::Key(key)) => Some(key),
+                _ => None,
+            },
+        }
+    }
+
     fn random() -> Result<Self, getrandom::Error> {
         let mut key = Self([0; 32]);
         getrandom::fill(&mut key.0)?;
@@ -125,6 +137,22 @@ impl Key {
     /// as OpenClaw's `hash` of a configuration does.
     pub fn revision(&self, digest: &[u8; 32]) -> String {
         format!("hmac-sha256:v1:{}", base64url_encode(&self.mac(&[b"revision", digest])))
+    }
+
+    /// Bytes that hide the hash of a secret of `place`; another `nonce` each time.
+    pub(crate) fn seal_pad(&self, nonce: &[u8], place: &str) -> [u8; 32] {
+        self.mac(&[b"last-secret", nonce, place.as_bytes()])
+    }
+
+    /// Bytes that nobody else can make for what was hidden so.
+    pub(crate) fn seal_mark(&self, nonce: &[u8], place: &str, hidden: &[u8]) -> [u8; 32] {
+        self.mac(&[b"last-secret-mark", nonce, place.as_bytes(), hidden])
+    }
+
+    /// A key of equal bytes.
+    #[cfg(test)]
+    pub(crate) fn of_test(byte: u8) -> Self {
+        Self([byte; 32])
     }
 
     /// Four bytes that tell two secrets apart to those who see both, and help nobody to guess.

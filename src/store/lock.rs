@@ -20,12 +20,15 @@ pub enum LockError {
     Io(io::Error),
 }
 
+/// Whether `fd` is the file of the lock in `dir`, which was neither removed nor replaced.
+pub fn is_at(fd: &OwnedFd, dir: &Path) -> bool {
+    let here = rustix::fs::lstat(dir.join("lock"));
+    here.is_ok_and(|h| rustix::fs::fstat(fd).is_ok_and(|f| (f.st_dev, f.st_ino) == (h.st_dev, h.st_ino)))
+}
+
 /// Whether `fd` is the lock in `dir`, and held.
 pub fn is_lock_of(fd: &OwnedFd, dir: &Path) -> bool {
-    let here = rustix::fs::lstat(dir.join("lock"));
-    let same =
-        here.is_ok_and(|h| rustix::fs::fstat(fd).is_ok_and(|f| (f.st_dev, f.st_ino) == (h.st_dev, h.st_ino)));
-    same && flock(fd, FlockOperation::NonBlockingLockExclusive).is_ok()
+    is_at(fd, dir) && flock(fd, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
 /// The lock is the kernel's (flock(2)): it ends with the process, however that ends.

@@ -13,6 +13,8 @@ mod manage;
 mod open;
 mod record;
 mod registry;
+mod replace;
+mod room;
 
 pub use commit::{ChangeError, DiskError, Store};
 pub use key::Key;

@@ -210,8 +210,8 @@ pub(super) fn open(dir: &Path, lock: Option<OwnedFd>) -> Result<Opened, OpenErro
     Ok(Opened { lock, key, key_kept, registry, counter, intact, read_only, notices })
 }
 
-/// Makes the directory anew, which was taken away, and has it locked.
-pub(super) fn lock_again(dir: &Path) -> io::Result<OwnedFd> {
+/// Makes the directory anew, which was taken away, and has it locked for the gateway at `url`.
+pub(super) fn lock_again(dir: &Path, url: &str) -> io::Result<OwnedFd> {
     make_directory(dir)?;
     let lock = lock::take(dir).map_err(|held| match held {
         LockError::Io(e) => e,
@@ -220,6 +220,7 @@ pub(super) fn lock_again(dir: &Path) -> io::Result<OwnedFd> {
             io::Error::other(format!("it was made anew, and {pid} has it now"))
         }
     })?;
+    lock::tell(&lock, url);
     sync_ancestors(dir);
     log::warn!("{} was gone, and is written again", dir.display());
     Ok(lock)

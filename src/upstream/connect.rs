@@ -97,13 +97,14 @@ impl Introduction<'_> {
             Persona::Backend => (backend.into(), "gateway-client".into(), "backend".into()),
             _ => (self.greeting.members(), self.greeting.client("id"), self.greeting.client("mode")),
         };
-        let secret = self.secret.map(|(_, secret)| secret.reveal()).unwrap_or_default();
-        let auth = match self.secret {
+        // A secret of which only the hash is known cannot be sent.
+        let secret = self.secret.and_then(|(kind, secret)| Some((kind, secret.reveal()?)));
+        let auth = match secret {
             Some((Kind::Token, secret)) => {
-                format!(r#","auth":{{"token":{}}}"#, secret.reveal().serialize_json())
+                format!(r#","auth":{{"token":{}}}"#, secret.to_owned().serialize_json())
             }
             Some((Kind::Password, secret)) => {
-                format!(r#","auth":{{"password":{}}}"#, secret.reveal().serialize_json())
+                format!(r#","auth":{{"password":{}}}"#, secret.to_owned().serialize_json())
             }
             None => String::new(),
         };
@@ -126,7 +127,7 @@ impl Introduction<'_> {
                     platform: &platform,
                     device_family: &family,
                 };
-                let token = if matches!(self.secret, Some((Kind::Token, _))) { secret } else { "" };
+                let token = secret.filter(|(kind, _)| *kind == Kind::Token).map_or("", |(_, token)| token);
                 let signature = identity.sign(&payload.text(Version::V3, token));
                 format!(
                     r#","device":{{"id":"{device_id}","publicKey":"{key}","signature":"{signature}","signedAt":{},"nonce":{}}}"#,

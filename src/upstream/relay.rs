@@ -260,7 +260,7 @@ impl Relay {
     /// The gateway behind this one was changed in the settings: every connection to it is made anew.
     pub(crate) fn changed(self: &Rc<Self>, old: &Settings) {
         let now = self.running.get();
-        if old.upstream == now.upstream {
+        if Upstream::is_same_peer(old.upstream.as_ref(), now.upstream.as_ref()) {
             return;
         }
         self.availability.forget();

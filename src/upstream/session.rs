@@ -58,6 +58,10 @@ async fn attach(
     upstream: &Upstream,
     caller: &Caller<'_>,
 ) -> Result<(Rc<Wire>, Hello), Failure> {
+    // Requests wait until its keys make sense.
+    if let Some(why) = &upstream.closed {
+        return Err(Failure::Away(why.clone()));
+    }
     let as_client = caller.choice != Choice::Backend;
     let mut headers: Vec<(&str, &str)> = Vec::new();
     if as_client {

@@ -186,3 +186,25 @@ fn h25_the_folder_that_lacks_the_right_is_named() {
     let line = server.wait_log(&["cannot be made"]);
     assert!(line.contains("uid 54321 may not write to /;") && line.contains("OPENCLAW_STATE_DIR="), "{line}");
 }
+
+/// Taken away while no device is paired, or with the lock's file alone: another gateway must not begin there.
+#[test]
+fn h42_a_state_directory_that_is_made_anew_is_locked() {
+    let home = Home::fix();
+    let server = home.start();
+    let mut admin = server.admin();
+    while !home.store().join("openclaw.json.last").exists() {
+        admin.ok("health", "{}");
+    }
+    let expect_locked = |how: &str| {
+        let (code, _, err) = home.run(&["gateway", "--port", "1"]);
+        let holder = format!("already runs on {} (process {})", home.store().display(), server.pid());
+        assert!(code == 78 && err.contains(&holder), "{how}: {code} {err}");
+    };
+    fs::rename(home.config_path().parent().unwrap(), home.dir.join("away")).unwrap();
+    server.wait_log(&["was gone, and is written again"]);
+    expect_locked("the directory");
+    fs::remove_file(home.store().join("lock")).unwrap();
+    Device::pair(&server, READ);
+    expect_locked("the lock");
+}

@@ -90,7 +90,7 @@ fn changing_the_port_closes_no_connection() {
     wait("the old port is not closed", &server, || !reachable(at_old));
     assert_eq!(number(&client.ok("status", "{}"), "barnacle.port"), u64::from(new));
     Client::connect(at_new, &Offer::device(&device)).unwrap().ok("health", "{}");
-    assert!(server.log().contains("0 connections closed"), "{}", server.log());
+    server.wait_log(&["0 connections closed"]);
 }
 
 #[test]

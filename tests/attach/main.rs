@@ -7,6 +7,7 @@ mod attached;
 mod budgets;
 mod clock;
 mod concurrency;
+mod event_loop;
 mod field_cases;
 mod first_boot;
 mod first_report;

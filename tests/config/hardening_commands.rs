@@ -128,6 +128,25 @@ fn h21_a_write_on_a_missing_file_begins_with_what_runs() {
     }
 }
 
+/// The command comes before the gateway has seen that its directory is gone.
+#[test]
+fn h41_a_set_right_after_the_directory_is_removed_begins_with_what_runs() {
+    let home = Home::fix();
+    let server = home.start();
+    let mut admin = server.admin();
+    while !home.store().join("openclaw.json.last").exists() {
+        admin.ok("health", "{}");
+    }
+    fs::rename(home.config_path().parent().unwrap(), home.dir.join("away")).unwrap();
+    let (code, out, err) = home.run(&["config", "set", "ui.seamColor", "#112233"]);
+    assert!(code == 0 && err.is_empty() && out.contains("No gateway restart needed"), "{out}{err}");
+    let text = fs::read_to_string(home.config_path()).unwrap();
+    assert!(text.contains("T1") && text.contains("#112233"), "{text}");
+    admin.ok("health", "{}");
+    server.stop();
+    home.start().admin();
+}
+
 /// Another program begins the file anew, with its own key alone.
 #[test]
 fn h21_a_file_begun_anew_without_the_gateway_changes_nothing() {

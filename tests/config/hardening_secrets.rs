@@ -202,6 +202,65 @@ fn h18_a_variable_that_is_gone_keeps_what_it_was() {
     }
 }
 
+/// A kill, or a start from nothing, while the file is away: what ran last lets in, and nothing else.
+#[test]
+fn h39_a_secret_whose_file_is_away_at_a_start_is_the_one_that_ran_last() {
+    for place in PLACES {
+        for script in ["rm $F", ": > $F"] {
+            let how = format!("{place:?}, {script}");
+            let Kept { file, home, server, mut admin, .. } = Kept::start(place);
+            while !home.store().join("secret.last").exists() {
+                admin.ok("health", "{}");
+            }
+            let config = fs::read_to_string(home.config_path()).unwrap();
+            server.kill();
+            sh(&file, script);
+            let flag = ["--token-file", file.to_str().unwrap()];
+            let flags: &[&str] = if place == Place::TokenFile { &flag } else { &[] };
+            let server = home.start_with(flags, &[]);
+            server.refuse(&Offer::new().token(NEW));
+            let connected = server.try_connect(&Offer::new().token(OLD).scopes(ADMIN));
+            let mut admin = connected.unwrap_or_else(|_| panic!("{how}:\n{}", server.log()));
+            let notices = list(&admin.ok("status", "{}"), "barnacle.notices").join("\n");
+            assert_eq!(notices.matches("that ran last").count(), 1, "{how}: {notices}");
+            assert_eq!(fs::read_to_string(home.config_path()).unwrap(), config, "{how}: no token is made");
+            let stored = fs::read(home.store().join("secret.last")).unwrap();
+            assert!(!String::from_utf8_lossy(&stored).contains("T-old"), "{how}");
+            // A change of something else is applied meanwhile.
+            let text = fs::read_to_string(home.config_path()).unwrap();
+            home.config(&text.replace("debounceMs: 5", "debounceMs: 6"));
+            server.wait_log(&["configuration reloaded"]);
+            server.connect(&Offer::new().token(OLD));
+            // It is back: nobody is closed.
+            fs::write(&file, Kept::content(place, OLD)).unwrap();
+            chmod(&file, "600");
+            server.wait_log(&["holds a whole value again"]);
+            admin.ok("health", "{}");
+            // Another one counts, now and at the next start.
+            fs::write(&file, Kept::content(place, NEW)).unwrap();
+            assert_eq!(admin.closed().0, 4001, "{how}");
+            server.connect(&Offer::new().token(NEW));
+            server.refuse(&Offer::new().token(OLD));
+        }
+    }
+}
+
+/// A secret that stands in `openclaw.json` itself is kept with that, and one that may be guessed not at all.
+#[test]
+fn h39_only_what_needs_to_be_kept_is() {
+    let mut kept = Kept::start(Place::WholeFile);
+    let last = kept.home.store().join("secret.last");
+    while !last.exists() {
+        kept.admin.ok("health", "{}");
+    }
+    fs::write(&kept.file, "short-password\n").unwrap();
+    assert_eq!(kept.admin.closed().0, 4001);
+    let mut admin = kept.server.connect(&Offer::new().token("short-password"));
+    while last.exists() {
+        admin.ok("health", "{}");
+    }
+}
+
 /// A value without a final newline counts, if it stays.
 #[test]
 fn h18_a_value_without_a_newline_is_taken_when_it_stays() {

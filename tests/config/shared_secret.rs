@@ -235,7 +235,7 @@ fn the_first_token() {
         home.config().display()
     )));
     assert_eq!((mode(&home.config()), mode(&home.path(".openclaw"))), (0o600, 0o700));
-    let token = settings.credentials.active.as_ref().unwrap().0.reveal().to_owned();
+    let token = settings.credentials.active.as_ref().unwrap().0.reveal().unwrap().to_owned();
     assert_eq!(token.len(), 43);
     // The next start finds it, and has nothing to say.
     let mut next = home.settings();
@@ -260,7 +260,7 @@ fn the_first_token_leaves_the_rest_of_the_file_alone() {
         fs::set_permissions(home.config(), Permissions::from_mode(0o644)).unwrap();
         let mut settings = home.settings();
         settings.make_first_token().unwrap();
-        let token = settings.credentials.active.as_ref().unwrap().0.reveal().to_owned();
+        let token = settings.credentials.active.as_ref().unwrap().0.reveal().unwrap().to_owned();
         let after = home.read();
         assert!(home.settings().credentials.admits(&token), "{after}");
         assert_eq!(mode(&home.config()), 0o600);
@@ -389,7 +389,7 @@ fn gateway_env_comes_after_dotenv() {
     let settings = home.settings();
     assert!(settings.credentials.admits("of-gateway-env"));
     assert!(active(&settings).ends_with(".config/openclaw/gateway.env"), "{}", active(&settings));
-    assert_eq!(settings.config.auth.token.given().unwrap().reveal(), "3-2");
+    assert_eq!(settings.config.auth.token.given().unwrap().reveal(), Some("3-2"));
     assert!(settings.files.iter().any(|f| f.ends_with("gateway.env")));
     // It is of the default state directory only.
     let vars = [("OPENCLAW_PROFILE", "x")];

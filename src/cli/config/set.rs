@@ -110,6 +110,7 @@ pub fn set(mut args: Args) -> Result<(), Failure> {
         ..WriteOptions::default()
     };
     let here = here()?;
+    wait_for_what_runs(&here.0);
     let changed = |new: &Node, how: WriteOptions| {
         change(&here, how, "Updated", &path, |root| {
             let value = match merge::at(root, &path) {
@@ -166,6 +167,7 @@ pub fn unset(mut args: Args) -> Result<(), Failure> {
     };
     let gone = || format!("Config path not found: {path}. Nothing was changed.");
     let here = here()?;
+    wait_for_what_runs(&here.0);
     let done = change(&here, how, "Removed", &path, |root| merge::with(root, &path, None));
     let done = done.map_err(|refused| match refused {
         Refused::Merge(merge::MergeError::NoSuchPlace(missing)) if missing == path => Failure::new(1, gone()),
@@ -245,6 +247,17 @@ fn change(
 
 /// Time-out for the running gateway to apply a change.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where there is neither a file nor what ran last, waits for a moment: a gateway whose directory was taken away writes
+/// down what it runs with, for the change to begin with.
+fn wait_for_what_runs(paths: &Paths) {
+    /// A gateway sees it in less; only the very first change of a new home takes as long.
+    const MOMENT: Duration = Duration::from_secs(1);
+    let end = Instant::now() + MOMENT;
+    while !paths.config_file.exists() && !paths.last_config().exists() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
 
 /// Prints what was done, once the gateway that runs on this state has applied it or clearly has not.
 fn report(change: Change, (paths, env): &(Paths, Env)) -> Result<(), Failure> {

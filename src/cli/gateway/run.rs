@@ -61,8 +61,8 @@ fn run(args: Args) -> Result<(), Failure> {
     if let Err(e) = host::forbid_core_dumps() {
         log::warn!("a crash may leave a core dump that holds keys: {e}");
     }
-    let settings =
-        Settings::resolve(&Env::of_process(), &flags).map_err(|e| Failure::new(e.exit_code(), e))?;
+    let settings = Settings::resolve_for_start(&Env::of_process(), &flags)
+        .map_err(|e| Failure::new(e.exit_code(), e))?;
     if can_resume {
         let version = handoff::can_resume(&settings, state_format).map_err(|e| Failure::new(1, e))?;
         return print(&format!("{version}\n"));

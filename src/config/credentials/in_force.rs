@@ -1,16 +1,20 @@
-//! The secrets of a running gateway, which stay in force while what names them resolves to nothing.
+//! The secrets of a gateway that runs, or ran: they stay in force while what names them resolves to nothing.
 
 use super::{
+    kept,
     secret::{Credential, Kind, Secret, Source as Place, is_placeholder},
     shared::Credentials,
 };
 use crate::config::{
-    AuthMode, Settings,
+    AuthMode, Paths, Settings,
     model::GatewayConfig,
     own::OwnInForce,
     text::{node::Node, source::Source},
 };
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Secrets that the running gateway uses, those of its own file with it.
 pub(crate) struct SecretsInForce {
@@ -20,6 +24,76 @@ pub(crate) struct SecretsInForce {
     password: Credential,
     source: Arc<Source>,
     own: OwnInForce,
+}
+
+/// What is known of the secrets before.
+#[derive(Clone, Copy)]
+pub(crate) enum Before<'a> {
+    /// Nothing: a command asks.
+    Unknown,
+    /// What was kept of the one that ran last.
+    Kept,
+    /// Those of the gateway that runs.
+    Running(&'a SecretsInForce),
+}
+
+impl<'a> Before<'a> {
+    pub(crate) fn of(running: Option<&'a SecretsInForce>) -> Self {
+        running.map_or(Self::Unknown, Self::Running)
+    }
+
+    /// Barnacle's own file, as the gateway that runs has it in force.
+    pub(crate) fn own(self) -> Option<&'a OwnInForce> {
+        match self {
+            Self::Running(running) => Some(running.own()),
+            Self::Unknown | Self::Kept => None,
+        }
+    }
+
+    /// Keeps credentials of the file that resolve no more; reports each.
+    pub(crate) fn keep_credentials(
+        self,
+        paths: &Paths,
+        config: &mut GatewayConfig,
+        source: &Source,
+        settling: bool,
+    ) -> Vec<String> {
+        match self {
+            Self::Unknown => Vec::new(),
+            Self::Kept => kept::stand_in_config(paths, source, config),
+            Self::Running(running) => running.keep_credentials(config, source, settling),
+        }
+    }
+
+    /// Whether a secret of the token file `path` is known.
+    pub(crate) fn knows_file(self, paths: &Paths, path: &Path) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Kept => kept::recall(paths, &kept::token_file(path)).is_some(),
+            Self::Running(running) => {
+                matches!(&running.active, Some((_, Place::TokenFile(of))) if of == path)
+            }
+        }
+    }
+
+    /// Keeps the secret in force where its file has none any more; `away` is the token file that cannot be read.
+    pub(crate) fn keep_active(
+        self,
+        paths: &Paths,
+        away: Option<&PathBuf>,
+        auth: AuthMode,
+        credentials: &mut Credentials,
+    ) -> Option<String> {
+        if away.is_some() {
+            credentials.others.extend(credentials.active.take());
+        }
+        match self {
+            Self::Unknown => None,
+            Self::Kept if auth == AuthMode::None => None,
+            Self::Kept => kept::stand_in_active(paths, away.map(PathBuf::as_path), credentials),
+            Self::Running(running) => running.keep_active(auth, credentials),
+        }
+    }
 }
 
 impl SecretsInForce {

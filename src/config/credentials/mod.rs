@@ -2,6 +2,7 @@
 
 pub mod dotenv;
 pub(crate) mod in_force;
+pub(crate) mod kept;
 pub mod reference;
 pub mod secret;
 pub(crate) mod secret_files;

@@ -11,11 +11,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// A token or password. Can be compared and hashed, but is never shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Secret {
-    value: String,
+    /// Nothing of one that was kept as a hash.
+    value: Option<String>,
     hash: TokenHash,
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Secret {}
 
 impl Secret {
     /// Hashes the secret.
@@ -23,12 +32,17 @@ impl Secret {
         self.hash
     }
 
+    /// A secret of which no more than its hash is known.
+    pub(crate) fn of_hash(hash: TokenHash) -> Self {
+        Self { value: None, hash }
+    }
+
     /// Takes `value`, trimmed. `None` where it is blank, one of the two words that a script writes when it had
     /// no value, or a placeholder.
     pub fn new(value: &str) -> Option<Self> {
         let value = value.trim();
         let given = !matches!(value, "" | "undefined" | "null") && !is_placeholder(value);
-        given.then(|| Self { value: value.into(), hash: TokenHash::of(value) })
+        given.then(|| Self { value: Some(value.into()), hash: TokenHash::of(value) })
     }
 
     /// As [`new`](Self::new), of a text in which nothing is replaced: a variable's name is no secret there.
@@ -58,9 +72,9 @@ impl Secret {
         self.hash.fingerprint()
     }
 
-    /// The secret itself: for the client that has to send it, and for the file it is stored in.
-    pub fn reveal(&self) -> &str {
-        &self.value
+    /// The secret itself, as far as it is known: for the client that has to send it, and for the file it is stored in.
+    pub fn reveal(&self) -> Option<&str> {
+        self.value.as_deref()
     }
 }
 

@@ -6,6 +6,34 @@ use crate::config::{
     credentials::secret::{Source as Place, is_placeholder, variable, why_not_literal},
     model::GatewayConfig,
 };
+use crate::reactor::Timer;
+use smol::future;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// Searches for a secret that was refused at the same time: guesses on a disk that hangs take no more threads.
+const SEARCHES: usize = 4;
+/// Time for which a refusal waits for such a search.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A turn to search, until it is dropped.
+struct SearchTurn;
+
+static SEARCHING: AtomicUsize = AtomicUsize::new(0);
+
+impl SearchTurn {
+    fn take() -> Option<Self> {
+        SEARCHING.fetch_update(Relaxed, Relaxed, |n| (n < SEARCHES).then_some(n + 1)).ok().map(|_| Self)
+    }
+}
+
+impl Drop for SearchTurn {
+    fn drop(&mut self) {
+        SEARCHING.fetch_sub(1, Relaxed);
+    }
+}
 
 impl Settings {
     /// Describes the source of the shared credential, for a message.
@@ -44,7 +72,16 @@ impl Settings {
             return Some(known);
         }
         let (search, wanted) = (self.credentials.search.clone(), offered.to_owned());
-        let source = smol::unblock(move || search.holder(&wanted)).await?;
+        let turn = SearchTurn::take()?;
+        let search = smol::unblock(move || {
+            let _turn = turn;
+            search.holder(&wanted)
+        });
+        let late = async {
+            Timer::after(PATIENCE).await;
+            None
+        };
+        let source = future::or(search, late).await?;
         Some((source.to_string(), self.credentials.fix(&source)))
     }
 }

@@ -25,7 +25,7 @@ use self::{
 use super::{
     ConfigError, Env, Paths, Warning,
     credentials::{
-        in_force::SecretsInForce,
+        in_force::{Before, SecretsInForce},
         secret::{Credential, Kind, Secret, Source as Place},
         secret_files::Held,
         shared::{Credentials, Search},
@@ -92,7 +92,8 @@ impl SettingsInput {
     /// [`StartError`].
     pub fn resolve_with(&self, instead: Option<&str>) -> Result<Settings, StartError> {
         let flags = Flags { allow_unconfigured: true, ..self.flags.clone() };
-        let mut settings = Settings::resolve_with(&self.process, &flags, instead, self.running.as_deref())?;
+        let mut settings =
+            Settings::resolve_with(&self.process, &flags, instead, Before::of(self.running.as_deref()))?;
         settings.again = Self { running: None, ..self.clone() };
         if std::mem::take(&mut settings.wants_token) {
             settings.notices.push(format!(
@@ -169,16 +170,24 @@ impl Settings {
     /// # Errors
     /// [`StartError`], where going on would not be what was meant.
     pub fn resolve(env: &Env, flags: &Flags) -> Result<Self, StartError> {
-        Self::resolve_with(env, flags, None, None)
+        Self::resolve_with(env, flags, None, Before::Unknown)
     }
 
-    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`, for a gateway that
-    /// runs with the secrets `running`.
+    /// As [`resolve`](Self::resolve), for a gateway that starts: a shared secret whose file is away is the one that
+    /// ran last.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub(crate) fn resolve_for_start(env: &Env, flags: &Flags) -> Result<Self, StartError> {
+        Self::resolve_with(env, flags, None, Before::Kept)
+    }
+
+    /// As [`resolve`](Self::resolve), with `instead` for the text of `openclaw.json`, and the secrets of `before`.
     fn resolve_with(
         env: &Env,
         flags: &Flags,
         instead: Option<&str>,
-        running: Option<&SecretsInForce>,
+        before: Before<'_>,
     ) -> Result<Self, StartError> {
         let mut paths = Paths::resolve(env)?;
         let mut notices = paths.old_names(env);
@@ -197,7 +206,7 @@ impl Settings {
         let flag =
             flags.upstream.as_deref().map(upstream_url).transpose().map_err(StartError::BadUpstream)?;
         let beside = own::Beside { paths: &paths, env: &env, openclaw: &source };
-        let ours = own::read(beside, flag.as_ref(), running.map(SecretsInForce::own));
+        let ours = own::read(beside, flag.as_ref(), before.own());
         let (own, upstream) = (ours.own, ours.upstream);
         own.rule(&mut config);
         let documents = source.documents.iter().chain(&own.source.documents);
@@ -213,16 +222,18 @@ impl Settings {
         files.extend(flags.token_file.clone());
         guard(&found, last, &config, flags, &paths, &mut notices)?;
         let settling = env.held().contains(&Held::Settling);
-        let mut held: Vec<String> =
-            running.map(|r| r.keep_credentials(&mut config, &source, settling)).unwrap_or_default();
+        let mut held = before.keep_credentials(&paths, &mut config, &source, settling);
 
         let auth = auth_mode(flags, &env, &config, &mut notices);
         let kind = auth.secret_kind();
-        if let Some(path) = &flags.token_file {
-            let secret =
-                Secret::in_file(path, &env).map_err(|e| StartError::TokenFile(path.clone(), Some(e)))?;
-            secret.ok_or_else(|| StartError::TokenFile(path.clone(), None))?;
-        }
+        let away = match &flags.token_file {
+            Some(path) => match Secret::in_file(path, &env) {
+                Ok(Some(_)) => None,
+                _ if before.knows_file(&paths, path) => Some(path),
+                found => return Err(StartError::TokenFile(path.clone(), found.err())),
+            },
+            None => None,
+        };
         let search = Search {
             kind,
             env: process.clone(),
@@ -234,7 +245,7 @@ impl Settings {
             token_file: flags.token_file.clone().filter(|_| kind == Kind::Token),
         };
         let mut credentials = search.credentials(&env, &config, auth != AuthMode::None);
-        held.extend(running.and_then(|r| r.keep_active(auth, &mut credentials)));
+        held.extend(before.keep_active(&paths, away, auth, &mut credentials));
         notices.extend(credentials.warnings());
         notices.extend(placeholders(&env, kind));
         if (last || matches!(found, FileState::Whole)) && auth != AuthMode::None {
@@ -242,6 +253,10 @@ impl Settings {
         }
         errors.extend(ours.errors);
         lint.extend(ours.lint);
+        if upstream.is_some() {
+            // The gateway behind this one has a use for them.
+            lint.retain(|warning| warning.rule != lint::Rule::Unused);
+        }
         notices.extend(ours.notices);
         files.extend(ours.files);
         let mut settling = false;

@@ -5,7 +5,7 @@ use crate::{
     net::url::{BadUrl, Url},
     tls::Trust,
 };
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 /// Settings of the gateway behind this one.
 #[derive(Clone, PartialEq, Debug)]
@@ -100,6 +100,20 @@ impl Upstream {
             waiting: Self::WAITING,
             waiting_bytes: Self::WAITING_BYTES,
         })
+    }
+
+    /// Checks that connections to it may be made.
+    ///
+    /// # Errors
+    /// Why not: [`Upstream::closed`].
+    pub(crate) fn open(&self) -> io::Result<()> {
+        self.closed.clone().map_or(Ok(()), |why| Err(io::Error::other(why)))
+    }
+
+    /// Whether both are reached in the same way, so that connections to one are connections to the other.
+    pub fn is_same_peer(a: Option<&Self>, b: Option<&Self>) -> bool {
+        let way = |at: &Self| (at.url.clone(), at.trust.clone(), at.token.clone(), at.closed.clone());
+        a.map(way) == b.map(way)
     }
 
     /// Whether it runs on this host.

@@ -303,9 +303,9 @@ impl Proof<'_> {
             Box::new(Mismatch {
                 retry_with_device_token,
                 matches,
-                fingerprints: active.map(|(secret, _)| Fingerprints {
+                fingerprints: active.and_then(|(secret, _)| secret.reveal()).map(|expected| Fingerprints {
                     offered: hex(&app.devices.key().fingerprint(wrong)),
-                    expected: hex(&app.devices.key().fingerprint(secret.reveal())),
+                    expected: hex(&app.devices.key().fingerprint(expected)),
                 }),
                 expected_from: active.map(|(_, source)| source.to_string()),
                 gateway: Some((app.boot.id.clone(), app.boot.clock.started_ms)),

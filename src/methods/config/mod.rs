@@ -103,8 +103,11 @@ pub async fn get(app: &Rc<App>, conn: &Rc<Conn>) -> Json {
         false => Viewer::Reader,
     };
     let settings = app.settings();
-    let (paths, env) = (settings.paths.clone(), settings.env().clone());
-    let read = smol::unblock(move || {
+    let (paths, env, running) = (settings.paths.clone(), settings.env().clone(), settings.source.clone());
+    let warnings = settings.warnings().map(|(path, message)| issue(path, &message)).collect();
+    let key = app.devices.key().clone();
+    // All of it on a worker thread: the text may have megabytes.
+    smol::unblock(move || {
         let source = Source::read(&paths, &env).source;
         // What cannot be read has a revision too.
         let digest = match &source {
@@ -115,44 +118,43 @@ pub async fn get(app: &Rc<App>, conn: &Rc<Conn>) -> Json {
                 _ => [0; 32],
             },
         };
-        (source, digest)
-    });
-    let (source, digest) = read.await;
-    let issue = |path: &str, message: String| Issue {
-        path: redact::line(path).into_owned(),
-        message: redact::line(&message).into_owned(),
-    };
-    let running = redact::tree(&settings.source.root, viewer).to_json();
-    let mut snapshot = Snapshot {
-        path: settings.paths.config_file.to_string_lossy().into_owned(),
-        includedPaths: Vec::new(),
-        includeProvenance: Vec::new(),
-        agentRosterIncludeOwned: false,
-        bindingsIncludeOwned: false,
-        exists: !matches!(source, Ok(None)),
-        raw: Json::null(),
-        parsed: Json("{}".into()),
-        sourceConfig: Json("{}".into()),
-        resolved: Json("{}".into()),
-        valid: source.is_ok(),
-        runtimeConfig: Json(running.clone()),
-        config: Json(running),
-        hash: app.devices.key().revision(&digest),
-        issues: Vec::new(),
-        warnings: settings.warnings().map(|(path, message)| issue(path, message)).collect(),
-        legacyIssues: Vec::new(),
-        configRevisionHash: app.devices.key().revision(&digest),
-        appliedConfigHash: app.devices.key().revision(&settings.source.digest()),
-    };
-    match &source {
-        Ok(None) => {}
-        Err(broken) => {
-            snapshot.parsed = Json::null();
-            snapshot.issues.push(issue("", described(broken)));
+        let shown = redact::tree(&running.root, viewer).to_json();
+        let mut snapshot = Snapshot {
+            path: paths.config_file.to_string_lossy().into_owned(),
+            includedPaths: Vec::new(),
+            includeProvenance: Vec::new(),
+            agentRosterIncludeOwned: false,
+            bindingsIncludeOwned: false,
+            exists: !matches!(source, Ok(None)),
+            raw: Json::null(),
+            parsed: Json("{}".into()),
+            sourceConfig: Json("{}".into()),
+            resolved: Json("{}".into()),
+            valid: source.is_ok(),
+            runtimeConfig: Json(shown.clone()),
+            config: Json(shown),
+            hash: key.revision(&digest),
+            issues: Vec::new(),
+            warnings,
+            legacyIssues: Vec::new(),
+            configRevisionHash: key.revision(&digest),
+            appliedConfigHash: key.revision(&running.digest()),
+        };
+        match &source {
+            Ok(None) => {}
+            Err(broken) => {
+                snapshot.parsed = Json::null();
+                snapshot.issues.push(issue("", &described(broken)));
+            }
+            Ok(Some(source)) => fill(&mut snapshot, source, viewer),
         }
-        Ok(Some(source)) => fill(&mut snapshot, source, viewer),
-    }
-    Json::of(&snapshot)
+        Json::of(&snapshot)
+    })
+    .await
+}
+
+fn issue(path: &str, message: &str) -> Issue {
+    Issue { path: redact::line(path).into_owned(), message: redact::line(message).into_owned() }
 }
 
 /// Describes a file that cannot be read.

@@ -77,8 +77,10 @@ pub async fn apply(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answe
 
 /// `config.patch`: what is to change.
 pub async fn patch(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
-    let raw = params.str("raw")?;
-    let patch = file::value(raw).map_err(|invalid| refusal(&Refused::BadText(invalid)))?;
+    let raw = params.str("raw")?.to_owned();
+    let patch = smol::unblock(move || file::value(&raw))
+        .await
+        .map_err(|invalid| refusal(&Refused::BadText(invalid)))?;
     if !matches!(patch.value, Value::Object(_)) {
         return Err(ErrorShape::invalid("config.patch raw must be an object"));
     }
@@ -112,7 +114,8 @@ async fn change(
     let (paths, env) = (settings.paths.clone(), settings.env().clone());
     let turn = app.reloads.turn().await;
     // A file that is gone is written anew from what runs.
-    if settings.found.is_whole() && !paths.config_file.exists() {
+    let file = paths.config_file.clone();
+    if settings.found.is_whole() && !smol::unblock(move || file.exists()).await {
         app.reloads.keep_config().await;
     }
     let key = app.devices.key().clone();
@@ -133,8 +136,9 @@ async fn change(
             }
             Ok(wanted)
         })
+        .map(|written| (redact::tree(&written.now.source.root, Viewer::Admin).to_json(), written))
     });
-    let Written { file, changed, now, .. } = written.await.map_err(|refused| refusal(&refused))?;
+    let (shown, Written { file, changed, now, .. }) = written.await.map_err(|refused| refusal(&refused))?;
     let noop = file.is_none();
     let names: Vec<_> = changed.iter().map(KeyPath::to_string).collect();
     let path = settings.paths.config_file.to_string_lossy().into_owned();
@@ -143,7 +147,7 @@ async fn change(
         noop: (noop && patches).then_some(true),
         path: path.clone(),
         hash: (!noop || !patches).then(|| app.devices.key().revision(&now.source.digest())),
-        config: Json(redact::tree(&now.source.root, Viewer::Admin).to_json()),
+        config: Json(shown),
         changedPaths: patches.then(|| names.clone()),
         sentinel: None,
     };

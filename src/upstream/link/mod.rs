@@ -11,12 +11,16 @@
 //! The client's ids go through as they are: the connection is its own. This gateway's own requests have ids that begin
 //! with random digits, which no client knows.
 
+mod runs;
+mod subscriptions;
+
+use self::runs::Run;
 use super::{
     frame::{self, Frame, Refused},
     ownership,
     repeat::Repeat,
 };
-use crate::protocol::{ErrorShape, Json, json, refusal, response};
+use crate::protocol::{ErrorShape, Json, refusal, response};
 use nanoserde::{DeBin, SerBin, SerJson};
 use std::{collections::BTreeMap, ops::Range};
 
@@ -46,13 +50,6 @@ enum State {
     Unsure,
     /// It was answered once, with `accepted`; the second answer is to come.
     Accepted,
-}
-
-/// A run that the client started.
-#[derive(Clone, PartialEq, Debug, SerBin, DeBin)]
-struct Run {
-    id: String,
-    session: String,
 }
 
 /// A request of this gateway's own.
@@ -122,12 +119,6 @@ pub struct Link {
     why: String,
 }
 
-/// Most runs that are remembered.
-const RUNS: usize = 64;
-/// Most subscriptions that are remembered.
-const SUBSCRIPTIONS: usize = 256;
-/// Longest time for which a run's outcome is asked at once, milliseconds.
-const OUTCOME_MS: u64 = 600_000;
 /// Time after which a client is to ask again, milliseconds.
 const ASK_AGAIN_MS: u64 = 1000;
 
@@ -230,22 +221,6 @@ impl Link {
         effects
     }
 
-    /// Asks for the outcomes of runs whose second answer was to come on a connection that is gone.
-    fn ask_outcomes(&mut self) -> Vec<Effect> {
-        let accepted = self.sent.iter().filter(|request| request.state == State::Accepted);
-        let runs: Vec<(u64, String)> = accepted
-            .filter_map(|request| match &request.repeat {
-                Repeat::Keyed { key, .. } => Some((request.number, key.clone())),
-                _ => None,
-            })
-            .collect();
-        let ask = |(number, run): (u64, String)| {
-            let params = format!(r#"{{"runId":{},"timeoutMs":{OUTCOME_MS}}}"#, run.serialize_json());
-            self.ask(Purpose::Outcome(number), "agent.wait", &params)
-        };
-        runs.into_iter().map(ask).collect()
-    }
-
     fn ask(&mut self, purpose: Purpose, method: &str, params: &str) -> Effect {
         self.next += 1;
         let id = format!("{}{}", self.prefix, self.next);
@@ -311,7 +286,9 @@ impl Link {
         let late: Vec<Request> = late;
         let mut effects: Vec<Effect> = late
             .iter()
-            .map(|request| later(&request.id, &format!("OpenClaw did not take {}: {away}", request.method)))
+            .map(|request| {
+                later(&request.id, &format!("{} waited for OpenClaw, which is away: {away}", request.method))
+            })
             .collect();
         effects.extend(self.go_on(now_ns));
         effects
@@ -465,109 +442,6 @@ impl Link {
         effects.extend(self.go_on(now_ns));
         effects
     }
-
-    /// Ends the runs that are not among the active ones of a `sessions.list`.
-    fn end_lost_runs(&mut self, list: &str) -> Vec<Effect> {
-        let active: Vec<String> = frame::at(list, &["sessions"])
-            .map(|sessions| {
-                json::items(sessions).filter(|row| frame::at(row, &["hasActiveRun"]) == Some("true"))
-            })
-            .into_iter()
-            .flatten()
-            .filter_map(|row| frame::text_at(row, &["key"]).map(|key| key.into_owned()))
-            .collect();
-        let goes_on = |run: &Run| {
-            active.iter().any(|key| *key == run.session || key.ends_with(&format!(":{}", run.session)))
-        };
-        let (kept, lost): (Vec<Run>, Vec<Run>) =
-            std::mem::take(&mut self.runs).into_iter().partition(goes_on);
-        self.runs = kept;
-        let mut effects = Vec::new();
-        for run in lost {
-            let (id, session) = (run.id.serialize_json(), run.session.serialize_json());
-            let why = "\"OpenClaw was restarted while this run was going, and no longer knows it\"";
-            let payload = format!(
-                r#"{{"runId":{id},"sessionKey":{session},"seq":0,"state":"error","errorMessage":{why}}}"#
-            );
-            let text = format!(r#"{{"type":"event","event":"chat","payload":{payload},"seq":0}}"#);
-            let end = text.len() - 1;
-            effects.push(Effect::Event(text, Some(end - 1..end)));
-            let waits = |request: &Request| match &request.repeat {
-                Repeat::Keyed { key, .. } => *key == run.id,
-                _ => request.method == "agent.wait" && request.text.contains(&id),
-            };
-            let (ended, sent): (Vec<Request>, Vec<Request>) =
-                std::mem::take(&mut self.sent).into_iter().partition(waits);
-            self.sent = sent;
-            let (waited, waiting): (Vec<Request>, Vec<Request>) =
-                std::mem::take(&mut self.waiting).into_iter().partition(waits);
-            self.waiting = waiting;
-            for request in ended.iter().chain(&waited) {
-                let payload = format!(r#"{{"runId":{id},"status":"error","error":{why}}}"#);
-                effects.push(Effect::Answer(response(&request.id, &Json(payload))));
-            }
-        }
-        effects
-    }
-
-    fn note_subscription(&mut self, request: &Request) {
-        let (method, params) = (request.method.as_str(), params_of(&request.text));
-        if let Some(family) = method.strip_suffix(".unsubscribe") {
-            let subscribe = format!("{family}.subscribe");
-            let name = subscription_name(&subscribe, params);
-            self.subscriptions.remove(&name);
-        } else if (method.ends_with(".subscribe") || REPLAYED.contains(&method))
-            && self.subscriptions.len() < SUBSCRIPTIONS
-        {
-            let name = subscription_name(method, params);
-            self.subscriptions.insert(name, (method.into(), params.into()));
-        }
-    }
-
-    fn note_run(&mut self, method: &str, payload: &str, session: String) {
-        let going = frame::text_at(payload, &["status"]);
-        let going = matches!(going.as_deref(), Some("started" | "accepted" | "in_flight" | "queued"));
-        let id = frame::text_at(payload, &["runId"]).map(|id| id.into_owned());
-        if let (true, Some(id), "chat.send" | "agent") = (going, id, method) {
-            self.remember_run(id, session);
-        }
-    }
-
-    fn remember_run(&mut self, id: String, session: String) {
-        self.runs.retain(|run| run.id != id);
-        if self.runs.len() >= RUNS {
-            self.runs.remove(0);
-        }
-        self.runs.push(Run { id, session });
-    }
-
-    fn note_run_end(&mut self, event: &str, payload: &str) {
-        if self.runs.is_empty() {
-            return;
-        }
-        let ended = match event {
-            "chat" => {
-                matches!(frame::text_at(payload, &["state"]).as_deref(), Some("final" | "error" | "aborted"))
-            }
-            "agent" => {
-                frame::text_at(payload, &["stream"]).as_deref() == Some("lifecycle")
-                    && matches!(frame::text_at(payload, &["data", "phase"]).as_deref(), Some("end" | "error"))
-            }
-            _ => false,
-        };
-        if let (true, Some(id)) = (ended, frame::text_at(payload, &["runId"])) {
-            self.runs.retain(|run| run.id != id);
-        }
-    }
-}
-
-/// Methods besides `*.subscribe` that a new connection needs again.
-const REPLAYED: &[&str] = &["sessions.viewers.set", "node.pluginTools.update", "node.runnerInventory.update"];
-
-/// The name of a subscription: its method, and which one of several it is.
-fn subscription_name(method: &str, params: &str) -> String {
-    let which = frame::text_at(params, &["sessionKey"]).or_else(|| frame::text_at(params, &["key"]));
-    format!("{method} {}", which.unwrap_or_default())
 }
 
 fn params_of(text: &str) -> &str {

@@ -1,0 +1,120 @@
+//! Runs that a client started: a restart of OpenClaw loses those that are going, and OpenClaw tells nobody.
+
+use super::{Effect, Link, Purpose, Request, State};
+use crate::{
+    protocol::{Json, json, response},
+    upstream::{frame, repeat::Repeat},
+};
+use nanoserde::{DeBin, SerBin, SerJson};
+
+/// Most runs that are remembered.
+const RUNS: usize = 64;
+/// Longest time for which a run's outcome is asked at once, milliseconds.
+const OUTCOME_MS: u64 = 600_000;
+
+/// A run that the client started.
+#[derive(Clone, PartialEq, Debug, SerBin, DeBin)]
+pub struct Run {
+    id: String,
+    session: String,
+}
+
+impl Link {
+    /// Asks for the outcomes of runs whose second answer was to come on a connection that is gone.
+    pub(super) fn ask_outcomes(&mut self) -> Vec<Effect> {
+        let accepted = self.sent.iter().filter(|request| request.state == State::Accepted);
+        let runs: Vec<(u64, String)> = accepted
+            .filter_map(|request| match &request.repeat {
+                Repeat::Keyed { key, .. } => Some((request.number, key.clone())),
+                _ => None,
+            })
+            .collect();
+        let ask = |(number, run): (u64, String)| {
+            let params = format!(r#"{{"runId":{},"timeoutMs":{OUTCOME_MS}}}"#, run.serialize_json());
+            self.ask(Purpose::Outcome(number), "agent.wait", &params)
+        };
+        runs.into_iter().map(ask).collect()
+    }
+
+    /// Ends the runs that are not among the active ones of a `sessions.list`.
+    pub(super) fn end_lost_runs(&mut self, list: &str) -> Vec<Effect> {
+        let active: Vec<String> = frame::at(list, &["sessions"])
+            .map(|sessions| {
+                json::items(sessions).filter(|row| frame::at(row, &["hasActiveRun"]) == Some("true"))
+            })
+            .into_iter()
+            .flatten()
+            .filter_map(|row| frame::text_at(row, &["key"]).map(|key| key.into_owned()))
+            .collect();
+        let goes_on = |run: &Run| {
+            active.iter().any(|key| *key == run.session || key.ends_with(&format!(":{}", run.session)))
+        };
+        let (kept, lost): (Vec<Run>, Vec<Run>) =
+            std::mem::take(&mut self.runs).into_iter().partition(goes_on);
+        self.runs = kept;
+        let mut effects = Vec::new();
+        for run in lost {
+            let (id, session) = (run.id.serialize_json(), run.session.serialize_json());
+            let why = "\"OpenClaw was restarted while this run was going, and no longer knows it\"";
+            let payload = format!(
+                r#"{{"runId":{id},"sessionKey":{session},"seq":0,"state":"error","errorMessage":{why}}}"#
+            );
+            let text = format!(r#"{{"type":"event","event":"chat","payload":{payload},"seq":0}}"#);
+            let end = text.len() - 1;
+            effects.push(Effect::Event(text, Some(end - 1..end)));
+            let waits = |request: &Request| match &request.repeat {
+                Repeat::Keyed { key, .. } => *key == run.id,
+                _ => request.method == "agent.wait" && request.text.contains(&id),
+            };
+            let (ended, sent): (Vec<Request>, Vec<Request>) =
+                std::mem::take(&mut self.sent).into_iter().partition(waits);
+            self.sent = sent;
+            let (waited, waiting): (Vec<Request>, Vec<Request>) =
+                std::mem::take(&mut self.waiting).into_iter().partition(waits);
+            self.waiting = waiting;
+            for request in ended.iter().chain(&waited) {
+                let payload = format!(r#"{{"runId":{id},"status":"error","error":{why}}}"#);
+                effects.push(Effect::Answer(response(&request.id, &Json(payload))));
+            }
+        }
+        effects
+    }
+
+    /// Remembers the run that an answer says is going.
+    pub(super) fn note_run(&mut self, method: &str, payload: &str, session: String) {
+        let going = frame::text_at(payload, &["status"]);
+        let going = matches!(going.as_deref(), Some("started" | "accepted" | "in_flight" | "queued"));
+        let id = frame::text_at(payload, &["runId"]).map(|id| id.into_owned());
+        if let (true, Some(id), "chat.send" | "agent") = (going, id, method) {
+            self.remember_run(id, session);
+        }
+    }
+
+    pub(super) fn remember_run(&mut self, id: String, session: String) {
+        self.runs.retain(|run| run.id != id);
+        if self.runs.len() >= RUNS {
+            self.runs.remove(0);
+        }
+        self.runs.push(Run { id, session });
+    }
+
+    /// Forgets a run whose end an event tells.
+    pub(super) fn note_run_end(&mut self, event: &str, payload: &str) {
+        if self.runs.is_empty() {
+            return;
+        }
+        let ended = match event {
+            "chat" => {
+                matches!(frame::text_at(payload, &["state"]).as_deref(), Some("final" | "error" | "aborted"))
+            }
+            "agent" => {
+                frame::text_at(payload, &["stream"]).as_deref() == Some("lifecycle")
+                    && matches!(frame::text_at(payload, &["data", "phase"]).as_deref(), Some("end" | "error"))
+            }
+            _ => false,
+        };
+        if let (true, Some(id)) = (ended, frame::text_at(payload, &["runId"])) {
+            self.runs.retain(|run| run.id != id);
+        }
+    }
+}
