@@ -14,7 +14,7 @@ import { GatewayClient } from '@openclaw/gateway-client';
 import { Gateway, freePort, here, openclaw, run, until } from './gateway.mjs';
 import { OpenClaw } from './openclaw.mjs';
 import { startModel } from './model-stand-in.mjs';
-import { Browser, serveControlUi } from './browser.mjs';
+import { Browser } from './browser.mjs';
 import { startTap } from './tap.mjs';
 import { connect, newDevice } from './wire.mjs';
 
@@ -33,12 +33,10 @@ const within = (ms, what, promise) => {
   const late = new Promise((_, no) => { timer = setTimeout(() => no(new Error(`${what}: nothing within ${ms} ms`)), ms); });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 };
+/** Whether a `chat` event ends the run `id`. */
+const ends = (id) => (p) => p.runId === id && ['final', 'error', 'aborted'].includes(p.state);
 /** What `promise` gives, or null after `ms`. */
 const soon = (ms, promise) => Promise.race([promise, pause(ms).then(() => null)]);
-
-/** OpenClaw's own frames, as the tap between the two saw them. */
-const reached = (method) => tap.frames.filter((f) => f.dir === 'client' && f.frame.method === method);
-const boots = () => tap.frames.map((f) => f.frame.payload?.server?.bootId).filter(Boolean);
 
 const config = (g) => JSON.stringify({
   gateway: {
@@ -121,30 +119,35 @@ test('every advertised method is judged by its scope, and what is refused never 
   const reader = await connect(url, { token: g.token, device: newDevice(), scopes: ['operator.read'] });
   assert.deepEqual(reader.hello.auth.scopes, ['operator.read']);
   await until('its way to OpenClaw', async () => (await reader.send('sessions.list', {})).ok);
+  // A request keeps its id on the way through.
+  const ids = new Set(), send = reader.ws.send.bind(reader.ws);
+  reader.ws.send = (text) => { ids.add(JSON.parse(text).id); send(text); };
+  const reached = (method) => tap.frames.some(({ dir, frame }) => dir === 'client' && frame.method === method && ids.has(frame.id));
   tap.frames.length = 0;
   const seen = { refused: 0, answered: 0, params: 0, failed: 0, silent: [] }, wrong = [];
   const one = async (method) => {
     const answer = await soon(10_000, reader.send(method, {}).catch((e) => ({ closed: e.message })));
-    if (!answer) return seen.silent.push(method);
+    const scope = SCOPES.get(method);
+    const readable = scope === 'operator.read' || scope === 'dynamic';
+    // Some wait for what never comes, and a busy OpenClaw is slow; a refusal is neither.
+    if (!answer) return readable ? seen.silent.push(method) : wrong.push(`${method}: no answer`);
     const { code, message = '' } = answer.error ?? {};
     const said = `${method}: ${JSON.stringify(answer.error ?? answer.closed)}`;
     if (answer.closed || /unknown method/i.test(message)) return wrong.push(said);
-    const scope = SCOPES.get(method);
-    const readable = scope === 'operator.read' || scope === 'dynamic';
     const refused = /missing scope|unauthorized role/.test(message);
     if (refused) seen.refused++;
     else if (answer.ok) seen.answered++;
     else if (code === 'INVALID_REQUEST') seen.params++;
     else seen.failed++;
     if (!readable && !refused) wrong.push(`let through: ${said}`);
-    if (!readable && reached(method).length) wrong.push(`reached OpenClaw: ${method}`);
+    if (!readable && reached(method)) wrong.push(`reached OpenClaw: ${method}`);
     if (scope === 'operator.read' && refused) wrong.push(said);
   };
   const left = [...ADVERTISED];
   await Promise.all(Array.from({ length: 8 }, async () => { for (let m; (m = left.shift());) await one(m); }));
   t.diagnostic(JSON.stringify(seen));
   assert.deepEqual(wrong, []);
-  assert.ok(seen.silent.length < 10, seen.silent.join(' '));
+  assert.ok(seen.answered + seen.params > seen.silent.length + seen.failed, JSON.stringify(seen));
   reader.ws.terminate();
 });
 
@@ -225,7 +228,7 @@ async function loop(c) {
     await c.call('sessions.list', {}, (p) => Array.isArray(p.sessions));
     await c.call('tools.invoke', { name: 'sessions_list', args: {} }, (p) => p.ok !== false);
     await c.call('health', {}, (p) => p.ok === true);
-    await pause(50);
+    await pause(200);
   }
 }
 
@@ -274,9 +277,13 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
   const fleet = await Promise.all(Array.from({ length: AGENTS }, (_, i) => Client.attach(`agent ${i}`, { device: newDevice(), scopes })));
   const local = await Client.attach('without a device', {});
   const peer = await reference();
-  const ui = await serveControlUi(), browser = await Browser.start();
-  const page = await browser.controlUi(ui, { url, token: g.token });
-  t.after(async () => { running = false; peer.client.stop(); await browser.end(); await ui.close(); });
+  const browser = await Browser.start();
+  t.after(async () => { running = false; peer.client.stop(); await browser.end(); });
+  // The page as Barnacle serves it, which is OpenClaw's.
+  const page = await browser.open(`http://127.0.0.1:${g.realPort}/#token=${g.token}`);
+  const opened = () => page.frames.some((f) => f.dir === 'gateway' && f.text.includes('"hello-ok"'));
+  await until('the page to be attached', opened, PATIENCE_MS).catch(async (e) => { throw new Error(`${e.message}\n${(await page.text()).slice(0, 800)}\n${page.console.slice(-5).join('\n')}`); });
+  page.closesBefore = page.closes;
   admin.onevent = (e) => { if (e.event === 'device.pair.requested') paired.push(JSON.stringify(e.payload)); };
   const loops = fleet.map(loop);
   // A socket that has to go is attached again, as its program would.
@@ -301,6 +308,7 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
     await answered(what, fleet);
     said.push(`${what}: ${((Date.now() - since) / 1000).toFixed(1)} s, ${books.answers - before.answers} answers, ${books.closed - before.closed} closed, ${books.mustGo - before.mustGo} had to go, ${wrong.length} wrong so far`);
     t.diagnostic(said.at(-1));
+    if (process.env.PROGRESS) console.error(said.at(-1), wrong.at(-1) ?? '');
   };
   const cli = async (args) => {
     const r = await openclaw(g, args);
@@ -320,12 +328,13 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
   await step('agents.defaults', () => edit('agents', (c) => { c.agents.defaults.timeoutSeconds = 300; }));
   await step('Barnacle by SIGUSR1', async () => {
     const { pid } = g.child;
-    const before = (await admin.call('status')).barnacle.restarts;
+    const restarts = () => until('status', async () => (await admin.call('status')).barnacle, PATIENCE_MS).then((b) => b.restarts);
+    const before = await restarts();
     g.child.kill('SIGUSR1');
-    await until('the restart', async () => (await admin.call('status')).barnacle.restarts === before + 1, 60_000);
+    await until('the restart', async () => await restarts() === before + 1, PATIENCE_MS);
     assert.equal(g.child.pid, pid);
   });
-  const final = await within(PATIENCE_MS, 'the end of the streamed run', stream.s.event('chat', (p) => p.runId === 'streamed' && p.state !== 'delta'));
+  const final = await within(PATIENCE_MS, 'the end of the streamed run', stream.s.event('chat', ends('streamed')));
   assert.equal(final.payload.state, 'final', JSON.stringify(final.payload));
   assert.match(JSON.stringify(final.payload), /piece 100/);
 
@@ -383,13 +392,13 @@ test('a run that OpenClaw lost is ended; a message meanwhile is answered once', 
   meanwhile.catch(() => {});
   assert.equal(await soon(500, meanwhile), null, 'it waits');
   await oc.up();
-  const ended = await within(PATIENCE_MS, 'the end of the lost run', s.event('chat', (p) => p.runId === 'lost' && p.state !== 'delta'));
+  const ended = await within(PATIENCE_MS, 'the end of the lost run', s.event('chat', ends('lost')));
   assert.equal(ended.payload.state, 'error', JSON.stringify(ended.payload));
   const waited = await within(PATIENCE_MS, 'agent.wait', waits);
   assert.ok(waited.ok && waited.payload.status === 'error', JSON.stringify(waited));
   const sent = await within(PATIENCE_MS, 'chat.send', meanwhile);
   assert.ok(sent.ok, JSON.stringify(sent));
-  const answer = await within(PATIENCE_MS, 'the answer', s.event('chat', (p) => p.runId === 'meanwhile' && p.state !== 'delta'));
+  const answer = await within(PATIENCE_MS, 'the answer', s.event('chat', ends('meanwhile')));
   assert.equal(answer.payload.state, 'final', JSON.stringify(answer.payload));
   const history = await until('the transcript', async () => {
     const { messages } = await s.call('chat.history', { sessionKey: 'other' });
