@@ -132,7 +132,7 @@ wait $gateway 2>/dev/null || true
 start
 until_true logged 'listening on'
 agent status >/dev/null || fail "refused after a kill -9"
-say "killed and started again: $(sed -n 's/.*\(· [0-9]* devices paired.*\)/\1/p' "$journal"); in by its key alone"
+say "killed and started again: $(sed -n 's/.*\(· [0-9]* devices\{0,1\} paired.*\)/\1/p' "$journal"); in by its key alone"
 stop() {
     kill $gateway
     wait $gateway || fail "it did not stop well: $?"

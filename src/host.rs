@@ -39,6 +39,11 @@ impl Memory {
     }
 }
 
+/// Counts for messages: `1 device`, `2 devices`.
+pub(crate) fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Names a process for messages: `process 12`.
 pub(crate) fn process(pid: u32) -> String {
     format!("process {pid}")

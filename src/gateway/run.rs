@@ -10,6 +10,7 @@ use crate::{
     config::{Running, Settings},
     devices::Devices,
     handoff::{self, Handoff, Inherited, Predecessor, Program, Serve, StateFormat},
+    host,
     hub::{Boot, Conn, Hub, Restarts, SavedConn, SavedInvocation, SavedPending},
     journal::Journal,
     methods,
@@ -109,12 +110,12 @@ impl Gateway {
             Some(_) => String::new(),
         };
         log::info!(
-            "listening on {} · auth {} ({}) · state {} · {} devices paired{took}",
+            "listening on {} · auth {} ({}) · state {} · {} paired{took}",
             at.join(", "),
             settings.auth.as_str(),
             settings.credential_source(),
             settings.paths.barnacle_dir.display(),
-            app.devices.registry().devices().len(),
+            host::count(app.devices.registry().devices().len() as u64, "device"),
         );
     }
 

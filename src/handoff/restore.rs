@@ -166,9 +166,10 @@ impl Predecessor {
         let took = (monotonic_ns() - since_ns) / 1000;
         let report = app.restarts.report();
         log::info!(
-            "restarted ({why}): Barnacle {} handed over from {version}: {kept} connections kept, {pending} in \
+            "restarted ({why}): Barnacle {} handed over from {version}: {} kept, {pending} in \
              handshake, {closed} closed; paused {:.1} ms",
             self.version,
+            crate::host::count(kept, "connection"),
             took as f64 / 1000.0,
         );
         let count = report.count + 1;

@@ -59,15 +59,16 @@ impl Availability {
         self.wake();
     }
 
-    /// It is away.
-    pub fn away(&self, url: &str, why: &str) {
+    /// It is away; `to_do` if only somebody who acts helps, which is told at each new reason.
+    pub fn away(&self, url: &str, why: &str, to_do: bool) {
         let was = self.there.replace(false);
-        let news = *self.why.borrow() != why;
-        if was || self.since_ms.get() == 0 {
+        let first = self.since_ms.get() == 0;
+        if was || first {
             self.since_ms.set(wall_ms());
             self.times_away.set(self.times_away.get() + 1);
         }
-        if was || (news && !is_restart(why)) {
+        let news = *self.why.borrow() != why;
+        if was || first || (news && to_do) {
             log::warn!("OpenClaw at {url} is away: {why}; requests for it wait, and nobody is closed");
         }
         *self.why.borrow_mut() = why.into();
@@ -124,9 +125,4 @@ impl Availability {
         }
         .serialize_json()
     }
-}
-
-/// Reasons that follow each other in every restart, and are no news.
-fn is_restart(why: &str) -> bool {
-    why.contains("refused") || why.contains("starting") || why.contains("restart") || why.contains("closed")
 }

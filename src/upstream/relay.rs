@@ -163,6 +163,11 @@ impl Relay {
         self.running.get().upstream.clone()
     }
 
+    /// Whether there is a gateway behind this one.
+    pub(crate) fn is_on(&self) -> bool {
+        self.running.get().upstream.is_some()
+    }
+
     /// Makes this gateway's part of an answer.
     pub(super) fn own_part(&self) -> Rc<OwnPart> {
         self.own_part.borrow().clone()

@@ -9,7 +9,7 @@ use crate::{
     auth::identity::Identity,
     config::{Kind, Secret, Settings, Upstream},
     net::{Message, ReadError, Wire},
-    outbound::{Limits, WebSocketError, open_wire},
+    outbound::{DialError, Limits, WebSocketError, open_wire},
     protocol::{MAX_PAYLOAD, Role, Scopes},
     reactor::Timer,
 };
@@ -127,6 +127,11 @@ fn failure(e: &WebSocketError) -> Failure {
         }
         WebSocketError::Refused(status, _) if *status != 503 => {
             Failure::Wrong(format!("{e}; is it an OpenClaw gateway?"))
+        }
+        // The advice of these is for somebody who dialled by hand.
+        WebSocketError::Dial(DialError::Refused(_)) => Failure::Away("nothing listens there".into()),
+        WebSocketError::Cut | WebSocketError::Io(_) => {
+            Failure::Away("it closed the connection at once".into())
         }
         _ => Failure::Away(e.to_string()),
     }

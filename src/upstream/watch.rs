@@ -49,11 +49,12 @@ pub(super) async fn run(relay: Rc<Relay>) {
                 keep(&relay, &hello, &file).await;
                 relay.availability.there(&url, relay.waiting());
                 let why = listen(&relay, &upstream, &wire).await;
-                relay.availability.away(&url, &why);
+                relay.availability.away(&url, &why, false);
             }
             Err(failure) => {
-                relay.availability.away(&url, &failure.to_string());
-                if !matches!(failure, Failure::Away(_)) {
+                let to_do = !matches!(failure, Failure::Away(_));
+                relay.availability.away(&url, &failure.to_string(), to_do);
+                if to_do {
                     pause = WRONG;
                 }
             }

@@ -275,7 +275,7 @@ fn a_restart_closes_tls_connections_with_notice() {
     // The command says how many it closed; its own is one of them.
     let (code, out, err) = home.run(&["gateway", "restart"]);
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("1 connections kept") && out.contains("1 TLS connections closed"), "{out}");
+    assert!(out.contains("1 connection kept") && out.contains("1 TLS connection closed"), "{out}");
     plain.ok("health", "{}");
     // Where nothing comes of it, everybody is let in again.
     let mut own = admin(&server, &trust);

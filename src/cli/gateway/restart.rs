@@ -4,6 +4,7 @@ use super::super::{Command, Failure, args::Args, print};
 use crate::{
     auth::Lost,
     client::{CallError, Client, Target, restarts_of},
+    host,
     protocol::{Fields, Scope, Scopes},
     store::{gateway_at, lock_holder},
 };
@@ -83,7 +84,7 @@ fn request<'t>(mut client: Client<'t>, target: &'t Target, json: bool) -> Result
     }
     let closed = match closes {
         0 => String::new(),
-        n => format!(", {n} TLS connections closed, which reconnect"),
+        n => format!(", {} closed, which reconnect", host::count(n, "TLS connection")),
     };
     print(&format!("{} restarted: Barnacle {}, {}{closed}\n", target.url, now.version, now.report))
 }
@@ -122,8 +123,8 @@ fn status(text: &str, target: &Target) -> Result<Restarts, Failure> {
 
 pub(in crate::cli) fn report(last: Fields<'_>) -> String {
     format!(
-        "{} connections kept, paused {:.1} ms",
-        last.u64("carried").unwrap_or(0),
+        "{} kept, paused {:.1} ms",
+        host::count(last.u64("carried").unwrap_or(0), "connection"),
         last.u64("unservedUs").unwrap_or(0) as f64 / 1000.0
     )
 }

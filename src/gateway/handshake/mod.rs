@@ -235,7 +235,8 @@ async fn admit(
         connected_ms: wall_ms(),
         subscriptions: Default::default(),
     };
-    if role == Role::Node {
+    // Behind another gateway, that one decides what its nodes may be asked.
+    if role == Role::Node && !app.relay.is_on() {
         grants::declare(app, &session).await;
     }
     // While the disk was waited for, an operator may have revoked, narrowed or removed. From here to
