@@ -46,9 +46,10 @@ export async function until(what, probe, ms = 15_000) {
 export class Gateway {
   /**
    * Starts one. `name` names its file of recorded frames; `config` is merged into `gateway`, or `text(g)` is
-   * the whole of openclaw.json. `program(home)` gives the binary to run, if not the one under test itself.
+   * the whole of openclaw.json. `program(home)` gives the binary to run, if not the one under test itself, and
+   * `args(g)` what is added to its command line.
    */
-  static async start(name, config = {}, { text, program } = {}) {
+  static async start(name, config = {}, { text, program, args } = {}) {
     const g = new Gateway();
     g.home = fs.mkdtempSync(path.join(os.tmpdir(), `barnacle-${name}-`));
     g.state = path.join(g.home, '.openclaw');
@@ -59,6 +60,7 @@ export class Gateway {
     g.url = `ws://127.0.0.1:${g.port}`;
     g.file = path.join(g.state, 'openclaw.json');
     g.program = program?.(g.home, binary) ?? binary;
+    g.args = (await args?.(g)) ?? [];
     fs.mkdirSync(g.state, { recursive: true });
     if (text) fs.writeFileSync(g.file, text(g));
     else g.edit((c) => {
@@ -80,7 +82,7 @@ export class Gateway {
 
   async up(env = {}) {
     this.log = fs.openSync(path.join(this.home, 'gateway.log'), 'a');
-    this.child = spawn(this.program, ['gateway', 'run', '--port', String(this.realPort)], {
+    this.child = spawn(this.program, ['gateway', 'run', '--port', String(this.realPort), ...this.args], {
       env: this.env(env), stdio: ['ignore', this.log, this.log],
     });
     const child = this.child;
@@ -133,7 +135,7 @@ export class Gateway {
 }
 
 /** Resolves with true once the gateway at `port` gives `connect` an answer other than "not yet". */
-function answers(port) {
+export function answers(port) {
   return new Promise((ok, no) => {
     const ws = new WebSocket(`ws://127.0.0.1:${port}`);
     const client = { id: 'test', version: '1', platform: 'linux', mode: 'test' };

@@ -9,11 +9,11 @@ import net from 'node:net';
 import fs from 'node:fs';
 import path from 'node:path';
 
-/** Starts a tap. `target()` says where the gateway is now; frames go to `frames`, an array, as they pass. */
+/** Starts a tap. `target()` says where the gateway is now; frames go to `frames`, an array, as they pass, and to a file if it has a `name`. */
 export async function startTap(target, name) {
   const tap = { frames: [], closes: [], cut: () => sockets.forEach((s) => s.destroy()) };
   const sockets = new Set();
-  const out = process.env.BARNACLE_FRAMES && sink(name);
+  const out = process.env.BARNACLE_FRAMES && name && sink(name);
   const server = net.createServer((client) => {
     const up = net.connect(target(), '127.0.0.1');
     const methods = new Map();

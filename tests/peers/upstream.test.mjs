@@ -1,0 +1,412 @@
+// In front of a real OpenClaw: clients attach to Barnacle, OpenClaw stands behind it in the same home, and nobody
+// attached notices what befalls it.
+//
+// A second tap stands between the two, so that it can be told what reached OpenClaw and what did not. The model is
+// a stand-in that streams as slowly as a test needs. OpenClaw takes ten seconds to start on an idle machine, so one
+// instance serves all tests, and is killed where a test says so.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { GatewayClient } from '@openclaw/gateway-client';
+import { Gateway, freePort, here, openclaw, run, until } from './gateway.mjs';
+import { OpenClaw } from './openclaw.mjs';
+import { startModel } from './model-stand-in.mjs';
+import { Browser } from './browser.mjs';
+import { startTap } from './tap.mjs';
+import { connect, newDevice } from './wire.mjs';
+
+const list = (file) => fs.readFileSync(path.join(here, file), 'utf8').trim().split('\n');
+const ADVERTISED = list('methods-2026.9.6.txt');
+/** What each method needs, of OpenClaw's own list: the one that Barnacle judges by. */
+const SCOPES = new Map(list('../../src/protocol/methods.tsv').map((row) => row.split('\t')));
+/** What Barnacle waits for an OpenClaw that is away, and some more for one that is slow. */
+const WAIT_MS = 120_000, PATIENCE_MS = 300_000;
+const AGENTS = 10;
+
+let model, tap, oc, g, url, admin, node, nodeId;
+const pause = (ms) => new Promise((ok) => setTimeout(ok, ms));
+const within = (ms, what, promise) => {
+  let timer;
+  const late = new Promise((_, no) => { timer = setTimeout(() => no(new Error(`${what}: nothing within ${ms} ms`)), ms); });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+};
+/** Whether a `chat` event ends the run `id`. */
+const ends = (id) => (p) => p.runId === id && ['final', 'error', 'aborted'].includes(p.state);
+/** What `promise` gives, or null after `ms`. */
+const soon = (ms, promise) => Promise.race([promise, pause(ms).then(() => null)]);
+
+const config = (g) => JSON.stringify({
+  gateway: {
+    mode: 'local', bind: 'loopback', port: g.port, auth: { mode: 'token', token: g.token },
+  },
+  update: { checkOnStart: false },
+  agents: { defaults: { model: { primary: 'stand-in/echo' } } },
+  models: {
+    providers: {
+      'stand-in': {
+        baseUrl: model.url, apiKey: 'none', api: 'openai-completions',
+        models: [{ id: 'echo', name: 'echo', contextWindow: 32000, maxTokens: 1000 }],
+      },
+    },
+  },
+}, null, 2);
+
+before(async () => {
+  model = await startModel();
+  const port = await freePort();
+  tap = await startTap(() => port);
+  g = await Gateway.start('upstream', {}, { text: config, args: () => ['--upstream', `ws://127.0.0.1:${tap.port}`] });
+  url = `ws://127.0.0.1:${g.realPort}`;
+  oc = new OpenClaw(g, port);
+  oc.spawn();
+  node = startNode(g.token);
+  await oc.ready();
+  admin = await until('a connection', async () => {
+    const s = await connect(url, { token: g.token, device: newDevice() });
+    return s.hello?.server.version.startsWith('2026.') && s;
+  }, PATIENCE_MS);
+  await until('OpenClaw to answer through Barnacle', async () => (await admin.send('sessions.list', {})).ok, PATIENCE_MS);
+}, { timeout: 2 * PATIENCE_MS });
+after(async () => {
+  node?.kill('SIGKILL');
+  await oc?.stop('SIGKILL');
+  await g?.end();
+  await tap?.close();
+  await model?.close();
+});
+
+/** `openclaw node run`, in a home of its own, attached to Barnacle. */
+function startNode(token) {
+  const home = path.join(g.home, 'node');
+  const state = path.join(home, '.openclaw');
+  fs.mkdirSync(state, { recursive: true });
+  const entry = path.join(here, 'node_modules/openclaw/openclaw.mjs');
+  const child = spawn(process.execPath, [entry, 'node', 'run', '--host', '127.0.0.1', '--port', String(g.port), '--display-name', 'headless'], {
+    env: g.env({
+      HOME: home, OPENCLAW_HOME: home, OPENCLAW_STATE_DIR: state,
+      OPENCLAW_CONFIG_PATH: path.join(state, 'openclaw.json'), OPENCLAW_GATEWAY_TOKEN: token,
+    }),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  child.said = '';
+  for (const out of [child.stdout, child.stderr]) out.on('data', (d) => (child.said += d));
+  process.once('exit', () => child.kill('SIGKILL'));
+  return child;
+}
+
+test('hello-ok is of both: OpenClaw\'s methods, events and version, and a connection of Barnacle\'s own', async () => {
+  const direct = await connect(oc.url, { token: g.token });
+  assert.ok(direct.hello, JSON.stringify(direct.refusal));
+  const [theirs, ours] = [direct.hello, admin.hello];
+  for (const name of ['version', 'buildId', 'bootId']) assert.equal(ours.server[name], theirs.server[name], name);
+  assert.notEqual(ours.server.connId, theirs.server.connId);
+  for (const name of ['config.plan', 'health', 'device.pair.list']) assert.ok(ours.features.methods.includes(name), name);
+  const own = (event) => ours.features.events.includes(event);
+  assert.deepEqual(theirs.features.methods.filter((m) => !ours.features.methods.includes(m)), []);
+  // Who may attach is Barnacle's alone.
+  const kept = theirs.features.events.filter((e) => !e.startsWith('device.pair.'));
+  assert.deepEqual(kept.filter((e) => !own(e)), [], 'events that are not announced');
+  assert.ok(own('config.reloaded'), 'an event of Barnacle\'s own');
+  assert.deepEqual(ADVERTISED.filter((m) => !ours.features.methods.includes(m)), [], 'methods of the list');
+  assert.equal(new Set(ours.features.methods).size, ours.features.methods.length, 'none is named twice');
+  await direct.close();
+});
+
+test('every advertised method is judged by its scope, and what is refused never reaches OpenClaw', { timeout: PATIENCE_MS }, async (t) => {
+  const reader = await connect(url, { token: g.token, device: newDevice(), scopes: ['operator.read'] });
+  assert.deepEqual(reader.hello.auth.scopes, ['operator.read']);
+  await until('its way to OpenClaw', async () => (await reader.send('sessions.list', {})).ok);
+  // A request keeps its id on the way through.
+  const ids = new Set(), send = reader.ws.send.bind(reader.ws);
+  reader.ws.send = (text) => { ids.add(JSON.parse(text).id); send(text); };
+  const reached = (method) => tap.frames.some(({ dir, frame }) => dir === 'client' && frame.method === method && ids.has(frame.id));
+  tap.frames.length = 0;
+  const seen = { refused: 0, answered: 0, params: 0, failed: 0, silent: [] }, wrong = [];
+  const one = async (method) => {
+    const answer = await soon(10_000, reader.send(method, {}).catch((e) => ({ closed: e.message })));
+    const scope = SCOPES.get(method);
+    const readable = scope === 'operator.read' || scope === 'dynamic';
+    // Some wait for what never comes, and a busy OpenClaw is slow; a refusal is neither.
+    if (!answer) return readable ? seen.silent.push(method) : wrong.push(`${method}: no answer`);
+    const { code, message = '' } = answer.error ?? {};
+    const said = `${method}: ${JSON.stringify(answer.error ?? answer.closed)}`;
+    if (answer.closed || /unknown method/i.test(message)) return wrong.push(said);
+    const refused = /missing scope|unauthorized role/.test(message);
+    if (refused) seen.refused++;
+    else if (answer.ok) seen.answered++;
+    else if (code === 'INVALID_REQUEST') seen.params++;
+    else seen.failed++;
+    if (!readable && !refused) wrong.push(`let through: ${said}`);
+    if (!readable && reached(method)) wrong.push(`reached OpenClaw: ${method}`);
+    if (scope === 'operator.read' && refused) wrong.push(said);
+  };
+  const left = [...ADVERTISED];
+  await Promise.all(Array.from({ length: 8 }, async () => { for (let m; (m = left.shift());) await one(m); }));
+  t.diagnostic(JSON.stringify(seen));
+  assert.deepEqual(wrong, []);
+  assert.ok(seen.answered + seen.params > seen.silent.length + seen.failed, JSON.stringify(seen));
+  reader.ws.terminate();
+});
+
+test('a node host behind both is approved, invoked and answers', { timeout: PATIENCE_MS }, async () => {
+  const listed = (fits) => until('the node', async () => (await admin.call('node.list')).nodes.find((n) => n.displayName === 'headless' && n.connected && fits(n)), PATIENCE_MS)
+    .catch((e) => { throw new Error(`${e.message}\n${node.said}\n${g.tail()}`); });
+  ({ nodeId } = await listed(() => true));
+  await assert.rejects(which(), 'no command before approval');
+  const { pending } = await admin.call('node.pair.list');
+  const request = pending.find((r) => r.nodeId === nodeId);
+  assert.ok(request?.commands.includes('system.which'), JSON.stringify(pending));
+  await admin.call('node.pair.approve', { requestId: request.requestId });
+  await listed((n) => n.commands.includes('system.which'));
+  // The first one at an approval may be told to come again.
+  assert.match(await until('an answer', which, 60_000), /\/sh\b/);
+});
+async function which() {
+  const params = { nodeId, command: 'system.which', params: { bins: ['sh'] }, timeoutMs: 15_000, idempotencyKey: crypto.randomUUID() };
+  const result = await admin.call('node.invoke', params);
+  return JSON.stringify(result.payload ?? result.payloadJSON);
+}
+
+/** Sums of everything that the attached live through. */
+const books = { calls: 0, answers: 0, later: 0, late: 0, lost: 0, longestMs: 0, closed: 0, mustGo: 0, events: 0, gaps: 0 };
+const closes = [], wrong = [], paired = [];
+/** Connections that the plan of an edit named, by their ids: they may go. */
+const doomed = new Set();
+let running = true;
+
+/** A connection that keeps the books of its answers, its events' numbers and its end. */
+class Client {
+  static async attach(name, o) {
+    const c = new Client();
+    Object.assign(c, { name, o, answered: 0 });
+    c.s = await connect(url, { token: g.token, ...o });
+    assert.ok(c.s.hello, `${name}: ${JSON.stringify(c.s.refusal)}`);
+    let seq = c.s.events.findLast((e) => typeof e.seq === 'number')?.seq;
+    c.s.ws.on('message', (data) => {
+      const frame = JSON.parse(String(data));
+      if (frame.type !== 'event' || typeof frame.seq !== 'number') return;
+      books.events++;
+      // The one number left out on purpose makes a page look again after OpenClaw was away.
+      if (seq !== undefined && frame.seq !== seq + 1) books.gaps++;
+      seq = frame.seq;
+    });
+    c.s.closed.then((how) => {
+      if (!running) return;
+      if (doomed.has(c.s.hello.server.connId)) return books.mustGo++;
+      books.closed++;
+      closes.push(`${name} ${how.code} ${how.reason}`);
+    });
+    return c;
+  }
+
+  /** Calls, and judges: an answer is right, or late for an OpenClaw that was away for longer than Barnacle waits. */
+  async call(method, params, fits = () => true) {
+    const since = Date.now();
+    books.calls++;
+    const answer = await this.s.send(method, params).catch(() => null);
+    if (!running) return;
+    const took = Date.now() - since;
+    // It was under way when its connection had to go.
+    if (!answer) return doomed.has(this.s.hello.server.connId) ? books.calls-- : books.lost++;
+    books.answers++;
+    this.answered++;
+    books.longestMs = Math.max(books.longestMs, took);
+    const { code, retryAfterMs } = answer.error ?? {};
+    if (answer.ok && fits(answer.payload)) return;
+    if (code === 'UNAVAILABLE' && retryAfterMs > 0 && took > WAIT_MS * 0.9) return books.late++;
+    wrong.push(`${new Date().toISOString().slice(11, 23)} ${this.name} ${method} after ${took} ms: ${JSON.stringify(answer.error ?? answer.payload)?.slice(0, 400)}`);
+    await pause(200);
+  }
+}
+
+/** What agents do all day. */
+async function loop(c) {
+  while (running && !c.s.closedWith) {
+    await c.call('sessions.list', {}, (p) => Array.isArray(p.sessions));
+    await c.call('tools.invoke', { name: 'sessions_list', args: {} }, (p) => p.ok !== false);
+    await c.call('health', {}, (p) => p.ok === true);
+    await pause(200);
+  }
+}
+
+/** Saves `change` of openclaw.json; the connections that the plan names are the ones that may go. */
+async function edit(what, change) {
+  const next = JSON.parse(fs.readFileSync(g.file, 'utf8'));
+  change(next);
+  const raw = JSON.stringify(next, null, 2);
+  const plan = await admin.call('config.plan', { raw });
+  for (const { connId } of plan.closes) doomed.add(connId);
+  const told = admin.events.length;
+  g.save(raw);
+  await until(`${what} to be taken`, () => admin.events.slice(told).some((e) => e.event === 'config.reloaded'), 30_000)
+    .catch((e) => { throw new Error(`${e.message}\n${JSON.stringify(plan)}\n${g.tail()}`); });
+  return plan;
+}
+
+/** Waits until every agent was answered by OpenClaw after now. */
+const answered = (what, fleet) => {
+  const were = fleet.map((c) => c.answered);
+  return until(`everyone to be answered after ${what}`, () => fleet.every((c, i) => c.answered > were[i] + 3), PATIENCE_MS)
+    .catch((e) => { throw new Error(`${e.message}\n${wrong.slice(-3).join('\n')}\n${g.tail()}\n${oc.tail()}`); });
+};
+
+/** The reference client. It comes back by itself, so a second hello is a connection that was lost. */
+async function reference() {
+  const p = { hellos: 0, closes: [], answered: 0 };
+  p.client = new GatewayClient({
+    url, clientName: 'cli', mode: 'cli', token: g.token, deviceIdentity: newDevice(), scopes: ['operator.read', 'operator.write'],
+    hostDeps: {
+      signDevicePayload: (pem, payload) => crypto.sign(null, Buffer.from(payload), pem).toString('base64url'),
+      publicKeyRawBase64UrlFromPem: (pem) => crypto.createPublicKey(pem).export({ type: 'spki', format: 'der' }).subarray(-32).toString('base64url'),
+      loadDeviceAuthToken: () => null, storeDeviceAuthToken: () => {}, clearDeviceAuthToken: () => wrong.push('a device token erased'), logError: () => {},
+    },
+    onHelloOk: () => p.hellos++,
+    onClose: (code, reason) => { if (running) { books.closed++; closes.push(`reference ${code} ${reason}`); } },
+    onReconnectPaused: (info) => wrong.push(`the reference client gave up: ${JSON.stringify(info)}`),
+  });
+  p.client.start();
+  await until('the reference client', () => p.hellos);
+  return p;
+}
+
+test('nobody attached notices what befalls OpenClaw, the configuration or Barnacle', { timeout: 3 * PATIENCE_MS }, async (t) => {
+  const scopes = ['operator.read', 'operator.write'];
+  const fleet = await Promise.all(Array.from({ length: AGENTS }, (_, i) => Client.attach(`agent ${i}`, { device: newDevice(), scopes })));
+  const local = await Client.attach('without a device', {});
+  const peer = await reference();
+  const browser = await Browser.start();
+  t.after(async () => { running = false; peer.client.stop(); await browser.end(); });
+  // The page as Barnacle serves it, which is OpenClaw's.
+  const page = await browser.open(`http://127.0.0.1:${g.realPort}/#token=${g.token}`);
+  const opened = () => page.frames.some((f) => f.dir === 'gateway' && f.text.includes('"hello-ok"'));
+  await until('the page to be attached', opened, PATIENCE_MS).catch(async (e) => { throw new Error(`${e.message}\n${(await page.text()).slice(0, 800)}\n${page.console.slice(-5).join('\n')}`); });
+  page.closesBefore = page.closes;
+  admin.onevent = (e) => { if (e.event === 'device.pair.requested') paired.push(JSON.stringify(e.payload)); };
+  const loops = fleet.map(loop);
+  // A socket that has to go is attached again, as its program would.
+  let bare = local;
+  const bareLoop = (async () => {
+    while (running) {
+      await loop(bare);
+      while (running && bare.s.closedWith) bare = await Client.attach('without a device', {}).catch(() => pause(100).then(() => bare));
+    }
+  })();
+  const wellKnown = (async () => {
+    while (running) {
+      const since = Date.now();
+      await peer.client.request('sessions.list', {}, { timeoutMs: PATIENCE_MS }).then(() => peer.answered++, (e) => running && wrong.push(`the reference client after ${Date.now() - since} ms: ${e.message}`));
+      await pause(100);
+    }
+  })();
+  const said = [];
+  const step = async (what, act) => {
+    const since = Date.now(), before = { ...books };
+    await act();
+    await answered(what, fleet);
+    said.push(`${what}: ${((Date.now() - since) / 1000).toFixed(1)} s, ${books.answers - before.answers} answers, ${books.closed - before.closed} closed, ${books.mustGo - before.mustGo} had to go, ${wrong.length} wrong so far`);
+    t.diagnostic(said.at(-1));
+    if (process.env.PROGRESS) console.error(said.at(-1), wrong.at(-1) ?? '');
+  };
+  const cli = async (args) => {
+    const r = await openclaw(g, args);
+    if (r.code !== 0) wrong.push(`openclaw ${args.join(' ')}: exit ${r.code} ${r.err.slice(-400)}`);
+    return r;
+  };
+
+  await answered('they attached', fleet);
+  // A run that streams through all that does not touch OpenClaw's process. An edit while OpenClaw still prepares it
+  // ends it, so its first words are waited for.
+  const stream = await Client.attach('stream', { device: newDevice(), scopes });
+  await stream.call('sessions.subscribe', {});
+  await stream.call('chat.send', { sessionKey: 'main', message: 'slowly 100', idempotencyKey: 'streamed' });
+  await within(PATIENCE_MS, 'the first words', stream.s.event('chat', (p) => p.runId === 'streamed' && /piece/.test(JSON.stringify(p))));
+  await step('channels.whatsapp.allowFrom', () => edit('channels', (c) => { c.channels = { whatsapp: { enabled: false, allowFrom: ['+491701234567'] } }; }));
+  await step('messages.ackReaction', () => edit('messages', (c) => { c.messages = { ackReaction: '👀', ackReactionScope: 'group-all' }; }));
+  await step('agents.defaults', () => edit('agents', (c) => { c.agents.defaults.timeoutSeconds = 300; }));
+  await step('Barnacle by SIGUSR1', async () => {
+    const { pid } = g.child;
+    const restarts = () => until('status', async () => (await admin.call('status')).barnacle, PATIENCE_MS).then((b) => b.restarts);
+    const before = await restarts();
+    g.child.kill('SIGUSR1');
+    await until('the restart', async () => await restarts() === before + 1, PATIENCE_MS);
+    assert.equal(g.child.pid, pid);
+  });
+  const final = await within(PATIENCE_MS, 'the end of the streamed run', stream.s.event('chat', ends('streamed')));
+  assert.equal(final.payload.state, 'final', JSON.stringify(final.payload));
+  assert.match(JSON.stringify(final.payload), /piece 100/);
+
+  await step('OpenClaw by SIGTERM and a start', async () => {
+    await oc.stop('SIGTERM');
+    const call = cli(['gateway', 'call', 'health']);
+    await oc.up();
+    await call;
+  });
+  await step('OpenClaw by kill -9 and a start', async () => {
+    await oc.stop('SIGKILL');
+    const call = cli(['gateway', 'call', 'sessions.list', '--timeout', String(PATIENCE_MS)]);
+    await oc.up();
+    await call;
+  });
+  await step('gateway.auth.token', async () => {
+    g.token = 'T2-another-shared-token';
+    await edit('the token', (c) => { c.gateway.auth.token = g.token; });
+  });
+  for (const mode of ['none', 'token']) {
+    await step(`gateway.auth.mode ${mode}`, async () => {
+      await edit(`the mode ${mode}`, (c) => { c.gateway.auth.mode = mode; });
+    });
+  }
+  await step('Barnacle by its command', async () => {
+    const program = process.env.BARNACLE_BIN ?? path.join(here, '../../target/quick/barnacle');
+    const { code, err } = await run(program, ['gateway', 'restart', '--url', url, '--token', g.token], g.env());
+    assert.equal(code, 0, err);
+  });
+  await cli(['nodes', 'status']);
+  assert.match(await until('the node to answer', which, PATIENCE_MS), /\/sh\b/);
+
+  running = false;
+  await soon(20_000, Promise.all([...loops, bareLoop, wellKnown]));
+  books.closed += page.closes - page.closesBefore;
+  if (page.closes > page.closesBefore) closes.push('the page');
+  const pending = (await admin.call('device.pair.list')).pending;
+  t.diagnostic(JSON.stringify({ clients: AGENTS + 5, ...books, reference: peer.answered }));
+  assert.deepEqual(wrong.slice(0, 10), []);
+  assert.deepEqual(closes.slice(0, 10), []);
+  assert.deepEqual({ closed: books.closed, lost: books.lost, hellos: peer.hellos, gaps: books.gaps, paired, pending }, { closed: 0, lost: 0, hellos: 1, gaps: 0, paired: [], pending: [] });
+  assert.ok(books.mustGo > 0, 'the one without a device had to go with its token');
+});
+
+test('a run that OpenClaw lost is ended; a message meanwhile is answered once', { timeout: 2 * PATIENCE_MS }, async (t) => {
+  const s = await connect(url, { token: g.token, device: newDevice(), scopes: ['operator.read', 'operator.write'] });
+  await s.call('sessions.subscribe', {});
+  await s.call('chat.send', { sessionKey: 'main', message: 'slowly 3000', idempotencyKey: 'lost' });
+  await within(PATIENCE_MS, 'its first words', s.event('chat', (p) => p.runId === 'lost' && /piece/.test(JSON.stringify(p))));
+  const waits = s.send('agent.wait', { runId: 'lost', timeoutMs: PATIENCE_MS });
+  waits.catch(() => {});
+  await oc.stop('SIGKILL');
+  const asked = model.asked.length;
+  const meanwhile = s.send('chat.send', { sessionKey: 'other', message: 'are you there', idempotencyKey: 'meanwhile' });
+  meanwhile.catch(() => {});
+  assert.equal(await soon(500, meanwhile), null, 'it waits');
+  await oc.up();
+  const ended = await within(PATIENCE_MS, 'the end of the lost run', s.event('chat', ends('lost')));
+  assert.equal(ended.payload.state, 'error', JSON.stringify(ended.payload));
+  const waited = await within(PATIENCE_MS, 'agent.wait', waits);
+  assert.ok(waited.ok && waited.payload.status === 'error', JSON.stringify(waited));
+  const sent = await within(PATIENCE_MS, 'chat.send', meanwhile);
+  assert.ok(sent.ok, JSON.stringify(sent));
+  const answer = await within(PATIENCE_MS, 'the answer', s.event('chat', ends('meanwhile')));
+  assert.equal(answer.payload.state, 'final', JSON.stringify(answer.payload));
+  const history = await until('the transcript', async () => {
+    const { messages } = await s.call('chat.history', { sessionKey: 'other' });
+    return messages.some((m) => m.role === 'assistant') && messages;
+  }, 60_000);
+  const texts = (role) => history.filter((m) => m.role === role).map((m) => JSON.stringify(m.content));
+  assert.equal(texts('user').filter((text) => text.includes('are you there')).length, 1, JSON.stringify(history));
+  assert.equal(texts('assistant').filter((text) => text.includes('you said')).length, 1, JSON.stringify(history));
+  t.diagnostic(`the model was asked ${model.asked.length - asked} times since`);
+  s.ws.terminate();
+});
