@@ -8,7 +8,7 @@ use crate::{
     rig::{Failure, Gateway, wait_for},
 };
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
     net::SocketAddr,
     path::PathBuf,
@@ -94,7 +94,8 @@ impl Tool {
                 let text = fs::read(out)?;
                 let text = String::from_utf8_lossy(text.get(*from..).ok_or("strace's file has shrunk")?);
                 let (mut written, calls) = (0, &mut counts.calls);
-                for call in text.lines().filter_map(Call::read) {
+                let lines = whole_lines(&text);
+                for call in lines.iter().filter_map(|line| Call::read(line)) {
                     let name = if call.result.contains(" EAGAIN ") { WOULD_BLOCK } else { call.name };
                     *calls.entry(name.into()).or_default() += 1.0;
                     written += call.written();
@@ -161,6 +162,24 @@ fn totals(text: &str) -> Result<(u64, u64), Failure> {
         }
     }
     Ok((instructions.ok_or("callgrind's file has no total")?, allocations))
+}
+
+/// The lines of `strace` with a call each: one that another thread's interrupted stands in two.
+fn whole_lines(text: &str) -> Vec<String> {
+    const BEGUN: &str = " <unfinished ...>";
+    let mut begun = HashMap::new();
+    let whole = |line: &str| {
+        let (thread, rest) = line.split_once(' ')?;
+        if let Some(start) = line.strip_suffix(BEGUN) {
+            begun.insert(thread.to_owned(), start.to_owned());
+            return None;
+        }
+        match rest.trim_start().strip_prefix("<... ").and_then(|rest| rest.split_once(" resumed>")) {
+            Some((_, end)) => Some(begun.remove(thread)? + end),
+            None => Some(line.to_owned()),
+        }
+    };
+    text.lines().filter_map(whole).collect()
 }
 
 /// A line of `strace`'s: `<pid> <name>(<fd><<path>>, …) = <result>`.

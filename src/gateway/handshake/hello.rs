@@ -5,14 +5,15 @@
 use crate::{
     app::App,
     auth::policy::Bearer,
+    config::Settings,
     hub::Conn,
     methods,
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scopes, TICK_MS},
     store::{Device, Registry},
-    upstream::{Merged, Owner},
+    upstream::Owner,
 };
 use nanoserde::{SerJson, SerJsonState};
-use std::{borrow::Cow, fmt::Write, rc::Rc, sync::OnceLock};
+use std::{fmt::Write, rc::Rc, sync::OnceLock};
 
 /// Most generations looked back for a token that was once right.
 const LOOK_BACK: u32 = 16;
@@ -99,73 +100,58 @@ pub fn frame(app: &Rc<App>, conn: &Conn, request_id: &str, extra: &[(Role, Scope
     let presence = app.hub.presence.first();
     let own = methods::all().filter(|m| m.advertised && app.relay.owner(m.name) != Owner::Upstream);
     let merged = app.relay.merged(own.map(|m| m.name));
-    let parts = merged.as_deref().map_or_else(|| Parts::own(app, fixed), Parts::merged);
-    let mut s = SerJsonState::new(String::with_capacity(parts.len() + presence.0.len() + 1024));
+    let mut s = SerJsonState::new(String::with_capacity(fixed.len() + presence.0.len() + 1024));
     s.out.push_str(r#"{"type":"res","id":"#);
     request_id.ser_json(0, &mut s);
     // Writing to a String cannot fail.
     let _ = write!(
         s.out,
-        r#","ok":true,"payload":{{"type":"hello-ok","protocol":{},"server":{{"connId":"{}"{}}},"features":{{{}}},"policy":{{"maxPayload":{MAX_PAYLOAD},"maxBufferedBytes":{MAX_BUFFERED},"tickIntervalMs":{TICK_MS}}},"snapshot":{{"presence":{},"stateVersion":{},"uptimeMs":{},"authMode":"{}"{}}}{},"auth":"#,
-        session.protocol,
-        session.id,
-        parts.server,
-        parts.features,
+        r#","ok":true,"payload":{{"type":"hello-ok","protocol":{},"server":{{"connId":"{}""#,
+        session.protocol, session.id,
+    );
+    match &merged {
+        Some(merged) => s.out.push_str(&merged.server),
+        None => {
+            let version = env!("CARGO_PKG_VERSION");
+            let _ = write!(s.out, r#","version":"{version}","bootId":"{}""#, app.boot.id);
+        }
+    }
+    let _ = write!(
+        s.out,
+        r#"}},"features":{{{}}},"policy":{{"maxPayload":{MAX_PAYLOAD},"maxBufferedBytes":{MAX_BUFFERED},"tickIntervalMs":{TICK_MS}}},"snapshot":{{"presence":{},"stateVersion":{},"uptimeMs":{},"authMode":"{}""#,
+        merged.as_ref().map_or(fixed.as_str(), |merged| &merged.features),
         presence.0,
         app.hub.presence.state_version().0,
         app.boot.clock.uptime_ms(),
         settings.auth.as_str(),
-        parts.snapshot,
-        parts.more,
     );
+    match &merged {
+        Some(merged) => s.out.push_str(&merged.snapshot),
+        None => snapshot(&settings, &mut s),
+    }
+    s.out.push('}');
+    s.out.push_str(merged.as_ref().map_or("", |merged| &merged.more));
+    s.out.push_str(r#","auth":"#);
     auth.ser_json(0, &mut s);
     s.out.push_str("}}");
     s.out
 }
 
-/// Members of `hello-ok` that are the same for every client, each with a comma before it.
-struct Parts<'a> {
-    server: Cow<'a, str>,
-    features: &'a str,
-    snapshot: Cow<'a, str>,
-    more: &'a str,
-}
-
-impl<'a> Parts<'a> {
-    /// This gateway's own.
-    fn own(app: &App, features: &'a str) -> Self {
-        let settings = app.settings();
-        let mut s = SerJsonState::new(String::with_capacity(512));
-        s.out.push_str(r#","health":{},"configPath":"#);
-        settings.paths.config_file.to_string_lossy().ser_json(0, &mut s);
-        s.out.push_str(r#","stateDir":"#);
-        settings.paths.state_dir.to_string_lossy().ser_json(0, &mut s);
-        let agents = &settings.config.agents;
-        s.out.push_str(r#","sessionDefaults":{"defaultAgentId":"#);
-        agents.default.ser_json(0, &mut s);
-        s.out.push_str(r#","mainKey":"#);
-        agents.main_key.ser_json(0, &mut s);
-        s.out.push_str(r#","mainSessionKey":"#);
-        agents.main_session().ser_json(0, &mut s);
-        let scope = if agents.global { "global" } else { "per-sender" };
-        let _ = write!(s.out, r#","scope":"{scope}"}}"#);
-        let server = format!(r#","version":"{}","bootId":"{}""#, env!("CARGO_PKG_VERSION"), app.boot.id);
-        Self { server: server.into(), features, snapshot: s.out.into(), more: "" }
-    }
-
-    /// Those of the gateway behind this one.
-    fn merged(merged: &'a Merged) -> Self {
-        Self {
-            server: Cow::Borrowed(&merged.server),
-            features: &merged.features,
-            snapshot: Cow::Borrowed(&merged.snapshot),
-            more: &merged.more,
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.server.len() + self.features.len() + self.snapshot.len() + self.more.len()
-    }
+/// Writes the members of `snapshot` that a gateway behind this one would have of its own, each with a comma before it.
+fn snapshot(settings: &Settings, s: &mut SerJsonState) {
+    s.out.push_str(r#","health":{},"configPath":"#);
+    settings.paths.config_file.to_string_lossy().ser_json(0, s);
+    s.out.push_str(r#","stateDir":"#);
+    settings.paths.state_dir.to_string_lossy().ser_json(0, s);
+    let agents = &settings.config.agents;
+    s.out.push_str(r#","sessionDefaults":{"defaultAgentId":"#);
+    agents.default.ser_json(0, s);
+    s.out.push_str(r#","mainKey":"#);
+    agents.main_key.ser_json(0, s);
+    s.out.push_str(r#","mainSessionKey":"#);
+    agents.main_session().ser_json(0, s);
+    let scope = if agents.global { "global" } else { "per-sender" };
+    let _ = write!(s.out, r#","scope":"{scope}"}}"#);
 }
 
 /// Builds `features`, which never change.
