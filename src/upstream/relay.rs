@@ -145,7 +145,7 @@ impl Relay {
 
     /// Watches the gateway behind this one from now on, if there is one; `own_part` is added to its `status`.
     pub(crate) fn start(self: &Rc<Self>, own_part: impl Fn() -> String + 'static) {
-        self.own_part.replace(Box::new(own_part));
+        *self.own_part.borrow_mut() = Box::new(own_part);
         if self.upstream().is_some() {
             watch::remember(self);
         }
