@@ -70,6 +70,8 @@ pub struct Link {
     /// Head of the upgrade.
     pub head: String,
     connect: Arc<OnceLock<String>>,
+    /// Set once its `hello-ok` was sent.
+    attached: Arc<OnceLock<()>>,
     out: Arc<Mutex<Option<TcpStream>>>,
     seq: Arc<Mutex<u64>>,
 }
@@ -290,7 +292,7 @@ impl StandIn {
     pub fn link_after(&self, before: usize) -> Link {
         self.wait("a connection of a client", |state| {
             let mut links = state.links.iter().skip(before);
-            links.find(|link| link.connect.get().is_some() && !link.watches()).cloned()
+            links.find(|link| link.attached.get().is_some() && !link.watches()).cloned()
         })
     }
 
@@ -299,7 +301,7 @@ impl StandIn {
     pub fn last_link(&self) -> Link {
         self.wait("a connection of a client", |state| {
             let mut links = state.links.iter().rev();
-            links.find(|link| link.connect.get().is_some() && !link.watches()).cloned()
+            links.find(|link| link.attached.get().is_some() && !link.watches()).cloned()
         })
     }
 
@@ -307,7 +309,7 @@ impl StandIn {
     #[track_caller]
     pub fn any_link_after(&self, before: usize) -> Link {
         self.wait("a connection", |state| {
-            state.links.iter().skip(before).find(|link| link.connect.get().is_some()).cloned()
+            state.links.iter().skip(before).find(|link| link.attached.get().is_some()).cloned()
         })
     }
 
@@ -315,7 +317,7 @@ impl StandIn {
     #[track_caller]
     pub fn watcher(&self) -> Link {
         self.wait("a connection of the gateway", |state| {
-            state.links.iter().rev().find(|link| link.watches()).cloned()
+            state.links.iter().rev().find(|link| link.attached.get().is_some() && link.watches()).cloned()
         })
     }
 
@@ -414,6 +416,7 @@ impl Inner {
                 number,
                 head: head.clone(),
                 connect: Arc::default(),
+                attached: Arc::default(),
                 out: Arc::new(Mutex::new(Some(socket))),
                 seq: Arc::default(),
             };
@@ -476,6 +479,9 @@ impl Inner {
         if !send(&frame(0x81, answer.as_bytes())) {
             return Ok(());
         }
+        let _ = link.attached.set(());
+        drop(self.state());
+        self.change.notify_all();
         loop {
             let raw = next(link, input)?;
             let value = parse(&raw);
