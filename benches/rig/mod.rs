@@ -52,8 +52,17 @@ impl Gateway {
         Self::start_under(&[])
     }
 
+    /// The same, in front of the gateway at `upstream`.
+    pub fn start_in_front_of(upstream: SocketAddr) -> Result<Self, Failure> {
+        Self::start_as(&[], &["--upstream".into(), format!("ws://{upstream}")])
+    }
+
     /// The same, by a program that becomes it and watches it: `words` and then its own command.
     pub fn start_under(words: &[String]) -> Result<Self, Failure> {
+        Self::start_as(words, &[])
+    }
+
+    fn start_as(words: &[String], args: &[String]) -> Result<Self, Failure> {
         let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}", std::process::id()));
         let at = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         fs::create_dir_all(home.join(".openclaw"))?;
@@ -62,7 +71,8 @@ impl Gateway {
             at.port()
         );
         fs::write(home.join(".openclaw/openclaw.json"), config)?;
-        let words: Vec<String> = words.iter().cloned().chain([BINARY.into(), "gateway".into()]).collect();
+        let words = words.iter().cloned().chain([BINARY.into(), "gateway".into()]);
+        let words: Vec<String> = words.chain(args.iter().cloned()).collect();
         let child = spawn(&words, &home)?;
         let mut gateway = Self { child, words, home, at };
         gateway.wait()?;

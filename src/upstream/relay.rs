@@ -38,7 +38,7 @@ pub struct Relay {
     /// OpenClaw's last `health`, JSON.
     pub(super) health: RefCell<String>,
     pub(super) watching: Cell<bool>,
-    own_part: RefCell<Rc<OwnPart>>,
+    own_part: Rc<OwnPart>,
 }
 
 /// The link of a client, and its two connections.
@@ -61,7 +61,7 @@ pub(super) struct ClientLink {
 }
 
 /// Makes this gateway's part of an answer: members, each with a comma before it.
-pub(super) type OwnPart = dyn Fn() -> String;
+pub(super) type OwnPart = RefCell<Box<dyn Fn() -> String>>;
 
 impl ClientLink {
     /// The link of `conn` in that state, by `wire` if it is connected.
@@ -99,7 +99,7 @@ impl ClientLink {
                 }
                 Effect::Answer(text) => self.answer(&text),
                 Effect::Merge(mut text, at) => {
-                    text.insert_str(at, &(self.own_part)());
+                    text.insert_str(at, &(self.own_part.borrow())());
                     self.answer(&text);
                 }
                 Effect::Event(text, seq) => self.conn.relay_event(&text, seq),
@@ -139,13 +139,13 @@ impl Relay {
             merged: RefCell::default(),
             health: RefCell::default(),
             watching: Cell::new(false),
-            own_part: RefCell::new(Rc::new(String::new)),
+            own_part: Rc::new(RefCell::new(Box::new(String::new))),
         })
     }
 
     /// Watches the gateway behind this one from now on, if there is one; `own_part` is added to its `status`.
     pub(crate) fn start(self: &Rc<Self>, own_part: impl Fn() -> String + 'static) {
-        self.own_part.replace(Rc::new(own_part));
+        *self.own_part.borrow_mut() = Box::new(own_part);
         if self.upstream().is_some() {
             watch::remember(self);
         }
@@ -170,7 +170,7 @@ impl Relay {
 
     /// Makes this gateway's part of an answer.
     pub(super) fn own_part(&self) -> Rc<OwnPart> {
-        self.own_part.borrow().clone()
+        self.own_part.clone()
     }
 
     /// The owner of a method.

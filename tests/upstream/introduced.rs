@@ -173,8 +173,10 @@ fn a_client_that_openclaw_refuses_is_introduced_as_a_backend() {
     let device = Device::new();
     let offer = Offer::device(&device).token("T1").scopes(READ).header("Host", "somebody");
     let mut client = front.connect(&offer);
+    let refused = behind.links();
     client.ok("agents.list", "{}");
-    let connect = behind.last_link().connect();
+    // The first was refused.
+    let connect = behind.any_link_after(refused + 1).connect();
     assert_eq!(text(&connect, "client.mode"), "backend");
     assert_eq!(list(&connect, "scopes"), READ, "also then no more than it has");
     assert!(get(&connect, "device").is_none());
@@ -193,6 +195,8 @@ fn a_client_id_that_openclaw_does_not_know_goes_as_a_backend() {
         }
     };
     let before = behind.links();
-    let connect = introduction(&behind, before, &mut client);
+    client.ok("agents.list", "{}");
+    let connect = behind.any_link_after(before).connect();
     assert_eq!(text(&connect, "client.id"), "gateway-client");
+    assert_eq!(list(&connect, "scopes"), READ);
 }

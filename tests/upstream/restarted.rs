@@ -67,6 +67,12 @@ fn a_restart_closes_neither_side() {
         assert_eq!(behind.count(method), pages.len(), "{method} was sent again");
     }
     assert!(links.iter().all(|link| behind.is_open(link)));
+    // Also one that was carried over is told of both gateways.
+    let status = by.ok("status", "{}");
+    assert_eq!(
+        (text(&status, "runtimeVersion"), number(&status, "barnacle.restarts")),
+        ("2026.9.6".into(), 2)
+    );
 }
 
 #[test]

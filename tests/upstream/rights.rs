@@ -2,7 +2,7 @@
 
 use crate::{
     stand_in::StandIn,
-    wire::{Device, Home, Offer, READ, Server, json, text},
+    wire::{ADMIN, Device, Home, Offer, READ, Server, json, list, text},
 };
 
 #[test]
@@ -112,4 +112,26 @@ fn a_client_that_leaves_is_gone_behind() {
     let link = behind.link_after(0);
     drop(client);
     behind.gone(link.number);
+}
+
+#[test]
+fn a_narrowed_device_hears_no_more_than_it_may() {
+    let (home, behind) = (Home::fix(), StandIn::new());
+    let front = behind.front(&home);
+    let device = Device::pair(&front, ADMIN);
+    // A page, which hears without asking.
+    let offer = Offer::device(&device).device_token(device.token()).scopes(ADMIN);
+    let mut page = front.connect(&offer.client("gateway-client", "ui"));
+    let link = behind.link_after(0);
+    assert!(list(&link.connect(), "scopes").contains(&"operator.admin".into()));
+    link.event("chat", "{}");
+    page.event("chat");
+    let before = behind.links();
+    let params = format!(r#"{{"deviceId":"{}","role":"operator","scopes":["operator.read"]}}"#, device.id());
+    front.admin().ok("device.token.rotate", &params);
+    behind.gone(link.number);
+    let narrowed = behind.link_after(before);
+    assert_eq!(list(&narrowed.connect(), "scopes"), READ);
+    narrowed.event("cron", "{}");
+    page.event("cron");
 }

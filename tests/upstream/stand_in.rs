@@ -10,7 +10,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -32,8 +32,6 @@ pub enum Manner {
     Hello(String),
     /// Refuses to attach, with this error.
     Refuse(&'static str),
-    /// Attaches, and then sends these bytes.
-    Bytes(Vec<u8>),
 }
 
 /// Chooses the behaviour towards a connection: by its number, counted from 0, and the head of its upgrade.
@@ -72,6 +70,8 @@ pub struct Link {
     /// Head of the upgrade.
     pub head: String,
     connect: Arc<OnceLock<String>>,
+    /// Set once its `hello-ok` was sent.
+    attached: Arc<OnceLock<()>>,
     out: Arc<Mutex<Option<TcpStream>>>,
     seq: Arc<Mutex<u64>>,
 }
@@ -229,7 +229,7 @@ impl StandIn {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap()
+        self.inner.state()
     }
 
     /// Behaves towards the connections from now on as `manners` says.
@@ -252,8 +252,12 @@ impl StandIn {
                 return found;
             }
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the stand-in waits for {what}; seen: {:?}", state.seen);
-            state = self.inner.change.wait_timeout(state, left).unwrap().0;
+            if left.is_zero() {
+                let seen = state.seen.clone();
+                drop(state);
+                panic!("the stand-in waits for {what}; seen: {seen:?}");
+            }
+            state = self.inner.change.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -288,7 +292,7 @@ impl StandIn {
     pub fn link_after(&self, before: usize) -> Link {
         self.wait("a connection of a client", |state| {
             let mut links = state.links.iter().skip(before);
-            links.find(|link| link.connect.get().is_some() && !link.watches()).cloned()
+            links.find(|link| link.attached.get().is_some() && !link.watches()).cloned()
         })
     }
 
@@ -297,7 +301,15 @@ impl StandIn {
     pub fn last_link(&self) -> Link {
         self.wait("a connection of a client", |state| {
             let mut links = state.links.iter().rev();
-            links.find(|link| link.connect.get().is_some() && !link.watches()).cloned()
+            links.find(|link| link.attached.get().is_some() && !link.watches()).cloned()
+        })
+    }
+
+    /// The next attached connection after the first `before`, also one as a backend.
+    #[track_caller]
+    pub fn any_link_after(&self, before: usize) -> Link {
+        self.wait("a connection", |state| {
+            state.links.iter().skip(before).find(|link| link.attached.get().is_some()).cloned()
         })
     }
 
@@ -305,7 +317,7 @@ impl StandIn {
     #[track_caller]
     pub fn watcher(&self) -> Link {
         self.wait("a connection of the gateway", |state| {
-            state.links.iter().rev().find(|link| link.watches()).cloned()
+            state.links.iter().rev().find(|link| link.attached.get().is_some() && link.watches()).cloned()
         })
     }
 
@@ -382,6 +394,11 @@ impl Drop for StandIn {
 }
 
 impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A test that fails elsewhere is told of that, and not of this.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn serve(&self, socket: TcpStream) {
         socket.set_nodelay(true).unwrap();
         socket.set_write_timeout(Some(LONG)).unwrap();
@@ -393,12 +410,13 @@ impl Inner {
             }
         }
         let (link, manner, boot) = {
-            let mut state = self.state.lock().unwrap();
+            let mut state = self.state();
             let number = state.links.len();
             let link = Link {
                 number,
                 head: head.clone(),
                 connect: Arc::default(),
+                attached: Arc::default(),
                 out: Arc::new(Mutex::new(Some(socket))),
                 seq: Arc::default(),
             };
@@ -409,7 +427,7 @@ impl Inner {
         self.change.notify_all();
         let _ = self.talk(&link, &mut input, manner, boot);
         link.end();
-        self.state.lock().unwrap().gone.push(link.number);
+        self.state().gone.push(link.number);
         self.change.notify_all();
     }
 
@@ -445,7 +463,7 @@ impl Inner {
         let id = text(&parse(&connect), "id");
         assert_eq!(text(&parse(&connect), "method"), "connect", "{connect}");
         link.connect.set(connect).unwrap();
-        drop(self.state.lock().unwrap());
+        drop(self.state());
         self.change.notify_all();
         let payload = match &manner {
             Manner::SilentConnect => return drain(input),
@@ -461,15 +479,15 @@ impl Inner {
         if !send(&frame(0x81, answer.as_bytes())) {
             return Ok(());
         }
-        if let Manner::Bytes(bytes) = &manner {
-            send(bytes);
-        }
+        let _ = link.attached.set(());
+        drop(self.state());
+        self.change.notify_all();
         loop {
             let raw = next(link, input)?;
             let value = parse(&raw);
             let (id, method) = (text(&value, "id"), text(&value, "method"));
             let request = Request { link: link.clone(), id, method: method.clone(), raw };
-            let mut state = self.state.lock().unwrap();
+            let mut state = self.state();
             state.seen.push((link.number, method.clone()));
             match state.at_once.get(&method).cloned() {
                 Some(payload) => {
