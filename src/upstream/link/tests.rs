@@ -216,6 +216,23 @@ fn a_run_that_a_restart_lost_is_ended() {
 }
 
 #[test]
+fn a_run_is_lost_though_its_session_is_active_with_another() {
+    let mut s = Scene::new();
+    s.open("a");
+    s.ask("1 chat.send main r1");
+    s.ok("1", r#"{"runId":"r1","status":"started"}"#);
+    s.ask("2 chat.send other r2");
+    s.ok("2", r#"{"runId":"r2","status":"started"}"#);
+    s.lose();
+    s.open("b");
+    let row =
+        |key, run| format!(r#"{{"key":"agent:main:{key}","hasActiveRun":true,"activeRunIds":["{run}"]}}"#);
+    let list = format!(r#"{{"sessions":[{},{}]}}"#, row("main", "resumed"), row("other", "r2"));
+    assert_eq!(s.own(Ok(list.as_str())), [r#"! chat error Some("0")"#]);
+    assert_eq!(s.link.runs.len(), 1);
+}
+
+#[test]
 fn the_second_answer_of_a_run_that_went_on_is_asked_for() {
     let mut s = Scene::new();
     s.open("a");
