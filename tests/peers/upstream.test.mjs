@@ -11,7 +11,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { GatewayClient } from '@openclaw/gateway-client';
-import { Gateway, freePort, here, openclaw, run, until } from './gateway.mjs';
+import { Gateway, freePort, here, run, until } from './gateway.mjs';
 import { OpenClaw } from './openclaw.mjs';
 import { startModel } from './model-stand-in.mjs';
 import { Browser } from './browser.mjs';
@@ -24,7 +24,7 @@ const ADVERTISED = list('methods-2026.9.6.txt');
 const SCOPES = new Map(list('../../src/protocol/methods.tsv').map((row) => row.split('\t')));
 /** What Barnacle waits for an OpenClaw that is away, and some more for one that is slow. */
 const WAIT_MS = 120_000, PATIENCE_MS = 300_000;
-const AGENTS = 10;
+const AGENTS = Number(process.env.AGENTS ?? 10);
 
 let model, tap, oc, g, url, admin, node, nodeId;
 const pause = (ms) => new Promise((ok) => setTimeout(ok, ms));
@@ -66,7 +66,10 @@ before(async () => {
   await oc.ready();
   admin = await until('a connection', async () => {
     const s = await connect(url, { token: g.token, device: newDevice() });
-    return s.hello?.server.version.startsWith('2026.') && s;
+    if (s.hello?.server.version.startsWith('2026.')) return s;
+    // Until Barnacle has heard OpenClaw for the first time, its hello-ok is its own.
+    s.ws.terminate();
+    return null;
   }, PATIENCE_MS);
   await until('OpenClaw to answer through Barnacle', async () => (await admin.send('sessions.list', {})).ok, PATIENCE_MS);
 }, { timeout: 2 * PATIENCE_MS });
@@ -308,10 +311,9 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
     await answered(what, fleet);
     said.push(`${what}: ${((Date.now() - since) / 1000).toFixed(1)} s, ${books.answers - before.answers} answers, ${books.closed - before.closed} closed, ${books.mustGo - before.mustGo} had to go, ${wrong.length} wrong so far`);
     t.diagnostic(said.at(-1));
-    if (process.env.PROGRESS) console.error(said.at(-1), wrong.at(-1) ?? '');
   };
   const cli = async (args) => {
-    const r = await openclaw(g, args);
+    const r = await run(process.execPath, [path.join(here, 'node_modules/openclaw/openclaw.mjs'), ...args], g.env(), PATIENCE_MS);
     if (r.code !== 0) wrong.push(`openclaw ${args.join(' ')}: exit ${r.code} ${r.err.slice(-400)}`);
     return r;
   };
@@ -365,7 +367,7 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
     assert.equal(code, 0, err);
   });
   await cli(['nodes', 'status']);
-  assert.match(await until('the node to answer', which, PATIENCE_MS), /\/sh\b/);
+  if (nodeId) assert.match(await until('the node to answer', which, PATIENCE_MS), /\/sh\b/);
 
   running = false;
   await soon(20_000, Promise.all([...loops, bareLoop, wellKnown]));
