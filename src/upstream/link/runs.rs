@@ -36,24 +36,14 @@ impl Link {
         runs.into_iter().map(ask).collect()
     }
 
-    /// Ends the runs that are not among the active ones of a `sessions.list`. A session may be active with another run:
-    /// OpenClaw resumes an interrupted turn, under a new id.
+    /// Ends the runs that no session of a `sessions.list` names as active. That a session is active says nothing: OpenClaw
+    /// resumes an interrupted turn, under a new id that the row may not name.
     pub(super) fn end_lost_runs(&mut self, list: &str) -> Vec<Effect> {
         let rows = frame::at(list, &["sessions"]).map(json::items).into_iter().flatten();
-        let active: Vec<(String, Option<&str>)> = rows
-            .filter(|row| frame::at(row, &["hasActiveRun"]) == Some("true"))
-            .filter_map(|row| {
-                let ids = frame::at(row, &["activeRunIds"]).filter(|ids| ids.starts_with('['));
-                Some((frame::text_at(row, &["key"])?.into_owned(), ids))
-            })
-            .collect();
-        let goes_on = |run: &Run| {
-            active.iter().any(|(key, ids)| {
-                let same = *key == run.session || key.ends_with(&format!(":{}", run.session));
-                let mut named = ids.map(json::items).into_iter().flatten().filter_map(frame::string);
-                same && (ids.is_none() || named.any(|id| id == run.id))
-            })
-        };
+        let ids = rows.filter_map(|row| frame::at(row, &["activeRunIds"]).filter(|ids| ids.starts_with('[')));
+        let active: Vec<String> =
+            ids.flat_map(json::items).filter_map(frame::string).map(|id| id.into_owned()).collect();
+        let goes_on = |run: &Run| active.contains(&run.id);
         let (kept, lost): (Vec<Run>, Vec<Run>) =
             std::mem::take(&mut self.runs).into_iter().partition(goes_on);
         self.runs = kept;
