@@ -1,5 +1,6 @@
 //! The methods of protocol 4, to distinguish one that only OpenClaw has from one that does not exist. `methods.tsv`
-//! lists each with its scope; source: `protocol.schema.json`.
+//! lists each with its scope; source: `protocol.schema.json`, and for those it does not list the table of scopes of
+//! OpenClaw 2026.9.6. What its plugins add is not among them.
 
 /// The scope OpenClaw asks for a method of protocol 4; `None` if it has no such method.
 pub fn openclaw_scope(method: &str) -> Option<&'static str> {

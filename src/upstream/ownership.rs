@@ -29,6 +29,7 @@ const ROWS: &[(&str, Owner)] = &[
     ("connect",              Own),
     ("device.pair.*",        Own),
     ("device.token.*",       Own),
+    ("device.scopes.*",      Own),
     ("gateway.identity.get", Own),
     ("system-presence",      Own),
     // Must be answered while the other is away, or busy.
@@ -108,6 +109,7 @@ mod tests {
             ("status", false, Merged),
             ("device.pair.list", false, Own),
             ("device.token.rotate", false, Own),
+            ("device.scopes.requestUpgrade", false, Own),
             ("config.get", true, Own),
             ("config.get", false, Upstream),
             ("config.schema.lookup", true, Upstream),

@@ -30,6 +30,9 @@ const HARMLESS: &[&str] = &[
     "sessions.viewers.set",
 ];
 
+/// Methods for which `operator.read` is enough and that yet do something each time.
+const NOT_HARMLESS: &[&str] = &["sessions.companion.ask", "users.github.authorize.start"];
+
 /// Tools that only read, called by `tools.invoke`.
 const READING_TOOLS: &[&str] = &[
     "agents_list",
@@ -48,7 +51,8 @@ pub(super) fn classify(request: &RequestFrame) -> Repeat {
     let method = request.method.as_str();
     let named =
         HARMLESS.contains(&method) || method.ends_with(".subscribe") || method.ends_with(".unsubscribe");
-    if named || openclaw_scope(method) == Some("operator.read") {
+    let reads = openclaw_scope(method) == Some("operator.read") && !NOT_HARMLESS.contains(&method);
+    if named || reads {
         return Repeat::Harmless;
     }
     let Ok(params) = request.params() else { return Repeat::ChangesTwice };
@@ -83,6 +87,7 @@ mod tests {
             ("tools.invoke", r#"{"name":"sessions_list"}"#, Repeat::Harmless),
             ("tools.invoke", r#"{"name":"message"}"#, Repeat::ChangesTwice),
             ("tools.invoke", "{}", Repeat::ChangesTwice),
+            ("sessions.companion.ask", "{}", Repeat::ChangesTwice),
             ("chat.send", r#"{"sessionKey":"main","idempotencyKey":"k"}"#, keyed("k", "main")),
             ("chat.send", r#"{"sessionKey":"main"}"#, Repeat::ChangesTwice),
             ("agent", r#"{"idempotencyKey":"k"}"#, Repeat::ChangesTwice),

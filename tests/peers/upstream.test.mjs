@@ -11,7 +11,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { GatewayClient } from '@openclaw/gateway-client';
-import { Gateway, freePort, here, openclaw, run, until } from './gateway.mjs';
+import { Gateway, freePort, here, run, until } from './gateway.mjs';
 import { OpenClaw } from './openclaw.mjs';
 import { startModel } from './model-stand-in.mjs';
 import { Browser } from './browser.mjs';
@@ -24,7 +24,7 @@ const ADVERTISED = list('methods-2026.9.6.txt');
 const SCOPES = new Map(list('../../src/protocol/methods.tsv').map((row) => row.split('\t')));
 /** What Barnacle waits for an OpenClaw that is away, and some more for one that is slow. */
 const WAIT_MS = 120_000, PATIENCE_MS = 300_000;
-const AGENTS = 10;
+const AGENTS = Number(process.env.AGENTS ?? 10);
 
 let model, tap, oc, g, url, admin, node, nodeId;
 const pause = (ms) => new Promise((ok) => setTimeout(ok, ms));
@@ -66,7 +66,10 @@ before(async () => {
   await oc.ready();
   admin = await until('a connection', async () => {
     const s = await connect(url, { token: g.token, device: newDevice() });
-    return s.hello?.server.version.startsWith('2026.') && s;
+    if (s.hello?.server.version.startsWith('2026.')) return s;
+    // Until Barnacle has heard OpenClaw for the first time, its hello-ok is its own.
+    s.ws.terminate();
+    return null;
   }, PATIENCE_MS);
   await until('OpenClaw to answer through Barnacle', async () => (await admin.send('sessions.list', {})).ok, PATIENCE_MS);
 }, { timeout: 2 * PATIENCE_MS });
@@ -308,10 +311,9 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
     await answered(what, fleet);
     said.push(`${what}: ${((Date.now() - since) / 1000).toFixed(1)} s, ${books.answers - before.answers} answers, ${books.closed - before.closed} closed, ${books.mustGo - before.mustGo} had to go, ${wrong.length} wrong so far`);
     t.diagnostic(said.at(-1));
-    if (process.env.PROGRESS) console.error(said.at(-1), wrong.at(-1) ?? '');
   };
   const cli = async (args) => {
-    const r = await openclaw(g, args);
+    const r = await run(process.execPath, [path.join(here, 'node_modules/openclaw/openclaw.mjs'), ...args], g.env(), PATIENCE_MS);
     if (r.code !== 0) wrong.push(`openclaw ${args.join(' ')}: exit ${r.code} ${r.err.slice(-400)}`);
     return r;
   };
@@ -365,7 +367,7 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
     assert.equal(code, 0, err);
   });
   await cli(['nodes', 'status']);
-  assert.match(await until('the node to answer', which, PATIENCE_MS), /\/sh\b/);
+  if (nodeId) assert.match(await until('the node to answer', which, PATIENCE_MS), /\/sh\b/);
 
   running = false;
   await soon(20_000, Promise.all([...loops, bareLoop, wellKnown]));
@@ -379,23 +381,22 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
   assert.ok(books.mustGo > 0, 'the one without a device had to go with its token');
 });
 
-test('a run that OpenClaw lost is ended; a message meanwhile is answered once', { timeout: 2 * PATIENCE_MS }, async (t) => {
+/** One kill for the two tests that follow: the client, and what it waits for of the run that was lost. */
+const outage = {};
+test('a message sent while OpenClaw is away is answered when it is back, once', { timeout: 2 * PATIENCE_MS }, async (t) => {
   const s = await connect(url, { token: g.token, device: newDevice(), scopes: ['operator.read', 'operator.write'] });
   await s.call('sessions.subscribe', {});
   await s.call('chat.send', { sessionKey: 'main', message: 'slowly 3000', idempotencyKey: 'lost' });
   await within(PATIENCE_MS, 'its first words', s.event('chat', (p) => p.runId === 'lost' && /piece/.test(JSON.stringify(p))));
   const waits = s.send('agent.wait', { runId: 'lost', timeoutMs: PATIENCE_MS });
   waits.catch(() => {});
+  Object.assign(outage, { s, waits });
   await oc.stop('SIGKILL');
   const asked = model.asked.length;
   const meanwhile = s.send('chat.send', { sessionKey: 'other', message: 'are you there', idempotencyKey: 'meanwhile' });
   meanwhile.catch(() => {});
   assert.equal(await soon(500, meanwhile), null, 'it waits');
   await oc.up();
-  const ended = await within(PATIENCE_MS, 'the end of the lost run', s.event('chat', ends('lost')));
-  assert.equal(ended.payload.state, 'error', JSON.stringify(ended.payload));
-  const waited = await within(PATIENCE_MS, 'agent.wait', waits);
-  assert.ok(waited.ok && waited.payload.status === 'error', JSON.stringify(waited));
   const sent = await within(PATIENCE_MS, 'chat.send', meanwhile);
   assert.ok(sent.ok, JSON.stringify(sent));
   const answer = await within(PATIENCE_MS, 'the answer', s.event('chat', ends('meanwhile')));
@@ -408,5 +409,14 @@ test('a run that OpenClaw lost is ended; a message meanwhile is answered once', 
   assert.equal(texts('user').filter((text) => text.includes('are you there')).length, 1, JSON.stringify(history));
   assert.equal(texts('assistant').filter((text) => text.includes('you said')).length, 1, JSON.stringify(history));
   t.diagnostic(`the model was asked ${model.asked.length - asked} times since`);
+});
+
+// OpenClaw resumes an interrupted turn, but under another id: whoever waits for this one would wait for ever.
+test('a run that OpenClaw lost in that kill is ended', { timeout: PATIENCE_MS }, async () => {
+  const { s, waits } = outage;
+  const ended = await within(60_000, 'the end of the lost run', s.event('chat', ends('lost')));
+  assert.equal(ended.payload.state, 'error', JSON.stringify(ended.payload));
+  const waited = await within(60_000, 'agent.wait', waits);
+  assert.ok(waited.ok && waited.payload.status === 'error', JSON.stringify(waited));
   s.ws.terminate();
 });

@@ -20,19 +20,14 @@ pub struct Run {
 }
 
 impl Link {
-    /// Ends the runs that are not among the active ones of a `sessions.list`.
+    /// Ends the runs that no session of a `sessions.list` names as active. That a session is active says nothing: OpenClaw
+    /// resumes an interrupted turn, under a new id that the row may not name.
     pub(super) fn end_lost_runs(&mut self, list: &str) -> Vec<Effect> {
-        let active: Vec<String> = frame::at(list, &["sessions"])
-            .map(|sessions| {
-                json::items(sessions).filter(|row| frame::at(row, &["hasActiveRun"]) == Some("true"))
-            })
-            .into_iter()
-            .flatten()
-            .filter_map(|row| frame::text_at(row, &["key"]).map(|key| key.into_owned()))
-            .collect();
-        let goes_on = |run: &Run| {
-            active.iter().any(|key| *key == run.session || key.ends_with(&format!(":{}", run.session)))
-        };
+        let rows = frame::at(list, &["sessions"]).map(json::items).into_iter().flatten();
+        let ids = rows.filter_map(|row| frame::at(row, &["activeRunIds"]).filter(|ids| ids.starts_with('[')));
+        let active: Vec<String> =
+            ids.flat_map(json::items).filter_map(frame::string).map(|id| id.into_owned()).collect();
+        let goes_on = |run: &Run| active.contains(&run.id);
         let (kept, lost): (Vec<Run>, Vec<Run>) =
             std::mem::take(&mut self.runs).into_iter().partition(goes_on);
         self.runs = kept;

@@ -208,11 +208,26 @@ fn a_run_that_a_restart_lost_is_ended() {
     s.ok("2", r#"{"runId":"r2","status":"started"}"#);
     s.lose();
     assert_eq!(s.open("b"), ["> own sessions.list"]);
-    let list = r#"{"sessions":[{"key":"agent:main:other","hasActiveRun":true},{"key":"agent:main:main","hasActiveRun":false}]}"#;
+    let list = r#"{"sessions":[{"key":"agent:main:other","hasActiveRun":true,"activeRunIds":["r2"]},{"key":"agent:main:main","hasActiveRun":false}]}"#;
     let ended = s.own(Ok(list));
     assert_eq!(ended[0], r#"! chat error Some("0")"#);
     assert!(ended[1].starts_with(r#"< 1 ok {"runId":"r1","status":"error""#), "{ended:?}");
     assert_eq!(ended.len(), 2);
+}
+
+#[test]
+fn a_run_is_lost_though_its_session_is_active_with_another() {
+    let mut s = Scene::new();
+    s.open("a");
+    s.ask("1 chat.send main r1");
+    s.ok("1", r#"{"runId":"r1","status":"started"}"#);
+    s.ask("2 chat.send other r2");
+    s.ok("2", r#"{"runId":"r2","status":"started"}"#);
+    s.lose();
+    s.open("b");
+    let list = r#"{"sessions":[{"key":"agent:main:main","hasActiveRun":true},{"key":"agent:main:other","hasActiveRun":true,"activeRunIds":["r2"]}]}"#;
+    assert_eq!(s.own(Ok(list)), [r#"! chat error Some("0")"#]);
+    assert_eq!(s.link.runs.len(), 1);
 }
 
 #[test]
