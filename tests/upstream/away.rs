@@ -180,7 +180,7 @@ fn a_run_that_openclaw_lost_is_ended() {
     let runs = behind.next();
     assert_eq!(runs.method, "sessions.list");
     runs.ok(
-        r#"{"sessions":[{"key":"agent:main:kept","hasActiveRun":true},{"key":"agent:main:lost","hasActiveRun":false}]}"#,
+        r#"{"sessions":[{"key":"agent:main:kept","hasActiveRun":true,"activeRunIds":["run-kept"]},{"key":"agent:main:lost","hasActiveRun":false}]}"#,
     );
     let ended = client.event("chat");
     assert_eq!(

@@ -267,15 +267,9 @@ impl Link {
                 let Some(at) = self.sent.iter().position(|request| request.id == id) else {
                     return Vec::new();
                 };
-                let merged = ownership::is_merged(&self.sent[at].method);
-                let end =
-                    outcome.ok().filter(|payload| merged && payload.len() > 2 && payload.ends_with('}'));
-                let end =
-                    end.map(|payload| payload.as_ptr() as usize - text.as_ptr() as usize + payload.len() - 1);
-                self.answer(at, outcome, now_ns).unwrap_or_else(|| match end {
-                    Some(end) => vec![Effect::Merge(text, end)],
-                    None => vec![Effect::Answer(text)],
-                })
+                let merged = ownership::is_merged(&self.sent[at].method).then(|| merged(&text, &id, outcome));
+                self.answer(at, outcome, now_ns)
+                    .unwrap_or_else(|| vec![merged.flatten().unwrap_or(Effect::Answer(text))])
             }
             Frame::Other => Vec::new(),
         }
@@ -348,6 +342,23 @@ fn inner_failure(payload: &str) -> bool {
     let code =
         frame::text_at(payload, &["error", "code"]).or_else(|| frame::text_at(payload, &["error", "type"]));
     code.as_deref() == Some("internal_error")
+}
+
+/// The answer that this gateway adds its part to; with OpenClaw's error in place of its part, if it has one.
+fn merged(text: &str, id: &str, outcome: Result<&str, &str>) -> Option<Effect> {
+    let failed = |error| response(id, &Json(format!(r#"{{"error":{error}}}"#)));
+    let (text, end) = match outcome {
+        Ok(payload) if payload.len() > 2 && payload.ends_with('}') => {
+            (text.to_owned(), payload.as_ptr() as usize - text.as_ptr() as usize + payload.len() - 1)
+        }
+        Ok(_) => return None,
+        Err(error) => {
+            let text = failed(error);
+            let end = text.len() - 2;
+            (text, end)
+        }
+    };
+    Some(Effect::Merge(text, end))
 }
 
 fn later(id: &str, why: &str) -> Effect {

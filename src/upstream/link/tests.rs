@@ -264,3 +264,15 @@ fn it_continues_in_another_process() {
     assert_eq!(s.lose(), NONE);
     assert_eq!(s.open("b"), ["> 1 sessions.list"]);
 }
+
+#[test]
+fn status_has_this_gateways_part_even_if_openclaw_has_none() {
+    let mut s = Scene::new();
+    s.open("a");
+    s.ask("1 status");
+    assert_eq!(s.fails("1", r#"{"code":"UNAVAILABLE"}"#), [r#"< 1 ok {"error":{"code":"UNAVAILABLE"}}"#]);
+    s.ask("2 status");
+    assert_eq!(s.ok("2", r#"{"a":1}"#), [r#"< 2 ok {"a":1}"#]);
+    s.ask("3 cron.list");
+    assert_eq!(s.fails("3", r#"{"code":"UNAVAILABLE"}"#), ["< 3 UNAVAILABLE"]);
+}
