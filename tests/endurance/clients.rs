@@ -7,6 +7,7 @@ use crate::{
 };
 use miniserde::json::Value;
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr},
     process::{Child, Command, Stdio},
@@ -207,14 +208,20 @@ fn library(stage: &Stage, report: Arc<Report>) -> Child {
     let mut child = command.stdout(Stdio::piped()).spawn().expect("tests/peers/install.sh installs Node");
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     thread::spawn(move || {
-        let mut life = report.life.load(Relaxed);
+        // The gateway's life at which each client was last closed.
+        let mut closed_in = HashMap::new();
+        let first = report.life.load(Relaxed);
         for line in lines.map_while(Result::ok) {
             let now = report.life.load(Relaxed);
-            match line.split_once(' ') {
-                Some(("attached", _)) => _ = report.attached.fetch_add(1, Relaxed),
-                // All of them are closed by one kill.
-                Some(("closed", _)) if now != life => _ = report.closed_by_kill.fetch_add(1, Relaxed),
-                Some(("back", _)) => life = now,
+            let (what, client) = line.split_once(' ').unwrap_or((&line, ""));
+            let client = client.split(' ').next().unwrap_or_default().to_owned();
+            match what {
+                "attached" => _ = report.attached.fetch_add(1, Relaxed),
+                // Each is closed once by one kill.
+                "closed" if closed_in.insert(client, now).unwrap_or(first) != now => {
+                    report.closed_by_kill.fetch_add(1, Relaxed);
+                }
+                "back" => {}
                 _ => report.fail(format!("OpenClaw's library: {line}")),
             }
         }
