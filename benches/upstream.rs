@@ -74,7 +74,8 @@ fn latency(gateway: &Gateway, behind: &StandIn) -> Result<(), Failure> {
     let (mut without, mut with) = (Vec::with_capacity(CALLS), Vec::with_capacity(CALLS));
     for n in 0..CALLS + CALLS / 10 {
         if n == CALLS / 10 {
-            (without.clear(), with.clear());
+            without.clear();
+            with.clear();
         }
         for (client, times) in [(&mut direct, &mut without), (&mut relayed, &mut with)] {
             let began = Instant::now();

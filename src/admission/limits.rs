@@ -30,6 +30,8 @@ pub const MESSAGE_TIME: Duration = Duration::from_secs(120);
 pub const STALLED: Duration = Duration::from_secs(60);
 /// Unsent bytes of all attached connections, beyond which one that is far behind is closed.
 pub const UNSENT_BYTES: usize = 32 << 20;
+/// Bytes of all clients' requests that wait for the gateway behind this one, or may have to be sent to it again.
+pub const RELAYED_BYTES: usize = 32 << 20;
 /// Requests of one connection that may be under way together.
 pub const IN_FLIGHT: u32 = 64;
 /// The largest `params` of a method that carries no content, bytes.

@@ -150,6 +150,13 @@ const LIMITS: &[Limit] = &[
         why: "64 connections of one device that ask and never read take no more memory than one",
     },
     Limit {
+        what: "bytes of all clients' requests that wait for the gateway behind this one, or may have to be sent again",
+        value: Bytes(RELAYED_BYTES),
+        key: None,
+        full: "a request that would have to wait is answered `UNAVAILABLE`, to be tried again; one that is sent is not sent a second time",
+        why: "clients that ask while OpenClaw is away take no memory from others; one client's share is `upstream.waitBytes`",
+    },
+    Limit {
         what: "time in which a client that is sent something takes a part of it",
         value: Time(STALLED),
         key: None,

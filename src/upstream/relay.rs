@@ -9,6 +9,7 @@ use super::{
     ownership, repeat, serve, watch,
 };
 use crate::{
+    admission::limits::RELAYED_BYTES,
     clock::monotonic_ns,
     config::{Running, Settings, Upstream},
     devices::Devices,
@@ -38,7 +39,7 @@ pub struct Relay {
     /// OpenClaw's last `health`, JSON.
     pub(super) health: RefCell<String>,
     pub(super) watching: Cell<bool>,
-    own_part: Rc<OwnPart>,
+    shared: Rc<Shared>,
 }
 
 /// The link of a client, and its two connections.
@@ -57,11 +58,18 @@ pub(super) struct ClientLink {
     pub left: Cell<bool>,
     task: RefCell<Option<Waker>>,
     running: Cell<bool>,
-    own_part: Rc<OwnPart>,
+    /// Bytes of requests that this link keeps, as counted in [`Shared::kept`].
+    kept: Cell<usize>,
+    shared: Rc<Shared>,
 }
 
-/// Makes this gateway's part of an answer: members, each with a comma before it.
-pub(super) type OwnPart = RefCell<Box<dyn Fn() -> String>>;
+/// What all links have in common.
+pub(super) struct Shared {
+    /// Makes this gateway's part of an answer: members, each with a comma before it.
+    own_part: RefCell<Box<dyn Fn() -> String>>,
+    /// Bytes of requests that all links keep.
+    kept: Cell<usize>,
+}
 
 impl ClientLink {
     /// The link of `conn` in that state, by `wire` if it is connected.
@@ -70,7 +78,7 @@ impl ClientLink {
         greeting: Greeting,
         link: Link,
         wire: Option<Rc<Wire>>,
-        own_part: Rc<OwnPart>,
+        shared: Rc<Shared>,
     ) -> Rc<Self> {
         Rc::new(Self {
             conn: conn.clone(),
@@ -83,7 +91,8 @@ impl ClientLink {
             left: Cell::new(false),
             task: RefCell::default(),
             running: Cell::new(false),
-            own_part,
+            kept: Cell::new(0),
+            shared,
         })
     }
 
@@ -99,12 +108,19 @@ impl ClientLink {
                 }
                 Effect::Answer(text) => self.answer(&text),
                 Effect::Merge(mut text, at) => {
-                    text.insert_str(at, &(self.own_part.borrow())());
+                    text.insert_str(at, &(self.shared.own_part.borrow())());
                     self.answer(&text);
                 }
                 Effect::Event(text, seq) => self.conn.relay_event(&text, seq),
             }
         }
+        self.count(self.link.borrow().kept_bytes());
+    }
+
+    /// Counts the bytes of requests that the link keeps now.
+    fn count(&self, kept: usize) {
+        let others = self.shared.kept.get() - self.kept.replace(kept);
+        self.shared.kept.set(others + kept);
     }
 
     fn answer(&self, text: &str) {
@@ -127,6 +143,12 @@ impl ClientLink {
     }
 }
 
+impl Drop for ClientLink {
+    fn drop(&mut self) {
+        self.count(0);
+    }
+}
+
 impl Relay {
     /// Relays nothing yet; see [`start`](Self::start).
     pub(crate) fn new(running: &Rc<Running>, devices: &Rc<Devices>, tasks: &Tasks) -> Rc<Self> {
@@ -139,13 +161,13 @@ impl Relay {
             merged: RefCell::default(),
             health: RefCell::default(),
             watching: Cell::new(false),
-            own_part: Rc::new(RefCell::new(Box::new(String::new))),
+            shared: Rc::new(Shared { own_part: RefCell::new(Box::new(String::new)), kept: Cell::new(0) }),
         })
     }
 
     /// Watches the gateway behind this one from now on, if there is one; `own_part` is added to its `status`.
     pub(crate) fn start(self: &Rc<Self>, own_part: impl Fn() -> String + 'static) {
-        *self.own_part.borrow_mut() = Box::new(own_part);
+        *self.shared.own_part.borrow_mut() = Box::new(own_part);
         if self.upstream().is_some() {
             watch::remember(self);
         }
@@ -168,9 +190,9 @@ impl Relay {
         self.running.get().upstream.is_some()
     }
 
-    /// Makes this gateway's part of an answer.
-    pub(super) fn own_part(&self) -> Rc<OwnPart> {
-        self.own_part.clone()
+    /// What all links have in common.
+    pub(super) fn shared(&self) -> Rc<Shared> {
+        self.shared.clone()
     }
 
     /// The owner of a method.
@@ -203,7 +225,7 @@ impl Relay {
 
     fn insert(&self, conn: &Rc<Conn>, greeting: Greeting) -> Rc<ClientLink> {
         let prefix = getrandom::u64().map_or_else(|_| "barnacle-".into(), |n| format!("{n:016x}-"));
-        let link = ClientLink::restored(conn, greeting, Link::new(prefix), None, self.own_part());
+        let link = ClientLink::restored(conn, greeting, Link::new(prefix), None, self.shared());
         self.links.borrow_mut().insert(conn.id(), link.clone());
         link
     }
@@ -238,7 +260,9 @@ impl Relay {
         let bounds = Bounds {
             wait_ns: upstream.wait.as_nanos() as u64,
             requests: upstream.waiting,
-            bytes: upstream.waiting_bytes,
+            bytes: upstream
+                .waiting_bytes
+                .min(link.kept.get() + RELAYED_BYTES.saturating_sub(self.shared.kept.get())),
         };
         let parts = (request.id.as_str(), request.method.as_str(), request.text());
         let effects =

@@ -94,7 +94,7 @@ impl Relay {
             return;
         }
         let wire = socket.map(|socket| Wire::client(socket, None, saved.input, saved.output, MAX_PAYLOAD));
-        let link = ClientLink::restored(conn, saved.greeting, saved.link, wire.clone(), self.own_part());
+        let link = ClientLink::restored(conn, saved.greeting, saved.link, wire.clone(), self.shared());
         link.refused.set(saved.refused);
         link.scopes.set(saved.scopes);
         link.max_payload.set(usize::try_from(saved.max_payload).unwrap_or(usize::MAX));

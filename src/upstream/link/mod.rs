@@ -146,7 +146,8 @@ impl Link {
         self.waiting.len()
     }
 
-    fn kept_bytes(&self) -> usize {
+    /// Bytes of the requests that wait, or may have to be sent again.
+    pub fn kept_bytes(&self) -> usize {
         self.waiting.iter().chain(&self.sent).map(|request| request.text.len()).sum()
     }
 
