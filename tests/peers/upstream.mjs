@@ -4,6 +4,8 @@
 // A second tap stands between the two, so that it can be told what reached OpenClaw and what did not. The model is
 // a stand-in that streams as slowly as a test needs. OpenClaw takes ten seconds to start on an idle machine, so one
 // instance serves all tests, and is killed where a test says so.
+//
+//   tests/peers/run upstream.mjs        apart from the others, which leave OpenClaw too little of a small machine
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import crypto from 'node:crypto';
