@@ -58,6 +58,12 @@ async fn attach(
     upstream: &Upstream,
     caller: &Caller<'_>,
 ) -> Result<(Rc<Wire>, Hello), Failure> {
+    if upstream.is_local() && upstream.url.port() == settings.port {
+        return Err(Failure::Wrong(format!(
+            "port {} is this gateway's own: give OpenClaw another, and name that",
+            settings.port
+        )));
+    }
     // Requests wait until its keys make sense.
     if let Some(why) = &upstream.closed {
         return Err(Failure::Away(why.clone()));

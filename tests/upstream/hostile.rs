@@ -460,3 +460,19 @@ fn answers_by_the_wrong_connection_reach_nobody() {
     request.ok(r#"{"of":"its own"}"#);
     assert_eq!(text(&one.answer(&asked).unwrap(), "of"), "its own");
 }
+
+#[test]
+fn this_gateways_own_port_is_no_gateway_behind() {
+    let home = Home::fix();
+    let front = home.start_with(&["--upstream", &format!("ws://localhost:{}", home.port)], &[]);
+    let mut client = front.connect(&Offer::new().token("T1").scopes(ADMIN));
+    let end = Instant::now() + LONG;
+    loop {
+        let status = client.ok("status", "{}");
+        if get(&status, "upstream.why").is_some_and(|why| json(why).contains("this gateway's own")) {
+            break;
+        }
+        assert!(Instant::now() < end, "{}", front.log());
+    }
+    client.ok("health", "{}");
+}
