@@ -168,14 +168,14 @@ impl Relay {
     /// Watches the gateway behind this one from now on, if there is one; `own_part` is added to its `status`.
     pub(crate) fn start(self: &Rc<Self>, own_part: impl Fn() -> String + 'static) {
         *self.shared.own_part.borrow_mut() = Box::new(own_part);
-        if self.upstream().is_some() {
+        if self.is_on() {
             watch::remember(self);
         }
         self.watch();
     }
 
     fn watch(self: &Rc<Self>) {
-        if self.upstream().is_some() && !self.watching.replace(true) {
+        if self.is_on() && !self.watching.replace(true) {
             self.tasks.spawn(watch::run(self.clone()));
         }
     }
@@ -214,7 +214,7 @@ impl Relay {
         host: Option<&str>,
         origin: Option<&str>,
     ) {
-        if self.upstream().is_none() {
+        if !self.is_on() {
             return;
         }
         let link = self.insert(conn, Greeting::of(params, host, origin));
@@ -244,7 +244,8 @@ impl Relay {
     /// The refusal: the client may not call the method, its frame is too large, or too much waits.
     pub(crate) fn call(self: &Rc<Self>, conn: &Rc<Conn>, request: &RequestFrame) -> Result<(), ErrorShape> {
         ownership::judge(conn, &request.method)?;
-        let Some(upstream) = self.upstream() else {
+        let settings = self.running.get();
+        let Some(upstream) = &settings.upstream else {
             return Err(ErrorShape::later("there is no upstream", 1000));
         };
         let known = self.links.borrow().get(&conn.id()).cloned();
@@ -308,8 +309,7 @@ impl Relay {
 
     /// Pieces for this gateway's `hello-ok`, with its `own` methods; `None` where OpenClaw never said anything.
     pub(crate) fn merged<'a>(&self, own: impl Iterator<Item = &'a str>) -> Option<Rc<Merged>> {
-        self.upstream()?;
-        let hello = self.availability.hello()?;
+        let hello = self.availability.hello().filter(|_| self.is_on())?;
         let mut merged = self.merged.borrow_mut();
         if merged.is_none() {
             *merged = Some(Rc::new(hello.merged(own)));
@@ -324,8 +324,9 @@ impl Relay {
 
     /// OpenClaw's last `health`, a JSON object.
     pub(crate) fn health(&self) -> Option<String> {
-        self.upstream()?;
-        Some(self.health.borrow().clone()).filter(|health| health.len() > 2 && health.starts_with('{'))
+        let health = self.health.borrow();
+        let is_known = self.is_on() && health.len() > 2 && health.starts_with('{');
+        is_known.then(|| health.clone())
     }
 
     /// State of the gateway behind this one, a JSON object; `None` where there is none.

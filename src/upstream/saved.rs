@@ -90,7 +90,7 @@ impl Relay {
         saved: SavedLink,
         socket: Option<Async<TcpStream>>,
     ) {
-        if self.upstream().is_none() {
+        if !self.is_on() {
             return;
         }
         let wire = socket.map(|socket| Wire::client(socket, None, saved.input, saved.output, MAX_PAYLOAD));
