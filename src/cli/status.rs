@@ -1,7 +1,7 @@
 //! `barnacle status`: what the gateway reports of itself.
 
 use super::{Command, Failure, args::Args, call, gateway::restart_report, print, table::plain};
-use crate::{clock::timestamp, protocol::Fields};
+use crate::{clock::timestamp, host, protocol::Fields};
 
 pub(super) static COMMAND: Command = Command {
     name: "status",
@@ -34,7 +34,10 @@ fn run(args: Args) -> Result<(), Failure> {
         ("state", format!("{} · {} commits", own.text("stateDir"), number("storeCommits"))),
         ("devices", format!("{} paired · {} pending", number("devices"), number("pending"))),
         ("restarts", restarts(own)),
-        ("load", format!("{} connections · {}", number("connections"), memory.unwrap_or_default())),
+        (
+            "load",
+            format!("{} · {}", host::count(number("connections"), "connection"), memory.unwrap_or_default()),
+        ),
     ];
     let mut text = String::new();
     for (name, value) in lines.into_iter().chain(tls.map(|tls| ("tls", tls))) {
