@@ -39,9 +39,15 @@ fn run(args: Args) -> Result<(), Failure> {
             format!("{} · {}", host::count(number("connections"), "connection"), memory.unwrap_or_default()),
         ),
     ];
+    let upstream = status.object("upstream");
+    let behind = upstream.map(|upstream| ("upstream", behind(upstream)));
     let mut text = String::new();
-    for (name, value) in lines.into_iter().chain(tls.map(|tls| ("tls", tls))) {
+    for (name, value) in lines.into_iter().chain(tls.map(|tls| ("tls", tls))).chain(behind) {
         text.push_str(&format!("{name:9}{}\n", plain(&value)));
+    }
+    for pairing in upstream.into_iter().flat_map(|upstream| upstream.objects("pairings")) {
+        let (name, command) = (plain(pairing.text("name")), plain(pairing.text("command")));
+        text.push_str(&format!("\nOpenClaw has to approve {name}; on its host: {command}\n"));
     }
     if number("pending") > 0 {
         text.push_str("\nRequests are pending: barnacle devices list\n");
@@ -53,6 +59,16 @@ fn run(args: Args) -> Result<(), Failure> {
         warnings.iter().for_each(|n| text.push_str(&format!("  {}\n", plain(n))));
     }
     print(&text)
+}
+
+/// Formats the state of the gateway behind this one.
+fn behind(upstream: Fields<'_>) -> String {
+    let (url, state) = (upstream.text("url"), upstream.text("state"));
+    let since = upstream.u64("sinceMs").map(|ms| format!(" since {}", timestamp(ms))).unwrap_or_default();
+    match upstream.str("why") {
+        Some(why) => format!("{url} · {state}{since}: {why}"),
+        None => format!("{url} · OpenClaw {} · {state}{since}", upstream.text("version")),
+    }
 }
 
 /// Formats the restarts since the start, and the last one.

@@ -60,6 +60,11 @@ impl Running {
         Fields::of(&self.status)?.object("barnacle")
     }
 
+    /// What it says of the gateway behind it, if there is one.
+    pub fn upstream(&self) -> Option<Fields<'_>> {
+        Fields::of(&self.status)?.object("upstream")
+    }
+
     /// Version of the gateway that answered, whichever it is.
     pub fn version(&self) -> String {
         let of = Fields::of(&self.status);

@@ -11,6 +11,7 @@ mod host;
 mod service;
 mod state;
 mod tls;
+mod upstream;
 
 pub use config::token_homes;
 pub use facts::{Facts, Service};
@@ -58,7 +59,7 @@ impl Finding {
 type Check = fn(&Facts) -> Vec<Finding>;
 
 /// Every check, what locks people out first.
-const CHECKS: [Check; 27] = [
+const CHECKS: [Check; 29] = [
     host::unresponsive,
     config::cannot_start,
     config::broken,
@@ -75,6 +76,8 @@ const CHECKS: [Check; 27] = [
     tls::key,
     tls::authorities,
     tls::unencrypted,
+    upstream::away,
+    upstream::pairings_that_wait,
     state::store,
     state::permissions,
     state::directories,

@@ -85,6 +85,8 @@ pub fn permissions(facts: &Facts) -> Vec<Finding> {
         "barnacle.json",
         "barnacle.json.last",
         "openclaw.json.last",
+        "upstream-tokens.json",
+        "upstream-hello.json",
         "lock",
     ];
     let files = names.iter().map(|name| (dir.join(name), 0o600));

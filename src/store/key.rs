@@ -133,6 +133,11 @@ impl Key {
         }
     }
 
+    /// The seed of the key by which this gateway itself is known to one on another host.
+    pub fn upstream_own_seed(&self) -> [u8; 32] {
+        self.mac(&[b"upstream-gateway"])
+    }
+
     /// Tells what has the digest `digest` from anything else, and helps nobody to guess what it is. Looks
     /// as OpenClaw's `hash` of a configuration does.
     pub fn revision(&self, digest: &[u8; 32]) -> String {

@@ -84,6 +84,13 @@ impl fmt::Debug for TlsError {
 
 impl Error for TlsError {}
 
+impl TlsError {
+    /// Whether only somebody who changes what is trusted, or the certificate, helps.
+    pub fn is_of_trust(&self) -> bool {
+        !matches!(self, Self::Other(_))
+    }
+}
+
 #[cfg(feature = "tls")]
 impl TlsError {
     /// The reason in `e`, if TLS is the reason.

@@ -1,6 +1,6 @@
 //! Whether the gateway behind this one is there, since when, and why not: one line in the journal at each change.
 
-use super::hello::Hello;
+use super::{hello::Hello, pairing::Pairing};
 use crate::clock::wall_ms;
 use nanoserde::SerJson;
 use std::{
@@ -16,6 +16,8 @@ pub(crate) struct Availability {
     since_ms: Cell<u64>,
     why: RefCell<String>,
     hello: RefCell<Option<Rc<Hello>>>,
+    /// The approval of this gateway's own device there, while it waits.
+    pairing: RefCell<Option<Pairing>>,
     times_away: Cell<u64>,
     waiters: RefCell<Vec<Waker>>,
 }
@@ -31,6 +33,16 @@ impl Availability {
         self.why.borrow().clone()
     }
 
+    /// The approval of this gateway's own device there, while it waits.
+    pub fn pairing(&self) -> Option<Pairing> {
+        self.pairing.borrow().clone()
+    }
+
+    /// Keeps which approval is waited for, if one is.
+    pub fn waits_for(&self, pairing: Option<Pairing>) {
+        *self.pairing.borrow_mut() = pairing;
+    }
+
     /// What it last said of itself.
     pub fn hello(&self) -> Option<Rc<Hello>> {
         self.hello.borrow().clone()
@@ -43,6 +55,7 @@ impl Availability {
 
     /// It is there. Whoever waits for that is woken.
     pub fn there(&self, url: &str, waiting: usize) {
+        self.pairing.take();
         if self.there.replace(true) {
             return;
         }
@@ -69,7 +82,11 @@ impl Availability {
         }
         let news = *self.why.borrow() != why;
         if was || first || (news && to_do) {
-            log::warn!("OpenClaw at {url} is away: {why}; requests for it wait, and nobody is closed");
+            let meanwhile = match self.pairing.borrow().is_some() {
+                true => "until then requests for it are refused",
+                false => "requests for it wait",
+            };
+            log::warn!("OpenClaw at {url} is away: {why}; {meanwhile}, and nobody is closed");
         }
         *self.why.borrow_mut() = why.into();
     }
@@ -79,6 +96,7 @@ impl Availability {
         self.there.set(false);
         self.since_ms.set(0);
         self.hello.take();
+        self.pairing.take();
         self.why.borrow_mut().clear();
     }
 
@@ -99,7 +117,7 @@ impl Availability {
     }
 
     /// The object that `status`, `health` and `/readyz` show.
-    pub fn report(&self, url: &str, waiting: usize, links: usize) -> String {
+    pub fn report(&self, url: &str, waiting: usize, links: usize, pairings: &[String]) -> String {
         #[derive(SerJson)]
         #[allow(non_snake_case)]
         struct Report {
@@ -113,7 +131,7 @@ impl Availability {
             links: u64,
         }
         let why = self.why();
-        Report {
+        let report = Report {
             url: url.into(),
             state: if self.is_there() { "connected" } else { "away" },
             sinceMs: Some(self.since_ms.get()).filter(|since| *since > 0),
@@ -123,6 +141,10 @@ impl Availability {
             waiting: waiting as u64,
             links: links as u64,
         }
-        .serialize_json()
+        .serialize_json();
+        match (pairings.is_empty(), report.strip_suffix('}')) {
+            (false, Some(report)) => format!(r#"{report},"pairings":[{}]}}"#, pairings.join(",")),
+            _ => report,
+        }
     }
 }

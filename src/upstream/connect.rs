@@ -1,12 +1,14 @@
 //! Attaching to the gateway behind this one: who this gateway is there, for whom it speaks, and what is answered.
 //!
 //! On loopback OpenClaw grants with the shared secret whatever is asked, so this gateway asks for what it granted itself.
+//! One on another host knows this gateway as a device that was approved there (see `remote`).
 //! Source: `docs/gateway/protocol/handshake.md` and `auth.md`; what OpenClaw 2026.9 does was tried.
 
 use super::{
     frame::{self, Frame},
     greeting::Greeting,
     hello::Hello,
+    pairing::Pairing,
 };
 use crate::{
     auth::{
@@ -24,6 +26,8 @@ use std::fmt;
 const PROTOCOL: u64 = 4;
 /// Id of the request.
 pub(super) const ID: &str = "connect";
+/// Platform of this gateway's own device: OpenClaw pins it at the approval, whoever the device speaks for.
+pub(super) const OWN_PLATFORM: &str = "linux";
 /// Ids that OpenClaw knows: it refuses any other.
 const CLIENT_IDS: &[&str] = &[
     "webchat-ui",
@@ -53,6 +57,58 @@ pub(super) enum Persona {
     NoDevice,
     /// A backend of this host, without a device.
     Backend,
+    /// The client, by this gateway's own device.
+    OwnFor(Box<Identity>),
+    /// This gateway itself, by its own device.
+    Own(Box<Identity>),
+}
+
+impl Persona {
+    /// Whether OpenClaw sees the client's id, mode and version.
+    pub fn is_client(&self) -> bool {
+        matches!(self, Self::Derived(_) | Self::NoDevice | Self::OwnFor(_))
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Derived(identity) | Self::OwnFor(identity) | Self::Own(identity) => Some(identity),
+            Self::NoDevice | Self::Backend => None,
+        }
+    }
+}
+
+/// What is shown besides the signature of a device.
+#[derive(Clone, Copy)]
+pub(super) enum Auth<'a> {
+    Nothing,
+    /// The shared secret of the gateway behind this one.
+    Shared(Kind, &'a Secret),
+    /// The token that it issued to the device.
+    DeviceToken(&'a str),
+}
+
+impl Auth<'_> {
+    /// The member `auth`, with a comma before it, and the token that is signed.
+    fn member(&self) -> (String, &str) {
+        let member = |name: &str, value: &str| format!(r#","auth":{{"{name}":{}}}"#, value.serialize_json());
+        // A secret of which only the hash is known cannot be sent.
+        match *self {
+            Self::Shared(kind, secret) => match (kind, secret.reveal()) {
+                (_, None) => (String::new(), ""),
+                (Kind::Token, Some(secret)) => (member("token", secret), secret),
+                (Kind::Password, Some(secret)) => (member("password", secret), ""),
+            },
+            Self::DeviceToken(token) => (member("deviceToken", token), token),
+            Self::Nothing => (String::new(), ""),
+        }
+    }
+}
+
+/// The nonce to sign, and the time of the gateway that asks for it: its clock decides whether a proof is fresh.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Challenge {
+    pub nonce: String,
+    pub ts: u64,
 }
 
 /// The order in which identities are tried for a client: the next one where OpenClaw refuses the one before.
@@ -86,56 +142,54 @@ pub(super) struct Introduction<'a> {
     pub role: Role,
     pub scopes: Scopes,
     pub greeting: &'a Greeting,
-    pub secret: Option<(Kind, &'a Secret)>,
+    pub auth: Auth<'a>,
 }
 
 impl Introduction<'_> {
-    /// The `connect` request, in answer to the challenge `nonce`.
-    pub fn request(&self, persona: &Persona, nonce: &str) -> String {
+    /// The `connect` request, in answer to `challenge`.
+    pub fn request(&self, persona: &Persona, challenge: &Challenge) -> String {
         let backend = r#""client":{"id":"gateway-client","mode":"backend","displayName":"Barnacle","version":"2026.9.6","platform":"linux"},"caps":["session-scoped-events"]"#;
         let (members, id, mode) = match persona {
-            Persona::Backend => (backend.into(), "gateway-client".into(), "backend".into()),
-            _ => (self.greeting.members(), self.greeting.client("id"), self.greeting.client("mode")),
-        };
-        // A secret of which only the hash is known cannot be sent.
-        let secret = self.secret.and_then(|(kind, secret)| Some((kind, secret.reveal()?)));
-        let auth = match secret {
-            Some((Kind::Token, secret)) => {
-                format!(r#","auth":{{"token":{}}}"#, secret.to_owned().serialize_json())
+            Persona::Backend | Persona::Own(_) => (backend.into(), "gateway-client".into(), "backend".into()),
+            Persona::OwnFor(_) => (
+                self.greeting.members_on(OWN_PLATFORM),
+                self.greeting.client("id"),
+                self.greeting.client("mode"),
+            ),
+            Persona::Derived(_) | Persona::NoDevice => {
+                (self.greeting.members(), self.greeting.client("id"), self.greeting.client("mode"))
             }
-            Some((Kind::Password, secret)) => {
-                format!(r#","auth":{{"password":{}}}"#, secret.to_owned().serialize_json())
-            }
-            None => String::new(),
         };
+        let (platform, family) = match persona {
+            Persona::Own(_) | Persona::OwnFor(_) => (OWN_PLATFORM.into(), String::new()),
+            _ => (self.greeting.client("platform"), self.greeting.client("deviceFamily")),
+        };
+        let (auth, token) = self.auth.member();
         let scopes = self.scopes.names();
-        let device = match persona {
-            Persona::Derived(identity) => {
+        let device = match persona.identity() {
+            Some(identity) => {
                 let key = identity.public_key();
                 let device_id = key.device_id().to_string();
                 let names: Vec<&str> = scopes.iter().map(String::as_str).collect();
-                let (platform, family) =
-                    (self.greeting.client("platform"), self.greeting.client("deviceFamily"));
                 let payload = Payload {
                     device_id: &device_id,
                     client_id: &id,
                     client_mode: &mode,
                     role: self.role.as_str(),
                     scopes: &names,
-                    signed_at: wall_ms(),
-                    nonce,
+                    signed_at: challenge.ts,
+                    nonce: &challenge.nonce,
                     platform: &platform,
                     device_family: &family,
                 };
-                let token = secret.filter(|(kind, _)| *kind == Kind::Token).map_or("", |(_, token)| token);
                 let signature = identity.sign(&payload.text(Version::V3, token));
                 format!(
                     r#","device":{{"id":"{device_id}","publicKey":"{key}","signature":"{signature}","signedAt":{},"nonce":{}}}"#,
                     payload.signed_at,
-                    nonce.to_owned().serialize_json()
+                    challenge.nonce.serialize_json()
                 )
             }
-            _ => String::new(),
+            None => String::new(),
         };
         format!(
             r#"{{"type":"req","id":"{ID}","method":"connect","params":{{"minProtocol":{PROTOCOL},"maxProtocol":{PROTOCOL},{members},"role":"{}","scopes":{}{auth}{device}}}}}"#,
@@ -152,6 +206,10 @@ pub(super) enum Failure {
     Away(String),
     /// It refused this identity: code, and its message.
     Refused(String, String),
+    /// It waits for somebody there to approve the device.
+    Pairing(Pairing),
+    /// It refuses the shared token, or there is none; why, with what to do. It locks out who tries that often.
+    Secret(String),
     /// What answers is no gateway that this one can stand in front of; the reason, with what to do.
     Wrong(String),
 }
@@ -159,7 +217,8 @@ pub(super) enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away(why) | Self::Wrong(why) => f.write_str(why),
+            Self::Away(why) | Self::Secret(why) | Self::Wrong(why) => f.write_str(why),
+            Self::Pairing(pairing) => pairing.fmt(f),
             Self::Refused(code, message) => match code.as_str() {
                 "AUTH_TOKEN_MISMATCH"
                 | "AUTH_TOKEN_MISSING"
@@ -177,11 +236,13 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The nonce of a challenge.
-pub(super) fn challenge(text: &str) -> Option<String> {
+/// Reads a challenge; `None` if the frame is another.
+pub(super) fn challenge(text: &str) -> Option<Challenge> {
     match frame::read(text) {
         Frame::Event { name, payload, .. } if name == "connect.challenge" => {
-            frame::text_at(payload, &["nonce"]).map(|nonce| nonce.into_owned())
+            let nonce = frame::text_at(payload, &["nonce"])?.into_owned();
+            let ts = frame::at(payload, &["ts"]).and_then(|ts| ts.parse().ok());
+            Some(Challenge { nonce, ts: ts.unwrap_or_else(wall_ms) })
         }
         _ => None,
     }
@@ -209,6 +270,7 @@ fn refusal(error: &str) -> Failure {
         return Failure::Away(message);
     }
     match code.as_str() {
+        "PAIRING_REQUIRED" => Failure::Pairing(Pairing::read(error)),
         "PROTOCOL_MISMATCH" => Failure::Wrong(format!(
             "it does not speak protocol {PROTOCOL}: {message}; OpenClaw 2026.7 or newer is needed behind Barnacle"
         )),

@@ -78,6 +78,16 @@ impl Greeting {
         format!(r#""client":{}{}"#, self.client, self.more)
     }
 
+    /// The same of a client on `platform`, and of no device's family: those of the device that speaks for it.
+    pub fn members_on(&self, platform: &str) -> String {
+        let own = |name: &str| matches!(name, "platform" | "deviceFamily");
+        let client: String = json::members(&self.client)
+            .filter(|(name, _)| !own(name))
+            .map(|(name, value)| format!("{}:{value},", name.to_owned().serialize_json()))
+            .collect();
+        format!(r#""client":{{{client}"platform":{}}}{}"#, platform.to_owned().serialize_json(), self.more)
+    }
+
     /// The name for log lines.
     pub fn name(&self) -> String {
         displayed(&self.client("id"))

@@ -1,7 +1,7 @@
 //! The `hello-ok` of the gateway behind this one, and what of it goes into this gateway's own.
 
 use super::{frame, ownership};
-use crate::protocol::{Event, json};
+use crate::protocol::{Event, Scopes, json};
 use nanoserde::SerJson;
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ const LONGEST: usize = 1 << 20;
 /// What the gateway behind this one says of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Hello {
-    /// `payload`, as it came.
+    /// `payload`, but for `auth`, which holds a credential.
     pub text: String,
     /// `server.bootId`.
     pub boot: String,
@@ -25,6 +25,10 @@ pub(crate) struct Hello {
     pub version: String,
     /// `policy.maxPayload`, bytes.
     pub max_payload: usize,
+    /// `auth.deviceToken`.
+    pub device_token: Option<String>,
+    /// `auth.scopes`.
+    pub scopes: Scopes,
 }
 
 impl Hello {
@@ -38,11 +42,19 @@ impl Hello {
             return None;
         }
         let max_payload = frame::at(payload, &["policy", "maxPayload"]).and_then(|n| n.parse().ok());
+        let kept: Vec<String> = json::members(payload)
+            .filter(|(name, _)| *name != "auth")
+            .map(|(name, value)| format!("{}:{value}", name.to_owned().serialize_json()))
+            .collect();
+        let scopes = frame::at(payload, &["auth", "scopes"]).map(json::items).into_iter().flatten();
+        let scopes: Vec<String> = scopes.filter_map(frame::string).map(|name| name.into_owned()).collect();
         Some(Self {
-            text: payload.into(),
+            text: format!("{{{}}}", kept.join(",")),
             boot: text(&["server", "bootId"]).or_else(|| text(&["server", "connId"]))?,
             version: text(&["server", "version"]).unwrap_or_default(),
             max_payload: max_payload.unwrap_or(512 << 10),
+            device_token: text(&["auth", "deviceToken"]).filter(|token| !token.is_empty()),
+            scopes: Scopes::from_names(scopes.iter().map(String::as_str)),
         })
     }
 
@@ -97,13 +109,17 @@ mod tests {
 
     const TEXT: &str = r#"{"type":"hello-ok","protocol":4,"server":{"version":"2026.9.6","bootId":"b","connId":"c"},
         "features":{"methods":["health","cron.list"],"events":["tick","chat","presence"],"capabilities":["x"]},
-        "snapshot":{"presence":[1],"health":{"ok":true},"stateVersion":{},"uptimeMs":3},"auth":{"role":"operator"},
+        "snapshot":{"presence":[1],"health":{"ok":true},"stateVersion":{},"uptimeMs":3},"auth":{"role":"operator","deviceToken":"secret","scopes":["operator.read"]},
         "policy":{"maxPayload":1000},"pluginSurfaceUrls":{"canvas":"http://x"},"controlUiTabs":[]}"#;
 
     #[test]
     fn what_is_passed_on() {
         let hello = Hello::read(TEXT).unwrap_or_else(|| panic!("a hello-ok"));
         assert_eq!((hello.boot.as_str(), hello.max_payload), ("b", 1000));
+        assert_eq!(hello.device_token.as_deref(), Some("secret"));
+        assert_eq!(hello.scopes.to_string(), "operator.read");
+        assert!(!hello.text.contains("secret"), "{}", hello.text);
+        assert!(Hello::read(&hello.text).is_some_and(|again| again.text == hello.text));
         let merged = hello.merged(["health", "config.plan"].into_iter());
         assert_eq!(merged.server, r#","version":"2026.9.6","bootId":"b""#);
         assert!(

@@ -8,7 +8,8 @@
 //! link          what one client's relay does next, without I/O          repeat    whether a request may be sent twice
 //! serve         the task that moves one link's frames                    session   a connection up to hello-ok
 //! watch         whether OpenClaw is there                                connect   who this gateway is there
-//! saved         a link as plain data
+//! saved         a link as plain data                                     remote    the same on another host
+//! grants        tokens that one on another host has issued               pairing   a request that waits there
 //! availability  since when, and why not                                  greeting  how a client introduced itself
 //! ```
 //!
@@ -18,11 +19,14 @@
 mod availability;
 mod connect;
 mod frame;
+mod grants;
 mod greeting;
 mod hello;
 mod link;
 mod ownership;
+mod pairing;
 mod relay;
+mod remote;
 mod repeat;
 mod saved;
 mod serve;

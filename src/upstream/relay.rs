@@ -3,10 +3,13 @@
 use super::{
     Owner,
     availability::Availability,
+    grants::Grants,
     greeting::Greeting,
     hello::Merged,
     link::{Bounds, Effect, Link},
-    ownership, repeat, serve, watch,
+    ownership,
+    pairing::Pairing,
+    repeat, serve, watch,
 };
 use crate::{
     admission::limits::RELAYED_BYTES,
@@ -22,11 +25,15 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
-    task::Waker,
+    task::{Context, Poll, Waker},
 };
 
 /// Unsent bytes towards OpenClaw from which on a client is read no further.
 const CROWDED: usize = 1 << 20;
+/// Time after which a client may ask again for what waits for an approval, milliseconds.
+const ASK_AGAIN_MS: u64 = 5000;
+/// Most pairings that wait behind this gateway that are shown.
+const PAIRINGS: usize = 20;
 
 /// Relays requests to the gateway behind this one, if the settings name one.
 pub struct Relay {
@@ -39,6 +46,13 @@ pub struct Relay {
     /// OpenClaw's last `health`, JSON.
     pub(super) health: RefCell<String>,
     pub(super) watching: Cell<bool>,
+    /// Tokens that a gateway on another host has issued.
+    pub(super) grants: Rc<Grants>,
+    /// The request for more than a gateway on another host has granted, which waits there.
+    pub(super) more: RefCell<Option<Pairing>>,
+    /// Whether the watcher is to look again at once, and the watcher.
+    again: Cell<bool>,
+    watcher: RefCell<Option<Waker>>,
     shared: Rc<Shared>,
 }
 
@@ -55,6 +69,8 @@ pub(super) struct ClientLink {
     pub scopes: Cell<Scopes>,
     /// Refusals in a row, by which the identity is chosen.
     pub refused: Cell<u32>,
+    /// The pairing of this client's own device behind this gateway, while it waits.
+    pub pairing: RefCell<Option<Pairing>>,
     pub left: Cell<bool>,
     task: RefCell<Option<Waker>>,
     running: Cell<bool>,
@@ -88,6 +104,7 @@ impl ClientLink {
             max_payload: Cell::new(usize::MAX),
             scopes: Cell::default(),
             refused: Cell::new(0),
+            pairing: RefCell::default(),
             left: Cell::new(false),
             task: RefCell::default(),
             running: Cell::new(false),
@@ -161,6 +178,10 @@ impl Relay {
             merged: RefCell::default(),
             health: RefCell::default(),
             watching: Cell::new(false),
+            grants: Rc::default(),
+            more: RefCell::default(),
+            again: Cell::new(false),
+            watcher: RefCell::default(),
             shared: Rc::new(Shared { own_part: RefCell::new(Box::new(String::new)), kept: Cell::new(0) }),
         })
     }
@@ -168,6 +189,7 @@ impl Relay {
     /// Watches the gateway behind this one from now on, if there is one; `own_part` is added to its `status`.
     pub(crate) fn start(self: &Rc<Self>, own_part: impl Fn() -> String + 'static) {
         *self.shared.own_part.borrow_mut() = Box::new(own_part);
+        self.grants.load(&self.running.get().paths.barnacle_dir.join("upstream-tokens.json"));
         if self.is_on() {
             watch::remember(self);
         }
@@ -178,6 +200,28 @@ impl Relay {
         if self.is_on() && !self.watching.replace(true) {
             self.tasks.spawn(watch::run(self.clone()));
         }
+    }
+
+    /// Has the watcher look again at once whether the gateway behind this one is there, and who this one is there.
+    pub(super) fn look_again(&self) {
+        self.again.set(true);
+        if let Some(waker) = self.watcher.take() {
+            waker.wake();
+        }
+    }
+
+    /// The watcher looks now.
+    pub(super) fn look_no_more(&self) {
+        self.again.set(false);
+    }
+
+    /// Ready once the watcher is to look again.
+    pub(super) fn poll_again(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.again.replace(false) {
+            return Poll::Ready(());
+        }
+        self.watcher.replace(Some(cx.waker().clone()));
+        Poll::Pending
     }
 
     /// The settings of the gateway behind this one, if there is one.
@@ -250,6 +294,13 @@ impl Relay {
         };
         let known = self.links.borrow().get(&conn.id()).cloned();
         let link = known.unwrap_or_else(|| self.insert(conn, Greeting::of_session(&conn.session())));
+        if let Some(pairing) = self.waits_for(&link) {
+            link.link.borrow_mut().note_for_later(&request.method, request.text());
+            return Err(ErrorShape::later(
+                format!("OpenClaw does not let it in yet: {pairing}"),
+                ASK_AGAIN_MS,
+            ));
+        }
         let most = link.max_payload.get();
         if request.text().len() > most {
             let size = request.text().len();
@@ -302,8 +353,9 @@ impl Relay {
         }
         self.availability.forget();
         self.renew();
-        let links: Vec<Rc<ClientLink>> = self.links.borrow().values().cloned().collect();
-        links.iter().for_each(|link| link.drop_connection("the settings of the upstream were changed"));
+        self.reconnect("the settings of the upstream were changed");
+        self.more.take();
+        self.look_again();
         self.watch();
     }
 
@@ -334,7 +386,30 @@ impl Relay {
         let upstream = self.upstream()?;
         let links = self.links.borrow();
         let connected = links.values().filter(|link| link.wire.borrow().is_some()).count();
-        Some(self.availability.report(&upstream.url.to_string(), self.waiting(), connected))
+        let own = self.availability.pairing().into_iter().chain(self.more.borrow().clone());
+        let own = own.map(|pairing| pairing.report("Barnacle"));
+        let clients = links
+            .values()
+            .filter_map(|link| Some(link.pairing.borrow().as_ref()?.report(&link.conn.session().name())));
+        let pairings: Vec<String> = own.chain(clients).take(PAIRINGS).collect();
+        Some(self.availability.report(&upstream.url.to_string(), self.waiting(), connected, &pairings))
+    }
+
+    /// The approval without which nothing of `link` goes on.
+    fn waits_for(&self, link: &ClientLink) -> Option<Pairing> {
+        self.availability.pairing().or_else(|| link.pairing.borrow().clone())
+    }
+
+    /// Gives every client's connection up; they make others.
+    pub(super) fn reconnect(&self, why: &str) {
+        let links: Vec<Rc<ClientLink>> = self.links.borrow().values().cloned().collect();
+        links.iter().for_each(|link| link.drop_connection(why));
+    }
+
+    /// Answers what waits: only somebody who approves `pairing` helps.
+    pub(super) fn refuse_waiting(&self, pairing: &Pairing) {
+        let links: Vec<Rc<ClientLink>> = self.links.borrow().values().cloned().collect();
+        links.iter().for_each(|link| link.refuse_waiting(pairing));
     }
 
     /// Requests that wait.
@@ -349,6 +424,12 @@ impl ClientLink {
         if self.wire.borrow().is_some() && self.scopes.get() != self.conn.session().scopes {
             self.drop_connection("its scopes were changed");
         }
+    }
+
+    /// Answers what waits: only somebody who approves `pairing` helps.
+    pub fn refuse_waiting(&self, pairing: &Pairing) {
+        let effects = self.link.borrow_mut().refuse_waiting(&pairing.to_string());
+        self.apply(effects);
     }
 
     /// Gives the connection to OpenClaw up; the task makes another.

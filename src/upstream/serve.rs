@@ -1,13 +1,16 @@
 //! The task of a link: makes the client's connection to OpenClaw, and moves its frames.
 
 use super::{
-    connect::{Failure, choose},
+    connect::{Choice, Failure, Persona, choose},
     relay::{ClientLink, Relay},
+    remote::{Client, Remote},
     session::{self, Caller},
 };
 use crate::{
+    auth::identity::Identity,
     clock::{instant_of, monotonic_ns},
     net::{Message, ReadError, Wire},
+    protocol::Role,
     reactor::Timer,
 };
 use smol::future;
@@ -23,6 +26,8 @@ use std::{
 const BEHIND: usize = 256 << 10;
 /// Time between two attempts where the gateway is there and this connection could not be made.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Time between two attempts with a shared token that is refused: OpenClaw locks out who guesses ten times a minute.
+const SECRET: Duration = Duration::from_secs(60);
 
 /// Serves `link` until its client has left.
 pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
@@ -56,20 +61,37 @@ pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
                 until(&link, Timer::after(AGAIN.0)).await;
             }
             Err(failure) => {
-                if matches!(failure, Failure::Refused(..)) {
-                    link.refused.set(link.refused.get() + 1);
-                    log::warn!("OpenClaw refuses {}: {failure}", link.greeting.name());
+                let why = failure.to_string();
+                let news = link.link.borrow().why() != why;
+                match &failure {
+                    // Another identity needs no approval, on this host.
+                    Failure::Pairing(pairing) if is_alone(&relay, &link) => {
+                        link.pairing.replace(Some(pairing.clone()));
+                    }
+                    Failure::Refused(..) | Failure::Pairing(_) => link.refused.set(link.refused.get() + 1),
+                    Failure::Secret(_) => pause = SECRET,
+                    Failure::Away(_) | Failure::Wrong(_) => {}
                 }
-                let effects = link.link.borrow_mut().closed(&failure.to_string());
+                if news && !matches!(failure, Failure::Away(_)) {
+                    log::warn!("OpenClaw refuses {}: {why}", link.greeting.name());
+                }
+                let effects = link.link.borrow_mut().closed(&why);
                 link.apply(effects);
+                let pairing = link.pairing.borrow().clone();
+                pairing.inspect(|pairing| link.refuse_waiting(pairing));
                 until(&link, Timer::after(pause)).await;
-                pause = (pause * 2).min(AGAIN.1);
+                pause = (pause * 2).clamp(AGAIN.0, AGAIN.1);
             }
         }
     }
     if let Some(wire) = link.wire.take() {
         wire.close(1000, "");
     }
+}
+
+/// Whether the client of `link` is a device of its own behind this gateway, and nothing else gets it in.
+fn is_alone(relay: &Relay, link: &ClientLink) -> bool {
+    link.conn.role() == Role::Node || relay.upstream().is_some_and(|upstream| !upstream.is_local())
 }
 
 /// Waits for `what`, while requests that wait for too long are answered.
@@ -125,10 +147,23 @@ async fn open(relay: &Relay, link: &ClientLink) -> Result<Rc<Wire>, Failure> {
         (session.role, session.scopes, session.device)
     };
     let client_id = link.greeting.client("id");
-    let choice = choose(role, &client_id, device.is_some(), link.refused.get());
-    let seed = relay.devices.key().upstream_seed(device.as_ref(), &client_id);
-    let caller = Caller { role, scopes, greeting: &link.greeting, choice, seed };
-    let opened = async { Some(session::open(&settings, upstream, &caller).await) };
+    let (greeting, refused) = (&link.greeting, link.refused.get());
+    let opened = async {
+        if !upstream.is_local() {
+            let remote = Remote { relay, settings: &settings, upstream };
+            return Some(remote.client(&Client { role, scopes, device, greeting, refused }).await);
+        }
+        let persona = match choose(role, &client_id, device.is_some(), refused) {
+            Choice::Derived => {
+                let seed = relay.devices.key().upstream_seed(device.as_ref(), &client_id);
+                Persona::Derived(Identity::from_seed(&seed).into())
+            }
+            Choice::NoDevice => Persona::NoDevice,
+            Choice::Backend => Persona::Backend,
+        };
+        let auth = session::shared(&settings, upstream);
+        Some(session::open(&settings, upstream, Caller { role, scopes, greeting, persona, auth }).await)
+    };
     let left = async {
         until(link, std::future::pending::<()>()).await;
         None
@@ -138,6 +173,9 @@ async fn open(relay: &Relay, link: &ClientLink) -> Result<Rc<Wire>, Failure> {
     if link.conn.session().scopes != scopes {
         wire.abandon();
         return Err(Failure::Away("its scopes were changed".into()));
+    }
+    if link.pairing.take().is_some() {
+        log::info!("OpenClaw lets {} in", link.greeting.name());
     }
     link.scopes.set(scopes);
     link.max_payload.set(hello.max_payload);

@@ -1,17 +1,17 @@
 //! Making a connection to the gateway behind this one, up to its `hello-ok`.
 
 use super::{
-    connect::{self, Choice, Failure, Introduction, Persona},
+    connect::{self, Auth, Failure, Introduction, Persona},
     greeting::Greeting,
     hello::Hello,
 };
 use crate::{
-    auth::identity::Identity,
-    config::{Kind, Secret, Settings, Upstream},
+    config::{Kind, Settings, Upstream},
     net::{Message, ReadError, Wire},
     outbound::{DialError, Limits, WebSocketError, open_wire},
     protocol::{MAX_PAYLOAD, Role, Scopes},
     reactor::Timer,
+    tls::TlsError,
 };
 use smol::future;
 use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
@@ -19,14 +19,12 @@ use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
 /// Time for TCP, TLS, the upgrade and `hello-ok` each; a busy board's OpenClaw takes several seconds.
 const TIME: Duration = Duration::from_secs(20);
 
-/// The shared secret for the gateway behind this one.
-pub(super) fn secret(settings: &Settings, upstream: &Upstream) -> Option<(Kind, Secret)> {
-    match &upstream.token {
-        Some(token) => Some((Kind::Token, token.clone())),
-        None => {
-            let (secret, _) = settings.credentials.active.as_ref()?;
-            Some((settings.auth.secret_kind(), secret.clone()))
-        }
+/// The shared secret for a gateway on this host: that of the same `openclaw.json`, unless another was given for it.
+pub(super) fn shared<'a>(settings: &'a Settings, upstream: &'a Upstream) -> Auth<'a> {
+    match (&upstream.token, &settings.credentials.active) {
+        (Some(token), _) => Auth::Shared(Kind::Token, token),
+        (None, Some((secret, _))) => Auth::Shared(settings.auth.secret_kind(), secret),
+        (None, None) => Auth::Nothing,
     }
 }
 
@@ -35,16 +33,15 @@ pub(super) struct Caller<'a> {
     pub role: Role,
     pub scopes: Scopes,
     pub greeting: &'a Greeting,
-    pub choice: Choice,
-    /// Seed of the derived key.
-    pub seed: [u8; 32],
+    pub persona: Persona,
+    pub auth: Auth<'a>,
 }
 
 /// Connects to `upstream`, and attaches there as `caller`.
 pub(super) async fn open(
     settings: &Settings,
     upstream: &Upstream,
-    caller: &Caller<'_>,
+    caller: Caller<'_>,
 ) -> Result<(Rc<Wire>, Hello), Failure> {
     let late = async {
         Timer::after(TIME).await;
@@ -56,7 +53,7 @@ pub(super) async fn open(
 async fn attach(
     settings: &Settings,
     upstream: &Upstream,
-    caller: &Caller<'_>,
+    caller: Caller<'_>,
 ) -> Result<(Rc<Wire>, Hello), Failure> {
     if upstream.is_local() && upstream.url.port() == settings.port {
         return Err(Failure::Wrong(format!(
@@ -68,34 +65,29 @@ async fn attach(
     if let Some(why) = &upstream.closed {
         return Err(Failure::Away(why.clone()));
     }
-    let as_client = caller.choice != Choice::Backend;
     let mut headers: Vec<(&str, &str)> = Vec::new();
-    if as_client {
-        headers.extend(caller.greeting.host.as_deref().map(|host| ("Host", host)));
+    if caller.persona.is_client() {
+        // What stands before one on another host chooses by the name in the URL.
+        let host = caller.greeting.host.as_deref().filter(|_| upstream.is_local());
+        headers.extend(host.map(|host| ("Host", host)));
         headers.extend(caller.greeting.origin.as_deref().map(|origin| ("Origin", origin)));
     }
     let limits = Limits { connect: TIME, idle: None, deadline: None };
     let wire = open_wire(&upstream.url, &upstream.trust, &limits, &headers, MAX_PAYLOAD).await;
     let wire = wire.map_err(|e| failure(&e))?;
-    let nonce = loop {
+    let challenge = loop {
         let text = next(&wire).await?;
-        if let Some(nonce) = connect::challenge(&text) {
-            break nonce;
+        if let Some(challenge) = connect::challenge(&text) {
+            break challenge;
         }
     };
-    let persona = match caller.choice {
-        Choice::Derived => Persona::Derived(Identity::from_seed(&caller.seed).into()),
-        Choice::NoDevice => Persona::NoDevice,
-        Choice::Backend => Persona::Backend,
-    };
-    let secret = secret(settings, upstream);
     let introduction = Introduction {
         role: caller.role,
         scopes: caller.scopes,
         greeting: caller.greeting,
-        secret: secret.as_ref().map(|(kind, secret)| (*kind, secret)),
+        auth: caller.auth,
     };
-    wire.send_text(&introduction.request(&persona, &nonce));
+    wire.send_text(&introduction.request(&caller.persona, &challenge));
     loop {
         if let Some(answer) = connect::answer(&next(&wire).await?) {
             return answer.map(|hello| (wire, hello));
@@ -134,11 +126,26 @@ fn failure(e: &WebSocketError) -> Failure {
         WebSocketError::Refused(status, _) if *status != 503 => {
             Failure::Wrong(format!("{e}; is it an OpenClaw gateway?"))
         }
+        WebSocketError::Dial(DialError::Tls(peer, why)) if why.is_of_trust() => {
+            Failure::Wrong(format!("{peer}: {why}{}", advice(why)))
+        }
         // The advice of these is for somebody who dialled by hand.
         WebSocketError::Dial(DialError::Refused(_)) => Failure::Away("nothing listens there".into()),
         WebSocketError::Cut | WebSocketError::Io(_) => {
             Failure::Away("it closed the connection at once".into())
         }
         _ => Failure::Away(e.to_string()),
+    }
+}
+
+/// What to do about a certificate that is not trusted.
+fn advice(why: &TlsError) -> &'static str {
+    match why {
+        TlsError::UnknownIssuer | TlsError::WrongFingerprint(..) => {
+            ": upstream.tlsFingerprint, or upstream.caFile, in barnacle.json. On its host `openssl x509 -noout \
+             -fingerprint -sha256 -in ~/.openclaw/gateway/tls/gateway-cert.pem` shows the fingerprint"
+        }
+        TlsError::Roots(..) => ": upstream.caFile or upstream.tlsFingerprint in barnacle.json",
+        _ => "",
     }
 }

@@ -1,11 +1,12 @@
 //! Watching whether the gateway behind this one is there, by a connection of this gateway's own.
 
 use super::{
-    connect::{Choice, Failure},
+    connect::{Failure, Persona},
     frame::{self, Frame},
     greeting::Greeting,
     hello::Hello,
     relay::Relay,
+    remote::Remote,
     session::{self, Caller},
 };
 use crate::{
@@ -21,13 +22,21 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Time between two attempts, the shortest and the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Time between two attempts where what answers is wrong, and only a change of it or of the settings helps.
 const WRONG: Duration = Duration::from_secs(3);
+/// Time between two attempts with a shared token that is refused: OpenClaw locks out who guesses ten times a minute.
+const SECRET: Duration = Duration::from_secs(30);
+/// Time between two attempts after an approval was rejected, the shortest and the longest: each asks anew.
+const REJECTED: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(240));
+/// Time for which a request for approval is kept there, but for a moment.
+const KEPT: Duration = Duration::from_secs(290);
+/// Time between two questions whether more was granted, while that waits for approval.
+const MORE: Duration = Duration::from_secs(10);
 /// Time without a frame after which the connection counts as lost: several of OpenClaw's ticks.
 const SILENT: Duration = Duration::from_secs(180);
 
@@ -47,39 +56,65 @@ pub(super) fn remember(relay: &Relay) {
 pub(super) async fn run(relay: Rc<Relay>) {
     let file = file(&relay);
     let mut pause = AGAIN.0;
+    let mut asking = Asking::default();
     while let Some(upstream) = relay.upstream() {
         let url = upstream.url.to_string();
+        relay.look_no_more();
         match attach(&relay, &upstream).await {
             Ok((wire, hello)) => {
                 pause = AGAIN.0;
                 keep(&relay, &hello, &file).await;
                 relay.availability.there(&url, relay.waiting());
+                asking = Asking::default();
                 let why = listen(&relay, &upstream, &wire).await;
                 relay.availability.away(&url, &why, false);
             }
             Err(failure) => {
                 let to_do = !matches!(failure, Failure::Away(_));
+                let pairing = match &failure {
+                    Failure::Pairing(pairing) => Some(pairing.clone()),
+                    _ => None,
+                };
+                match &failure {
+                    Failure::Away(_) => {}
+                    Failure::Secret(_) => pause = SECRET,
+                    Failure::Pairing(pairing) => {
+                        pause = asking.pause(pairing.request.as_deref(), Instant::now())
+                    }
+                    Failure::Refused(..) | Failure::Wrong(_) => pause = WRONG,
+                }
+                relay.availability.waits_for(pairing.clone());
                 relay.availability.away(&url, &failure.to_string(), to_do);
-                if to_do {
-                    pause = WRONG;
+                if let Some(pairing) = &pairing {
+                    relay.refuse_waiting(pairing);
                 }
             }
         }
-        Timer::after(pause).await;
+        future::or(
+            async {
+                Timer::after(pause).await;
+            },
+            poll_fn(|cx| relay.poll_again(cx)),
+        )
+        .await;
         pause = (pause * 2).min(AGAIN.1);
     }
     relay.watching.set(false);
 }
 
 async fn attach(relay: &Relay, upstream: &Upstream) -> Result<(Rc<Wire>, Hello), Failure> {
+    let settings = relay.running.get();
+    if !upstream.is_local() {
+        return Remote { relay, settings: &settings, upstream }.watcher().await;
+    }
     let caller = Caller {
         role: Role::Operator,
         scopes: [Scope::Read].into_iter().collect(),
         greeting: &Greeting::default(),
-        choice: Choice::Backend,
-        seed: [0; 32],
+        persona: Persona::Backend,
+        auth: session::shared(&settings, upstream),
     };
-    session::open(&relay.running.get(), upstream, &caller).await
+    session::open(&settings, upstream, caller).await
 }
 
 /// Keeps `hello`, also on disk: so clients learn what OpenClaw has while it is away.
@@ -100,22 +135,43 @@ async fn keep(relay: &Relay, hello: &Hello, file: &Path) {
     }
 }
 
+/// What comes next while it is there.
+enum Heard {
+    Message(Message),
+    /// It is time to ask whether more was granted.
+    More,
+    /// It is gone, or is to be looked at again; why.
+    Lost(String),
+}
+
+async fn hear(relay: &Relay, wire: &Rc<Wire>) -> Heard {
+    let read = poll_fn(|cx| {
+        wire.watch(cx);
+        if relay.poll_again(cx).is_ready() {
+            return Poll::Ready(Heard::Lost("it is looked at again".into()));
+        }
+        let lost = |e: &dyn std::fmt::Display| Heard::Lost(format!("the connection is lost: {e}"));
+        if let Poll::Ready(Err(e)) = wire.poll_drain(cx) {
+            return Poll::Ready(lost(&e));
+        }
+        wire.poll_message(cx).map(|read| read.map_or_else(|e| lost(&e), Heard::Message))
+    });
+    let late = async {
+        let wants_more = relay.more.borrow().is_some();
+        Timer::after(if wants_more { MORE } else { SILENT }).await;
+        match wants_more {
+            true => Heard::More,
+            false => Heard::Lost(format!("it has been silent for {} s", SILENT.as_secs())),
+        }
+    };
+    future::or(read, late).await
+}
+
 /// Hears it until it is gone; returns why it is.
 async fn listen(relay: &Relay, upstream: &Upstream, wire: &Rc<Wire>) -> String {
     loop {
-        let read = poll_fn(|cx| {
-            wire.watch(cx);
-            if let Poll::Ready(Err(e)) = wire.poll_drain(cx) {
-                return Poll::Ready(Err(e.to_string()));
-            }
-            wire.poll_message(cx).map_err(|e| e.to_string())
-        });
-        let silent = async {
-            Timer::after(SILENT).await;
-            Err(format!("it has been silent for {} s", SILENT.as_secs()))
-        };
-        match future::or(read, silent).await {
-            Ok(Message::Text(text)) => match frame::read(&text) {
+        match hear(relay, wire).await {
+            Heard::Message(Message::Text(text)) => match frame::read(&text) {
                 Frame::Event { name, payload, .. } if name == "health" => {
                     relay.health.replace(payload.into());
                 }
@@ -124,15 +180,83 @@ async fn listen(relay: &Relay, upstream: &Upstream, wire: &Rc<Wire>) -> String {
                 }
                 _ => {}
             },
-            Ok(Message::Ping(payload)) => wire.send_pong(&payload),
-            Ok(Message::Close(code)) => {
+            Heard::Message(Message::Ping(payload)) => wire.send_pong(&payload),
+            Heard::Message(Message::Close(code)) => {
                 return format!("it closed the connection ({})", code.unwrap_or(1005));
             }
-            Ok(_) => {}
-            Err(why) => return format!("the connection is lost: {why}"),
+            Heard::Message(_) => {}
+            Heard::More => ask_for_more(relay, upstream).await,
+            Heard::Lost(why) => return why,
         }
         if relay.upstream().as_ref() != Some(upstream) {
             return "the settings were changed".into();
+        }
+    }
+}
+
+/// Asks whether more was granted; clients then get theirs by new connections.
+async fn ask_for_more(relay: &Relay, upstream: &Upstream) {
+    let settings = relay.running.get();
+    let asked = Remote { relay, settings: &settings, upstream }.ask().await;
+    if asked.is_ok() && relay.more.borrow().is_none() {
+        log::info!("OpenClaw at {} has granted what was asked for", upstream.url);
+        relay.reconnect("it has granted more");
+    }
+}
+
+/// Attempts while an approval is waited for.
+#[derive(Default)]
+struct Asking {
+    /// The request, and since when it waits.
+    request: Option<(String, Instant)>,
+    rejected: u32,
+}
+
+impl Asking {
+    /// Time to the next attempt after one that was told `request`. Another request sooner than one is kept means that
+    /// the one before was rejected, and whoever did that is not to be asked again at once.
+    fn pause(&mut self, request: Option<&str>, now: Instant) -> Duration {
+        let known = self.request.as_ref().filter(|(known, _)| request != Some(known.as_str()));
+        match known {
+            Some((_, since)) if now.saturating_duration_since(*since) < KEPT => self.rejected += 1,
+            Some(_) => self.rejected = 0,
+            None => {}
+        }
+        if known.is_some() || self.request.is_none() {
+            self.request = request.map(|request| (request.into(), now));
+        }
+        match self.rejected {
+            0 => WRONG,
+            n => (REJECTED.0 * 2_u32.saturating_pow(n - 1)).min(REJECTED.1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_rejects_is_asked_less_often() {
+        let (start, mut asking) = (Instant::now(), Asking::default());
+        for (at_s, request, pause_s) in [
+            (0, Some("a"), 3),
+            (3, Some("a"), 3),
+            (299, Some("a"), 3),
+            // It ran out.
+            (302, Some("b"), 3),
+            (305, Some("b"), 3),
+            // It was rejected.
+            (310, Some("c"), 30),
+            (340, Some("c"), 30),
+            (370, Some("d"), 60),
+            (430, Some("e"), 120),
+            (550, Some("f"), 240),
+            (790, Some("g"), 240),
+            (1100, Some("h"), 3),
+        ] {
+            let now = start + Duration::from_secs(at_s);
+            assert_eq!(asking.pause(request, now), Duration::from_secs(pause_s), "{at_s} s");
         }
     }
 }

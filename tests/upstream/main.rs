@@ -7,6 +7,7 @@ mod wire;
 mod away;
 mod hostile;
 mod introduced;
+mod remote;
 mod restarted;
 mod rights;
 mod stand_in;

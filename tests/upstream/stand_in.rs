@@ -32,7 +32,12 @@ pub enum Manner {
     Hello(String),
     /// Refuses to attach, with this error.
     Refuse(&'static str),
+    /// Answers `connect` by its parameters and the connection's number: the payload of `hello-ok`, or the error.
+    Judge(Arc<Judge>),
 }
+
+/// Judges the parameters of a `connect` by a connection of this number.
+pub type Judge = dyn Fn(&Value, usize) -> Result<String, String> + Send + Sync;
 
 /// Chooses the behaviour towards a connection: by its number, counted from 0, and the head of its upgrade.
 type Manners = dyn FnMut(usize, &str) -> Manner + Send;
@@ -321,6 +326,20 @@ impl StandIn {
         })
     }
 
+    /// Parameters of the latest `connect`, whatever came of it.
+    #[track_caller]
+    pub fn latest_connect(&self) -> Value {
+        self.wait("a connect", |state| {
+            let text = state.links.iter().rev().find_map(|link| link.connect.get())?;
+            Some(parse(&json(get(&parse(text), "params").unwrap())))
+        })
+    }
+
+    /// The `connect` of every connection, as it came.
+    pub fn connects(&self) -> Vec<String> {
+        self.state().links.iter().filter_map(|link| link.connect.get().cloned()).collect()
+    }
+
     /// Connections so far.
     pub fn links(&self) -> usize {
         self.state().links.len()
@@ -471,6 +490,17 @@ impl Inner {
                 let answer = format!(r#"{{"type":"res","id":"{id}","ok":false,"error":{error}}}"#);
                 send(&frame(0x81, answer.as_bytes()));
                 return drain(input);
+            }
+            Manner::Judge(judge) => {
+                let params = parse(&json(get(&parse(link.connect.get().unwrap()), "params").unwrap()));
+                match judge(&params, link.number) {
+                    Ok(payload) => payload,
+                    Err(error) => {
+                        let answer = format!(r#"{{"type":"res","id":"{id}","ok":false,"error":{error}}}"#);
+                        send(&frame(0x81, answer.as_bytes()));
+                        return drain(input);
+                    }
+                }
             }
             Manner::Hello(payload) => payload.clone(),
             _ => hello(boot, link.number),

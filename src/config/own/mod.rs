@@ -120,6 +120,13 @@ pub(crate) fn read(beside: Beside<'_>, flag: Option<&Url>, running: Option<&OwnI
             paths.own_file().display()
         ));
     }
+    if let Some((path, mode)) = &keys.open {
+        let path = path.display();
+        notices.push(format!(
+            "{path} can be read by every account of this host (mode {mode:04o}), and holds the token of the gateway \
+             behind this one; chmod go-rwx {path}"
+        ));
+    }
     let mut lint = lint::warnings(&source);
     // Of a broken file only the error is reported.
     if !matches!(found, FileState::Whole) {
@@ -169,6 +176,7 @@ fn is_of_url(error: &ConfigError) -> bool {
 /// Whether it is about how connections to the gateway behind this one are made.
 fn is_of_connection(error: &ConfigError) -> bool {
     is_of_url(error)
+        || error.path.starts_with("upstream.scopes")
         || ["upstream", "upstream.token", "upstream.tokenFile", "upstream.tlsFingerprint", "upstream.caFile"]
             .contains(&&*error.path)
 }

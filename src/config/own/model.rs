@@ -9,9 +9,14 @@ use crate::{
         text::{file, node::Value},
     },
     net::url::Url,
+    protocol::{Scope, Scopes},
     tls::Trust,
 };
-use std::{path::PathBuf, time::Duration};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Decoded values of all keys of the file.
 pub(super) struct OwnKeys {
@@ -21,6 +26,8 @@ pub(super) struct OwnKeys {
     token: Option<Secret>,
     /// `upstream.tlsFingerprint`, else `upstream.caFile`.
     trust: Trust,
+    /// `upstream.scopes`, and `operator.read`.
+    scopes: Scopes,
     wait: Duration,
     waiting: usize,
     waiting_bytes: usize,
@@ -28,6 +35,8 @@ pub(super) struct OwnKeys {
     pub(super) device_key_proof: Option<bool>,
     /// `auth.revokeOnRotate`, where it is there.
     pub(super) revoke_on_rotate: Option<RevokeOnRotate>,
+    /// The file of the token with its mode, where every account can read it.
+    pub(super) open: Option<(PathBuf, u32)>,
     /// The files that the keys lead to, there or not.
     pub(super) files: Vec<PathBuf>,
 }
@@ -39,11 +48,12 @@ impl OwnKeys {
     /// Decodes the keys below `root`; secrets are resolved by `resolver`, which belongs to `openclaw.json`.
     pub(super) fn decode(root: &Section<'_>, resolver: &Resolver<'_>, env: &Env) -> Self {
         let (upstream, auth) = (root.section("upstream"), root.section("auth"));
-        let mut files = Vec::new();
+        let (mut files, mut open) = (Vec::new(), None);
         let count = |name| usize::try_from(upstream.number_or_default(name)).unwrap_or(usize::MAX);
         Self {
             url: url(&upstream),
-            token: token(&upstream, resolver, env, &mut files),
+            scopes: scopes(&upstream),
+            token: token(&upstream, resolver, env, &mut files, &mut open),
             trust: trust(&upstream, resolver, &mut files),
             wait: Duration::from_millis(upstream.number_or_default("waitMs")),
             waiting: count("waitRequests"),
@@ -53,14 +63,16 @@ impl OwnKeys {
                 None if !auth.is_broken() => None,
                 _ => auth.word("revokeOnRotate"),
             },
+            open,
             files,
         }
     }
 
     /// The gateway at `url`, by these keys; `closed` says why no connection is made to it.
     pub(super) fn upstream(&self, url: Url, closed: Option<String>) -> Upstream {
-        let (trust, token) = (self.trust.clone(), self.token.clone());
-        self.waiting(Upstream { url, trust, token, closed, wait: self.wait, waiting: 0, waiting_bytes: 0 })
+        let (trust, token, scopes) = (self.trust.clone(), self.token.clone(), self.scopes);
+        let wait = self.wait;
+        self.waiting(Upstream { url, trust, token, scopes, closed, wait, waiting: 0, waiting_bytes: 0 })
     }
 
     /// `upstream`, for which requests wait as these keys say.
@@ -75,7 +87,22 @@ fn url(upstream: &Section<'_>) -> Option<Url> {
     let wrong = |bad: BadUpstream| {
         upstream.error("url", node, bad.found(), BadUpstream::EXPECTED, "as if it were not there");
     };
-    upstream_url(&text).map_err(wrong).ok()
+    match upstream_url(&text) {
+        Err(BadUpstream::InTheClear(_)) if upstream.flag("allowCleartext") => Url::parse(&text).ok(),
+        read => read.map_err(wrong).ok(),
+    }
+}
+
+fn scopes(upstream: &Section<'_>) -> Scopes {
+    let all = || Scope::ALL.into_iter().collect();
+    let Some(node) = upstream.value("scopes") else { return all() };
+    let names = upstream.list("scopes", NONE_MADE).items;
+    if let Some(name) = names.iter().find(|name| Scope::parse(name).is_none()) {
+        let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+        upstream.error("scopes", node, format!("{name:?}"), &known.join(", "), NONE_MADE);
+    }
+    let read: Scopes = [Scope::Read].into_iter().collect();
+    Scopes::from_names(names.iter().map(String::as_str)).union(read)
 }
 
 fn token(
@@ -83,6 +110,7 @@ fn token(
     resolver: &Resolver<'_>,
     env: &Env,
     files: &mut Vec<PathBuf>,
+    open: &mut Option<(PathBuf, u32)>,
 ) -> Option<Secret> {
     match resolver.credential(upstream, "token", "upstream.token", NONE_MADE) {
         Credential::Given(secret) => return Some(secret),
@@ -101,6 +129,7 @@ fn token(
     let (node, text) = (upstream.value("tokenFile")?, upstream.text("tokenFile")?);
     let path = resolver.paths.expand(&text);
     files.push(path.clone());
+    *open = open_to_all(&path);
     let why = match Secret::in_file(&path, env) {
         Ok(Some(secret)) => return Some(secret),
         Ok(None) => "holds no token".into(),
@@ -109,6 +138,12 @@ fn token(
     let found = format!("{}, which {why}", path.display());
     upstream.error("tokenFile", node, found, "a file that holds the token and nothing else", NONE_MADE);
     None
+}
+
+/// The file at `path` with its mode, where every account can read it.
+fn open_to_all(path: &Path) -> Option<(PathBuf, u32)> {
+    let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
+    (mode & 0o004 != 0).then(|| (path.to_owned(), mode))
 }
 
 fn trust(upstream: &Section<'_>, resolver: &Resolver<'_>, files: &mut Vec<PathBuf>) -> Trust {

@@ -3,6 +3,7 @@
 use super::super::Secret;
 use crate::{
     net::url::{BadUrl, Url},
+    protocol::{Scope, Scopes},
     tls::Trust,
 };
 use std::{fmt, io, time::Duration};
@@ -14,8 +15,11 @@ pub struct Upstream {
     pub url: Url,
     /// Certificates that are believed, where it speaks TLS.
     pub trust: Trust,
-    /// The shared token for it; `None` for the shared secret of the same `openclaw.json`.
+    /// The shared token for it; without one, on this host the shared secret of the same `openclaw.json`, and none for
+    /// another host.
     pub token: Option<Secret>,
+    /// Scopes that this gateway asks for where it is a device of its own; with `operator.read` always.
+    pub scopes: Scopes,
     /// Why no connection is made to it: its token or whom to trust cannot be known. Requests wait.
     pub closed: Option<String>,
     /// Time for which a request waits while it is away.
@@ -95,6 +99,7 @@ impl Upstream {
             url: upstream_url(url)?,
             trust: Trust::Authorities,
             token: None,
+            scopes: Scope::ALL.into_iter().collect(),
             closed: None,
             wait: Self::WAIT,
             waiting: Self::WAITING,
@@ -112,8 +117,11 @@ impl Upstream {
 
     /// Whether both are reached in the same way, so that connections to one are connections to the other.
     pub fn is_same_peer(a: Option<&Self>, b: Option<&Self>) -> bool {
-        let way = |at: &Self| (at.url.clone(), at.trust.clone(), at.token.clone(), at.closed.clone());
-        a.map(way) == b.map(way)
+        match (a, b) {
+            (Some(a), Some(b)) => a.is_dialled_as(b),
+            (None, None) => true,
+            _ => false,
+        }
     }
 
     /// Whether it runs on this host.
@@ -123,8 +131,8 @@ impl Upstream {
 
     /// Whether connections to it are made as those to `other` are.
     pub fn is_dialled_as(&self, other: &Self) -> bool {
-        (&self.url, &self.trust, &self.token, &self.closed)
-            == (&other.url, &other.trust, &other.token, &other.closed)
+        (&self.url, &self.trust, &self.token, self.scopes, &self.closed)
+            == (&other.url, &other.trust, &other.token, other.scopes, &other.closed)
     }
 }
 

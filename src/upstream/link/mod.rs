@@ -141,6 +141,11 @@ impl Link {
             || !self.runs.is_empty()
     }
 
+    /// Why there is no connection.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
     /// The number of requests that wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -219,6 +224,16 @@ impl Link {
         }
         self.waiting.sort_by_key(|request| request.number);
         effects
+    }
+
+    /// Answers what waits, since waiting does not help: `why`.
+    pub fn refuse_waiting(&mut self, why: &str) -> Vec<Effect> {
+        self.why = why.into();
+        let refuse = |link: &mut Self, request: Request| {
+            link.note_for_later(&request.method, &request.text);
+            later(&request.id, &format!("OpenClaw does not let it in yet: {why}"))
+        };
+        std::mem::take(&mut self.waiting).into_iter().map(|request| refuse(self, request)).collect()
     }
 
     /// Ends what has waited for too long, and sends what may go now.

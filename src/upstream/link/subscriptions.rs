@@ -6,7 +6,8 @@ use crate::upstream::frame;
 /// Most subscriptions that are remembered.
 const SUBSCRIPTIONS: usize = 256;
 /// Methods besides `*.subscribe` that a new connection needs again.
-const REPLAYED: &[&str] = &["sessions.viewers.set", "node.pluginTools.update", "node.runnerInventory.update"];
+const REPLAYED: &[&str] =
+    &["sessions.viewers.set", "node.pluginTools.update", "node.runnerInventory.update", "node.skills.update"];
 
 /// The name of a subscription: its method, and which one of several it is.
 fn subscription_name(method: &str, params: &str) -> String {
@@ -15,8 +16,16 @@ fn subscription_name(method: &str, params: &str) -> String {
 }
 
 impl Link {
+    /// Remembers of a request that is not sent what a connection made later needs.
+    pub fn note_for_later(&mut self, method: &str, text: &str) {
+        self.note(method, params_of(text));
+    }
+
     pub(super) fn note_subscription(&mut self, request: &Request) {
-        let (method, params) = (request.method.as_str(), params_of(&request.text));
+        self.note(&request.method, params_of(&request.text));
+    }
+
+    fn note(&mut self, method: &str, params: &str) {
         if let Some(family) = method.strip_suffix(".unsubscribe") {
             let subscribe = format!("{family}.subscribe");
             let name = subscription_name(&subscribe, params);
