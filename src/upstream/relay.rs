@@ -72,6 +72,8 @@ pub(super) struct ClientLink {
     /// The pairing of this client's own device behind this gateway, while it waits.
     pub pairing: RefCell<Option<Pairing>>,
     pub left: Cell<bool>,
+    /// Whether the task is to try again at once.
+    pub again: Cell<bool>,
     task: RefCell<Option<Waker>>,
     running: Cell<bool>,
     /// Bytes of requests that this link keeps, as counted in [`Shared::kept`].
@@ -106,6 +108,7 @@ impl ClientLink {
             refused: Cell::new(0),
             pairing: RefCell::default(),
             left: Cell::new(false),
+            again: Cell::new(false),
             task: RefCell::default(),
             running: Cell::new(false),
             kept: Cell::new(0),
@@ -403,7 +406,10 @@ impl Relay {
     /// Gives every client's connection up; they make others.
     pub(super) fn reconnect(&self, why: &str) {
         let links: Vec<Rc<ClientLink>> = self.links.borrow().values().cloned().collect();
-        links.iter().for_each(|link| link.drop_connection(why));
+        for link in links {
+            link.again.set(true);
+            link.drop_connection(why);
+        }
     }
 
     /// Answers what waits: only somebody who approves `pairing` helps.

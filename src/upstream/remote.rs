@@ -219,6 +219,9 @@ impl Remote<'_> {
 
     /// The shared token for it: only what was given for it.
     fn shared(&self) -> Result<Auth<'_>, Failure> {
+        if let Some(why) = &self.upstream.closed {
+            return Err(Failure::Secret(why.clone()));
+        }
         self.upstream.token.as_ref().map(|token| Auth::Shared(Kind::Token, token)).ok_or_else(|| {
             Failure::Secret(
                 "it is on another host, and there is no token for it yet: put its gateway.auth.token into a file, and \

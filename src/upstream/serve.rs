@@ -100,7 +100,7 @@ async fn until(link: &ClientLink, what: impl Future) {
     let mut timer = None;
     poll_fn(|cx| {
         link.watch(cx.waker());
-        if what.as_mut().poll(cx).is_ready() || link.left.get() {
+        if what.as_mut().poll(cx).is_ready() || link.left.get() || link.again.replace(false) {
             return Poll::Ready(());
         }
         while poll_due(link, &mut timer, cx).is_ready() {

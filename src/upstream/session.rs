@@ -141,7 +141,7 @@ fn failure(e: &WebSocketError) -> Failure {
 /// What to do about a certificate that is not trusted.
 fn advice(why: &TlsError) -> &'static str {
     match why {
-        TlsError::UnknownIssuer | TlsError::WrongFingerprint(..) => {
+        TlsError::UnknownIssuer | TlsError::WrongFingerprint(..) | TlsError::BadCertificate(_) => {
             ": upstream.tlsFingerprint, or upstream.caFile, in barnacle.json. On its host `openssl x509 -noout \
              -fingerprint -sha256 -in ~/.openclaw/gateway/tls/gateway-cert.pem` shows the fingerprint"
         }

@@ -9,6 +9,7 @@ use crate::{
 use miniserde::json::Value;
 use std::{
     collections::BTreeSet,
+    io::{Read, Write},
     os::unix::fs::PermissionsExt,
     sync::{Arc, Mutex},
 };
@@ -68,7 +69,10 @@ impl Scene {
     fn new() -> Self {
         let (home, behind, there) = (Home::fix(), StandIn::new(), Arc::new(Mutex::new(There::default())));
         let judge = there.clone();
-        behind.behaves(move |_, _| {
+        behind.behaves(move |_, head| {
+            if !head.contains("Sec-WebSocket-Key") {
+                return Manner::Http("HTTP/1.1 204 No Content\r\n\r\n");
+            }
             let judge = judge.clone();
             Manner::Judge(Arc::new(move |connect, link| judge.lock().unwrap().judge(connect, link)))
         });
@@ -210,6 +214,15 @@ fn only_what_was_given_for_it_is_shown_to_it() {
     let front = scene.home.start_with(&[], &[]);
     front.wait_log(&["upstream.tokenFile"]);
     assert_eq!(scene.behind.links(), 0, "there is nothing to show");
+    // A request that is let in here is passed on without what let it in.
+    let mut http = std::net::TcpStream::connect(("127.0.0.1", front.port)).unwrap();
+    let request =
+        "GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer T1\r\nConnection: close\r\n\r\n";
+    http.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    http.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    assert!(!scene.behind.heads().concat().contains("T1"));
     for (file, mode, said) in [
         ("", 0o600, "holds no token"),
         ("S1", 0o644, "can be read by every account"),

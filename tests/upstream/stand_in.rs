@@ -340,6 +340,11 @@ impl StandIn {
         self.state().links.iter().filter_map(|link| link.connect.get().cloned()).collect()
     }
 
+    /// The head of every connection.
+    pub fn heads(&self) -> Vec<String> {
+        self.state().links.iter().map(|link| link.head.clone()).collect()
+    }
+
     /// Connections so far.
     pub fn links(&self) -> usize {
         self.state().links.len()

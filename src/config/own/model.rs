@@ -142,8 +142,9 @@ fn token(
 
 /// The file at `path` with its mode, where every account can read it.
 fn open_to_all(path: &Path) -> Option<(PathBuf, u32)> {
-    let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
-    (mode & 0o004 != 0).then(|| (path.to_owned(), mode))
+    let meta = std::fs::metadata(path).ok()?;
+    let mode = meta.mode() & 0o777;
+    (meta.is_file() && mode & 0o004 != 0).then(|| (path.to_owned(), mode))
 }
 
 fn trust(upstream: &Section<'_>, resolver: &Resolver<'_>, files: &mut Vec<PathBuf>) -> Trust {
