@@ -29,6 +29,8 @@ use std::{
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Time between two attempts where what answers is wrong, and only a change of it or of the settings helps.
 const WRONG: Duration = Duration::from_secs(3);
+/// Time between two attempts once an approval has waited for long, and what long is.
+const PATIENT: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(900));
 /// Time between two attempts with a shared token that is refused: OpenClaw locks out who guesses ten times a minute.
 const SECRET: Duration = Duration::from_secs(30);
 /// Time between two attempts after an approval was rejected, the shortest and the longest: each asks anew.
@@ -209,6 +211,8 @@ async fn ask_for_more(relay: &Relay, upstream: &Upstream) {
 struct Asking {
     /// The request, and since when it waits.
     request: Option<(String, Instant)>,
+    /// Time of the first attempt.
+    began: Option<Instant>,
     rejected: u32,
 }
 
@@ -225,7 +229,9 @@ impl Asking {
         if known.is_some() || self.request.is_none() {
             self.request = request.map(|request| (request.into(), now));
         }
+        let waited = now.saturating_duration_since(*self.began.get_or_insert(now));
         match self.rejected {
+            0 if waited > PATIENT.1 => PATIENT.0,
             0 => WRONG,
             n => (REJECTED.0 * 2_u32.saturating_pow(n - 1)).min(REJECTED.1),
         }
@@ -253,7 +259,7 @@ mod tests {
             (430, Some("e"), 120),
             (550, Some("f"), 240),
             (790, Some("g"), 240),
-            (1100, Some("h"), 3),
+            (1100, Some("h"), 15),
         ] {
             let now = start + Duration::from_secs(at_s);
             assert_eq!(asking.pause(request, now), Duration::from_secs(pause_s), "{at_s} s");

@@ -173,6 +173,20 @@ fn operators_go_by_its_device_with_the_scopes_of_both() {
 }
 
 #[test]
+fn nothing_goes_on_in_the_clear_once_that_is_not_allowed() {
+    let scene = Scene::new();
+    scene.approves(&every_scope());
+    let front = scene.start("");
+    front.wait_log(&["in front of OpenClaw"]);
+    let watcher = scene.behind.watcher().number;
+    waits(&scene.home, &scene.url().replace("allowCleartext:true", "waitMs:120000"));
+    scene.behind.gone(watcher);
+    front.wait_log(&["is away: "]);
+    let line = front.wait_log(&["in the clear"]);
+    assert!(line.contains("0.0.0.0"), "{line}");
+}
+
+#[test]
 fn it_asks_for_no_more_than_the_file_says() {
     let scene = Scene::new();
     let front = scene.start("scopes:[\"operator.write\"]");

@@ -105,7 +105,10 @@ pub(crate) fn read(beside: Beside<'_>, flag: Option<&Url>, running: Option<&OwnI
         (_, Some(running)) => running.upstream.clone().filter(|upstream| upstream.closed.is_none()),
         _ => before(beside, flag),
     };
+    // What let it be is not said any more.
+    let forbidden = |before: &Upstream| before.is_in_the_clear() && errors.iter().any(is_of_url);
     let upstream = match before {
+        Some(before) if forbidden(&before) => Some(keys.waiting(Upstream { closed, ..before })),
         Some(before) => {
             errors.iter_mut().filter(|error| is_of_connection(error)).for_each(ConfigError::keep);
             Some(keys.waiting(before))

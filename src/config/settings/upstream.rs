@@ -124,6 +124,11 @@ impl Upstream {
         }
     }
 
+    /// Whether credentials go to another host in the clear.
+    pub(crate) fn is_in_the_clear(&self) -> bool {
+        !self.url.is_tls() && !self.is_local()
+    }
+
     /// Whether it runs on this host.
     pub fn is_local(&self) -> bool {
         self.url.is_loopback()
