@@ -1,7 +1,7 @@
 //! OpenClaw away, and back: nobody is closed, nothing is done twice, and what may wait waits, within bounds.
 
 use crate::{
-    stand_in::{Link, Manner, StandIn, upstream_state, waits},
+    stand_in::{Link, Manner, StandIn, answer, upstream_state, waits},
     wire::{ADMIN, Client, Home, LONG, Offer, Server, json, number, text},
 };
 use miniserde::json::Value;
@@ -215,7 +215,7 @@ fn new_requests_wait_in_their_order() {
     for (n, asked) in [&old].into_iter().chain(&asked).enumerate() {
         let request = behind.next();
         assert_eq!((&request.id, request.param("n")), (asked, (n as i64 - 1).to_string()));
-        request.ok("{}");
+        request.ok(answer(&request.method));
         client.answer(asked).unwrap();
     }
 }
