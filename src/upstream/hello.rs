@@ -10,7 +10,7 @@ const OWN: &[&str] =
     &["type", "protocol", "server", "features", "snapshot", "auth", "policy", "pluginSurfaceUrls"];
 /// Members of `server` and of `snapshot` that are this gateway's own.
 const OWN_SERVER: &[&str] = &["connId"];
-const OWN_SNAPSHOT: &[&str] = &["presence", "stateVersion", "uptimeMs", "authMode"];
+const OWN_SNAPSHOT: &[&str] = &["presence", "stateVersion", "uptimeMs", "authMode", "health"];
 /// Most bytes that are kept.
 const LONGEST: usize = 1 << 20;
 
@@ -61,11 +61,17 @@ impl Hello {
         let events =
             list(&["features", "events"]).into_iter().filter(|event| ownership::passes(event)).collect();
         let events = union(events, Event::names().map(str::to_owned).collect());
+        // The protocol asks for one, and a client may rest on that.
+        let health = frame::at(&self.text, &["snapshot", "health"]).filter(|health| health.starts_with('{'));
         let features = self.others(&["features"], &["methods", "events"]);
         Merged {
             server: self.others(&["server"], OWN_SERVER),
             features: format!(r#""methods":{methods},"events":{events}{features}"#),
-            snapshot: self.others(&["snapshot"], OWN_SNAPSHOT),
+            snapshot: format!(
+                r#","health":{}{}"#,
+                health.unwrap_or("{}"),
+                self.others(&["snapshot"], OWN_SNAPSHOT)
+            ),
             more: self.others(&[], OWN),
         }
     }

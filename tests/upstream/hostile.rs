@@ -4,6 +4,7 @@ use crate::{
     stand_in::{Link, Manner, StandIn, frame, greeting_bytes, hello, upstream_state, waits},
     wire::{ADMIN, Client, Home, LONG, Offer, Server, get, json, list, number, text},
 };
+use miniserde::json::Value;
 use std::{
     collections::HashSet,
     time::{Duration, Instant},
@@ -123,7 +124,7 @@ fn wrong_from_the_start() {
 }
 
 /// Whether a client would think that its own credentials are wrong.
-fn error_is_of_the_secret(error: &miniserde::json::Value) -> bool {
+fn error_is_of_the_secret(error: &Value) -> bool {
     text(error, "details.code").starts_with("AUTH_")
 }
 
@@ -194,6 +195,8 @@ fn lies_about_itself() {
         for own in ["health", "device.pair.list"] {
             assert!(methods.iter().any(|method| method == own), "{what}: {}", json(&client.hello));
         }
+        let health = get(&client.hello, "snapshot.health");
+        assert!(matches!(health, Some(Value::Object(_))), "{what}: {}", json(&client.hello));
         let events = list(&client.hello, "features.events");
         assert!(events.iter().any(|event| event == "tick"), "{what}: {}", json(&client.hello));
         let scopes: Vec<&str> = ADMIN.to_vec();
