@@ -16,6 +16,7 @@ use crate::{
     },
     hub::{Audience, Conn},
     protocol::{DeviceId, Event, Json, Role},
+    reactor::on_worker,
     store::{Device, atomic},
     tls::Tls,
 };
@@ -28,7 +29,7 @@ impl Reloads {
                 new.make_certificate();
                 new
             };
-            new = smol::unblock(move || make(new)).await;
+            new = on_worker(move || make(new)).await;
             new.keep_tls(old);
         }
         // The old address stays where the new one cannot be had.
@@ -38,7 +39,7 @@ impl Reloads {
                 Ok(port) => new.port = port,
                 Err(e) => {
                     // Who has the port is looked for among all processes.
-                    let e = smol::unblock(move || e.to_string()).await;
+                    let e = on_worker(move || e.to_string()).await;
                     let notice = format!("still listening where it was, on port {}: {e}", old.port);
                     log::error!("{notice}");
                     *self.elsewhere.borrow_mut() = Some(notice);
@@ -80,7 +81,7 @@ impl Reloads {
         let (paths, env) = (settings.paths.clone(), settings.env().clone());
         let (source, errors) = (settings.source.clone(), settings.errors.clone());
         let path = paths.last_config();
-        let kept = smol::unblock(move || match to_keep(&paths, &env, &source, &errors) {
+        let kept = on_worker(move || match to_keep(&paths, &env, &source, &errors) {
             Some(text) => atomic::make_directory(&paths.barnacle_dir)
                 .and_then(|()| atomic::replace(&paths.last_config(), text.as_bytes(), 0o600)),
             None => Ok(()),
@@ -96,7 +97,7 @@ impl Reloads {
         let path = settings.paths.last_own_file();
         let kept = match settings.own.to_keep(&settings.errors) {
             None => Ok(()),
-            Some(running) => smol::unblock(move || running.keep(&path)).await,
+            Some(running) => on_worker(move || running.keep(&path)).await,
         };
         if let Err(e) = kept {
             let path = settings.paths.last_own_file();
@@ -115,8 +116,7 @@ impl Reloads {
             return;
         }
         let (paths, key) = (settings.paths.clone(), self.rooms.devices.key().clone());
-        let keep =
-            smol::unblock(move || kept::keep(&paths, &key, secret.as_ref().map(|(s, p)| (s, p.clone()))));
+        let keep = on_worker(move || kept::keep(&paths, &key, secret.as_ref().map(|(s, p)| (s, p.clone()))));
         if let Err(e) = keep.await {
             log::debug!("the shared secret is not kept: {e}");
         }

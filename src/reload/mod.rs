@@ -24,7 +24,7 @@ use crate::{
     devices::Devices,
     hub::{Conn, Connections, Events, Restarts},
     net::Listeners,
-    reactor::{Tasks, Timer},
+    reactor::{Tasks, Timer, on_worker},
     upstream::Relay,
 };
 use nanoserde::SerJson;
@@ -277,7 +277,7 @@ impl Reloads {
         let mut retries = if trigger == Trigger::File { RETRIES } else { 0 };
         loop {
             let old = self.rooms.running.get();
-            let read = smol::unblock({
+            let read = on_worker({
                 let again = old.again();
                 move || again.resolve()
             });

@@ -12,7 +12,7 @@ use crate::{
     config::Upstream,
     net::{Message, Wire},
     protocol::{Role, Scope},
-    reactor::Timer,
+    reactor::{Timer, on_worker},
     store::atomic,
 };
 use smol::future;
@@ -94,7 +94,7 @@ async fn keep(relay: &Relay, hello: &Hello, file: &Path) {
         return;
     }
     let (file, text) = (file.to_owned(), hello.text.clone());
-    let kept = smol::unblock(move || atomic::replace(&file, text.as_bytes(), 0o600)).await;
+    let kept = on_worker(move || atomic::replace(&file, text.as_bytes(), 0o600)).await;
     if let Err(e) = kept {
         log::debug!("OpenClaw's hello-ok is not kept: {e}");
     }
