@@ -152,14 +152,28 @@ pub(super) enum Failure {
     Away(String),
     /// It refused this identity: code, and its message.
     Refused(String, String),
+    /// It refused a page that is older than it and has to be loaded again.
+    Outdated(Outdated),
     /// What answers is no gateway that this one can stand in front of; the reason, with what to do.
     Wrong(String),
+}
+
+/// The refusal of a page that OpenClaw served before it was updated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Outdated {
+    /// `details.gatewayBuildId`: the build that the page has to be of.
+    pub build: String,
+    /// `error`, as it came, JSON.
+    pub error: String,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Away(why) | Self::Wrong(why) => f.write_str(why),
+            Self::Outdated(page) => {
+                write!(f, "the page is older than OpenClaw, build {}: reload it", page.build)
+            }
             Self::Refused(code, message) => match code.as_str() {
                 "AUTH_TOKEN_MISMATCH"
                 | "AUTH_TOKEN_MISSING"
@@ -208,6 +222,11 @@ fn refusal(error: &str) -> Failure {
     if !matches!(frame::refused(error), frame::Refused::Final) {
         return Failure::Away(message);
     }
+    if frame::at(error, &["details", "reloadRequired"]) == Some("true")
+        && let Some(build) = text(&["details", "gatewayBuildId"])
+    {
+        return Failure::Outdated(Outdated { build, error: error.into() });
+    }
     match code.as_str() {
         "PROTOCOL_MISMATCH" => Failure::Wrong(format!(
             "it does not speak protocol {PROTOCOL}: {message}; OpenClaw 2026.7 or newer is needed behind Barnacle"
@@ -251,6 +270,10 @@ mod tests {
             (
                 r#"{"code":"INVALID_REQUEST","message":"protocol mismatch","details":{"code":"PROTOCOL_MISMATCH"}}"#,
                 "it does not speak protocol 4: protocol mismatch; OpenClaw 2026.7 or newer is needed behind Barnacle",
+            ),
+            (
+                r#"{"code":"UNAVAILABLE","message":"reload","retryable":false,"details":{"code":"PROTOCOL_MISMATCH","gatewayBuildId":"b","reloadRequired":true}}"#,
+                "the page is older than OpenClaw, build b: reload it",
             ),
             ("{}", "it refuses the connection: without a reason ()"),
         ] {

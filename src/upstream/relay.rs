@@ -53,6 +53,8 @@ pub(super) struct ClientLink {
     pub max_payload: Cell<usize>,
     /// Scopes of the connection to OpenClaw.
     pub scopes: Cell<Scopes>,
+    /// Build of OpenClaw that the client's `hello-ok` named; empty where nothing was known of OpenClaw.
+    pub told: RefCell<String>,
     /// Refusals in a row, by which the identity is chosen.
     pub refused: Cell<u32>,
     pub left: Cell<bool>,
@@ -87,6 +89,7 @@ impl ClientLink {
             wire: RefCell::new(wire),
             max_payload: Cell::new(usize::MAX),
             scopes: Cell::default(),
+            told: RefCell::default(),
             refused: Cell::new(0),
             left: Cell::new(false),
             task: RefCell::default(),
@@ -170,6 +173,10 @@ impl Relay {
         *self.shared.own_part.borrow_mut() = Box::new(own_part);
         if self.is_on() {
             watch::remember(self);
+            // A version that did not note it said what the file has.
+            let links = self.links.borrow();
+            let untold = links.values().filter(|link| link.told.borrow().is_empty());
+            untold.for_each(|link| drop(link.told.replace(self.build())));
         }
         self.watch();
     }
@@ -218,6 +225,7 @@ impl Relay {
             return;
         }
         let link = self.insert(conn, Greeting::of(params, host, origin));
+        link.told.replace(self.build());
         if listens(conn) {
             self.serve(&link);
         }
@@ -317,6 +325,11 @@ impl Relay {
         merged.clone()
     }
 
+    /// Build of OpenClaw that a `hello-ok` names now; empty where OpenClaw never said anything.
+    pub(super) fn build(&self) -> String {
+        self.availability.hello().map(|hello| hello.build.clone()).unwrap_or_default()
+    }
+
     /// OpenClaw said something new of itself.
     pub(super) fn renew(&self) {
         self.merged.borrow_mut().take();
@@ -348,6 +361,16 @@ impl ClientLink {
     fn match_scopes(&self) {
         if self.wire.borrow().is_some() && self.scopes.get() != self.conn.session().scopes {
             self.drop_connection("its scopes were changed");
+        }
+    }
+
+    /// OpenClaw is of `build`. A page whose `hello-ok` said otherwise, or nothing of OpenClaw, has wrong methods, and may
+    /// be of another build itself: the gap makes it connect again, and the new `hello-ok` reload itself where it must.
+    pub fn learn(&self, build: &str) {
+        let is_page = matches!(self.conn.session().mode(), "ui" | "webchat");
+        if is_page && *self.told.borrow() != build {
+            self.told.replace(build.into());
+            self.conn.leave_a_gap();
         }
     }
 

@@ -56,6 +56,12 @@ pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
                 until(&link, Timer::after(AGAIN.0)).await;
             }
             Err(failure) => {
+                if let Failure::Outdated(page) = &failure {
+                    log::info!("{}: {failure}", link.greeting.name());
+                    let effects = link.link.borrow_mut().refused(&page.error);
+                    link.apply(effects);
+                    link.learn(&page.build);
+                }
                 if matches!(failure, Failure::Refused(..)) {
                     link.refused.set(link.refused.get() + 1);
                     log::warn!("OpenClaw refuses {}: {failure}", link.greeting.name());
@@ -144,6 +150,7 @@ async fn open(relay: &Relay, link: &ClientLink) -> Result<Rc<Wire>, Failure> {
     link.wire.replace(Some(wire.clone()));
     let effects = link.link.borrow_mut().opened(&hello.boot, monotonic_ns());
     link.apply(effects);
+    link.learn(&hello.build);
     Ok(wire)
 }
 

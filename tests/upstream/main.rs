@@ -11,3 +11,4 @@ mod restarted;
 mod rights;
 mod stand_in;
 mod through;
+mod updated;

@@ -221,6 +221,15 @@ impl Link {
         effects
     }
 
+    /// The gateway behind this one does not let the client in: everything that waits is answered with its `error`, JSON.
+    pub fn refused(&mut self, error: &str) -> Vec<Effect> {
+        let answer = |request: Request| {
+            let id = request.id.serialize_json();
+            Effect::Answer(format!(r#"{{"type":"res","id":{id},"ok":false,"error":{error}}}"#))
+        };
+        std::mem::take(&mut self.waiting).into_iter().map(answer).collect()
+    }
+
     /// Ends what has waited for too long, and sends what may go now.
     pub fn tick(&mut self, now_ns: u64) -> Vec<Effect> {
         let away = self.away();
