@@ -167,6 +167,16 @@ pub(super) struct Outdated {
     pub error: String,
 }
 
+impl Failure {
+    /// Whether it is the shared secret that was refused.
+    pub fn is_of_secret(&self) -> bool {
+        matches!(self, Self::Refused(code, _) if matches!(
+            code.as_str(),
+            "AUTH_TOKEN_MISMATCH" | "AUTH_TOKEN_MISSING" | "AUTH_PASSWORD_MISMATCH" | "AUTH_PASSWORD_MISSING"
+        ))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -174,19 +184,12 @@ impl fmt::Display for Failure {
             Self::Outdated(page) => {
                 write!(f, "the page is older than OpenClaw, build {}: reload it", page.build)
             }
-            Self::Refused(code, message) => match code.as_str() {
-                "AUTH_TOKEN_MISMATCH"
-                | "AUTH_TOKEN_MISSING"
-                | "AUTH_PASSWORD_MISMATCH"
-                | "AUTH_PASSWORD_MISSING" => {
-                    write!(
-                        f,
-                        "it refuses the shared secret ({message}): both must read the same gateway.auth, or set \
-                               upstream.token in barnacle.json"
-                    )
-                }
-                _ => write!(f, "it refuses the connection: {message} ({code})"),
-            },
+            Self::Refused(_, message) if self.is_of_secret() => write!(
+                f,
+                "it refuses the shared secret ({message}): both must read the same gateway.auth, or set \
+                 upstream.token in barnacle.json"
+            ),
+            Self::Refused(code, message) => write!(f, "it refuses the connection: {message} ({code})"),
         }
     }
 }

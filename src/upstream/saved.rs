@@ -1,10 +1,6 @@
 //! A link as plain data, which another process image continues.
 
-use super::{
-    greeting::Greeting,
-    link::Link,
-    relay::{ClientLink, Relay},
-};
+use super::{client::ClientLink, greeting::Greeting, link::Link, relay::Relay};
 use crate::{
     hub::{Conn, ConnId, SavedSocket},
     net::Wire,
@@ -65,6 +61,17 @@ impl Relay {
     /// kernel knows nothing of that.
     pub(crate) fn carried(&self, conn: ConnId) -> Option<Rc<Wire>> {
         self.links.borrow().get(&conn)?.wire.borrow().clone().filter(|wire| !wire.is_tls())
+    }
+
+    /// Ids of the runs that OpenClaw lost.
+    pub(crate) fn lost_runs(&self) -> Vec<String> {
+        self.shared().lost.borrow().ids()
+    }
+
+    /// Remembers the runs that an earlier process image knew to be lost.
+    pub(crate) fn restore_lost_runs(&self, ids: &[String]) {
+        let shared = self.shared();
+        ids.iter().for_each(|id| shared.lost.borrow_mut().add(id.clone()));
     }
 
     /// Saves the link of `conn`, if it has one.

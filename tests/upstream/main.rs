@@ -5,6 +5,7 @@
 mod wire;
 
 mod away;
+mod descriptors;
 mod hostile;
 mod introduced;
 mod restarted;

@@ -1,5 +1,5 @@
-//! OpenClaw seen for the first time, or updated, while clients are attached: pages learn it in the way in which they look
-//! for it, and nobody is closed.
+//! OpenClaw seen for the first time, updated, or with another shared secret, while clients are attached: pages learn it in
+//! the way in which they look for it, nobody is closed, and the journal has no more than it needs.
 
 use crate::{
     stand_in::{Link, Manner, StandIn, hello},
@@ -102,3 +102,48 @@ fn a_page_that_openclaw_refuses_as_too_old_hears_that_at_once() {
     assert!(!has_a_gap(&again));
     old.ok("health", "{}");
 }
+
+#[test]
+fn a_secret_that_is_being_changed_makes_two_lines() {
+    let (home, behind) = (Home::fix(), StandIn::new());
+    let front = behind.front(&home);
+    let (mut one, mut agent) = (page(&front), front.admin());
+    for client in [&mut one, &mut agent] {
+        client.ok("agents.list", "{}");
+    }
+    let lines = front.log().lines().count();
+    // For a while the two have read different secrets; the first connections are the gateway's own.
+    let begun = behind.links();
+    behind.behaves(move |number, _| match number - begun < 6 {
+        true => Manner::Refuse(MISMATCH),
+        false => Manner::Well,
+    });
+    for link in behind.all_links() {
+        link.close(4001);
+    }
+    behind.watcher().close(4001);
+    front.wait_new(lines, &["is back"]);
+    for client in [&mut one, &mut agent] {
+        client.ok("agents.list", "{}");
+    }
+    // And towards clients alone.
+    let begun = behind.links();
+    behind.behaves(move |number, _| match number - begun < 3 {
+        true => Manner::Refuse(MISMATCH),
+        false => Manner::Well,
+    });
+    behind.last_link().close(4001);
+    behind.more_links_than(begun + 3);
+    for client in [&mut one, &mut agent] {
+        client.ok("agents.list", "{}");
+    }
+    let log = front.log();
+    let said: Vec<&str> = log.lines().skip(lines).filter(|line| line.contains("OpenClaw")).collect();
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said[0].contains("is away: its gateway.auth was changed; requests for it wait"), "{said:#?}");
+    assert!(said[1].contains("is back after"), "{said:#?}");
+    // As itself, not as some backend.
+    assert!(behind.all_links().iter().all(|link| text(&link.connect(), "client.mode") != "backend"));
+}
+
+const MISMATCH: &str = r#"{"code":"INVALID_REQUEST","message":"unauthorized: gateway token mismatch","details":{"code":"AUTH_TOKEN_MISMATCH"}}"#;
