@@ -2,6 +2,7 @@
 
 use super::{Outcome, ReloadReport, Reloads, lost, shared_auth};
 use crate::{
+    admission::limits::Places,
     auth::Lost,
     clock::wall_ms,
     config::{
@@ -57,6 +58,9 @@ impl Reloads {
             Some((conn, why))
         };
         outcome.refused = self.rooms.conns.all().into_iter().filter_map(lost).collect();
+        if new.upstream.is_some() != old.upstream.is_some() {
+            self.rooms.admission.set_places(Places::of_process(new.upstream.is_some()));
+        }
         self.rooms.running.set(new);
         self.rooms.relay.changed(old);
         if !browsers.is_empty() {
@@ -154,6 +158,7 @@ impl Reloads {
         outcome.refused.extend(of_browser.map(|conn| (conn, Lost::AuthChanged)));
     }
 
+    /// Tells clients of an outcome.
     pub(super) fn publish(self: &Rc<Self>, outcome: &Outcome) {
         let reported = outcome.plan.changes.iter().filter(|(_, effect)| *effect != Effect::Silent);
         let payload = ReloadReport {
@@ -177,6 +182,9 @@ impl Reloads {
 /// Compares the settings in use with new ones, and plans what is to be done.
 pub(crate) fn compare(old: &Settings, new: &Settings) -> Plan {
     let mut plan = plan(diff(&old.source.root, &new.source.root));
+    if new.upstream.as_ref().is_some_and(Upstream::is_local) {
+        plan = plan.in_front();
+    }
     plan.add(OWN, diff(&old.own.source.root, &new.own.source.root));
     // The file of its token may change though no key does.
     let is_same = |a: &Upstream, b: &Upstream| a.is_dialled_as(b);

@@ -23,6 +23,8 @@ pub(crate) struct Hello {
     pub boot: String,
     /// `server.version`.
     pub version: String,
+    /// `server.buildId`, by which a page knows whether it is of the same build; else the version.
+    pub build: String,
     /// `policy.maxPayload`, bytes.
     pub max_payload: usize,
 }
@@ -38,10 +40,12 @@ impl Hello {
             return None;
         }
         let max_payload = frame::at(payload, &["policy", "maxPayload"]).and_then(|n| n.parse().ok());
+        let version = text(&["server", "version"]).unwrap_or_default();
         Some(Self {
             text: payload.into(),
+            build: text(&["server", "buildId"]).unwrap_or_else(|| version.clone()),
             boot: text(&["server", "bootId"]).or_else(|| text(&["server", "connId"]))?,
-            version: text(&["server", "version"]).unwrap_or_default(),
+            version,
             max_payload: max_payload.unwrap_or(512 << 10),
         })
     }

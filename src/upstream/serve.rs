@@ -1,8 +1,10 @@
 //! The task of a link: makes the client's connection to OpenClaw, and moves its frames.
 
 use super::{
+    availability::SETTLING,
+    client::ClientLink,
     connect::{Failure, choose},
-    relay::{ClientLink, Relay},
+    relay::Relay,
     session::{self, Caller},
 };
 use crate::{
@@ -21,12 +23,16 @@ use std::{
 
 /// Unsent bytes towards the client from which on OpenClaw is read no further.
 const BEHIND: usize = 256 << 10;
+/// Most reasons that are logged for one client until it is connected.
+const LOGGED: usize = 8;
 /// Time between two attempts where the gateway is there and this connection could not be made.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Serves `link` until its client has left.
 pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
     let mut pause = AGAIN.0;
+    // What was logged since the last connection, and since when the shared secret is refused.
+    let (mut logged, mut refusing) = (Vec::new(), None);
     let listens = !link.link.borrow().wants_connection();
     let mut wanted = listens;
     while !link.left.get() {
@@ -47,6 +53,7 @@ pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
             Ok(wire) => {
                 pause = AGAIN.0;
                 wanted = true;
+                (logged, refusing) = (Vec::new(), None);
                 let why = relay_frames(&link, &wire).await;
                 link.conn.hold(false);
                 link.wire.take();
@@ -56,9 +63,21 @@ pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
                 until(&link, Timer::after(AGAIN.0)).await;
             }
             Err(failure) => {
-                if matches!(failure, Failure::Refused(..)) {
+                if let Failure::Outdated(page) = &failure {
+                    log::info!("{}: {failure}", link.greeting.name());
+                    let effects = link.link.borrow_mut().refused(&page.error);
+                    link.apply(effects);
+                    link.learn(&page.build);
+                }
+                // While the secret is being changed another identity helps nobody, and it is no news.
+                let settling =
+                    failure.is_of_secret() && refusing.get_or_insert_with(Instant::now).elapsed() < SETTLING;
+                if matches!(failure, Failure::Refused(..)) && !settling {
                     link.refused.set(link.refused.get() + 1);
-                    log::warn!("OpenClaw refuses {}: {failure}", link.greeting.name());
+                    if !logged.contains(&failure) && logged.len() < LOGGED {
+                        log::warn!("OpenClaw refuses {}: {failure}", link.greeting.name());
+                        logged.push(failure.clone());
+                    }
                 }
                 let effects = link.link.borrow_mut().closed(&failure.to_string());
                 link.apply(effects);
@@ -144,6 +163,7 @@ async fn open(relay: &Relay, link: &ClientLink) -> Result<Rc<Wire>, Failure> {
     link.wire.replace(Some(wire.clone()));
     let effects = link.link.borrow_mut().opened(&hello.boot, monotonic_ns());
     link.apply(effects);
+    link.learn(&hello.build);
     Ok(wire)
 }
 

@@ -31,6 +31,10 @@ const WRONG: Duration = Duration::from_secs(3);
 /// Time without a frame after which the connection counts as lost: several of OpenClaw's ticks.
 const SILENT: Duration = Duration::from_secs(180);
 
+/// Close codes that say why.
+const SERVICE_RESTART: u16 = 1012;
+const AUTH_CHANGED: u16 = 4001;
+
 fn file(relay: &Relay) -> PathBuf {
     relay.running.get().paths.barnacle_dir.join("upstream-hello.json")
 }
@@ -60,7 +64,7 @@ pub(super) async fn run(relay: Rc<Relay>) {
             Err(failure) => {
                 let to_do = !matches!(failure, Failure::Away(_));
                 relay.availability.away(&url, &failure.to_string(), to_do);
-                if to_do {
+                if to_do && !relay.availability.is_settling() {
                     pause = WRONG;
                 }
             }
@@ -126,7 +130,11 @@ async fn listen(relay: &Relay, upstream: &Upstream, wire: &Rc<Wire>) -> String {
             },
             Ok(Message::Ping(payload)) => wire.send_pong(&payload),
             Ok(Message::Close(code)) => {
-                return format!("it closed the connection ({})", code.unwrap_or(1005));
+                return match code.unwrap_or(1005) {
+                    SERVICE_RESTART => "it is restarting".into(),
+                    AUTH_CHANGED => "its gateway.auth was changed".into(),
+                    code => format!("it closed the connection ({code})"),
+                };
             }
             Ok(_) => {}
             Err(why) => return format!("the connection is lost: {why}"),

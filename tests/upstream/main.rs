@@ -5,9 +5,11 @@
 mod wire;
 
 mod away;
+mod descriptors;
 mod hostile;
 mod introduced;
 mod restarted;
 mod rights;
 mod stand_in;
 mod through;
+mod updated;

@@ -306,6 +306,12 @@ impl StandIn {
         })
     }
 
+    /// Every attached connection of a client so far.
+    pub fn all_links(&self) -> Vec<Link> {
+        let state = self.state();
+        state.links.iter().filter(|link| link.attached.get().is_some() && !link.watches()).cloned().collect()
+    }
+
     /// The latest attached connection of a client.
     #[track_caller]
     pub fn last_link(&self) -> Link {

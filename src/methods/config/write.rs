@@ -195,6 +195,7 @@ fn refusal(refused: &Refused) -> ErrorShape {
         Refused::Changed
         | Refused::NoBase
         | Refused::BadText(_)
+        | Refused::Own(..)
         | Refused::Merge(_)
         | Refused::Ownership(_) => ErrorShape::invalid(message),
         Refused::Clobber { .. } => ErrorShape::never(format!("Error: {message}")),
