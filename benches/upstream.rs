@@ -7,8 +7,8 @@
 mod rig;
 
 use rig::{
-    Client, Failure, Gateway, OF_ONE_DEVICE, Offer, TOKEN, attach, pin, quantile, raise_descriptor_limit,
-    stranger, us,
+    Client, Failure, Gateway, OF_ONE_DEVICE, Offer, TOKEN, attach, bare_relay::BareRelay, pin, quantile,
+    raise_descriptor_limit, stranger, us,
 };
 use rustix::net::{Shutdown, shutdown};
 use std::{
@@ -35,6 +35,7 @@ const TIMES: usize = 7;
 const METHOD: &str = "agents.list";
 
 fn main() -> Result<(), Failure> {
+    BareRelay::serve_if_asked()?;
     // Inherited by the gateway.
     rustix::thread::disable_transparent_huge_pages(true)?;
     raise_descriptor_limit();
@@ -68,30 +69,41 @@ fn state(client: &mut Client, state: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One call after the other, in turn directly to the stand-in and relayed.
+/// One call after the other, in turn directly to the stand-in, through a relay that does nothing, and relayed.
 fn latency(gateway: &Gateway, behind: &StandIn) -> Result<(), Failure> {
-    let (mut direct, mut relayed) = (attach(behind.at)?, attach(gateway.at)?);
-    let (mut without, mut with) = (Vec::with_capacity(CALLS), Vec::with_capacity(CALLS));
-    for n in 0..CALLS + CALLS / 10 {
-        if n == CALLS / 10 {
-            without.clear();
-            with.clear();
+    let bare = BareRelay::start(behind.at)?;
+    for (on, cpu) in [("a processor of its own", 1), ("the processor of both its sides", 0)] {
+        gateway.pin(cpu)?;
+        pin(Some(&bare.child), cpu)?;
+        println!("\nµs a call, the relay on {on}");
+        println!("                            p50      p90      p99      max");
+        let ways =
+            [("direct", behind.at), ("by a relay that does nothing", bare.at), ("relayed", gateway.at)];
+        let mut ways = ways
+            .into_iter()
+            .map(|(name, at)| Ok((name, attach(at)?, Vec::with_capacity(CALLS))))
+            .collect::<Result<Vec<_>, Failure>>()?;
+        for n in 0..CALLS + CALLS / 10 {
+            for (_, client, times) in &mut ways {
+                let began = Instant::now();
+                client.call(METHOD, "{}")?;
+                if n >= CALLS / 10 {
+                    times.push(began.elapsed());
+                }
+            }
         }
-        for (client, times) in [(&mut direct, &mut without), (&mut relayed, &mut with)] {
-            let began = Instant::now();
-            client.call(METHOD, "{}")?;
-            times.push(began.elapsed());
+        let share = |times: &[Duration], share| us(quantile(times, share));
+        for (name, _, times) in &mut ways {
+            times.sort();
+            let at = |n| share(times, n);
+            println!("{name:30} {:6.1} {:8.1} {:8.1} {:8.1}", at(0.5), at(0.9), at(0.99), at(1.0));
+        }
+        for (name, more, less) in [("added", 2, 0), ("added to that relay", 2, 1)] {
+            let at = |n| share(&ways[more].2, n) - share(&ways[less].2, n);
+            println!("{name:30} {:6.1} {:8.1} {:8.1}", at(0.5), at(0.9), at(0.99));
         }
     }
-    println!("µs a call               p50      p90      p99      max");
-    for (name, times) in [("direct", &mut without), ("relayed", &mut with)] {
-        times.sort();
-        let at = |share| us(quantile(times, share));
-        println!("{name:16} {:10.1} {:8.1} {:8.1} {:8.1}", at(0.5), at(0.9), at(0.99), at(1.0));
-    }
-    let added = |share| us(quantile(&with, share)) - us(quantile(&without, share));
-    println!("added            {:10.1} {:8.1} {:8.1}", added(0.5), added(0.9), added(0.99));
-    Ok(())
+    gateway.pin(1)
 }
 
 /// Calls a second.

@@ -3,7 +3,7 @@
 
 use crate::{
     admission::Admission,
-    auth::{Limiter, Nonces, identity::Identity, limiter::Origin},
+    auth::{Limiter, identity::Identity, limiter::Origin},
     config::{Running, Settings},
     devices::Devices,
     hub::{Boot, Hub, Restarts},
@@ -51,8 +51,6 @@ pub struct App {
 
 /// State shared by all handshakes.
 pub(crate) struct Handshakes {
-    /// The random bytes that devices sign.
-    pub(crate) nonces: Nonces,
     /// Wrong guesses of the shared secret.
     pub(crate) limiter: Rc<RefCell<Limiter>>,
 }

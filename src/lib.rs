@@ -30,6 +30,7 @@ mod clock;
 mod code_pages;
 mod host;
 mod packed;
+mod random;
 mod reactor;
 
 mod journal;

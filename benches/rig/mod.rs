@@ -6,6 +6,7 @@
 
 #![allow(dead_code)]
 
+pub mod bare_relay;
 pub mod openclaw;
 
 use barnacle::internals::{

@@ -162,6 +162,11 @@ impl Budget {
         );
     }
 
+    /// Changes the total. Whoever is in stays, also beyond it.
+    pub fn set_total(&self, total: usize) {
+        self.ledger.borrow_mut().set_total(total);
+    }
+
     /// The counts since the start.
     pub fn counts(&self) -> Counts {
         self.counts.get()

@@ -75,6 +75,11 @@ impl Ledger {
         self.total
     }
 
+    /// Changes the total.
+    pub fn set_total(&mut self, total: usize) {
+        self.total = total;
+    }
+
     /// The amount that a source holds.
     pub fn used_by(&self, source: Source) -> usize {
         self.accounts.get(&source).map_or(0, |account| account.used)

@@ -12,6 +12,8 @@ pub const PENDING_OF_ONE: usize = 64;
 pub const ATTACHED_OF_DEVICE: usize = 64;
 /// Descriptors that no connection gets: what runs anyway, a write of the store, a reload, a restart, the command line.
 pub const RESERVED_DESCRIPTORS: usize = 44;
+/// Further descriptors of that kind in front of another gateway: the connection that watches it, and idle ones to it.
+pub const RESERVED_IN_FRONT: usize = 8;
 /// Places for connections, however few descriptors there are.
 const LEAST_PLACES: usize = 8;
 /// Bytes of an unfinished `connect` that are not charged: an ordinary one fits.
@@ -57,17 +59,20 @@ pub struct Places {
 }
 
 impl Places {
-    /// The places of a process that may open `descriptors`.
-    pub fn of(descriptors: usize) -> Self {
-        let all = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(LEAST_PLACES);
+    /// The places of a process that may open `descriptors`. In front of another gateway each connection has a second one,
+    /// to that gateway.
+    pub fn of(descriptors: usize, in_front: bool) -> Self {
+        let free = descriptors.saturating_sub(RESERVED_DESCRIPTORS);
+        let free = if in_front { free.saturating_sub(RESERVED_IN_FRONT) / 2 } else { free };
+        let all = free.max(LEAST_PLACES);
         let pending = (all / 4).clamp(LEAST_PLACES / 2, PENDING);
         Self { pending, attached: all - pending }
     }
 
     /// The places of this process.
-    pub fn of_process() -> Self {
+    pub fn of_process(in_front: bool) -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        Self::of(limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX)))
+        Self::of(limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX)), in_front)
     }
 
     /// The attached connections of one device.
@@ -91,7 +96,13 @@ mod tests {
             (usize::MAX, 4096, usize::MAX - RESERVED_DESCRIPTORS - 4096),
         ];
         for (descriptors, pending, attached) in rows {
-            assert_eq!(Places::of(descriptors), Places { pending, attached }, "{descriptors}");
+            assert_eq!(Places::of(descriptors, false), Places { pending, attached }, "{descriptors}");
+        }
+        for descriptors in [64, 110, 1024, 65_536] {
+            let Places { pending, attached } = Places::of(descriptors, true);
+            let least = RESERVED_DESCRIPTORS + RESERVED_IN_FRONT + 2 * LEAST_PLACES;
+            let taken = 2 * (pending + attached) + RESERVED_DESCRIPTORS + RESERVED_IN_FRONT;
+            assert!(taken <= descriptors.max(least) && taken + 2 > descriptors, "{descriptors}: {taken}");
         }
         let of_device = [(4, 1), (15, 5), (159, 53), (735, 64), (usize::MAX, 64)];
         of_device.iter().for_each(|(attached, most)| assert_eq!(Places::of_device(*attached), *most));

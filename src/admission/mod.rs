@@ -62,6 +62,12 @@ impl Admission {
         }
     }
 
+    /// Changes the places for connections.
+    pub fn set_places(&self, places: Places) {
+        self.pending.set_total(places.pending);
+        self.attached.set_total(places.attached);
+    }
+
     /// All budgets, in the order in which `status` lists them.
     pub fn budgets(&self) -> [&Budget; 4] {
         [&self.pending, &self.attached, &self.connects, &self.messages]

@@ -69,7 +69,7 @@ const LIMITS: &[Limit] = &[
         value: Rule("three quarters of RLIMIT_NOFILE, less the reserve"),
         key: None,
         full: "refused, UNAVAILABLE",
-        why: "each is a descriptor",
+        why: "each is a descriptor; in front of OpenClaw two, so half as many",
     },
     Limit {
         what: "descriptors that no connection gets",

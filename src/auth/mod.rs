@@ -1,13 +1,12 @@
 //! Authentication and authorisation: the facts of a connect, and the one decision made from them.
 //!
-//! [`identity`] proves a device by its key, [`payload`] is the text it signs, [`nonce`] what is new in it,
-//! [`limiter`] slows down guessing, and [`policy`] turns facts into a verdict without any I/O; [`standing`] does so for
-//! who was admitted before something changed. [`refusal`] holds every way to be turned away, with its words.
+//! [`identity`] proves a device by its key, [`payload`] is the text it signs, [`limiter`] slows down guessing, and
+//! [`policy`] turns facts into a verdict without any I/O; [`standing`] does so for who was admitted before something
+//! changed. [`refusal`] holds every way to be turned away, with its words.
 
 pub mod caller;
 pub mod identity;
 pub mod limiter;
-pub mod nonce;
 pub mod payload;
 pub mod policy;
 pub mod refusal;
@@ -15,7 +14,6 @@ pub mod standing;
 
 pub use caller::Caller;
 pub use limiter::Limiter;
-pub use nonce::Nonces;
 pub use policy::{Basis, Facts, Verdict, decide};
 pub use refusal::Refusal;
 pub use standing::{Approval, Lost, SharedAuth, StandingFacts, standing};

@@ -8,7 +8,10 @@
 //!
 //! Each of these calls waits for the disk that a name is on, so all of them are made on a worker thread.
 
-use crate::reactor::{Async, Timer};
+use crate::{
+    reactor::on_worker,
+    reactor::{Async, Timer},
+};
 use rustix::{
     fd::OwnedFd,
     fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags},
@@ -92,7 +95,7 @@ impl Watch {
     async fn watch(&mut self) -> io::Result<()> {
         let (files, before) = (self.files.clone(), self.notify.as_ref().map(|n| n.fd.get_ref().clone()));
         let stale: Vec<i32> = self.notify.iter().flat_map(|n| n.watches.keys().copied()).collect();
-        let set = smol::unblock(move || {
+        let set = on_worker(move || {
             let fd = match before {
                 Some(fd) => fd,
                 None => Arc::new(inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?),
@@ -270,7 +273,7 @@ fn way_to(path: &Path) -> (Vec<(PathBuf, OsString)>, Option<PathBuf>) {
 }
 
 async fn look(files: Vec<PathBuf>) -> Seen {
-    smol::unblock(move || {
+    on_worker(move || {
         let stamp = |path: &PathBuf| {
             let meta = std::fs::metadata(path).ok()?;
             Some((meta.dev(), meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec()))

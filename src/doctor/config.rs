@@ -34,7 +34,11 @@ pub fn broken(facts: &Facts) -> Vec<Finding> {
     let path = facts.paths.config_file.display();
     match &settings.found {
         FileState::Broken(broken) => {
-            vec![Finding::error(broken.to_string(), holds, format!("edit {path} there"))]
+            vec![Finding::error(
+                broken.to_string(),
+                holds,
+                format!("correct {path}: barnacle config validate says where it is wrong"),
+            )]
         }
         FileState::Missing if settings.last => {
             let copy = facts.paths.last_config();
@@ -51,7 +55,11 @@ pub fn own_broken(facts: &Facts) -> Vec<Finding> {
     let holds = "a gateway runs with what it held last, if anything ran; edits have no effect until then";
     match &settings.own.found {
         FileState::Broken(broken) => {
-            vec![Finding::error(broken.to_string(), holds, format!("edit {} there", path.display()))]
+            vec![Finding::error(
+                broken.to_string(),
+                holds,
+                format!("correct {}: barnacle config validate says where it is wrong", path.display()),
+            )]
         }
         _ => Vec::new(),
     }

@@ -5,7 +5,11 @@
 //! open meanwhile: see [`boot_queue`].
 
 use super::boot_queue::{self, Waiting};
-use crate::{net::Listeners, reactor::Timer, sd_notify::Notify};
+use crate::{
+    net::Listeners,
+    reactor::{Timer, on_worker},
+    sd_notify::Notify,
+};
 use rustix::{
     io::Errno,
     rand::{GetRandomFlags, getrandom},
@@ -52,7 +56,7 @@ pub(super) async fn ready(listeners: &Listeners, tls: bool, notify: &Notify) -> 
         }
         Poll::<()>::Pending
     });
-    future::or(smol::unblock(wait), future::or(tell, receive)).await;
+    future::or(on_worker(wait), future::or(tell, receive)).await;
     let took = began.elapsed();
     log::info!("the kernel has random numbers, after {:.1} s", took.as_secs_f64());
     (took, queue)

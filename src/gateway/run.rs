@@ -5,7 +5,7 @@ use crate::{
     admission::{Admission, limits::Places},
     allocator,
     app::{App, Handshakes, Ticks},
-    auth::{Limiter, Nonces, identity::Identity},
+    auth::{Limiter, identity::Identity},
     clock::Clock,
     config::{Running, Settings},
     devices::Devices,
@@ -149,7 +149,7 @@ fn rooms(
     executor: Rc<LocalExecutor<'static>>,
 ) -> Rc<App> {
     let tasks = Tasks::new(executor);
-    let admission = Rc::new(Admission::new(Places::of_process()));
+    let admission = Rc::new(Admission::new(Places::of_process(settings.upstream.is_some())));
     let hub = Hub::new(boot.clone(), &admission, &tasks);
     let identity = Identity::from_seed(&store.key().identity_seed());
     let devices = Devices::new(store, &hub.conns, boot.clock);
@@ -166,9 +166,10 @@ fn rooms(
         listeners: listeners.clone(),
         restarts: restarts.clone(),
         relay: relay.clone(),
+        admission: admission.clone(),
         tasks: tasks.clone(),
     });
-    let handshakes = Handshakes { nonces: Nonces::default(), limiter };
+    let handshakes = Handshakes { limiter };
     let ticks = Ticks::default();
     Rc::new(App {
         boot,

@@ -6,7 +6,7 @@ use crate::{
     handoff::Handoff,
     host::Memory,
     protocol::TICK_MS,
-    reactor::Timer,
+    reactor::{Timer, on_worker},
     sd_notify::{self, Next, Notify},
 };
 use std::{cell::RefCell, rc::Rc, time::Duration};
@@ -78,7 +78,7 @@ impl Supervised {
         if !self.notify.is_there() {
             return;
         }
-        match smol::unblock(sd_notify::next).await {
+        match on_worker(sd_notify::next).await {
             Next::End => {}
             Next::Start => {
                 let e = handoff.store_and_exit(&self.notify).await;

@@ -15,7 +15,7 @@ use crate::{
     hub::{Conn, Preflight, Restart},
     net::{Listeners, fds, frame},
     protocol::{ErrorShape, Event, refusal},
-    reactor::{self, Timer},
+    reactor::{self, Timer, on_worker},
     signals::Signals,
 };
 use smol::future;
@@ -107,7 +107,7 @@ impl Handoff {
     pub(super) async fn ask(&self) -> Result<String, String> {
         let (state, _sockets) = self.state("", Across::Images, |_| Vec::new());
         let (program, state_format) = (self.program.clone(), self.state_format);
-        let accepted = smol::unblock(move || program.preflight(state_format, &state)).await;
+        let accepted = on_worker(move || program.preflight(state_format, &state)).await;
         let (version, accepted) = accepted?;
         self.accepted.set(Some(accepted));
         Ok(version)
@@ -141,7 +141,7 @@ impl Handoff {
     async fn has_certificate(&self) -> Result<(), String> {
         let old = self.app.settings();
         let again = old.again();
-        let read = async { Ok(smol::unblock(move || again.resolve()).await) };
+        let read = async { Ok(on_worker(move || again.resolve()).await) };
         let late = async {
             Timer::after(PATIENCE).await;
             Err(format!(

@@ -231,6 +231,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<State> {
             pending_conns,
             invocations: m.invocations,
             links: PackedList::default(),
+            lost_runs: Vec::new(),
         },
     })
 }

@@ -63,6 +63,8 @@ pub struct Memory {
     pub pending_conns: PackedList<SavedPending>,
     /// Links to the gateway behind this one, serialised.
     pub links: PackedList<SavedLink>,
+    /// Ids of the runs that the gateway behind this one lost.
+    pub lost_runs: Vec<String>,
     /// Invocations that wait for a node.
     pub invocations: Vec<SavedInvocation>,
 }
@@ -118,6 +120,7 @@ impl App {
             conns: saved_conns,
             pending_conns: saved_pending,
             links,
+            lost_runs: self.relay.lost_runs(),
             invocations: self.hub.invocations.save(),
         }
     }
@@ -135,6 +138,7 @@ impl App {
         });
         self.handshakes.limiter.borrow_mut().restore(&memory.guesses, instant_of);
         self.restarts.set_report(memory.restarts.clone());
+        self.relay.restore_lost_runs(&memory.lost_runs);
         self.hub.presence.restore((memory.presence, memory.presence_pending));
     }
 }

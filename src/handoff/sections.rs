@@ -110,7 +110,7 @@ const SECTIONS: &[Section] = &[
     section!("pending" 1 required { packed memory.pending_conns }),
     section!("invocations" 1 optional { each memory.invocations }),
     section!("journal" 1 optional { one memory.journal }),
-    section!("links" 1 optional { packed memory.links }),
+    section!("links" 1 optional { packed memory.links, added memory.lost_runs }),
 ];
 
 /// The sections, by name and version, the newest last.

@@ -4,6 +4,7 @@ use super::session::{SavedConn, SavedSocket, Session, Topic, write_record};
 use crate::{
     admission::{Admission, LastingPermit, Source, limits},
     auth::Caller,
+    clock::wall_ms,
     net::{Wire, unsent_of_all},
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scope, Scopes},
     reactor::Async,
@@ -188,6 +189,18 @@ impl Conn {
         let seq = self.seq.get() + 1;
         self.seq.set(seq);
         let _ = self.send(&format!("{before}{seq}{after}"));
+    }
+
+    /// Leaves a number of its events out. A page takes that for events that were lost, and connects again by itself; the
+    /// others refresh what they show. A client knows of the gap only if it had a numbered event before it and has one after.
+    pub fn leave_a_gap(&self) {
+        for step in [1, 2] {
+            let seq = self.seq.get() + step;
+            self.seq.set(seq);
+            let (tick, ts) = (Event::Tick.as_str(), wall_ms());
+            let _ = self
+                .send(&format!(r#"{{"type":"event","event":"{tick}","payload":{{"ts":{ts}}},"seq":{seq}}}"#));
+        }
     }
 
     /// Reads no further requests while `held`: what the client sent before is not taken yet.

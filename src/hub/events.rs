@@ -206,7 +206,7 @@ mod tests {
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = Async::new(listener.accept().unwrap().0).unwrap();
         let wire = Wire::new(socket, Vec::new(), Vec::new(), 1 << 20);
-        let admission = Admission::new(Places::of(1024));
+        let admission = Admission::new(Places::of(1024, false));
         let permit = admission.attached.restore_and_stay(Source::Loopback);
         let conn = Conn::new(wire, session(conns.next_id(), scope), permit, &admission);
         conns.insert(&conn);
@@ -247,7 +247,7 @@ mod tests {
             let socket = subscriber.wire.socket().get_ref().try_clone().unwrap();
             conns.remove(subscriber.id());
             let restored =
-                Conn::restore(saved, Async::new(socket).unwrap(), &Admission::new(Places::of(1024)));
+                Conn::restore(saved, Async::new(socket).unwrap(), &Admission::new(Places::of(1024, false)));
             conns.insert(&restored);
             publish("two");
             restored.unsubscribe(&topic);

@@ -4,6 +4,7 @@
 //! to write back.
 
 use super::BACKLOG;
+use crate::reactor::leave_to_worker;
 use rustix::{
     io::{Errno, write},
     stdio::stderr,
@@ -39,7 +40,7 @@ impl Queue {
         lines.waiting.extend_from_slice(line);
         if !std::mem::replace(&mut lines.at_work, true) {
             let queue = self.clone();
-            smol::unblock(move || queue.work()).detach();
+            leave_to_worker(move || queue.work());
         }
         Ok(line.len())
     }

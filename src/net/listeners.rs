@@ -12,7 +12,10 @@ use super::{
     listen::{self, Bind, ListenError},
     local_addr,
 };
-use crate::reactor::{Async, Tasks, Timer};
+use crate::{
+    reactor::leave_to_worker,
+    reactor::{Async, Tasks, Timer},
+};
 use smol::{Task, future};
 use std::{
     cell::{Cell, RefCell},
@@ -214,7 +217,7 @@ impl Listeners {
             && let Err(e) = self.open(Bind::Tailnet, self.port().unwrap_or_default())
         {
             // Who has the port is looked for among all processes.
-            smol::unblock(move || log::warn!("{e}")).detach();
+            leave_to_worker(move || log::warn!("{e}"));
         }
         let now = self.addresses();
         let came = now.iter().filter(|at| !here.is_empty() && !here.contains(at));

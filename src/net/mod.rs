@@ -9,7 +9,6 @@ pub mod http;
 pub mod listen;
 pub mod listeners;
 pub mod local_addr;
-mod masks;
 pub mod message;
 pub mod peer;
 pub mod port_owner;

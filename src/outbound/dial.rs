@@ -2,7 +2,7 @@
 
 use super::{DialError, Limits, Stream, Trust, Url};
 use crate::{
-    reactor::{Async, Timer},
+    reactor::{Async, Timer, on_worker},
     tls::{ClientSession, TlsError},
 };
 use smol::future;
@@ -36,7 +36,7 @@ async fn open(url: &Url, trust: &Trust, limits: &Limits) -> Result<Stream, DialE
         false => None,
         true => {
             let (host, trust) = (url.host().to_owned(), trust.clone());
-            let made = smol::unblock(move || ClientSession::new(&host, &trust)).await;
+            let made = on_worker(move || ClientSession::new(&host, &trust)).await;
             Some(made.map_err(|e| DialError::Tls(peer.clone(), e))?)
         }
     };
@@ -64,8 +64,7 @@ async fn resolve(url: &Url) -> Result<Vec<SocketAddr>, DialError> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let found =
-        smol::unblock(move || (host.as_str(), port).to_socket_addrs().map(|found| found.collect())).await;
+    let found = on_worker(move || (host.as_str(), port).to_socket_addrs().map(|found| found.collect())).await;
     let found: Vec<SocketAddr> = found.map_err(|e| DialError::NoAddress(url.host().into(), e.to_string()))?;
     match found.is_empty() {
         true => Err(DialError::NoAddress(url.host().into(), "the name has no address".into())),

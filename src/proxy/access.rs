@@ -169,8 +169,8 @@ fn judge(path: &str, hooks: &str) -> Judge {
     row.map_or(USUAL, |(_, judge)| *judge)
 }
 
-/// Decides. Who is locked out as a guesser is told nothing of the shared secret, right or wrong; a device's token is no
-/// guess.
+/// Decides. While guesses of an address are locked out, a right shared secret is refused as a wrong one is; a device's
+/// token is no guess.
 pub(super) fn authorise(f: &Facts<'_>) -> Verdict {
     let Here(reads, writes) = judge(f.path, f.hooks) else { return Verdict::AsItIs };
     match (f.offered, f.locked) {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn who_guessed_too_often_is_told_nothing() {
+    fn while_locked_out_a_right_secret_is_refused_too() {
         let locked = Some(Duration::from_secs(3));
         let refused = Verdict::Refuse(Denied::Locked(Duration::from_secs(3)));
         for (offered, open, verdict) in [

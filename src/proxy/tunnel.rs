@@ -1,7 +1,10 @@
 //! Upgrades that are not for this gateway: bytes pass as they are, both ways, until either side ends.
 //!
-//! OpenClaw takes an upgrade on any path that it has no other use for as one to its own protocol, and this gateway does
-//! so too: clients are attached here. Only the paths of [`ROOTS`] are passed on.
+//! OpenClaw takes an upgrade on any path that it has no other use for as one to its own protocol, and so does this
+//! gateway: clients are pointed at `/`, `/gateway`, the page's `basePath` or what a proxy in front leaves of its own path,
+//! and nothing in an upgrade tells them from a plugin's. One that were passed on by mistake would be attached to OpenClaw
+//! past this gateway, with OpenClaw's own secret. So only the paths of [`ROOTS`] are passed on, and those that the file
+//! names as plugins' (`upstream.webSocketPaths`).
 
 use super::{
     access::{Kind, is_plain, is_under},
@@ -26,8 +29,8 @@ use smol::{
 };
 use std::{cell::Cell, future::poll_fn, io, rc::Rc, task::Poll, time::Duration};
 
-/// Roots of the paths where OpenClaw and its plugins have WebSockets that do not speak the gateway's protocol. Plugins
-/// choose their paths; those below `/api/` and `/plugins/` are theirs by custom.
+/// Roots of the paths where OpenClaw 2026.9 and the plugins that come with it have WebSockets that do not speak the
+/// gateway's protocol. Other plugins choose their paths; those below `/api/` and `/plugins/` are theirs by custom.
 const ROOTS: &[&str] = &[
     "/__openclaw__/worker",
     "/__openclaw__/cap",
@@ -79,18 +82,20 @@ pub(crate) struct Tunnel {
     length: usize,
 }
 
-/// Whether an upgrade to `path` is passed on.
-fn is_behind(path: &str) -> bool {
-    is_plain(path) && ROOTS.iter().any(|root| is_under(path, root))
+/// Whether an upgrade to `path` is passed on, where plugins have those below `more`, too.
+fn is_behind(path: &str, more: &[String]) -> bool {
+    let mut roots = ROOTS.iter().copied().chain(more.iter().map(String::as_str));
+    is_plain(path) && roots.any(|root| is_under(path, root))
 }
 
 impl Tunnel {
     /// The tunnel that the head of `length` bytes on `wire` asks for; `None` for an upgrade to this gateway.
     pub(crate) fn wanted(app: &App, wire: &Wire, length: usize) -> Option<Self> {
         let settings = app.settings();
-        settings.upstream.as_ref()?;
+        let upstream = settings.upstream.as_ref()?;
         let request = wire.look(|bytes| read(bytes.get(..length)?))?;
-        is_behind(request.uri().path()).then_some(Self { settings, request, length })
+        let behind = is_behind(request.uri().path(), &upstream.sockets);
+        behind.then_some(Self { settings, request, length })
     }
 
     /// Serves it until either side ends. What is left to say to the client is then on its wire.
@@ -234,8 +239,12 @@ mod tests {
             ("/plugins/x/live", true),
             ("/plugins/../", false),
             ("/pluginsx", false),
+            ("/voice/stream", true),
+            ("/voice/stream/7", true),
+            ("/voice/streams", false),
+            ("/voice", false),
         ] {
-            assert_eq!(is_behind(path), behind, "{path}");
+            assert_eq!(is_behind(path, &["/voice/stream".into()]), behind, "{path}");
         }
     }
 }

@@ -12,11 +12,13 @@ mod lateness;
 mod socket;
 mod tasks;
 mod timer;
+mod worker;
 
 pub use lateness::lateness;
 pub use socket::Async;
 pub use tasks::Tasks;
 pub use timer::Timer;
+pub use worker::{leave_to_worker, on_worker};
 
 use nanoserde::{DeBin, SerBin};
 use rustix::{

@@ -2,6 +2,7 @@
 
 use super::{Outcome, ReloadReport, Reloads, lost, shared_auth};
 use crate::{
+    admission::limits::Places,
     auth::Lost,
     clock::wall_ms,
     config::{
@@ -16,6 +17,7 @@ use crate::{
     },
     hub::{Audience, Conn},
     protocol::{DeviceId, Event, Json, Role},
+    reactor::on_worker,
     store::{Device, atomic},
     tls::Tls,
 };
@@ -28,7 +30,7 @@ impl Reloads {
                 new.make_certificate();
                 new
             };
-            new = smol::unblock(move || make(new)).await;
+            new = on_worker(move || make(new)).await;
             new.keep_tls(old);
         }
         // The old address stays where the new one cannot be had.
@@ -38,7 +40,7 @@ impl Reloads {
                 Ok(port) => new.port = port,
                 Err(e) => {
                     // Who has the port is looked for among all processes.
-                    let e = smol::unblock(move || e.to_string()).await;
+                    let e = on_worker(move || e.to_string()).await;
                     let notice = format!("still listening where it was, on port {}: {e}", old.port);
                     log::error!("{notice}");
                     *self.elsewhere.borrow_mut() = Some(notice);
@@ -56,6 +58,9 @@ impl Reloads {
             Some((conn, why))
         };
         outcome.refused = self.rooms.conns.all().into_iter().filter_map(lost).collect();
+        if new.upstream.is_some() != old.upstream.is_some() {
+            self.rooms.admission.set_places(Places::of_process(new.upstream.is_some()));
+        }
         self.rooms.running.set(new);
         self.rooms.relay.changed(old);
         if !browsers.is_empty() {
@@ -80,7 +85,7 @@ impl Reloads {
         let (paths, env) = (settings.paths.clone(), settings.env().clone());
         let (source, errors) = (settings.source.clone(), settings.errors.clone());
         let path = paths.last_config();
-        let kept = smol::unblock(move || match to_keep(&paths, &env, &source, &errors) {
+        let kept = on_worker(move || match to_keep(&paths, &env, &source, &errors) {
             Some(text) => atomic::make_directory(&paths.barnacle_dir)
                 .and_then(|()| atomic::replace(&paths.last_config(), text.as_bytes(), 0o600)),
             None => Ok(()),
@@ -96,7 +101,7 @@ impl Reloads {
         let path = settings.paths.last_own_file();
         let kept = match settings.own.to_keep(&settings.errors) {
             None => Ok(()),
-            Some(running) => smol::unblock(move || running.keep(&path)).await,
+            Some(running) => on_worker(move || running.keep(&path)).await,
         };
         if let Err(e) = kept {
             let path = settings.paths.last_own_file();
@@ -115,8 +120,7 @@ impl Reloads {
             return;
         }
         let (paths, key) = (settings.paths.clone(), self.rooms.devices.key().clone());
-        let keep =
-            smol::unblock(move || kept::keep(&paths, &key, secret.as_ref().map(|(s, p)| (s, p.clone()))));
+        let keep = on_worker(move || kept::keep(&paths, &key, secret.as_ref().map(|(s, p)| (s, p.clone()))));
         if let Err(e) = keep.await {
             log::debug!("the shared secret is not kept: {e}");
         }
@@ -154,6 +158,7 @@ impl Reloads {
         outcome.refused.extend(of_browser.map(|conn| (conn, Lost::AuthChanged)));
     }
 
+    /// Tells clients of an outcome.
     pub(super) fn publish(self: &Rc<Self>, outcome: &Outcome) {
         let reported = outcome.plan.changes.iter().filter(|(_, effect)| *effect != Effect::Silent);
         let payload = ReloadReport {
@@ -177,6 +182,9 @@ impl Reloads {
 /// Compares the settings in use with new ones, and plans what is to be done.
 pub(crate) fn compare(old: &Settings, new: &Settings) -> Plan {
     let mut plan = plan(diff(&old.source.root, &new.source.root));
+    if new.upstream.as_ref().is_some_and(Upstream::is_local) {
+        plan = plan.in_front();
+    }
     plan.add(OWN, diff(&old.own.source.root, &new.own.source.root));
     // The file of its token may change though no key does.
     let is_same = |a: &Upstream, b: &Upstream| a.is_dialled_as(b);

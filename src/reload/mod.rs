@@ -15,6 +15,7 @@ pub use preview::Preview;
 pub(crate) use standing::{lost, shared_auth};
 
 use crate::{
+    admission::Admission,
     auth::{Limiter, Lost},
     config::{
         FileState, ReloadMode, Running, Settings, StartError,
@@ -24,7 +25,7 @@ use crate::{
     devices::Devices,
     hub::{Conn, Connections, Events, Restarts},
     net::Listeners,
-    reactor::{Tasks, Timer},
+    reactor::{Tasks, Timer, on_worker},
     upstream::Relay,
 };
 use nanoserde::SerJson;
@@ -59,6 +60,8 @@ pub(crate) struct Rooms {
     pub(crate) restarts: Rc<Restarts>,
     /// Links to the gateway behind this one.
     pub(crate) relay: Rc<Relay>,
+    /// Places for connections, of which there are fewer in front of another gateway.
+    pub(crate) admission: Rc<Admission>,
     /// The tasks of the one thread.
     pub(crate) tasks: Tasks,
 }
@@ -172,27 +175,35 @@ impl Reloads {
         let began = Instant::now();
         let mut new = match self.read_settings(trigger).await {
             Ok(new) => new,
-            Err(e) => return self.keep_running(format!("{e}; until it is fixed: what ran before"), began),
+            Err(e) => {
+                return self.keep_running(
+                    format!("{e}; until it is fixed, the gateway keeps what it runs with"),
+                    began,
+                );
+            }
         };
         *self.files.borrow_mut() = new.files.clone();
         let path = new.paths.config_file.display().to_string();
         let issue = match &new.found {
-            FileState::Broken(broken) => Some(format!("{broken}; until it is fixed: what ran before")),
-            // Without its variables a secret would be another, or none.
-            FileState::Whole if new.unread.is_some() && self.rooms.running.get().unread.is_none() => {
-                new.unread.as_ref().map(|env| format!("{env}; until it is fixed: what ran before"))
+            FileState::Broken(broken) => {
+                Some(format!("{broken}; until it is fixed, the gateway keeps what it runs with"))
             }
+            // Without its variables a secret would be another, or none.
+            FileState::Whole if new.unread.is_some() && self.rooms.running.get().unread.is_none() => new
+                .unread
+                .as_ref()
+                .map(|env| format!("{env}; until it is fixed, the gateway keeps what it runs with")),
             FileState::Missing
                 if self.rooms.running.get().found.is_whole() || self.broken.borrow().is_some() =>
             {
-                Some(format!("{path} is gone; until it is back: what ran before"))
+                Some(format!("{path} is gone; until it is back, the gateway keeps what it runs with"))
             }
-            FileState::Whole if new.loses_gateway(&self.rooms.running.get()) => {
-                Some(format!("{path} has no gateway section any more; until it has one: what ran before"))
-            }
+            FileState::Whole if new.loses_gateway(&self.rooms.running.get()) => Some(format!(
+                "{path} has no gateway section any more; until it has one, the gateway keeps what it runs with"
+            )),
             FileState::Whole if new.foreign_since(&self.rooms.running.get()).is_some() => new
                 .foreign_since(&self.rooms.running.get())
-                .map(|line| format!("{line}; until then: what ran before")),
+                .map(|line| format!("{line}; until then, the gateway keeps what it runs with")),
             _ => None,
         };
         if let Some(issue) = issue {
@@ -224,6 +235,9 @@ impl Reloads {
             retry: new.own.may_pass(),
             ..Outcome::default()
         };
+        if let Some(issue) = new.own.problem().filter(|_| !old.own.is_broken()) {
+            self.publish(&Outcome { broken: Some(issue), ..Outcome::default() });
+        }
         if outcome.plan.effects.is_empty() {
             self.waiting.take();
             // The same file may have another problem.
@@ -277,7 +291,7 @@ impl Reloads {
         let mut retries = if trigger == Trigger::File { RETRIES } else { 0 };
         loop {
             let old = self.rooms.running.get();
-            let read = smol::unblock({
+            let read = on_worker({
                 let again = old.again();
                 move || again.resolve()
             });

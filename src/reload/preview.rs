@@ -5,6 +5,7 @@ use crate::{
     config::{FileState, ReloadMode, change::plan::Plan},
     hub::Conn,
     protocol::DeviceId,
+    reactor::on_worker,
 };
 use std::rc::Rc;
 
@@ -28,7 +29,7 @@ impl Reloads {
     pub async fn preview(&self, text: Option<String>) -> Result<Preview, String> {
         let old = self.rooms.running.get();
         let again = old.again();
-        let read = smol::unblock(move || again.resolve_with(text.as_deref()));
+        let read = on_worker(move || again.resolve_with(text.as_deref()));
         let mut new = read.await.map_err(|e| e.to_string())?;
         new.keep_tls(&old);
         if let FileState::Broken(broken) = &new.found {

@@ -10,6 +10,7 @@ use super::{
     replace::replace,
     room::{Found, Room},
 };
+use crate::reactor::{leave_to_worker, on_worker};
 use std::{
     cell::{Cell, RefCell},
     fmt,
@@ -148,7 +149,7 @@ impl Store {
         *self.url.borrow_mut() = url.into();
         if let Some(lock) = self.lock() {
             let url = url.to_owned();
-            smol::unblock(move || lock::tell(&lock, &url)).await;
+            on_worker(move || lock::tell(&lock, &url)).await;
         }
     }
 
@@ -231,7 +232,7 @@ impl Store {
         let empty = self.newest(|registry| *registry == Registry::default());
         let written = self.counter.get() > 0 && !empty;
         let (dir, key, key_kept) = (self.dir.clone(), self.key.clone(), self.key_kept.get());
-        let gone = smol::unblock(move || {
+        let gone = on_worker(move || {
             let file = || !dir.join("tokens.bin").exists() || key_kept && key.is_gone(&dir);
             !lock::is_at(&lock, &dir) || written && file()
         });
@@ -351,7 +352,7 @@ impl Store {
         let (report, lock, url) = (done.clone(), self.lock(), self.url.borrow().clone());
         *self.flight.borrow_mut() =
             Some(Flight { registry: Rc::new(registry), batch, done, since: Instant::now() });
-        let write = smol::unblock(move || {
+        leave_to_worker(move || {
             let (path, file) = (dir.join("tokens.bin"), codec::seal(file));
             let put = |keep_key| {
                 // No token may be handed out whose key a restart forgets.
@@ -376,6 +377,5 @@ impl Store {
             (done.result, done.lock) = (Some(result), again);
             done.waiting.drain(..).for_each(Waker::wake);
         });
-        write.detach();
     }
 }

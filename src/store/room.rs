@@ -3,7 +3,7 @@
 //! File systems of a local disk answer from memory. Others (of a network, of a program) may say nothing for as long as
 //! they like, so they are asked by a worker thread, and what they said last counts.
 
-use crate::host::Disk;
+use crate::{host::Disk, reactor::leave_to_worker};
 use std::{
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -62,7 +62,7 @@ impl Room {
                 let full = is_full(&lock);
                 *locked(&shared) = Last { full, asked: None };
             };
-            smol::unblock(ask).detach();
+            leave_to_worker(ask);
         }
         found(last.full, asked, waits)
     }

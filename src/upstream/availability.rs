@@ -7,14 +7,23 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     task::{Poll, Waker},
+    time::{Duration, Instant},
 };
+
+/// Time after a loss for which a refusal is no news: while `gateway.auth` is being changed, the two gateways may have read
+/// different secrets of the file, and both will have read the last one soon.
+pub(super) const SETTLING: Duration = Duration::from_secs(10);
 
 /// The gateway behind this one, as seen now.
 #[derive(Default)]
 pub(crate) struct Availability {
     there: Cell<bool>,
     since_ms: Cell<u64>,
+    /// When it was lost; `None` where it was never there.
+    lost: Cell<Option<Instant>>,
     why: RefCell<String>,
+    /// The reason that the journal has.
+    logged: RefCell<String>,
     hello: RefCell<Option<Rc<Hello>>>,
     /// The approval of this gateway's own device there, while it waits.
     pairing: RefCell<Option<Pairing>>,
@@ -72,7 +81,7 @@ impl Availability {
         self.wake();
     }
 
-    /// It is away; `to_do` if only somebody who acts helps, which is told at each new reason.
+    /// It is away; `to_do` if it stays so until somebody acts.
     pub fn away(&self, url: &str, why: &str, to_do: bool) {
         let was = self.there.replace(false);
         let first = self.since_ms.get() == 0;
@@ -80,21 +89,36 @@ impl Availability {
             self.since_ms.set(wall_ms());
             self.times_away.set(self.times_away.get() + 1);
         }
-        let news = *self.why.borrow() != why;
-        if was || first || (news && to_do) {
-            let meanwhile = match self.pairing.borrow().is_some() {
-                true => "until then requests for it are refused",
-                false => "requests for it wait",
-            };
-            log::warn!("OpenClaw at {url} is away: {why}; {meanwhile}, and nobody is closed");
+        if was {
+            self.lost.set(Some(Instant::now()));
+        }
+        let asks = self.pairing.borrow().is_some();
+        let to_do = to_do && (asks || !self.is_settling());
+        let meanwhile = match asks {
+            true => "until then requests for it are refused",
+            false => "requests for it wait",
+        };
+        match says(was || first, to_do, *self.logged.borrow() == why) {
+            Says::Away => log::warn!("OpenClaw at {url} is away: {why}; {meanwhile}, and nobody is closed"),
+            Says::StaysAway => log::warn!("OpenClaw at {url} stays away: {why}"),
+            Says::Nothing => log::debug!("OpenClaw at {url} is still away: {why}"),
+        }
+        if was || first || to_do {
+            *self.logged.borrow_mut() = why.into();
         }
         *self.why.borrow_mut() = why.into();
+    }
+
+    /// Whether it was lost only just now.
+    pub fn is_settling(&self) -> bool {
+        self.lost.get().is_some_and(|lost| lost.elapsed() < SETTLING)
     }
 
     /// Nothing is known any more: the settings name another.
     pub fn forget(&self) {
         self.there.set(false);
         self.since_ms.set(0);
+        self.lost.set(None);
         self.hello.take();
         self.pairing.take();
         self.why.borrow_mut().clear();
@@ -146,5 +170,22 @@ impl Availability {
             (false, Some(report)) => format!(r#"{report},"pairings":[{}]}}"#, pairings.join(",")),
             _ => report,
         }
+    }
+}
+
+/// What the journal says at a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Says {
+    Away,
+    StaysAway,
+    Nothing,
+}
+
+/// Decides what the journal says: one line when it goes, and one more for each reason that somebody has to act on.
+fn says(goes: bool, to_do: bool, same: bool) -> Says {
+    match (goes, to_do, same) {
+        (true, ..) => Says::Away,
+        (_, true, false) => Says::StaysAway,
+        _ => Says::Nothing,
     }
 }

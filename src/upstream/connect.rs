@@ -210,8 +210,29 @@ pub(super) enum Failure {
     Pairing(Pairing),
     /// It refuses the shared token, or there is none; why, with what to do. It locks out who tries that often.
     Secret(String),
+    /// It refused a page that is older than it and has to be loaded again.
+    Outdated(Outdated),
     /// What answers is no gateway that this one can stand in front of; the reason, with what to do.
     Wrong(String),
+}
+
+/// The refusal of a page that OpenClaw served before it was updated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Outdated {
+    /// `details.gatewayBuildId`: the build that the page has to be of.
+    pub build: String,
+    /// `error`, as it came, JSON.
+    pub error: String,
+}
+
+impl Failure {
+    /// Whether it is the shared secret that was refused.
+    pub fn is_of_secret(&self) -> bool {
+        matches!(self, Self::Refused(code, _) if matches!(
+            code.as_str(),
+            "AUTH_TOKEN_MISMATCH" | "AUTH_TOKEN_MISSING" | "AUTH_PASSWORD_MISMATCH" | "AUTH_PASSWORD_MISSING"
+        ))
+    }
 }
 
 impl fmt::Display for Failure {
@@ -219,19 +240,15 @@ impl fmt::Display for Failure {
         match self {
             Self::Away(why) | Self::Secret(why) | Self::Wrong(why) => f.write_str(why),
             Self::Pairing(pairing) => pairing.fmt(f),
-            Self::Refused(code, message) => match code.as_str() {
-                "AUTH_TOKEN_MISMATCH"
-                | "AUTH_TOKEN_MISSING"
-                | "AUTH_PASSWORD_MISMATCH"
-                | "AUTH_PASSWORD_MISSING" => {
-                    write!(
-                        f,
-                        "it refuses the shared secret ({message}): both must read the same gateway.auth, or set \
-                               upstream.token in barnacle.json"
-                    )
-                }
-                _ => write!(f, "it refuses the connection: {message} ({code})"),
-            },
+            Self::Outdated(page) => {
+                write!(f, "the page is older than OpenClaw, build {}: reload it", page.build)
+            }
+            Self::Refused(_, message) if self.is_of_secret() => write!(
+                f,
+                "it refuses the shared secret ({message}): both must read the same gateway.auth, or set \
+                 upstream.token in barnacle.json"
+            ),
+            Self::Refused(code, message) => write!(f, "it refuses the connection: {message} ({code})"),
         }
     }
 }
@@ -268,6 +285,11 @@ fn refusal(error: &str) -> Failure {
     let code = text(&["details", "code"]).or_else(|| text(&["code"])).unwrap_or_default();
     if !matches!(frame::refused(error), frame::Refused::Final) {
         return Failure::Away(message);
+    }
+    if frame::at(error, &["details", "reloadRequired"]) == Some("true")
+        && let Some(build) = text(&["details", "gatewayBuildId"])
+    {
+        return Failure::Outdated(Outdated { build, error: error.into() });
     }
     match code.as_str() {
         "PAIRING_REQUIRED" => Failure::Pairing(Pairing::read(error)),
@@ -313,6 +335,10 @@ mod tests {
             (
                 r#"{"code":"INVALID_REQUEST","message":"protocol mismatch","details":{"code":"PROTOCOL_MISMATCH"}}"#,
                 "it does not speak protocol 4: protocol mismatch; OpenClaw 2026.7 or newer is needed behind Barnacle",
+            ),
+            (
+                r#"{"code":"UNAVAILABLE","message":"reload","retryable":false,"details":{"code":"PROTOCOL_MISMATCH","gatewayBuildId":"b","reloadRequired":true}}"#,
+                "the page is older than OpenClaw, build b: reload it",
             ),
             ("{}", "it refuses the connection: without a reason ()"),
         ] {

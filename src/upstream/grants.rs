@@ -2,7 +2,11 @@
 //!
 //! They belong to one gateway, by its URL: no other one is ever shown them.
 
-use crate::{protocol::Scopes, reactor::Tasks, store::atomic};
+use crate::{
+    protocol::Scopes,
+    reactor::{Tasks, on_worker},
+    store::atomic,
+};
 use nanoserde::{DeJson, SerJson};
 use std::{
     cell::{Cell, RefCell},
@@ -123,7 +127,7 @@ impl Grants {
         tasks.spawn(async move {
             while grants.changed.replace(false) {
                 let (path, text) = (grants.path.borrow().clone(), grants.content.borrow().serialize_json());
-                let kept = smol::unblock(move || atomic::replace(&path, text.as_bytes(), 0o600)).await;
+                let kept = on_worker(move || atomic::replace(&path, text.as_bytes(), 0o600)).await;
                 if let Err(e) = kept {
                     log::warn!("the tokens of the gateway behind this one cannot be kept: {e}");
                 }

@@ -10,7 +10,7 @@ const OWN: &[&str] =
     &["type", "protocol", "server", "features", "snapshot", "auth", "policy", "pluginSurfaceUrls"];
 /// Members of `server` and of `snapshot` that are this gateway's own.
 const OWN_SERVER: &[&str] = &["connId"];
-const OWN_SNAPSHOT: &[&str] = &["presence", "stateVersion", "uptimeMs", "authMode"];
+const OWN_SNAPSHOT: &[&str] = &["presence", "stateVersion", "uptimeMs", "authMode", "health"];
 /// Most bytes that are kept.
 const LONGEST: usize = 1 << 20;
 
@@ -23,6 +23,8 @@ pub(crate) struct Hello {
     pub boot: String,
     /// `server.version`.
     pub version: String,
+    /// `server.buildId`, by which a page knows whether it is of the same build; else the version.
+    pub build: String,
     /// `policy.maxPayload`, bytes.
     pub max_payload: usize,
     /// `auth.deviceToken`.
@@ -48,10 +50,12 @@ impl Hello {
             .collect();
         let scopes = frame::at(payload, &["auth", "scopes"]).map(json::items).into_iter().flatten();
         let scopes: Vec<String> = scopes.filter_map(frame::string).map(|name| name.into_owned()).collect();
+        let version = text(&["server", "version"]).unwrap_or_default();
         Some(Self {
             text: format!("{{{}}}", kept.join(",")),
+            build: text(&["server", "buildId"]).unwrap_or_else(|| version.clone()),
             boot: text(&["server", "bootId"]).or_else(|| text(&["server", "connId"]))?,
-            version: text(&["server", "version"]).unwrap_or_default(),
+            version,
             max_payload: max_payload.unwrap_or(512 << 10),
             device_token: text(&["auth", "deviceToken"]).filter(|token| !token.is_empty()),
             scopes: Scopes::from_names(scopes.iter().map(String::as_str)),
@@ -73,11 +77,17 @@ impl Hello {
         let events =
             list(&["features", "events"]).into_iter().filter(|event| ownership::passes(event)).collect();
         let events = union(events, Event::names().map(str::to_owned).collect());
+        // The protocol asks for one, and a client may rest on that.
+        let health = frame::at(&self.text, &["snapshot", "health"]).filter(|health| health.starts_with('{'));
         let features = self.others(&["features"], &["methods", "events"]);
         Merged {
             server: self.others(&["server"], OWN_SERVER),
             features: format!(r#""methods":{methods},"events":{events}{features}"#),
-            snapshot: self.others(&["snapshot"], OWN_SNAPSHOT),
+            snapshot: format!(
+                r#","health":{}{}"#,
+                health.unwrap_or("{}"),
+                self.others(&["snapshot"], OWN_SNAPSHOT)
+            ),
             more: self.others(&[], OWN),
         }
     }

@@ -3,10 +3,11 @@
 use super::{
     Owner,
     availability::Availability,
+    client::{ClientLink, Shared},
     grants::Grants,
     greeting::Greeting,
     hello::Merged,
-    link::{Bounds, Effect, Link},
+    link::{Bounds, Link},
     ownership,
     pairing::Pairing,
     repeat, serve, watch,
@@ -17,8 +18,7 @@ use crate::{
     config::{Running, Settings, Upstream},
     devices::Devices,
     hub::{Conn, ConnId},
-    net::Wire,
-    protocol::{DeviceId, ErrorShape, Params, RequestFrame, Role, Scope, Scopes},
+    protocol::{DeviceId, ErrorShape, Params, RequestFrame, Role, Scope},
     reactor::Tasks,
 };
 use std::{
@@ -28,8 +28,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// Unsent bytes towards OpenClaw from which on a client is read no further.
-const CROWDED: usize = 1 << 20;
 /// Time after which a client may ask again for what waits for an approval, milliseconds.
 const ASK_AGAIN_MS: u64 = 5000;
 /// Most pairings that wait behind this gateway that are shown.
@@ -56,119 +54,6 @@ pub struct Relay {
     shared: Rc<Shared>,
 }
 
-/// The link of a client, and its two connections.
-pub(super) struct ClientLink {
-    pub conn: Rc<Conn>,
-    pub greeting: Greeting,
-    pub link: RefCell<Link>,
-    /// The connection to OpenClaw, once it is made.
-    pub wire: RefCell<Option<Rc<Wire>>>,
-    /// Largest frame that OpenClaw takes, bytes.
-    pub max_payload: Cell<usize>,
-    /// Scopes of the connection to OpenClaw.
-    pub scopes: Cell<Scopes>,
-    /// Refusals in a row, by which the identity is chosen.
-    pub refused: Cell<u32>,
-    /// The pairing of this client's own device behind this gateway, while it waits.
-    pub pairing: RefCell<Option<Pairing>>,
-    pub left: Cell<bool>,
-    /// Whether the task is to try again at once.
-    pub again: Cell<bool>,
-    task: RefCell<Option<Waker>>,
-    running: Cell<bool>,
-    /// Bytes of requests that this link keeps, as counted in [`Shared::kept`].
-    kept: Cell<usize>,
-    shared: Rc<Shared>,
-}
-
-/// What all links have in common.
-pub(super) struct Shared {
-    /// Makes this gateway's part of an answer: members, each with a comma before it.
-    own_part: RefCell<Box<dyn Fn() -> String>>,
-    /// Bytes of requests that all links keep.
-    kept: Cell<usize>,
-}
-
-impl ClientLink {
-    /// The link of `conn` in that state, by `wire` if it is connected.
-    pub fn restored(
-        conn: &Rc<Conn>,
-        greeting: Greeting,
-        link: Link,
-        wire: Option<Rc<Wire>>,
-        shared: Rc<Shared>,
-    ) -> Rc<Self> {
-        Rc::new(Self {
-            conn: conn.clone(),
-            greeting,
-            link: RefCell::new(link),
-            wire: RefCell::new(wire),
-            max_payload: Cell::new(usize::MAX),
-            scopes: Cell::default(),
-            refused: Cell::new(0),
-            pairing: RefCell::default(),
-            left: Cell::new(false),
-            again: Cell::new(false),
-            task: RefCell::default(),
-            running: Cell::new(false),
-            kept: Cell::new(0),
-            shared,
-        })
-    }
-
-    /// Carries out `effects`.
-    pub fn apply(&self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Send(text) => {
-                    if let Some(wire) = &*self.wire.borrow() {
-                        wire.send_text(&text);
-                        self.conn.hold(wire.unsent() > CROWDED);
-                    }
-                }
-                Effect::Answer(text) => self.answer(&text),
-                Effect::Merge(mut text, at) => {
-                    text.insert_str(at, &(self.shared.own_part.borrow())());
-                    self.answer(&text);
-                }
-                Effect::Event(text, seq) => self.conn.relay_event(&text, seq),
-            }
-        }
-        self.count(self.link.borrow().kept_bytes());
-    }
-
-    /// Counts the bytes of requests that the link keeps now.
-    fn count(&self, kept: usize) {
-        let others = self.shared.kept.get() - self.kept.replace(kept);
-        self.shared.kept.set(others + kept);
-    }
-
-    fn answer(&self, text: &str) {
-        // The driver reads no further while the client is behind, so only a frame beyond the limit is not delivered.
-        if let Err(why) = self.conn.send(text) {
-            log::warn!("an answer of OpenClaw for {} is not delivered: {why}", self.conn.session().name());
-        }
-    }
-
-    /// Remembers the task that serves the link.
-    pub fn watch(&self, waker: &Waker) {
-        self.task.replace(Some(waker.clone()));
-    }
-
-    /// Has the task look at the link again.
-    pub fn wake(&self) {
-        if let Some(waker) = self.task.take() {
-            waker.wake();
-        }
-    }
-}
-
-impl Drop for ClientLink {
-    fn drop(&mut self) {
-        self.count(0);
-    }
-}
-
 impl Relay {
     /// Relays nothing yet; see [`start`](Self::start).
     pub(crate) fn new(running: &Rc<Running>, devices: &Rc<Devices>, tasks: &Tasks) -> Rc<Self> {
@@ -185,7 +70,11 @@ impl Relay {
             more: RefCell::default(),
             again: Cell::new(false),
             watcher: RefCell::default(),
-            shared: Rc::new(Shared { own_part: RefCell::new(Box::new(String::new)), kept: Cell::new(0) }),
+            shared: Rc::new(Shared {
+                own_part: RefCell::new(Box::new(String::new)),
+                kept: Cell::new(0),
+                lost: RefCell::default(),
+            }),
         })
     }
 
@@ -195,6 +84,10 @@ impl Relay {
         self.grants.load(&self.running.get().paths.barnacle_dir.join("upstream-tokens.json"));
         if self.is_on() {
             watch::remember(self);
+            // A version that did not note it said what the file has.
+            let links = self.links.borrow();
+            let untold = links.values().filter(|link| link.told.borrow().is_empty());
+            untold.for_each(|link| drop(link.told.replace(self.build())));
         }
         self.watch();
     }
@@ -265,6 +158,7 @@ impl Relay {
             return;
         }
         let link = self.insert(conn, Greeting::of(params, host, origin));
+        link.told.replace(self.build());
         if listens(conn) {
             self.serve(&link);
         }
@@ -319,9 +213,13 @@ impl Relay {
                 .waiting_bytes
                 .min(link.kept.get() + RELAYED_BYTES.saturating_sub(self.shared.kept.get())),
         };
+        let repeat = repeat::classify(request);
+        if let Some(answer) = self.shared.lost.borrow_mut().judge(request, &repeat) {
+            link.answer(&answer);
+            return Ok(());
+        }
         let parts = (request.id.as_str(), request.method.as_str(), request.text());
-        let effects =
-            link.link.borrow_mut().request(parts, repeat::classify(request), monotonic_ns(), &bounds)?;
+        let effects = link.link.borrow_mut().request(parts, repeat, monotonic_ns(), &bounds)?;
         let waits = effects.is_empty();
         link.apply(effects);
         if waits || !link.running.get() {
@@ -370,6 +268,11 @@ impl Relay {
             *merged = Some(Rc::new(hello.merged(own)));
         }
         merged.clone()
+    }
+
+    /// Build of OpenClaw that a `hello-ok` names now; empty where OpenClaw never said anything.
+    pub(super) fn build(&self) -> String {
+        self.availability.hello().map(|hello| hello.build.clone()).unwrap_or_default()
     }
 
     /// OpenClaw said something new of itself.
@@ -421,31 +324,6 @@ impl Relay {
     /// Requests that wait.
     pub(super) fn waiting(&self) -> usize {
         self.links.borrow().values().map(|link| link.link.borrow().waiting()).sum()
-    }
-}
-
-impl ClientLink {
-    /// Gives a connection to OpenClaw up whose scopes are not those that the client has here.
-    fn match_scopes(&self) {
-        if self.wire.borrow().is_some() && self.scopes.get() != self.conn.session().scopes {
-            self.drop_connection("its scopes were changed");
-        }
-    }
-
-    /// Answers what waits: only somebody who approves `pairing` helps.
-    pub fn refuse_waiting(&self, pairing: &Pairing) {
-        let effects = self.link.borrow_mut().refuse_waiting(&pairing.to_string());
-        self.apply(effects);
-    }
-
-    /// Gives the connection to OpenClaw up; the task makes another.
-    pub fn drop_connection(&self, why: &str) {
-        if let Some(wire) = self.wire.take() {
-            wire.abandon();
-            let effects = self.link.borrow_mut().closed(why);
-            self.apply(effects);
-        }
-        self.wake();
     }
 }
 

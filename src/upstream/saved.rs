@@ -1,14 +1,10 @@
 //! A link as plain data, which another process image continues.
 
-use super::{
-    greeting::Greeting,
-    link::Link,
-    relay::{ClientLink, Relay},
-};
+use super::{client::ClientLink, greeting::Greeting, link::Link, relay::Relay};
 use crate::{
     hub::{Conn, ConnId, SavedSocket},
     net::Wire,
-    packed::{read_part, take_part, write_part},
+    packed::{Added, read_part, take_part, write_part},
     protocol::{MAX_PAYLOAD, Scopes},
     reactor::Async,
 };
@@ -26,6 +22,7 @@ pub struct SavedLink {
     refused: u32,
     scopes: Scopes,
     max_payload: u64,
+    told: Added<String>,
     greeting: Greeting,
     link: Link,
     input: Vec<u8>,
@@ -40,6 +37,7 @@ impl SerBin for SavedLink {
             self.refused.ser_bin(out);
             self.scopes.ser_bin(out);
             self.max_payload.ser_bin(out);
+            self.told.ser_bin(out);
         });
         write_part(out, |out| self.greeting.ser_bin(out));
         write_part(out, |out| self.link.ser_bin(out));
@@ -51,10 +49,10 @@ impl SerBin for SavedLink {
 impl DeBin for SavedLink {
     fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
         let socket = read_part(at, bytes)?;
-        let (conn, refused, scopes, max_payload) = read_part(at, bytes)?;
+        let ((conn, refused, scopes), (max_payload, told)) = read_part(at, bytes)?;
         let (greeting, link) = (read_part(at, bytes)?, read_part(at, bytes)?);
         let (input, output) = (take_part(at, bytes)?.to_vec(), take_part(at, bytes)?.to_vec());
-        Ok(Self { socket, conn, refused, scopes, max_payload, greeting, link, input, output })
+        Ok(Self { socket, conn, refused, scopes, max_payload, told, greeting, link, input, output })
     }
 }
 
@@ -63,6 +61,17 @@ impl Relay {
     /// kernel knows nothing of that.
     pub(crate) fn carried(&self, conn: ConnId) -> Option<Rc<Wire>> {
         self.links.borrow().get(&conn)?.wire.borrow().clone().filter(|wire| !wire.is_tls())
+    }
+
+    /// Ids of the runs that OpenClaw lost.
+    pub(crate) fn lost_runs(&self) -> Vec<String> {
+        self.shared().lost.borrow().ids()
+    }
+
+    /// Remembers the runs that an earlier process image knew to be lost.
+    pub(crate) fn restore_lost_runs(&self, ids: &[String]) {
+        let shared = self.shared();
+        ids.iter().for_each(|id| shared.lost.borrow_mut().add(id.clone()));
     }
 
     /// Saves the link of `conn`, if it has one.
@@ -76,6 +85,7 @@ impl Relay {
             refused: link.refused.get(),
             scopes: link.scopes.get(),
             max_payload: link.max_payload.get() as u64,
+            told: Added(link.told.borrow().clone()),
             greeting: link.greeting.clone(),
             link: link.link.borrow().clone(),
             input,
@@ -97,6 +107,7 @@ impl Relay {
         let link = ClientLink::restored(conn, saved.greeting, saved.link, wire.clone(), self.shared());
         link.refused.set(saved.refused);
         link.scopes.set(saved.scopes);
+        link.told.replace(saved.told.0);
         link.max_payload.set(usize::try_from(saved.max_payload).unwrap_or(usize::MAX));
         if wire.is_none() {
             let effects = link.link.borrow_mut().closed("Barnacle was restarted");

@@ -1,8 +1,10 @@
 //! The task of a link: makes the client's connection to OpenClaw, and moves its frames.
 
 use super::{
+    availability::SETTLING,
+    client::ClientLink,
     connect::{Choice, Failure, Persona, choose},
-    relay::{ClientLink, Relay},
+    relay::Relay,
     remote::{Client, Remote},
     session::{self, Caller},
 };
@@ -24,6 +26,8 @@ use std::{
 
 /// Unsent bytes towards the client from which on OpenClaw is read no further.
 const BEHIND: usize = 256 << 10;
+/// Most reasons that are logged for one client until it is connected.
+const LOGGED: usize = 8;
 /// Time between two attempts where the gateway is there and this connection could not be made.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Time between two attempts with a shared token that is refused: OpenClaw locks out who guesses ten times a minute.
@@ -32,6 +36,8 @@ const SECRET: Duration = Duration::from_secs(60);
 /// Serves `link` until its client has left.
 pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
     let mut pause = AGAIN.0;
+    // What was logged since the last connection, and since when the shared secret is refused.
+    let (mut logged, mut refusing) = (Vec::new(), None);
     let listens = !link.link.borrow().wants_connection();
     let mut wanted = listens;
     while !link.left.get() {
@@ -52,6 +58,7 @@ pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
             Ok(wire) => {
                 pause = AGAIN.0;
                 wanted = true;
+                (logged, refusing) = (Vec::new(), None);
                 let why = relay_frames(&link, &wire).await;
                 link.conn.hold(false);
                 link.wire.take();
@@ -61,21 +68,33 @@ pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
                 until(&link, Timer::after(AGAIN.0)).await;
             }
             Err(failure) => {
-                let why = failure.to_string();
-                let news = link.link.borrow().why() != why;
+                if let Failure::Outdated(page) = &failure {
+                    log::info!("{}: {failure}", link.greeting.name());
+                    let effects = link.link.borrow_mut().refused(&page.error);
+                    link.apply(effects);
+                    link.learn(&page.build);
+                }
+                // While the secret is being changed another identity helps nobody, and it is no news.
+                let settling =
+                    failure.is_of_secret() && refusing.get_or_insert_with(Instant::now).elapsed() < SETTLING;
                 match &failure {
                     // Another identity needs no approval, on this host.
                     Failure::Pairing(pairing) if is_alone(&relay, &link) => {
                         link.pairing.replace(Some(pairing.clone()));
                     }
-                    Failure::Refused(..) | Failure::Pairing(_) => link.refused.set(link.refused.get() + 1),
+                    Failure::Refused(..) | Failure::Pairing(_) if !settling => {
+                        link.refused.set(link.refused.get() + 1);
+                    }
                     Failure::Secret(_) => pause = SECRET,
-                    Failure::Away(_) | Failure::Wrong(_) => {}
+                    _ => {}
                 }
-                if news && !matches!(failure, Failure::Away(_)) {
-                    log::warn!("OpenClaw refuses {}: {why}", link.greeting.name());
+                let is_refusal =
+                    matches!(failure, Failure::Refused(..) | Failure::Pairing(_) | Failure::Secret(_));
+                if is_refusal && !settling && !logged.contains(&failure) && logged.len() < LOGGED {
+                    log::warn!("OpenClaw refuses {}: {failure}", link.greeting.name());
+                    logged.push(failure.clone());
                 }
-                let effects = link.link.borrow_mut().closed(&why);
+                let effects = link.link.borrow_mut().closed(&failure.to_string());
                 link.apply(effects);
                 let pairing = link.pairing.borrow().clone();
                 pairing.inspect(|pairing| link.refuse_waiting(pairing));
@@ -182,6 +201,7 @@ async fn open(relay: &Relay, link: &ClientLink) -> Result<Rc<Wire>, Failure> {
     link.wire.replace(Some(wire.clone()));
     let effects = link.link.borrow_mut().opened(&hello.boot, monotonic_ns());
     link.apply(effects);
+    link.learn(&hello.build);
     Ok(wire)
 }
 

@@ -13,7 +13,7 @@ use crate::{
     config::Upstream,
     net::{Message, Wire},
     protocol::{Role, Scope},
-    reactor::Timer,
+    reactor::{Timer, on_worker},
     store::atomic,
 };
 use smol::future;
@@ -41,6 +41,10 @@ const KEPT: Duration = Duration::from_secs(290);
 const MORE: Duration = Duration::from_secs(10);
 /// Time without a frame after which the connection counts as lost: several of OpenClaw's ticks.
 const SILENT: Duration = Duration::from_secs(180);
+
+/// Close codes that say why.
+const SERVICE_RESTART: u16 = 1012;
+const AUTH_CHANGED: u16 = 4001;
 
 fn file(relay: &Relay) -> PathBuf {
     relay.running.get().paths.barnacle_dir.join("upstream-hello.json")
@@ -83,7 +87,9 @@ pub(super) async fn run(relay: Rc<Relay>) {
                     Failure::Pairing(pairing) => {
                         pause = asking.pause(pairing.request.as_deref(), Instant::now())
                     }
-                    Failure::Refused(..) | Failure::Wrong(_) => pause = WRONG,
+                    // The two may have read different secrets only just now.
+                    _ if relay.availability.is_settling() => {}
+                    Failure::Refused(..) | Failure::Outdated(_) | Failure::Wrong(_) => pause = WRONG,
                 }
                 relay.availability.waits_for(pairing.clone());
                 relay.availability.away(&url, &failure.to_string(), to_do);
@@ -131,7 +137,7 @@ async fn keep(relay: &Relay, hello: &Hello, file: &Path) {
         return;
     }
     let (file, text) = (file.to_owned(), hello.text.clone());
-    let kept = smol::unblock(move || atomic::replace(&file, text.as_bytes(), 0o600)).await;
+    let kept = on_worker(move || atomic::replace(&file, text.as_bytes(), 0o600)).await;
     if let Err(e) = kept {
         log::debug!("OpenClaw's hello-ok is not kept: {e}");
     }
@@ -184,7 +190,11 @@ async fn listen(relay: &Relay, upstream: &Upstream, wire: &Rc<Wire>) -> String {
             },
             Heard::Message(Message::Ping(payload)) => wire.send_pong(&payload),
             Heard::Message(Message::Close(code)) => {
-                return format!("it closed the connection ({})", code.unwrap_or(1005));
+                return match code.unwrap_or(1005) {
+                    SERVICE_RESTART => "it is restarting".into(),
+                    AUTH_CHANGED => "its gateway.auth was changed".into(),
+                    code => format!("it closed the connection ({code})"),
+                };
             }
             Heard::Message(_) => {}
             Heard::More => ask_for_more(relay, upstream).await,

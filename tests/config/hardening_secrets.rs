@@ -196,7 +196,7 @@ fn h18_a_variable_that_is_gone_keeps_what_it_was() {
         let mut kept = Kept::start(place);
         fs::write(&kept.file, "FIRST=1\n").unwrap();
         kept.expect_old("the line is gone");
-        kept.server.wait_log(&["the token in force before"]);
+        kept.server.wait_log(&["the token from before is used"]);
         kept.expect_old("the line is gone for good");
         assert_eq!(kept.held().len(), 1, "{place:?}");
     }
@@ -222,7 +222,7 @@ fn h39_a_secret_whose_file_is_away_at_a_start_is_the_one_that_ran_last() {
             let connected = server.try_connect(&Offer::new().token(OLD).scopes(ADMIN));
             let mut admin = connected.unwrap_or_else(|_| panic!("{how}:\n{}", server.log()));
             let notices = list(&admin.ok("status", "{}"), "barnacle.notices").join("\n");
-            assert_eq!(notices.matches("that ran last").count(), 1, "{how}: {notices}");
+            assert_eq!(notices.matches("that was used last").count(), 1, "{how}: {notices}");
             assert_eq!(fs::read_to_string(home.config_path()).unwrap(), config, "{how}: no token is made");
             let stored = fs::read(home.store().join("secret.last")).unwrap();
             assert!(!String::from_utf8_lossy(&stored).contains("T-old"), "{how}");
@@ -328,7 +328,7 @@ fn h22_a_placeholder_written_over_the_secret_changes_nothing() {
     let server = home.start();
     let mut admin = server.admin();
     home.auth("{mode:\"token\",token:\"__OPENCLAW_REDACTED__\"}");
-    server.wait_log(&["the token in force before"]);
+    server.wait_log(&["the token from before is used"]);
     server.connect(&Offer::new().token("T1").scopes(READ));
     server.refuse(&Offer::new().token("__OPENCLAW_REDACTED__"));
     let notices = list(&admin.ok("status", "{}"), "barnacle.notices").join("\n");

@@ -187,7 +187,7 @@ fn a_wrong_key_keeps_the_connection() {
     write("{upstream: {");
     let settings = again(&running);
     assert_eq!(settings.upstream, running.upstream);
-    assert!(lines(&settings).contains("until it is fixed: what ran last"), "{}", lines(&settings));
+    assert!(lines(&settings).contains("until it is fixed, what it held last counts"), "{}", lines(&settings));
     // Who takes it away means it.
     write("{}");
     assert!(again(&running).upstream.is_none());
@@ -363,8 +363,11 @@ fn while_it_is_broken_what_ran_last_holds() {
     let mut w = Watched::started(home);
     assert!(!w.admits_by_key());
     own(&w.home, "{\n  auth: {deviceKeyProof: true");
-    w.server.wait_log(&["barnacle.json:2:9: ", "until it is fixed: what ran last"]);
+    w.server.wait_log(&["barnacle.json:2:9: ", "until it is fixed, what it held last counts"]);
     assert!(w.notices().contains("barnacle.json:2:9: "), "{}", w.notices());
+    let event = w.admin.event("config.reloaded");
+    assert!(!flag(&event, "payload.ok"), "{}", json(&event));
+    assert!(text(&event, "payload.issue").contains("barnacle.json:2:9: "), "{}", json(&event));
     assert!(!w.admits_by_key());
     // The other file is applied all the same.
     w.home.auth(r#"{mode:"token",token:"T2"}"#);
@@ -396,4 +399,71 @@ fn the_schema_of_openclaw_json_has_no_key_of_ours() {
     let (_, schema, _) = Home::empty().run(&["config", "schema"]);
     assert!(schema.contains("rateLimit") && !schema.contains("deviceKeyProof"), "{schema}");
     assert!(!schema.contains("revokeOnRotate") && !schema.contains("upstream"), "{schema}");
+}
+
+#[test]
+fn the_command_line_changes_it() {
+    let home = Home::fix();
+    let mut w = Watched::started(home);
+    let before = fs::read_to_string(w.home.config_path()).unwrap();
+    let file = own_path(&w.home);
+    let run = |w: &Watched, args: &[&str]| {
+        let (code, out, err) = w.home.run(&[&["config"][..], args].concat());
+        (code, out + &err)
+    };
+    let (code, said) = run(&w, &["set", "upstream.waitMs", "5000"]);
+    assert!(
+        code == 0 && said.contains("Applied without restarting the gateway: next waiting requests"),
+        "{said}"
+    );
+    assert!(said.contains(&format!("Written to {}", file.display())), "{said}");
+    assert_eq!(list(&w.admin.event("config.reloaded"), "payload.changed"), ["upstream.waitMs"]);
+    fs::write(&file, "{\n  // mine\n  upstream: {waitMs: 5000}, // here\n}\n").unwrap();
+    // Also by the path at which an earlier version read it.
+    let (code, said) = run(&w, &["set", "gateway.auth.deviceKeyProof", "false"]);
+    assert!(code == 0 && said.contains("Updated auth.deviceKeyProof"), "{said}");
+    assert!(!w.admits_by_key());
+    let text_now = fs::read_to_string(&file).unwrap();
+    assert!(text_now.contains("// mine") && text_now.contains("// here"), "{text_now}");
+    assert!(said.contains(".bak"), "{said}");
+    for (args, code, words) in [
+        (&["set", "upstream.waitMs", "soon"][..], 1, "upstream.waitMs: is"),
+        (&["set", "upstream.url", "ws://pi.example:1"], 1, "upstream.url: is"),
+        (&["set", "upstream.waitMs", "5000"], 0, "No change"),
+        (&["set", "--dry-run", "upstream.waitMs", "7"], 0, "Dry run: upstream.waitMs would change"),
+        (&["unset", "upstream.tokenFile"], 1, "Config path not found: upstream.tokenFile"),
+    ] {
+        let (got, said) = run(&w, args);
+        assert!(got == code && said.contains(words), "{args:?}: {got} {said}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), text_now, "{args:?}");
+    }
+    assert_eq!(run(&w, &["unset", "auth.deviceKeyProof"]).0, 0);
+    assert!(w.admits_by_key());
+    fs::write(&file, "{").unwrap();
+    let (code, said) = run(&w, &["set", "upstream.waitMs", "1"]);
+    assert!(code == 78 && said.contains("nothing is written to a file that cannot be read"), "{code} {said}");
+    assert_eq!(fs::read_to_string(w.home.config_path()).unwrap(), before, "the other file is as it was");
+}
+
+#[test]
+fn clients_are_told_where_its_keys_belong() {
+    let mut w = Watched::started(Home::fix());
+    let before = fs::read_to_string(w.home.config_path()).unwrap();
+    let hash = text(&w.admin.ok("config.get", "{}"), "hash");
+    let raw = r#""{\"upstream\":{\"waitMs\":5}}""#;
+    let error = w.admin.err("config.patch", &format!(r#"{{"raw":{raw},"baseHash":"{hash}"}}"#));
+    assert!(text(&error, "message").contains("barnacle config set upstream"), "{}", json(&error));
+    assert_eq!(fs::read_to_string(w.home.config_path()).unwrap(), before);
+}
+
+#[test]
+fn in_front_of_openclaw_its_keys_are_not_called_unused() {
+    let home = Home::fix();
+    own(&home, "{upstream: {url: 'ws://127.0.0.1:9'}}");
+    let mut w = Watched::started(home);
+    let (code, said, err) = w.home.run(&["config", "set", "--dry-run", "messages.responsePrefix", "x"]);
+    assert!(code == 0 && said.contains("nothing here (OpenClaw uses it)"), "{said}{err}");
+    assert_eq!(w.home.run(&["config", "set", "messages.responsePrefix", "x"]).0, 0);
+    let event = w.admin.event("config.reloaded");
+    assert_eq!(text(&event, "payload.applied"), "nothing here (OpenClaw uses it)", "{}", json(&event));
 }

@@ -545,8 +545,17 @@ fn an_upgrade_on_a_path_of_its_own_is_passed_through() {
         http
     };
     // The gateway's own protocol is spoken here, on any other path.
-    let (status, _) = upgrade("/any", "").head();
-    assert_eq!((status, behind.connections.load(Ordering::SeqCst)), (101, 0));
+    for path in ["/", "/gateway", "/ui/", "/ws", "/any", "/voice/stream"] {
+        let mut http = upgrade(path, "");
+        assert_eq!((http.head().0, behind.connections.load(Ordering::SeqCst)), (101, 0), "{path}");
+    }
+    // Unless the file says that a plugin has it.
+    fs::write(home.store().join("barnacle.json"), "{upstream: {webSocketPaths: ['/voice/stream', 'x']}}")
+        .unwrap();
+    server.wait_log(&["upstream.webSocketPaths is \"x\"", "configuration reloaded"]);
+    assert_eq!(upgrade("/voice/stream/7", &bearer("T1")).head().0, 101);
+    assert!(behind.last().starts_with("get /voice/stream/7 http/1.1\r\n"), "{}", behind.last());
+    assert_eq!(upgrade("/voice/stream", &bearer("nonsense")).answer().status, 401);
     let mut http = upgrade("/api/plugin/live?x=1", &(bearer("T1") + "X-Forwarded-For: 127.0.0.1\r\n"));
     assert_eq!(http.head().0, 101);
     http.send("world");

@@ -1,7 +1,7 @@
 //! OpenClaw away, and back: nobody is closed, nothing is done twice, and what may wait waits, within bounds.
 
 use crate::{
-    stand_in::{Link, Manner, StandIn, upstream_state, waits},
+    stand_in::{Link, Manner, StandIn, answer, upstream_state, waits},
     wire::{ADMIN, Client, Home, LONG, Offer, Server, json, number, text},
 };
 use miniserde::json::Value;
@@ -194,6 +194,50 @@ fn a_run_that_openclaw_lost_is_ended() {
 }
 
 #[test]
+fn who_watches_a_lost_run_or_asks_for_it_later_is_told() {
+    let (home, behind) = (Home::fix(), StandIn::new());
+    let front = behind.front(&home);
+    let (mut starts, mut watches, mut waits) = (front.admin(), front.admin(), front.admin());
+    for client in [&mut watches, &mut waits] {
+        client.ok("sessions.subscribe", "{}");
+    }
+    let asked = starts.ask("chat.send", r#"{"sessionKey":"main","message":"hi","idempotencyKey":"run-1"}"#);
+    let send = behind.request("chat.send");
+    send.ok(r#"{"runId":"run-1","status":"started"}"#);
+    starts.answer(&asked).unwrap();
+    let waited = waits.ask("agent.wait", r#"{"runId":"run-1"}"#);
+    let wait = behind.request("agent.wait");
+    let links = behind.all_links();
+    let watching = links.iter().find(|l| ![&send.link, &wait.link].iter().any(|b| b.number == l.number));
+    watching.unwrap().event("chat", r#"{"runId":"run-1","sessionKey":"agent:main:main","state":"delta"}"#);
+    watches.event("chat");
+    leaves(&behind, &front, Link::reset);
+    behind.answers("sessions.list", r#"{"sessions":[]}"#);
+    returns(&behind, &front);
+    for client in [&mut starts, &mut watches] {
+        let ended = client.event("chat");
+        let said = ["runId", "state"].map(|name| text(&ended, &format!("payload.{name}")));
+        assert_eq!(said, ["run-1", "error"], "{}", json(&ended));
+    }
+    assert_eq!(text(&waits.answer(&waited).unwrap(), "status"), "error");
+    // Also who attaches later, and after a restart of this gateway.
+    let mut later = front.admin();
+    for _ in 0..2 {
+        let answer = later.ok("agent.wait", r#"{"runId":"run-1"}"#);
+        assert_eq!(text(&answer, "status"), "error", "{}", json(&answer));
+        front.restart(&mut later);
+    }
+    assert_eq!(behind.count("agent.wait"), 1);
+    // The same key again is a new run.
+    let asked = starts.ask("chat.send", r#"{"sessionKey":"main","message":"hi","idempotencyKey":"run-1"}"#);
+    behind.request("chat.send").ok(r#"{"runId":"run-1","status":"started"}"#);
+    starts.answer(&asked).unwrap();
+    let waited = later.ask("agent.wait", r#"{"runId":"run-1"}"#);
+    behind.request("agent.wait").ok(r#"{"runId":"run-1","status":"ok"}"#);
+    assert_eq!(text(&later.answer(&waited).unwrap(), "status"), "ok");
+}
+
+#[test]
 fn new_requests_wait_in_their_order() {
     let (home, behind) = (Home::fix(), StandIn::new());
     let front = behind.front(&home);
@@ -215,7 +259,7 @@ fn new_requests_wait_in_their_order() {
     for (n, asked) in [&old].into_iter().chain(&asked).enumerate() {
         let request = behind.next();
         assert_eq!((&request.id, request.param("n")), (asked, (n as i64 - 1).to_string()));
-        request.ok("{}");
+        request.ok(answer(&request.method));
         client.answer(asked).unwrap();
     }
 }

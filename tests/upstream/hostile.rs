@@ -4,6 +4,7 @@ use crate::{
     stand_in::{Link, Manner, StandIn, frame, greeting_bytes, hello, upstream_state, waits},
     wire::{ADMIN, Client, Home, LONG, Offer, Server, get, json, list, number, text},
 };
+use miniserde::json::Value;
 use std::{
     collections::HashSet,
     time::{Duration, Instant},
@@ -94,7 +95,7 @@ fn broken() -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn wrong_from_the_start() {
-    let (home, behind) = (Home::fix(), StandIn::new());
+    let (home, behind) = (Home::fix(), StandIn::malformed());
     waits(&home, "waitMs:300");
     let (_, first) = wrong().remove(0);
     behind.behaves(move |_, _| first.clone());
@@ -123,14 +124,14 @@ fn wrong_from_the_start() {
 }
 
 /// Whether a client would think that its own credentials are wrong.
-fn error_is_of_the_secret(error: &miniserde::json::Value) -> bool {
+fn error_is_of_the_secret(error: &Value) -> bool {
     text(error, "details.code").starts_with("AUTH_")
 }
 
 #[test]
 fn wrong_towards_one_client() {
     for (what, manner) in wrong() {
-        let (home, behind) = (Home::fix(), StandIn::new());
+        let (home, behind) = (Home::fix(), StandIn::malformed());
         waits(&home, "waitMs:300");
         let front = behind.front(&home);
         let mut bystander = front.admin();
@@ -182,7 +183,7 @@ fn lies_about_itself() {
         ("health text", r#""health":{"ok":true,"ts":1795512524141}"#, r#""health":"well""#),
         ("names twice", r#""authMode":"token""#, r#""authMode":"token","authMode":"none","presence":7"#),
     ] {
-        let (home, behind) = (Home::fix(), StandIn::new());
+        let (home, behind) = (Home::fix(), StandIn::malformed());
         let said = hello(1, 0).replacen(from, to, 1);
         assert_ne!(said, hello(1, 0), "{what}");
         behind.behaves(move |_, _| Manner::Hello(said.clone()));
@@ -194,6 +195,8 @@ fn lies_about_itself() {
         for own in ["health", "device.pair.list"] {
             assert!(methods.iter().any(|method| method == own), "{what}: {}", json(&client.hello));
         }
+        let health = get(&client.hello, "snapshot.health");
+        assert!(matches!(health, Some(Value::Object(_))), "{what}: {}", json(&client.hello));
         let events = list(&client.hello, "features.events");
         assert!(events.iter().any(|event| event == "tick"), "{what}: {}", json(&client.hello));
         let scopes: Vec<&str> = ADMIN.to_vec();
@@ -204,7 +207,7 @@ fn lies_about_itself() {
 
 #[test]
 fn closed_at_every_byte_of_its_greeting() {
-    let (home, behind) = (Home::fix(), StandIn::new());
+    let (home, behind) = (Home::fix(), StandIn::malformed());
     behind.answers("sessions.list", r#"{"sessions":[]}"#);
     let front = behind.front(&home);
     let mut cut = HashSet::new();
@@ -243,7 +246,7 @@ fn closed_at_every_byte_of_its_greeting() {
 
 #[test]
 fn breaks_the_protocol() {
-    let (home, behind) = (Home::fix(), StandIn::new());
+    let (home, behind) = (Home::fix(), StandIn::malformed());
     let front = behind.front(&home);
     let mut bystander = front.admin();
     bystander.ok("agents.list", "{}");
@@ -269,7 +272,7 @@ fn breaks_the_protocol() {
 
 #[test]
 fn half_frames_hold_nobody_up() {
-    let (home, behind) = (Home::fix(), StandIn::new());
+    let (home, behind) = (Home::fix(), StandIn::malformed());
     waits(&home, "waitMs:500");
     let front = behind.front(&home);
     let mut bystander = front.admin();
@@ -288,7 +291,7 @@ fn half_frames_hold_nobody_up() {
 
 #[test]
 fn nonsense_is_not_passed_on() {
-    let (home, behind) = (Home::fix(), StandIn::new());
+    let (home, behind) = (Home::fix(), StandIn::malformed());
     let front = behind.front(&home);
     let mut client = front.connect(&Offer::new().token("T1").scopes(ADMIN).client("gateway-client", "ui"));
     client.ok("agents.list", "{}");
@@ -343,7 +346,7 @@ fn nonsense_is_not_passed_on() {
 
 #[test]
 fn events_whose_payload_is_no_json_are_not_passed_on() {
-    let (home, behind) = (Home::fix(), StandIn::new());
+    let (home, behind) = (Home::fix(), StandIn::malformed());
     let front = behind.front(&home);
     let mut client = front.connect(&Offer::new().token("T1").scopes(ADMIN).client("gateway-client", "ui"));
     client.ok("agents.list", "{}");
@@ -360,7 +363,7 @@ fn events_whose_payload_is_no_json_are_not_passed_on() {
 
 #[test]
 fn a_flood_to_a_client_that_does_not_read() {
-    let (home, behind) = (Home::fix(), StandIn::new());
+    let (home, behind) = (Home::fix(), StandIn::malformed());
     let front = behind.front(&home);
     let offer = || Offer::new().token("T1").scopes(ADMIN).client("gateway-client", "ui");
     let mut slow = front.connect(&offer());
@@ -417,7 +420,7 @@ fn flood(link: &Link, most: usize) -> usize {
 
 #[test]
 fn floods_of_small_frames_let_others_through() {
-    let (home, behind) = (Home::fix(), StandIn::new());
+    let (home, behind) = (Home::fix(), StandIn::malformed());
     let front = behind.front(&home);
     let mut noisy = front.admin();
     noisy.ok("agents.list", "{}");
@@ -446,7 +449,7 @@ fn floods_of_small_frames_let_others_through() {
 
 #[test]
 fn answers_by_the_wrong_connection_reach_nobody() {
-    let (home, behind) = (Home::fix(), StandIn::new());
+    let (home, behind) = (Home::fix(), StandIn::malformed());
     let front = behind.front(&home);
     let (mut one, mut two) = (front.admin(), front.admin());
     one.ok("agents.list", "{}");

@@ -5,6 +5,7 @@
 mod wire;
 
 mod away;
+mod descriptors;
 mod hostile;
 mod introduced;
 mod remote;
@@ -12,3 +13,4 @@ mod restarted;
 mod rights;
 mod stand_in;
 mod through;
+mod updated;

@@ -1,7 +1,7 @@
 //! A restart of this gateway with requests in flight behind it: neither side sees anything of it.
 
 use crate::{
-    stand_in::{Link, StandIn},
+    stand_in::{Link, StandIn, chat},
     wire::{ADMIN, Client, Home, Offer, get, json, number, text},
 };
 
@@ -37,13 +37,13 @@ fn a_restart_closes_neither_side() {
     }
     let links: Vec<Link> = asked.iter().map(|(_, in_flight)| in_flight[0].link.clone()).collect();
     for link in &links {
-        link.event("chat", r#"{"n":0}"#);
+        link.event("chat", &chat(0, "x"));
     }
     for times in 1..=2 {
         front.restart(&mut by);
         assert!(links.iter().all(|link| behind.is_open(link)), "a connection was closed behind");
         for link in &links {
-            link.event("chat", &format!(r#"{{"n":{times}}}"#));
+            link.event("chat", &chat(times, "x"));
         }
     }
     let methods = ["sessions.list", "sessions.patch", "agent"];
@@ -57,7 +57,7 @@ fn a_restart_closes_neither_side() {
             .events
             .iter()
             .filter(|event| text(event, "event") == "chat")
-            .map(|event| number(event, "payload.n"))
+            .map(|event| number(event, "payload.seq"))
             .collect();
         assert_eq!(chats, [0, 1, 2]);
         let seqs = seqs(page);

@@ -1,7 +1,7 @@
 //! Who may call what behind this gateway: it is judged here, and a revocation here holds there.
 
 use crate::{
-    stand_in::StandIn,
+    stand_in::{StandIn, answer, chat},
     wire::{ADMIN, Device, Home, Offer, READ, Server, json, list, text},
 };
 
@@ -38,7 +38,7 @@ fn a_refused_request_is_never_seen_behind() {
 #[test]
 fn nodes_call_what_is_for_nodes() {
     let (home, behind) = (Home::fix(), StandIn::new());
-    behind.answers("node.event", "{}");
+    behind.answers("node.event", answer("node.event"));
     let front = behind.front(&home);
     let device = Device::new();
     let mut node = front.connect(&Offer::node(&device, &["camera.snap"]).token("T1"));
@@ -124,7 +124,7 @@ fn a_narrowed_device_hears_no_more_than_it_may() {
     let mut page = front.connect(&offer.client("gateway-client", "ui"));
     let link = behind.link_after(0);
     assert!(list(&link.connect(), "scopes").contains(&"operator.admin".into()));
-    link.event("chat", "{}");
+    link.event("chat", &chat(0, "x"));
     page.event("chat");
     let before = behind.links();
     let params = format!(r#"{{"deviceId":"{}","role":"operator","scopes":["operator.read"]}}"#, device.id());

@@ -66,6 +66,8 @@ struct State {
     at_once: HashMap<String, String>,
     manners: Box<Manners>,
     boot: u32,
+    /// Whether what it sends is meant to have the form of OpenClaw's.
+    well_formed: bool,
 }
 
 /// A connection to the stand-in.
@@ -192,7 +194,7 @@ fn parse(text: &str) -> Value {
 /// The payload of a `hello-ok` of OpenClaw's form.
 pub fn hello(boot: u32, link: usize) -> String {
     format!(
-        r#"{{"type":"hello-ok","protocol":4,"server":{{"version":"2026.9.6","buildId":"2026.9.6-stand-in","bootId":"boot-{boot}","controlUiBuildSource":"bundled","connId":"conn-{link}"}},"features":{{"methods":["health","status","sessions.list","chat.send"],"events":["connect.challenge","agent","chat","presence","tick","shutdown","cron","device.pair.requested"],"capabilities":["stand-in"]}},"snapshot":{{"presence":[],"health":{{"ok":true,"ts":1795512524141}},"stateVersion":{{"presence":1,"health":3}},"uptimeMs":9428,"sessionDefaults":{{"mainKey":"main"}},"authMode":"token"}},"auth":{{"role":"operator","scopes":["operator.read"]}},"policy":{{"maxPayload":26214400,"maxBufferedBytes":52428800,"tickIntervalMs":30000}}}}"#
+        r#"{{"type":"hello-ok","protocol":4,"server":{{"version":"2026.9.6","buildId":"2026.9.6-stand-in","bootId":"boot-{boot}","controlUiBuildSource":"bundled","connId":"conn-{link}"}},"features":{{"methods":["health","status","sessions.list","chat.send"],"events":["connect.challenge","agent","chat","presence","tick","shutdown","cron","device.pair.requested"],"capabilities":["stand-in"]}},"snapshot":{{"presence":[],"health":{{"ok":true,"ts":1795512524141}},"stateVersion":{{"presence":1,"health":3}},"uptimeMs":9428,"sessionDefaults":{{"defaultAgentId":"main","mainKey":"main","mainSessionKey":"agent:main:main"}},"authMode":"token"}},"auth":{{"role":"operator","scopes":["operator.read"]}},"policy":{{"maxPayload":26214400,"maxBufferedBytes":52428800,"tickIntervalMs":30000}}}}"#
     )
 }
 
@@ -203,7 +205,7 @@ impl StandIn {
         let at = listener.local_addr().unwrap();
         let at_once = [
             ("status", r#"{"runtimeVersion":"2026.9.6"}"#),
-            ("agents.list", r#"{"agents":[]}"#),
+            ("agents.list", answer("agents.list")),
             ("sessions.subscribe", r#"{"subscribed":true}"#),
         ];
         let state = State {
@@ -215,9 +217,17 @@ impl StandIn {
             at_once: at_once.map(|(method, payload)| (method.into(), payload.into())).into(),
             manners: Box::new(|_, _| Manner::Well),
             boot: 1,
+            well_formed: true,
         };
         let this = Self { at, inner: Arc::new(Inner { state: Mutex::new(state), change: Condvar::new() }) };
         this.listen(listener);
+        this
+    }
+
+    /// One whose frames are not held against OpenClaw's schema, nor what a gateway in front passes on of them.
+    pub fn malformed() -> Self {
+        let this = Self::new();
+        this.state().well_formed = false;
         this
     }
 
@@ -299,6 +309,12 @@ impl StandIn {
             let mut links = state.links.iter().skip(before);
             links.find(|link| link.attached.get().is_some() && !link.watches()).cloned()
         })
+    }
+
+    /// Every attached connection of a client so far.
+    pub fn all_links(&self) -> Vec<Link> {
+        let state = self.state();
+        state.links.iter().filter(|link| link.attached.get().is_some() && !link.watches()).cloned().collect()
     }
 
     /// The latest attached connection of a client.
@@ -400,14 +416,18 @@ impl StandIn {
 
     /// A gateway in front of it.
     pub fn front(&self, home: &Home) -> Server {
-        let front = home.start_with(&["--upstream", &format!("ws://{}", self.at)], &[]);
+        let front = self.front_anyhow(home);
         front.wait_log(&["in front of OpenClaw"]);
         front
     }
 
     /// A gateway in front of it that may not reach it.
     pub fn front_anyhow(&self, home: &Home) -> Server {
-        home.start_with(&["--upstream", &format!("ws://{}", self.at)], &[])
+        let front = home.start_with(&["--upstream", &format!("ws://{}", self.at)], &[]);
+        if !self.state().well_formed {
+            front.keep_no_frames();
+        }
+        front
     }
 }
 
@@ -582,6 +602,26 @@ fn next(link: &Link, input: &mut impl Read) -> io::Result<String> {
 /// A JSON string.
 pub fn quoted(text: &str) -> String {
     text.to_owned().serialize_json()
+}
+
+/// An answer of OpenClaw's form, where the protocol's schema defines one.
+pub fn answer(method: &str) -> &'static str {
+    match method {
+        "agents.list" => r#"{"agents":[],"defaultId":"main","mainKey":"main","scope":"per-sender"}"#,
+        "cron.add" => {
+            r#"{"id":"job-1","name":"a job","enabled":true,"createdAtMs":1,"updatedAtMs":1,"schedule":{"kind":"every","everyMs":60000},"sessionTarget":"main","wakeMode":"now","payload":{"kind":"systemEvent","text":"x"},"state":{}}"#
+        }
+        "node.event" => r#"{"ok":true,"event":"x","handled":true}"#,
+        _ => "{}",
+    }
+}
+
+/// A piece of a streamed answer, as the `payload` of the event `chat`.
+pub fn chat(seq: u64, text: &str) -> String {
+    let text = quoted(text);
+    format!(
+        r#"{{"runId":"run-1","sessionKey":"agent:main:main","seq":{seq},"state":"delta","deltaText":{text}}}"#
+    )
 }
 
 /// Sets keys of `upstream` in Barnacle's own file.

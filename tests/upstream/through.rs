@@ -1,7 +1,7 @@
 //! What goes through: requests, answers and events of many clients, unchanged.
 
 use crate::{
-    stand_in::{StandIn, quoted, upstream_state},
+    stand_in::{StandIn, chat, quoted, upstream_state},
     wire::{ADMIN, Client, Device, Home, Offer, Server, get, json, number, text},
 };
 use std::collections::BTreeSet;
@@ -97,7 +97,7 @@ fn events_have_a_seq_of_this_gateway() {
     let mut client = page(&front);
     let link = behind.link_after(0);
     for n in 0..30 {
-        link.event("chat", &format!(r#"{{"seq":900,"n":{n}}}"#));
+        link.event("chat", &chat(900, &n.to_string()));
         // What this gateway sends itself is not passed on.
         link.event("tick", "{}");
         link.event("device.pair.requested", r#"{"requestId":"of-openclaw"}"#);
@@ -117,7 +117,7 @@ fn events_have_a_seq_of_this_gateway() {
         }
         match text(&event, "event").as_str() {
             "chat" => {
-                assert_eq!(number(&event, "payload.n"), chats);
+                assert_eq!(text(&event, "payload.deltaText"), chats.to_string());
                 assert_eq!(number(&event, "payload.seq"), 900, "the payload's own is left alone");
                 chats += 1;
             }

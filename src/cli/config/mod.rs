@@ -1,6 +1,7 @@
 //! `barnacle config`: the configuration file, read and changed.
 
 mod get;
+mod own;
 mod plan;
 mod set;
 mod validate;

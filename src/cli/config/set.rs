@@ -1,6 +1,6 @@
 //! `barnacle config set` and `unset`: one value, in the file itself, whether a gateway runs or not.
 
-use super::here;
+use super::{here, own};
 use crate::{
     cli::{
         Failure,
@@ -16,6 +16,7 @@ use crate::{
             write::{WriteOptions, WriteTarget, Written, write},
         },
         lint::{Rule, Warning},
+        own::write::is_in_front,
         text::{file, node::Node},
         to_keep,
     },
@@ -25,8 +26,8 @@ use miniserde::json::Value;
 use std::time::{Duration, Instant};
 
 const SET: &str = "\
-Set a value in openclaw.json, or in the file it includes for it. Everything else in the file stays as it is;
-the previous content is kept beside it as .bak.
+Set a value in openclaw.json, or in the file it includes for it; a key of Barnacle's own (upstream.*, …) in
+barnacle.json. Everything else in the file stays as it is; the previous content is kept beside it as .bak.
 
 Usage: barnacle config set <path> <value> [options]
 
@@ -43,7 +44,8 @@ Exit codes: 0 done or nothing to do, 1 refused, 2 usage, 78 the file cannot be r
 ";
 
 const UNSET: &str = "\
-Take a value out of openclaw.json, or out of the file it includes for it.
+Take a value out of openclaw.json, or out of the file it includes for it; a key of Barnacle's own out of
+barnacle.json.
 
 Usage: barnacle config unset <path> [options]
 
@@ -110,14 +112,27 @@ pub fn set(mut args: Args) -> Result<(), Failure> {
         ..WriteOptions::default()
     };
     let here = here()?;
+    let merged = |root: &Node, path: &KeyPath, new: &Node| {
+        let value = match merge::at(root, path) {
+            Some(old) if options.merge => merge::patched(old, new, &[])?,
+            _ => new.clone(),
+        };
+        merge::with(root, path, Some(value))
+    };
+    if let Some(path) = own::path(&path) {
+        let set = |value: &Node| {
+            own::change(&here, options.dry, "Updated", &path, |root| merged(root, &path, value))
+        };
+        let done = match set(&typed) {
+            Err(refused) if !options.strict && wants_text(&refused, &path) => set(&Node::of_text(value)),
+            done => done,
+        };
+        return own::report(done.map_err(failure)?);
+    }
     wait_for_what_runs(&here.0);
     let changed = |new: &Node, how: WriteOptions| {
         change(&here, how, "Updated", &path, |root| {
-            let value = match merge::at(root, &path) {
-                Some(old) if options.merge => merge::patched(old, new, &[])?,
-                _ => new.clone(),
-            };
-            let mut sum = merge::with(root, &path, Some(value))?;
+            let mut sum = merged(root, &path, new)?;
             // A value as `config get` shows it has no secrets in it.
             merge::restore(&mut sum, root)?;
             Ok(sum)
@@ -145,7 +160,7 @@ fn wants_text(refused: &Refused, path: &KeyPath) -> bool {
     !errors.is_empty() && errors.iter().all(is)
 }
 
-fn failure(refused: Refused) -> Failure {
+pub(super) fn failure(refused: Refused) -> Failure {
     Failure::new(if matches!(refused, Refused::Broken(_)) { 78 } else { 1 }, refused)
 }
 
@@ -165,15 +180,20 @@ pub fn unset(mut args: Args) -> Result<(), Failure> {
         dry: options.dry,
         ..WriteOptions::default()
     };
-    let gone = || format!("Config path not found: {path}. Nothing was changed.");
     let here = here()?;
+    let refused = |refused| match refused {
+        Refused::Merge(merge::MergeError::NoSuchPlace(missing)) => {
+            Failure::new(1, format!("Config path not found: {missing}. Nothing was changed."))
+        }
+        refused => failure(refused),
+    };
+    if let Some(path) = own::path(&path) {
+        let done = own::change(&here, options.dry, "Removed", &path, |root| merge::with(root, &path, None));
+        return own::report(done.map_err(refused)?);
+    }
     wait_for_what_runs(&here.0);
     let done = change(&here, how, "Removed", &path, |root| merge::with(root, &path, None));
-    let done = done.map_err(|refused| match refused {
-        Refused::Merge(merge::MergeError::NoSuchPlace(missing)) if missing == path => Failure::new(1, gone()),
-        refused => failure(refused),
-    })?;
-    report(done, &here)
+    report(done.map_err(refused)?, &here)
 }
 
 /// A value as it is typed: JSON5 where it is, else the text itself. What begins like a list or an object must
@@ -242,11 +262,12 @@ fn change(
         Ok::<_, Refused>(WriteTarget::Sum(to(&present.source.root)?))
     })?;
     let plan = plan(diff(&before, &written.now.source.root));
+    let plan = if is_in_front(paths, env, &written.now.source) { plan.in_front() } else { plan };
     Ok(Change { done: format!("{done} {path}"), plan, new, written })
 }
 
 /// Time-out for the running gateway to apply a change.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where there is neither a file nor what ran last, waits for a moment: a gateway whose directory was taken away writes
 /// down what it runs with, for the change to begin with.

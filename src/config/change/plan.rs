@@ -34,6 +34,14 @@ impl Plan {
         }
     }
 
+    /// The plan where the gateway behind this one reads the same file: what this one has no use for, that one uses.
+    pub(crate) fn in_front(mut self) -> Self {
+        let behind = |effect: Effect| if effect == Effect::Unused { Effect::Behind } else { effect };
+        self.effects = self.effects.into_iter().map(behind).collect();
+        self.changes.iter_mut().for_each(|(_, effect)| *effect = behind(*effect));
+        self
+    }
+
     /// The changes in a line, a few of them by name.
     pub(crate) fn paths(&self) -> String {
         const SHOWN: usize = 6;
@@ -63,6 +71,23 @@ mod tests {
     use super::*;
     use crate::config::change::diff::KeyPath;
     use Effect::*;
+
+    #[test]
+    fn in_front_of_openclaw_nothing_is_unused() {
+        let change = |path| Change { path: KeyPath::dotted(path), was: true, is: true };
+        for (paths, alone, in_front) in [
+            (&["channels.whatsapp.allowFrom"][..], "nothing (not used)", "nothing here (OpenClaw uses it)"),
+            (&["channels.whatsapp.allowFrom", "logging.level"], "log", "log"),
+            (&["meta.lastTouchedVersion"], "nothing", "nothing"),
+        ] {
+            let plan = plan(paths.iter().map(|path| change(path)).collect());
+            assert_eq!(
+                (plan.done().as_str(), plan.in_front().done().as_str()),
+                (alone, in_front),
+                "{paths:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_value_that_holds_others_counts_as_all_of_them() {

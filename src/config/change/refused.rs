@@ -1,6 +1,6 @@
 //! Errors of a write of the configuration.
 
-use super::{merge::MergeError, owner::OwnershipError};
+use super::{diff::KeyPath, merge::MergeError, owner::OwnershipError};
 use crate::config::{
     model::tree::ConfigError,
     text::{file::Invalid, source::ReadError},
@@ -33,6 +33,8 @@ pub enum Refused {
     Broken(ReadError),
     /// The file is not UTF-8, so it could not be written back unchanged.
     NotText(PathBuf),
+    /// A key that belongs into Barnacle's own file, at the second path.
+    Own(KeyPath, PathBuf),
     /// The file differs from what the caller last saw.
     Changed,
     /// The caller does not say what it last saw.
@@ -80,6 +82,12 @@ impl fmt::Display for Refused {
             Self::NotText(path) => {
                 write!(f, "{} is not UTF-8, so it is not written; convert it first", path.display())
             }
+            Self::Own(key, file) => write!(
+                f,
+                "{key} is a key of Barnacle's own file, {}, and OpenClaw refuses an openclaw.json that has it; on the \
+                 gateway's host: barnacle config set {key} <value>",
+                file.display()
+            ),
             // The words are OpenClaw's, known to its clients.
             Self::Changed => f.write_str("config changed since last load; re-run config.get and retry"),
             Self::NoBase => f.write_str("config base hash required; re-run config.get and retry"),

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::config::{
     Env, Loaded, Paths,
+    own::write::is_own,
     redact::REDACTED,
     settings::load::{FileState, decode},
     text::{
@@ -103,6 +104,12 @@ pub fn write<E: From<Refused>>(
         let edits = merge::edits(&source.root, &next.now.source.root);
         let changed: Vec<_> = edits.into_iter().map(|c| c.path).collect();
         judge(&source, &next, &changed, options)?;
+        let is_new = |key: &&KeyPath| {
+            merge::at(&source.root, key).is_none() && merge::at(&next.now.source.root, key).is_some()
+        };
+        if let Some(key) = changed.iter().filter(|key| is_own(key)).find(is_new) {
+            return Err(Refused::Own(key.clone(), paths.own_file()).into());
+        }
         let Some(document) = next.document.filter(|_| !options.dry) else {
             return Ok(Written { file: None, backup: None, changed, now: next.now });
         };

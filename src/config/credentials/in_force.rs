@@ -136,7 +136,10 @@ impl SecretsInForce {
             if settling {
                 *now = before.clone();
             } else if same || is.as_ref().and_then(Node::text).is_some_and(is_placeholder) {
-                lines.push(format!("{path}: {why}; until it is fixed: the {} in force before", kind.word()));
+                lines.push(format!(
+                    "{path}: {why}; until it is fixed, the {} from before is used",
+                    kind.word()
+                ));
                 *now = before.clone();
             }
         }
@@ -154,7 +157,7 @@ impl SecretsInForce {
         credentials.active = Some((secret.clone(), place.clone()));
         let word = credentials.kind.word();
         Some(format!(
-            "{place} is gone, and there is no other {word}; until there is: the {word} in force before (for none, \
+            "{place} is gone, and there is no other {word}; until there is, the {word} from before is used (for none, \
              barnacle gateway restart)"
         ))
     }

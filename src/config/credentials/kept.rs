@@ -88,7 +88,7 @@ pub(crate) fn recall(paths: &Paths, place: &str) -> Option<Secret> {
     open(&sealed, &key, place).map(Secret::of_hash)
 }
 
-/// Stands in for what `gateway.auth` refers to and cannot be had now; reports each.
+/// Replaces what `gateway.auth` refers to and cannot be read now by what was kept; reports each.
 pub(crate) fn stand_in_config(paths: &Paths, source: &Source, config: &mut GatewayConfig) -> Vec<String> {
     let mut lines = Vec::new();
     for kind in [Kind::Token, Kind::Password] {
@@ -98,7 +98,10 @@ pub(crate) fn stand_in_config(paths: &Paths, source: &Source, config: &mut Gatew
         };
         let Credential::Unresolved { path, why, .. } = now else { continue };
         if let Some(secret) = reference(kind, source).and_then(|place| recall(paths, &place)) {
-            lines.push(format!("{path}: {why}; until it is fixed: the {} that ran last", kind.word()));
+            lines.push(format!(
+                "{path}: {why}; until it is fixed, the {} that was used last is used",
+                kind.word()
+            ));
             *now = Credential::Given(secret);
         }
     }
@@ -122,7 +125,7 @@ pub(crate) fn stand_in_active(
             .find_map(|path| Some((recall(paths, &dotenv(kind, &path))?, Place::DotEnv(kind, path))))?,
     };
     let line = format!(
-        "{from} is not to be had; until it is, or there is another: the {} that ran last",
+        "{from} holds nothing now; until it does, or another is set, the {} that was used last is used",
         kind.word()
     );
     credentials.active = Some((secret, from));

@@ -143,7 +143,7 @@ pub enum Credential {
     Absent,
     /// A value written in the file, or resolved from a reference.
     Given(Secret),
-    /// Meant to be there, but not to be had.
+    /// Meant to be there, and cannot be read.
     Unresolved {
         /// Dotted path of the key.
         path: String,

@@ -27,6 +27,8 @@ pub enum Effect {
     Reload,
     /// Used by the next command of this host.
     Commands,
+    /// None here: the gateway behind this one reads the same file, and uses it.
+    Behind,
     /// None: not supported by this version, and the gateway warns of it.
     Unsupported,
     /// None: kept, and not used by this version.
@@ -58,6 +60,7 @@ impl Effect {
             NextAnswer => "from the next answer that reports it",
             Reload => "for the next change of the file",
             Commands => "for the next command of this host",
+            Behind => "none here: OpenClaw uses it",
             Unsupported => "none: not supported by this version, and the gateway warns of it",
             Unused => "none: kept, and not used by this version",
             Silent => "none",
@@ -79,6 +82,7 @@ impl Effect {
             NextAnswer => "next answers",
             Reload => "reloading",
             Commands => "this host's commands",
+            Behind => "nothing here (OpenClaw uses it)",
             Unsupported => "nothing (not supported)",
             Unused => "nothing (not used)",
             Silent => "nothing",
@@ -87,6 +91,6 @@ impl Effect {
 
     /// Whether a running gateway has something to do or to use.
     pub(crate) fn acts(self) -> bool {
-        self < Unsupported
+        self < Behind
     }
 }

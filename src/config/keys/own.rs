@@ -45,6 +45,8 @@ static KEYS: &[Key] = &[
         "Waiting Requests", "Most requests of one client that wait."),
     key("upstream.waitBytes", number(1024, 256 << 20, Some(Upstream::WAITING_BYTES as u64)), NextRequest, Public,
         "Waiting Bytes", "Most bytes of one client's requests that wait."),
+    key("upstream.webSocketPaths", Kind::Texts, NextConnect, Public,
+        "WebSocket Paths", "Paths whose WebSockets are passed on, and all below them: those of plugins. Any other is a client's that attaches here."),
     key("auth.deviceKeyProof", DEVICE_KEY_PROOF, NextConnect, Public,
         "Device Key Proof", "Whether a paired device's key alone lets it in."),
     key("auth.revokeOnRotate", REVOKE_ON_ROTATE, Credentials, Public,

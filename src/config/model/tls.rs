@@ -107,7 +107,7 @@ impl Settings {
         self.notices.retain(|line| !line.ends_with(NOBODY_LET_IN));
         let mut errors = self.errors.iter_mut().filter(|error| error.is_of_tls()).peekable();
         if errors.peek().is_none() {
-            self.notices.push(format!("{gone}; until it is fixed: {before}"));
+            self.notices.push(format!("{gone}; until it is fixed, the gateway goes on with {before}"));
         }
         errors.for_each(|error| error.instead = before.into());
         Some(gone)

@@ -7,6 +7,7 @@
 mod lint;
 mod model;
 pub mod moved;
+pub(crate) mod write;
 
 use super::{
     Env, FileState, KeyPath, Paths, Upstream, Warning,
@@ -89,10 +90,7 @@ pub(crate) fn read(beside: Beside<'_>, flag: Option<&Url>, running: Option<&OwnI
     };
     let known = source.is_some();
     let mut notices = Vec::new();
-    if let FileState::Broken(error) = &found {
-        let instead = if known { "what ran last" } else { "as if it were empty, and no connection upstream" };
-        notices.push(format!("{error}; until it is fixed: {instead}"));
-    }
+    notices.extend(problem(&found, known));
     let source = source.unwrap_or_else(|| Arc::new(Source::empty(&paths.own_file())));
     let (keys, mut errors) = decode(&source, known, beside);
     let unsure = |error: &&ConfigError| is_of_connection(error) && !(flag.is_some() && is_of_url(error));
@@ -108,10 +106,10 @@ pub(crate) fn read(beside: Beside<'_>, flag: Option<&Url>, running: Option<&OwnI
     // What let it be is not said any more.
     let forbidden = |before: &Upstream| before.is_in_the_clear() && errors.iter().any(is_of_url);
     let upstream = match before {
-        Some(before) if forbidden(&before) => Some(keys.waiting(Upstream { closed, ..before })),
+        Some(before) if forbidden(&before) => Some(keys.kept(Upstream { closed, ..before })),
         Some(before) => {
             errors.iter_mut().filter(|error| is_of_connection(error)).for_each(ConfigError::keep);
-            Some(keys.waiting(before))
+            Some(keys.kept(before))
         }
         None => flag.or(keys.url.as_ref()).map(|url| keys.upstream(url.clone(), closed)),
     };
@@ -139,6 +137,16 @@ pub(crate) fn read(beside: Beside<'_>, flag: Option<&Url>, running: Option<&OwnI
     lint.extend(lint::moved(openclaw, &source, paths));
     let files = files.into_iter().chain(keys.files.iter().cloned()).collect();
     Read { own: Own { found, source, known, keys }, upstream, errors, lint, notices, files }
+}
+
+/// What is wrong with the file, if it cannot be read, and what counts meanwhile.
+fn problem(found: &FileState, known: bool) -> Option<String> {
+    let FileState::Broken(error) = found else { return None };
+    let instead = match known {
+        true => "what it held last counts",
+        false => "it counts as empty, and no connection is made upstream",
+    };
+    Some(format!("{error}; until it is fixed, {instead}"))
 }
 
 /// The gateway that was behind this one, by what ran last; `None` where that makes no sense any more either.
@@ -188,6 +196,11 @@ impl Own {
     /// Whether the file is there and cannot be read: what ran last holds.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self.found, FileState::Broken(_))
+    }
+
+    /// What is wrong with the file, if it cannot be read.
+    pub(crate) fn problem(&self) -> Option<String> {
+        problem(&self.found, self.known)
     }
 
     /// Whether the file has broken, or gone, since `old`: it may be written at this moment.

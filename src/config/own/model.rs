@@ -31,6 +31,7 @@ pub(super) struct OwnKeys {
     wait: Duration,
     waiting: usize,
     waiting_bytes: usize,
+    sockets: Vec<String>,
     /// `auth.deviceKeyProof`, where it is there.
     pub(super) device_key_proof: Option<bool>,
     /// `auth.revokeOnRotate`, where it is there.
@@ -58,6 +59,7 @@ impl OwnKeys {
             wait: Duration::from_millis(upstream.number_or_default("waitMs")),
             waiting: count("waitRequests"),
             waiting_bytes: count("waitBytes"),
+            sockets: sockets(&upstream),
             device_key_proof: auth.value("deviceKeyProof").map(|_| auth.flag("deviceKeyProof")),
             revoke_on_rotate: match auth.value("revokeOnRotate") {
                 None if !auth.is_broken() => None,
@@ -71,14 +73,14 @@ impl OwnKeys {
     /// The gateway at `url`, by these keys; `closed` says why no connection is made to it.
     pub(super) fn upstream(&self, url: Url, closed: Option<String>) -> Upstream {
         let (trust, token, scopes) = (self.trust.clone(), self.token.clone(), self.scopes);
-        let wait = self.wait;
-        self.waiting(Upstream { url, trust, token, scopes, closed, wait, waiting: 0, waiting_bytes: 0 })
+        let (wait, sockets) = (self.wait, Vec::new());
+        self.kept(Upstream { url, trust, token, scopes, closed, wait, waiting: 0, waiting_bytes: 0, sockets })
     }
 
-    /// `upstream`, for which requests wait as these keys say.
-    pub(super) fn waiting(&self, upstream: Upstream) -> Upstream {
+    /// `upstream`, and all that these keys say but for how connections to it are made.
+    pub(super) fn kept(&self, upstream: Upstream) -> Upstream {
         let Self { wait, waiting, waiting_bytes, .. } = *self;
-        Upstream { wait, waiting, waiting_bytes, ..upstream }
+        Upstream { wait, waiting, waiting_bytes, sockets: self.sockets.clone(), ..upstream }
     }
 }
 
@@ -103,6 +105,30 @@ fn scopes(upstream: &Section<'_>) -> Scopes {
     }
     let read: Scopes = [Scope::Read].into_iter().collect();
     Scopes::from_names(names.iter().map(String::as_str)).union(read)
+}
+
+/// The roots of paths whose WebSockets belong to plugins: not all of them, since the gateway's own clients choose theirs.
+fn sockets(upstream: &Section<'_>) -> Vec<String> {
+    const NAME: &str = "webSocketPaths";
+    let is_root = |path: &str| {
+        path.strip_prefix('/').is_some_and(|rest| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~/".contains(c);
+            rest.chars().all(plain) && rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        })
+    };
+    let (roots, wrong): (Vec<_>, Vec<_>) =
+        upstream.list(NAME, "no path is").items.into_iter().partition(|path| is_root(path));
+    if let (Some(path), Some(node)) = (wrong.first(), upstream.value(NAME)) {
+        let expected = "a list of paths such as \"/voice/stream\"";
+        upstream.error(
+            NAME,
+            node,
+            format!("{path:?}"),
+            expected,
+            "that path belongs to the gateway's own clients",
+        );
+    }
+    roots
 }
 
 fn token(

@@ -2,22 +2,15 @@
 //!
 //! It is written there first, and removed here once that is on disk: at no moment is it in neither.
 
-use super::own_paths;
+use super::write::write_own;
 use crate::config::{
     Env, KeyPath, Paths, Refused,
     change::{
-        durable::{self, Lock},
         merge,
-        write::{WriteOptions, WriteTarget, check_open, write},
+        write::{WriteOptions, WriteTarget, write},
     },
-    text::{
-        edit::edited,
-        file::{self, Document, Read},
-        node::Node,
-        source::ReadError,
-    },
+    text::node::Node,
 };
-use std::{fs, io};
 
 /// Moves the key at `path` of `openclaw.json`, one of those whose path there begins with `gateway`, to
 /// Barnacle's own file; returns what it did. Waits for the disk.
@@ -41,7 +34,11 @@ pub fn move_key(paths: &Paths, env: &Env, path: &str) -> Result<String, Refused>
     let mut value = None;
     remove(dry, &mut value)?;
     let value = value.ok_or(Refused::Changed)?;
-    let written = add(paths, &own, value)?;
+    let added = write_own(paths, env, false, |root| match merge::at(root, &own) {
+        Some(_) => Ok(root.clone()),
+        None => merge::with(root, &own, Some(value.clone())),
+    })?;
+    let written = added.file.is_some();
     let from = remove(WriteOptions { dry: false, ..dry }, &mut None)?;
     let from = from.file.unwrap_or_else(|| paths.config_file.clone());
     let (from, to) = (from.display(), paths.own_file());
@@ -49,39 +46,4 @@ pub fn move_key(paths: &Paths, env: &Env, path: &str) -> Result<String, Refused>
         true => format!("{theirs} of {from} is {own} in {} now", to.display()),
         false => format!("removed {theirs} from {from}: {own} in {} counts", to.display()),
     })
-}
-
-/// Sets `path` in the file, unless it is there; whether it was set.
-fn add(paths: &Paths, path: &KeyPath, value: Node) -> Result<bool, Refused> {
-    let at = paths.own_file();
-    let io = |e: io::Error| Refused::Io(at.clone(), e);
-    let _lock = Lock::take(&at).map_err(|e| match e.kind() {
-        io::ErrorKind::TimedOut => Refused::Busy(at.clone()),
-        _ => io(e),
-    })?;
-    let (document, exists) = match file::read(&at) {
-        Read::Text(document) => (document, true),
-        Read::Missing => (Document::unwritten(&at, "{\n}\n"), false),
-        Read::Unreadable(why) => return Err(Refused::Broken(ReadError::Unreadable(why))),
-    };
-    let parsed = document.parse().map(|root| Node::of(&root, 0));
-    let root = parsed.map_err(|invalid| Refused::Broken(ReadError::Invalid(invalid)))?;
-    if merge::at(&root, path).is_some() {
-        return Ok(false);
-    }
-    let before = if exists {
-        check_open(&document)?;
-        Some(fs::read(&at).map_err(io)?)
-    } else {
-        None
-    };
-    // Who heeds no lock may have written meanwhile.
-    if before.as_ref().is_some_and(|bytes| *bytes != document.bytes()) {
-        return Err(Refused::Changed);
-    }
-    let wanted = merge::with(&root, path, Some(value))?;
-    let text = edited(&document, &wanted).ok_or_else(|| Refused::NoPlace(at.clone()))?;
-    let bytes = document.with_text(text).bytes();
-    durable::replace(&at, before.as_deref(), &bytes, true, &own_paths(paths)).map_err(io)?;
-    Ok(true)
 }

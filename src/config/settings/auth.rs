@@ -6,7 +6,7 @@ use crate::config::{
     credentials::secret::{Source as Place, is_placeholder, variable, why_not_literal},
     model::GatewayConfig,
 };
-use crate::reactor::Timer;
+use crate::reactor::{Timer, on_worker};
 use smol::future;
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -73,7 +73,7 @@ impl Settings {
         }
         let (search, wanted) = (self.credentials.search.clone(), offered.to_owned());
         let turn = SearchTurn::take()?;
-        let search = smol::unblock(move || {
+        let search = on_worker(move || {
             let _turn = turn;
             search.holder(&wanted)
         });

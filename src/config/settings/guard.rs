@@ -28,8 +28,10 @@ pub(super) fn guard(
     notices: &mut Vec<String>,
 ) -> Result<(), StartError> {
     let until = match last {
-        true => "until it is fixed: what ran last, and nothing is written to it",
-        false => "until it is fixed: loopback, paired devices only, and nothing is written to it",
+        true => "until it is fixed, the gateway keeps what it ran with last, and writes nothing to it",
+        false => {
+            "until it is fixed, the gateway listens on loopback, serves paired devices only, and writes nothing to it"
+        }
     };
     let path = paths.config_file.display();
     match found {

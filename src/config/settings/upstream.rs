@@ -28,6 +28,8 @@ pub struct Upstream {
     pub waiting: usize,
     /// Most bytes of one client's requests that wait for it.
     pub waiting_bytes: usize,
+    /// Roots of further paths whose WebSockets are its plugins'.
+    pub sockets: Vec<String>,
 }
 
 /// Why a text is no URL of a gateway to stand in front of. Nothing of a secret in it is kept.
@@ -104,6 +106,7 @@ impl Upstream {
             wait: Self::WAIT,
             waiting: Self::WAITING,
             waiting_bytes: Self::WAITING_BYTES,
+            sockets: Vec::new(),
         })
     }
 

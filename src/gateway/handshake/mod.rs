@@ -20,12 +20,16 @@ use crate::{
         BadFrame, Connect, DeviceId, MAX_CONNECT_FRAME, PROTOCOL_MAX, PROTOCOL_MIN, Params, RequestFrame,
         Role, base64url_encode, refusal,
     },
+    random,
     reactor::Timer,
     reload::{lost, shared_auth},
     store::Surface,
 };
 use smol::future;
 use std::{future::poll_fn, rc::Rc, task::Poll, time::Instant};
+
+/// Bytes of a nonce.
+const NONCE: usize = 24;
 
 /// A refusal with the id of the request it answers, if that could be read.
 type Refused = (Refusal, Option<String>);
@@ -38,7 +42,7 @@ pub async fn attach(app: &Rc<App>, pending: &PendingConn, head: &Head) -> Option
     let socket = wire.socket().get_ref();
     let remote = pending.remote.or_else(|| socket.peer_addr().ok())?;
     let peer = Peer::new(remote, || socket.local_addr().ok(), head, |ip| settings.config.trusts(ip));
-    let nonce = match app.handshakes.nonces.next() {
+    let nonce = match random::bytes::<NONCE>() {
         Ok(nonce) => base64url_encode(&nonce),
         Err(e) => {
             log::error!("no randomness for a nonce: {e}");

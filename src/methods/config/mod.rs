@@ -19,6 +19,7 @@ use crate::{
     },
     hub::Conn,
     protocol::{Issue, Json, Scope},
+    reactor::on_worker,
 };
 use nanoserde::SerJson;
 use sha2::{Digest, Sha256};
@@ -107,7 +108,7 @@ pub async fn get(app: &Rc<App>, conn: &Rc<Conn>) -> Json {
     let warnings = settings.warnings().map(|(path, message)| issue(path, &message)).collect();
     let key = app.devices.key().clone();
     // All of it on a worker thread: the text may have megabytes.
-    smol::unblock(move || {
+    on_worker(move || {
         let source = Source::read(&paths, &env).source;
         // What cannot be read has a revision too.
         let digest = match &source {

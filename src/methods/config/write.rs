@@ -18,6 +18,7 @@ use crate::{
     hub::Conn,
     methods::{Answer, Reply},
     protocol::{Details, ErrorCode, ErrorShape, Issue, Json, Params},
+    reactor::on_worker,
     reload::Trigger,
 };
 use nanoserde::SerJson;
@@ -78,9 +79,8 @@ pub async fn apply(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answe
 /// `config.patch`: what is to change.
 pub async fn patch(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
-    let patch = smol::unblock(move || file::value(&raw))
-        .await
-        .map_err(|invalid| refusal(&Refused::BadText(invalid)))?;
+    let patch =
+        on_worker(move || file::value(&raw)).await.map_err(|invalid| refusal(&Refused::BadText(invalid)))?;
     if !matches!(patch.value, Value::Object(_)) {
         return Err(ErrorShape::invalid("config.patch raw must be an object"));
     }
@@ -115,12 +115,12 @@ async fn change(
     let turn = app.reloads.turn().await;
     // A file that is gone is written anew from what runs.
     let file = paths.config_file.clone();
-    if settings.found.is_whole() && !smol::unblock(move || file.exists()).await {
+    if settings.found.is_whole() && !on_worker(move || file.exists()).await {
         app.reloads.keep_config().await;
     }
     let key = app.devices.key().clone();
     let patches = method == "config.patch";
-    let written = smol::unblock(move || {
+    let written = on_worker(move || {
         let options = WriteOptions { may_shrink: patches, ..WriteOptions::default() };
         write(&paths, &env, options, |present| {
             let wanted = want(present)?;
@@ -195,6 +195,7 @@ fn refusal(refused: &Refused) -> ErrorShape {
         Refused::Changed
         | Refused::NoBase
         | Refused::BadText(_)
+        | Refused::Own(..)
         | Refused::Merge(_)
         | Refused::Ownership(_) => ErrorShape::invalid(message),
         Refused::Clobber { .. } => ErrorShape::never(format!("Error: {message}")),

@@ -5,9 +5,9 @@ use crate::{
     host,
     net::{
         frame::{self, Mask},
-        masks,
         message::Side,
     },
+    random,
 };
 use std::{
     io::{self, Write},
@@ -61,7 +61,7 @@ impl Wire {
         let mut b = self.buffers.borrow_mut();
         let mask = match b.scan.side() {
             Side::Server => None,
-            Side::Client => match masks::next() {
+            Side::Client => match random::bytes() {
                 Ok(mask) => Some(mask),
                 // A frame that cannot be masked is not sent, nor one after it that may depend on it.
                 Err(_) => return self.abandon(),

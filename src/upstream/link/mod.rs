@@ -12,7 +12,7 @@
 //! with random digits, which no client knows.
 
 mod restore;
-mod runs;
+pub(super) mod runs;
 mod subscriptions;
 
 use self::runs::Run;
@@ -47,7 +47,7 @@ pub struct Request {
 enum State {
     /// It was not begun, or does no harm a second time.
     Fresh,
-    /// It was sent and the connection lost: its session is to be looked at first.
+    /// It was sent and the connection lost: its session is to be looked at first, or its run asked for.
     Unsure,
     /// It was answered once, with `accepted`; the second answer is to come.
     Accepted,
@@ -86,6 +86,8 @@ pub(super) enum Effect {
     Answer(String),
     /// A frame to the client, after this gateway's part was added at the place: within `payload`, which is an object.
     Merge(String, usize),
+    /// A run that OpenClaw no longer knows: who asks for its end later is told so.
+    Lost(String),
     /// An event to the client, and the place of its `seq`, which is to be the client's next.
     Event(String, Option<Range<usize>>),
 }
@@ -139,11 +141,6 @@ impl Link {
             || !self.sent.is_empty()
             || !self.subscriptions.is_empty()
             || !self.runs.is_empty()
-    }
-
-    /// Why there is no connection.
-    pub fn why(&self) -> &str {
-        &self.why
     }
 
     /// The number of requests that wait.
@@ -209,7 +206,12 @@ impl Link {
         let mut effects = Vec::new();
         for mut request in std::mem::take(&mut self.sent) {
             match request.repeat {
-                Repeat::Harmless => self.waiting.push(request),
+                Repeat::Harmless => {
+                    if request.method == "agent.wait" {
+                        request.state = State::Unsure;
+                    }
+                    self.waiting.push(request);
+                }
                 // The run is going, or lost: that is asked once the connection is back.
                 Repeat::Keyed { .. } if request.state == State::Accepted => self.sent.push(request),
                 Repeat::Keyed { .. } => {
@@ -234,6 +236,15 @@ impl Link {
             later(&request.id, &format!("OpenClaw does not let it in yet: {why}"))
         };
         std::mem::take(&mut self.waiting).into_iter().map(|request| refuse(self, request)).collect()
+    }
+
+    /// The gateway behind this one does not let the client in: everything that waits is answered with its `error`, JSON.
+    pub fn refused(&mut self, error: &str) -> Vec<Effect> {
+        let answer = |request: Request| {
+            let id = request.id.serialize_json();
+            Effect::Answer(format!(r#"{{"type":"res","id":{id},"ok":false,"error":{error}}}"#))
+        };
+        std::mem::take(&mut self.waiting).into_iter().map(answer).collect()
     }
 
     /// Ends what has waited for too long, and sends what may go now.
@@ -272,7 +283,7 @@ impl Link {
                 if !ownership::passes(&name) {
                     return Vec::new();
                 }
-                self.note_run_end(&name, payload);
+                self.note_run_event(&name, payload);
                 vec![Effect::Event(text, seq)]
             }
             Frame::Response { id, outcome } => {

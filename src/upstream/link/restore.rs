@@ -27,9 +27,10 @@ impl Link {
         self.restore_until_ns = now_ns.saturating_add(RESTORE_NS);
         let mut purposes: Vec<Purpose> = self.subscriptions.keys().cloned().map(Purpose::Replay).collect();
         // One that was never sent needs no look.
-        let unsure = self.waiting.iter().filter(|request| request.state == State::Unsure);
+        let keyed = |request: &&Request| matches!(request.repeat, Repeat::Keyed { .. });
+        let unsure = self.waiting.iter().filter(keyed).filter(|request| request.state == State::Unsure);
         purposes.extend(unsure.map(|request| Purpose::Look(request.number)));
-        if restarted && !self.runs.is_empty() {
+        if restarted && !(self.runs.is_empty() && self.awaited_before().is_empty()) {
             purposes.push(Purpose::Runs);
         } else {
             purposes.extend(self.outcomes());

@@ -1,22 +1,37 @@
-//! Runs that a client started: a restart of OpenClaw loses those that are going, and OpenClaw tells nobody.
+//! Runs that a client started, watches or waits for: a restart of OpenClaw loses those that are going, and OpenClaw
+//! says so to nobody.
 
-use super::{Effect, Link, Request};
+use super::{Effect, Link, Request, State, params_of};
 use crate::{
     protocol::{Json, json, response},
     upstream::{frame, repeat::Repeat},
 };
 use nanoserde::{DeBin, SerBin, SerJson};
+use std::borrow::Cow;
 
 /// Most runs that are remembered.
 const RUNS: usize = 64;
 
-/// A run that the client started.
+/// A run that the client started, or was sent events of.
 #[derive(Clone, PartialEq, Debug, SerBin, DeBin)]
 pub struct Run {
     /// `runId`.
     pub id: String,
     /// Key of its session.
     pub session: String,
+}
+
+/// Why a run that OpenClaw lost has ended; JSON.
+const WHY: &str = r#""OpenClaw was restarted while this run was going, and no longer knows it""#;
+
+/// The answer to `agent.wait` for the run `id`, which OpenClaw lost.
+pub(in crate::upstream) fn outcome_of_lost(id: &str) -> Json {
+    Json(format!(r#"{{"runId":{},"status":"error","error":{WHY}}}"#, id.to_owned().serialize_json()))
+}
+
+/// The run that a request waits for.
+pub(in crate::upstream) fn awaited<'a>(method: &str, text: &'a str) -> Option<Cow<'a, str>> {
+    (method == "agent.wait").then(|| frame::text_at(params_of(text), &["runId"])).flatten()
 }
 
 impl Link {
@@ -32,18 +47,23 @@ impl Link {
             std::mem::take(&mut self.runs).into_iter().partition(goes_on);
         self.runs = kept;
         let mut effects = Vec::new();
-        for run in lost {
+        for run in &lost {
             let (id, session) = (run.id.serialize_json(), run.session.serialize_json());
-            let why = "\"OpenClaw was restarted while this run was going, and no longer knows it\"";
             let payload = format!(
-                r#"{{"runId":{id},"sessionKey":{session},"seq":0,"state":"error","errorMessage":{why}}}"#
+                r#"{{"runId":{id},"sessionKey":{session},"seq":0,"state":"error","errorMessage":{WHY}}}"#
             );
             let text = format!(r#"{{"type":"event","event":"chat","payload":{payload},"seq":0}}"#);
             let end = text.len() - 1;
             effects.push(Effect::Event(text, Some(end - 1..end)));
+        }
+        let mut ids: Vec<String> = lost.into_iter().map(|run| run.id).collect();
+        ids.extend(self.awaited_before().into_iter().filter(|id| !active.contains(id)));
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
             let waits = |request: &Request| match &request.repeat {
-                Repeat::Keyed { key, .. } => *key == run.id,
-                _ => request.method == "agent.wait" && request.text.contains(&id),
+                Repeat::Keyed { key, .. } => *key == id,
+                _ => awaited(&request.method, &request.text).is_some_and(|run| run == id),
             };
             let (ended, sent): (Vec<Request>, Vec<Request>) =
                 std::mem::take(&mut self.sent).into_iter().partition(waits);
@@ -52,11 +72,17 @@ impl Link {
                 std::mem::take(&mut self.waiting).into_iter().partition(waits);
             self.waiting = waiting;
             for request in ended.iter().chain(&waited) {
-                let payload = format!(r#"{{"runId":{id},"status":"error","error":{why}}}"#);
-                effects.push(Effect::Answer(response(&request.id, &Json(payload))));
+                effects.push(Effect::Answer(response(&request.id, &outcome_of_lost(&id))));
             }
+            effects.push(Effect::Lost(id));
         }
         effects
+    }
+
+    /// The runs whose end OpenClaw had been asked for when the connection was lost.
+    pub(super) fn awaited_before(&self) -> Vec<String> {
+        let asked = self.waiting.iter().filter(|request| request.state == State::Unsure);
+        asked.filter_map(|r| awaited(&r.method, &r.text)).map(|id| id.into_owned()).collect()
     }
 
     pub(super) fn note_run(&mut self, method: &str, payload: &str, session: String) {
@@ -76,22 +102,28 @@ impl Link {
         self.runs.push(Run { id, session });
     }
 
-    pub(super) fn note_run_end(&mut self, event: &str, payload: &str) {
-        if self.runs.is_empty() {
-            return;
-        }
-        let ended = match event {
-            "chat" => {
-                matches!(frame::text_at(payload, &["state"]).as_deref(), Some("final" | "error" | "aborted"))
-            }
-            "agent" => {
-                frame::text_at(payload, &["stream"]).as_deref() == Some("lifecycle")
-                    && matches!(frame::text_at(payload, &["data", "phase"]).as_deref(), Some("end" | "error"))
-            }
-            _ => false,
+    /// Notes what an event says of a run: also who only watches a run is to hear that it was lost.
+    pub(super) fn note_run_event(&mut self, event: &str, payload: &str) {
+        let text = |path: &[&str]| frame::text_at(payload, path);
+        let phase = match event {
+            "chat" => text(&["state"]),
+            "agent" if text(&["stream"]).as_deref() == Some("lifecycle") => text(&["data", "phase"]),
+            _ => return,
         };
-        if let (true, Some(id)) = (ended, frame::text_at(payload, &["runId"])) {
-            self.runs.retain(|run| run.id != id);
+        // What may still come after the end of a run is neither of these.
+        let goes_on = match phase.as_deref() {
+            Some("delta" | "start") => true,
+            Some("final" | "error" | "aborted" | "end") => false,
+            _ => return,
+        };
+        let Some(id) = text(&["runId"]) else { return };
+        match goes_on {
+            false => self.runs.retain(|run| run.id != id),
+            true if self.runs.iter().any(|run| run.id == id) => {}
+            true => {
+                let session = text(&["sessionKey"]).unwrap_or_default().into_owned();
+                self.remember_run(id.into_owned(), session);
+            }
         }
     }
 }

@@ -32,6 +32,7 @@ impl Scene {
                 }
                 _ => format!("< {text}"),
             },
+            Effect::Lost(run) => format!("lost {run}"),
             Effect::Event(text, seq) => {
                 let seq = seq.map(|at| text[at].to_owned());
                 let state = frame::text_at(&text, &["payload", "state"]).unwrap_or_default().into_owned();
@@ -137,7 +138,11 @@ fn a_message_that_arrived_is_not_sent_again() {
     s.lose();
     assert_eq!(s.open("c"), ["> own chat.history", "> own sessions.list"]);
     assert_eq!(s.own(Err(r#"{"code":"INVALID_REQUEST"}"#)), ["< 2 UNAVAILABLE later"], "it may have arrived");
-    assert_eq!(s.own(Ok(r#"{"sessions":[]}"#)), [r#"! chat error Some("0")"#], "the run of k1 is lost");
+    assert_eq!(
+        s.own(Ok(r#"{"sessions":[]}"#)),
+        [r#"! chat error Some("0")"#, "lost k1"],
+        "the run of k1 is lost"
+    );
 }
 
 #[test]
@@ -212,7 +217,50 @@ fn a_run_that_a_restart_lost_is_ended() {
     let ended = s.own(Ok(list));
     assert_eq!(ended[0], r#"! chat error Some("0")"#);
     assert!(ended[1].starts_with(r#"< 1 ok {"runId":"r1","status":"error""#), "{ended:?}");
-    assert_eq!(ended.len(), 2);
+    assert_eq!(ended[2..], ["lost r1"]);
+}
+
+#[test]
+fn who_watches_a_run_or_waits_for_it_hears_that_it_is_lost() {
+    let chat = |run: &str, state: &str| {
+        format!(
+            r#"{{"type":"event","event":"chat","payload":{{"runId":"{run}","sessionKey":"main","state":"{state}"}},"seq":1}}"#
+        )
+    };
+    let mut s = Scene::new();
+    s.open("a");
+    for (run, state) in [("seen", "delta"), ("seen", "delta"), ("over", "delta"), ("over", "final")] {
+        s.frame(chat(run, state));
+    }
+    s.frame(
+        r#"{"type":"event","event":"agent","payload":{"runId":"over","stream":"assistant"},"seq":2}"#.into(),
+    );
+    s.ask("1 agent.wait");
+    let wait = |id: &str, run: &str| {
+        format!(r#"{{"type":"req","id":"{id}","method":"agent.wait","params":{{"runId":"{run}"}}}}"#)
+    };
+    for (id, run) in [("2", "awaited"), ("3", "going")] {
+        let text = wait(id, run);
+        s.link
+            .request((id, "agent.wait", &text), Repeat::Harmless, s.now, &BOUNDS)
+            .map(drop)
+            .unwrap_or_default();
+    }
+    s.lose();
+    // Whoever asks first while it is away may mean a run that is yet to begin.
+    let text = wait("4", "later");
+    s.link
+        .request(("4", "agent.wait", &text), Repeat::Harmless, s.now, &BOUNDS)
+        .map(drop)
+        .unwrap_or_default();
+    assert_eq!(s.open("b"), ["> own sessions.list"]);
+    let ended = s.own(Ok(r#"{"sessions":[{"activeRunIds":["going"]}]}"#));
+    assert_eq!(ended[0], r#"! chat error Some("0")"#);
+    assert!(ended[1].starts_with(r#"< 2 ok {"runId":"awaited","status":"error""#), "{ended:?}");
+    assert_eq!(
+        ended[2..],
+        ["lost awaited", "lost seen", "> 1 agent.wait", "> 3 agent.wait", "> 4 agent.wait"]
+    );
 }
 
 #[test]
@@ -226,7 +274,7 @@ fn a_run_is_lost_though_its_session_is_active_with_another() {
     s.lose();
     s.open("b");
     let list = r#"{"sessions":[{"key":"agent:main:main","hasActiveRun":true},{"key":"agent:main:other","hasActiveRun":true,"activeRunIds":["r2"]}]}"#;
-    assert_eq!(s.own(Ok(list)), [r#"! chat error Some("0")"#]);
+    assert_eq!(s.own(Ok(list)), [r#"! chat error Some("0")"#, "lost r1"]);
     assert_eq!(s.link.runs.len(), 1);
 }
 

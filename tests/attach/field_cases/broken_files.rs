@@ -84,7 +84,7 @@ fn a36_a125_half_a_config() {
         attached(&server, &device);
         server.connect(&Offer::device(&device));
         server.connect(&Offer::new().token("T1"));
-        server.wait_log(&["what ran last, and nothing is written to it"]);
+        server.wait_log(&["what it ran with last, and writes nothing to it"]);
         server.stop();
         assert_eq!(fs::read_to_string(home.config_path()).unwrap(), text, "the user's file was written to");
         assert_eq!(fs::read_to_string(&last).unwrap(), whole);
@@ -93,7 +93,7 @@ fn a36_a125_half_a_config() {
     home.config("{ half");
     let server = home.start();
     attached(&server, &device);
-    server.wait_log(&["paired devices only, and nothing is written to it"]);
+    server.wait_log(&["paired devices only, and writes nothing to it"]);
     assert!(server.try_connect(&Offer::new().token("T1")).is_err(), "nobody knows the shared token");
 }
 

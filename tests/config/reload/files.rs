@@ -195,7 +195,7 @@ fn an_unreadable_file_changes_nothing_and_is_reported() {
     for (broken, words) in rows {
         w.home.config(broken);
         let (ok, _, issue) = w.reloaded();
-        assert!(!ok && issue.contains(words) && issue.contains("what ran before"), "{broken:?}: {issue}");
+        assert!(!ok && issue.contains(words) && issue.contains("what it runs with"), "{broken:?}: {issue}");
         assert!(!issue.contains("sk-secret"));
         agent.ok("health", "{}");
         let status = list(&agent.ok("status", "{}"), "barnacle.notices").join("\n");
@@ -217,7 +217,7 @@ fn an_unreadable_file_changes_nothing_and_is_reported() {
     w.home.config(&whole);
     w.server.wait_log(&["can be read again"]);
     let status = list(&agent.ok("status", "{}"), "barnacle.notices").join("\n");
-    assert!(!status.contains("what ran before"), "{status}");
+    assert!(!status.contains("what it runs with"), "{status}");
     // 100 MB, a pipe, a folder, a deep pit: no harm and no wait.
     fs::File::create(&path).unwrap().set_len(100 << 20).unwrap();
     assert!(w.reloaded().2.contains("104857600 bytes, more than"), "{}", w.server.log());
@@ -245,7 +245,7 @@ fn a_file_that_is_gone_at_the_start_is_not_a_first_start() {
             Some(text) => home.config(text),
         }
         let server = home.start();
-        server.wait_log(&["what ran last"]);
+        server.wait_log(&["what it ran with last"]);
         server.admin();
         assert_eq!(path.exists(), broken.is_some(), "no file is made up");
         server.stop();

@@ -19,6 +19,7 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
+    sync::Mutex,
     time::Instant,
 };
 
@@ -101,6 +102,15 @@ pub struct Client {
     next: u32,
     /// Whether its frames are kept, to be held against the schema.
     ours: bool,
+    at: SocketAddr,
+}
+
+/// Gateways whose frames are not kept.
+static NOT_KEPT: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
+
+/// Keeps no frames of the gateway at `at`, which passes on what is deliberately malformed.
+pub(super) fn keep_no_frames(at: SocketAddr) {
+    NOT_KEPT.lock().unwrap().push(at);
 }
 
 impl Client {
@@ -147,6 +157,7 @@ impl Client {
             asked: HashMap::new(),
             next: 0,
             ours: true,
+            at,
         };
         let first = client.frame().map_err(|close| format!("closed before the challenge: {close:?}"))?;
         assert_eq!(text(&first, "event"), "connect.challenge", "{}", json(&first));
@@ -241,7 +252,8 @@ impl Client {
     }
 
     fn record(&self, value: &Value, raw: &str) {
-        let Some(dir) = std::env::var_os("BARNACLE_FRAMES").filter(|_| self.ours) else { return };
+        let kept = self.ours && !NOT_KEPT.lock().unwrap().contains(&self.at);
+        let Some(dir) = std::env::var_os("BARNACLE_FRAMES").filter(|_| kept) else { return };
         let method = self.asked.get(&text(value, "id"));
         let method = method.map_or("null".into(), |m| m.serialize_json());
         let line = format!("{{\"method\":{method},\"frame\":{raw}}}\n");

@@ -1,6 +1,6 @@
 //! A home directory, and the gateway that lives in it.
 
-use super::{ADMIN, Client, LONG, Offer, Refused, json, number};
+use super::{ADMIN, Client, LONG, Offer, Refused, client::keep_no_frames, json, number};
 use std::{
     ffi::OsStr,
     fs,
@@ -251,6 +251,11 @@ impl Server {
             Ok(client) => panic!("let in: {}", json(&client.hello)),
             Err(refused) => refused,
         }
+    }
+
+    /// Keeps none of its frames: what it passes on is deliberately malformed.
+    pub fn keep_no_frames(&self) {
+        keep_no_frames(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)));
     }
 
     /// An operator on this host with the shared token and no device, as the real CLI is.
