@@ -63,21 +63,25 @@ pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
                 until(&link, Timer::after(AGAIN.0)).await;
             }
             Err(failure) => {
-                if let Failure::Outdated(page) = &failure {
-                    log::info!("{}: {failure}", link.greeting.name());
-                    let effects = link.link.borrow_mut().refused(&page.error);
-                    link.apply(effects);
-                    link.learn(&page.build);
-                }
                 // While the secret is being changed another identity helps nobody, and it is no news.
                 let settling =
                     failure.is_of_secret() && refusing.get_or_insert_with(Instant::now).elapsed() < SETTLING;
-                if matches!(failure, Failure::Refused(..)) && !settling {
-                    link.refused.set(link.refused.get() + 1);
-                    if !logged.contains(&failure) && logged.len() < LOGGED {
-                        log::warn!("OpenClaw refuses {}: {failure}", link.greeting.name());
-                        logged.push(failure.clone());
+                let is_news = match &failure {
+                    Failure::Outdated(page) => {
+                        let effects = link.link.borrow_mut().refused(&page.error);
+                        link.apply(effects);
+                        link.learn(&page.build);
+                        true
                     }
+                    Failure::Refused(..) if !settling => {
+                        link.refused.set(link.refused.get() + 1);
+                        true
+                    }
+                    _ => false,
+                };
+                if is_news && !logged.contains(&failure) && logged.len() < LOGGED {
+                    log::warn!("OpenClaw refuses {}: {failure}", link.greeting.name());
+                    logged.push(failure.clone());
                 }
                 let effects = link.link.borrow_mut().closed(&failure.to_string());
                 link.apply(effects);
