@@ -68,29 +68,32 @@ pub(super) async fn run(relay: Rc<Relay>, link: Rc<ClientLink>) {
                 until(&link, Timer::after(AGAIN.0)).await;
             }
             Err(failure) => {
-                if let Failure::Outdated(page) = &failure {
-                    log::info!("{}: {failure}", link.greeting.name());
-                    let effects = link.link.borrow_mut().refused(&page.error);
-                    link.apply(effects);
-                    link.learn(&page.build);
-                }
                 // While the secret is being changed another identity helps nobody, and it is no news.
                 let settling =
                     failure.is_of_secret() && refusing.get_or_insert_with(Instant::now).elapsed() < SETTLING;
-                match &failure {
+                let is_news = match &failure {
+                    Failure::Outdated(page) => {
+                        let effects = link.link.borrow_mut().refused(&page.error);
+                        link.apply(effects);
+                        link.learn(&page.build);
+                        true
+                    }
                     // Another identity needs no approval, on this host.
                     Failure::Pairing(pairing) if is_alone(&relay, &link) => {
                         link.pairing.replace(Some(pairing.clone()));
+                        !settling
                     }
                     Failure::Refused(..) | Failure::Pairing(_) if !settling => {
                         link.refused.set(link.refused.get() + 1);
+                        true
                     }
-                    Failure::Secret(_) => pause = SECRET,
-                    _ => {}
-                }
-                let is_refusal =
-                    matches!(failure, Failure::Refused(..) | Failure::Pairing(_) | Failure::Secret(_));
-                if is_refusal && !settling && !logged.contains(&failure) && logged.len() < LOGGED {
+                    Failure::Secret(_) => {
+                        pause = SECRET;
+                        !settling
+                    }
+                    _ => false,
+                };
+                if is_news && !logged.contains(&failure) && logged.len() < LOGGED {
                     log::warn!("OpenClaw refuses {}: {failure}", link.greeting.name());
                     logged.push(failure.clone());
                 }
