@@ -120,6 +120,11 @@ class Page {
     return until(what, () => this.run(code), ms);
   }
 
+  /** Waits until the page says `words`. */
+  says(words, ms) {
+    return this.until(`the page to say ${words}`, `(${allText})(document.body).includes(${JSON.stringify(words)})`, ms);
+  }
+
   /** What the page says, elements' shadow trees included. */
   text() {
     return this.run(`(${allText})(document.body)`);
@@ -133,6 +138,14 @@ class Page {
   /** Chooses the option that reads `option` in the `<select>` that is labelled `label`. */
   select(label, option, ms) {
     return this.until(`${label}: ${option}`, `(${chooseIn})(${JSON.stringify(label)}, ${JSON.stringify(option)})`, ms);
+  }
+
+  /** Types into the first text area that is visible, and sends it off by Enter. */
+  async type(text, ms) {
+    await this.until('somewhere to type', `(${focusText})()`, ms);
+    await this.command('Input.insertText', { text });
+    const enter = { key: 'Enter', code: 'Enter', windowsVirtualKeyCode: 13, text: '\r' };
+    for (const type of ['keyDown', 'keyUp']) await this.command('Input.dispatchKeyEvent', { type, ...enter });
   }
 
   /** Goes to another page of the app without loading it anew. */
@@ -172,6 +185,17 @@ function clickOn(words) {
   walk(document.body);
   found[0]?.click();
   return found.length;
+}
+
+function focusText() {
+  let area;
+  const walk = (node) => {
+    if (!area && node.matches?.('textarea') && node.getClientRects().length && !node.disabled) area = node;
+    for (const child of [...(node.shadowRoot?.children ?? []), ...(node.children ?? [])]) walk(child);
+  };
+  walk(document.body);
+  area?.focus();
+  return area !== undefined;
 }
 
 function chooseIn(label, option) {
