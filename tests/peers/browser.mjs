@@ -120,11 +120,6 @@ class Page {
     return until(what, () => this.run(code), ms);
   }
 
-  /** Waits until the page says `words`. */
-  says(words, ms) {
-    return this.until(`the page to say ${words}`, `(${allText})(document.body).includes(${JSON.stringify(words)})`, ms);
-  }
-
   /** What the page says, elements' shadow trees included. */
   text() {
     return this.run(`(${allText})(document.body)`);
@@ -161,7 +156,8 @@ class Page {
 
 // These run in the page.
 
-function allText(root) {
+/** All text below a node of the page, shadow trees included. */
+export function allText(root) {
   let text = '';
   const walk = (node) => {
     if (node.nodeType === 3) text += node.data;
