@@ -135,6 +135,14 @@ class Page {
     return this.until(`${label}: ${option}`, `(${chooseIn})(${JSON.stringify(label)}, ${JSON.stringify(option)})`, ms);
   }
 
+  /** Types into the first text area that is visible, and sends it off by Enter. */
+  async type(text, ms) {
+    await this.until('somewhere to type', `(${focusText})()`, ms);
+    await this.command('Input.insertText', { text });
+    const enter = { key: 'Enter', code: 'Enter', windowsVirtualKeyCode: 13, text: '\r' };
+    for (const type of ['keyDown', 'keyUp']) await this.command('Input.dispatchKeyEvent', { type, ...enter });
+  }
+
   /** Goes to another page of the app without loading it anew. */
   go(route) {
     return this.run(`history.pushState({}, '', ${JSON.stringify(route)}), dispatchEvent(new PopStateEvent('popstate'))`);
@@ -148,7 +156,8 @@ class Page {
 
 // These run in the page.
 
-function allText(root) {
+/** All text below a node of the page, shadow trees included. */
+export function allText(root) {
   let text = '';
   const walk = (node) => {
     if (node.nodeType === 3) text += node.data;
@@ -172,6 +181,17 @@ function clickOn(words) {
   walk(document.body);
   found[0]?.click();
   return found.length;
+}
+
+function focusText() {
+  let area;
+  const walk = (node) => {
+    if (!area && node.matches?.('textarea') && node.getClientRects().length && !node.disabled) area = node;
+    for (const child of [...(node.shadowRoot?.children ?? []), ...(node.children ?? [])]) walk(child);
+  };
+  walk(document.body);
+  area?.focus();
+  return area !== undefined;
 }
 
 function chooseIn(label, option) {

@@ -6,6 +6,7 @@
 // instance serves all tests, and is killed where a test says so.
 //
 //   tests/peers/run upstream.mjs        apart from the others, which leave OpenClaw too little of a small machine
+//   SCREENSHOTS=<folder> …              keeps pictures of the page, while OpenClaw is away and when it is back
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import crypto from 'node:crypto';
@@ -15,8 +16,10 @@ import { after, before, test } from 'node:test';
 import { GatewayClient } from '@openclaw/gateway-client';
 import { Gateway, freePort, here, run, until } from './gateway.mjs';
 import { OpenClaw } from './openclaw.mjs';
+import { config } from './openclaw-config.mjs';
 import { startModel } from './model-stand-in.mjs';
-import { Browser } from './browser.mjs';
+import { Browser, allText } from './browser.mjs';
+import { Fleet, SCOPES as OPERATOR, ends, pause, soon, within } from './fleet.mjs';
 import { startTap } from './tap.mjs';
 import { connect, newDevice } from './wire.mjs';
 
@@ -26,41 +29,20 @@ const ADVERTISED = list('methods-2026.9.6.txt');
 const SCOPES = new Map(list('../../src/protocol/methods.tsv').map((row) => row.split('\t')));
 /** What Barnacle waits for an OpenClaw that is away, and some more for one that is slow. */
 const WAIT_MS = 120_000, PATIENCE_MS = 300_000;
+/** Barnacle 9.9.9, which writes a hand-over down in another way: see tests/upgrade. `run` builds it. */
+const NEXT = process.env.BARNACLE_NEXT;
 const AGENTS = Number(process.env.AGENTS ?? 10);
 
 let model, tap, oc, g, url, admin, node, nodeId;
-const pause = (ms) => new Promise((ok) => setTimeout(ok, ms));
-const within = (ms, what, promise) => {
-  let timer;
-  const late = new Promise((_, no) => { timer = setTimeout(() => no(new Error(`${what}: nothing within ${ms} ms`)), ms); });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-};
-/** Whether a `chat` event ends the run `id`. */
-const ends = (id) => (p) => p.runId === id && ['final', 'error', 'aborted'].includes(p.state);
-/** What `promise` gives, or null after `ms`. */
-const soon = (ms, promise) => Promise.race([promise, pause(ms).then(() => null)]);
-
-const config = (g) => JSON.stringify({
-  gateway: {
-    mode: 'local', bind: 'loopback', port: g.port, auth: { mode: 'token', token: g.token },
-  },
-  update: { checkOnStart: false },
-  agents: { defaults: { model: { primary: 'stand-in/echo' } } },
-  models: {
-    providers: {
-      'stand-in': {
-        baseUrl: model.url, apiKey: 'none', api: 'openai-completions',
-        models: [{ id: 'echo', name: 'echo', contextWindow: 32000, maxTokens: 1000 }],
-      },
-    },
-  },
-}, null, 2);
-
 before(async () => {
   model = await startModel();
   const port = await freePort();
   tap = await startTap(() => port);
-  g = await Gateway.start('upstream', {}, { text: config, args: () => ['--upstream', `ws://127.0.0.1:${tap.port}`] });
+  g = await Gateway.start('upstream', {}, {
+    text: (g) => config(g, model), args: () => ['--upstream', `ws://127.0.0.1:${tap.port}`],
+    // A copy of its own, to be replaced by another version.
+    program: (home, binary) => { fs.copyFileSync(binary, path.join(home, 'barnacle')); return path.join(home, 'barnacle'); },
+  });
   url = `ws://127.0.0.1:${g.realPort}`;
   oc = new OpenClaw(g, port);
   oc.spawn();
@@ -175,67 +157,9 @@ async function which() {
   return JSON.stringify(result.payload ?? result.payloadJSON);
 }
 
-/** Sums of everything that the attached live through. */
-const books = { calls: 0, answers: 0, later: 0, late: 0, lost: 0, longestMs: 0, closed: 0, mustGo: 0, events: 0, gaps: 0 };
-const closes = [], wrong = [], paired = [];
-/** Connections that the plan of an edit named, by their ids: they may go. */
-const doomed = new Set();
-let running = true;
-
-/** A connection that keeps the books of its answers, its events' numbers and its end. */
-class Client {
-  static async attach(name, o) {
-    const c = new Client();
-    Object.assign(c, { name, o, answered: 0 });
-    c.s = await connect(url, { token: g.token, ...o });
-    assert.ok(c.s.hello, `${name}: ${JSON.stringify(c.s.refusal)}`);
-    let seq = c.s.events.findLast((e) => typeof e.seq === 'number')?.seq;
-    c.s.ws.on('message', (data) => {
-      const frame = JSON.parse(String(data));
-      if (frame.type !== 'event' || typeof frame.seq !== 'number') return;
-      books.events++;
-      // The one number left out on purpose makes a page look again after OpenClaw was away.
-      if (seq !== undefined && frame.seq !== seq + 1) books.gaps++;
-      seq = frame.seq;
-    });
-    c.s.closed.then((how) => {
-      if (!running) return;
-      if (doomed.has(c.s.hello.server.connId)) return books.mustGo++;
-      books.closed++;
-      closes.push(`${name} ${how.code} ${how.reason}`);
-    });
-    return c;
-  }
-
-  /** Calls, and judges: an answer is right, or late for an OpenClaw that was away for longer than Barnacle waits. */
-  async call(method, params, fits = () => true) {
-    const since = Date.now();
-    books.calls++;
-    const answer = await this.s.send(method, params).catch(() => null);
-    if (!running) return;
-    const took = Date.now() - since;
-    // It was under way when its connection had to go.
-    if (!answer) return doomed.has(this.s.hello.server.connId) ? books.calls-- : books.lost++;
-    books.answers++;
-    this.answered++;
-    books.longestMs = Math.max(books.longestMs, took);
-    const { code, retryAfterMs } = answer.error ?? {};
-    if (answer.ok && fits(answer.payload)) return;
-    if (code === 'UNAVAILABLE' && retryAfterMs > 0 && took > WAIT_MS * 0.9) return books.late++;
-    wrong.push(`${new Date().toISOString().slice(11, 23)} ${this.name} ${method} after ${took} ms: ${JSON.stringify(answer.error ?? answer.payload)?.slice(0, 400)}`);
-    await pause(200);
-  }
-}
-
-/** What agents do all day. */
-async function loop(c) {
-  while (running && !c.s.closedWith) {
-    await c.call('sessions.list', {}, (p) => Array.isArray(p.sessions));
-    await c.call('tools.invoke', { name: 'sessions_list', args: {} }, (p) => p.ok !== false);
-    await c.call('health', {}, (p) => p.ok === true);
-    await pause(200);
-  }
-}
+let fleet;
+/** Requests to pair that were announced. */
+const paired = [];
 
 /** Saves `change` of openclaw.json; the connections that the plan names are the ones that may go. */
 async function edit(what, change) {
@@ -243,7 +167,7 @@ async function edit(what, change) {
   change(next);
   const raw = JSON.stringify(next, null, 2);
   const plan = await admin.call('config.plan', { raw });
-  for (const { connId } of plan.closes) doomed.add(connId);
+  for (const { connId } of plan.closes) fleet.doomed.add(connId);
   const told = admin.events.length;
   g.save(raw);
   await until(`${what} to be taken`, () => admin.events.slice(told).some((e) => e.event === 'config.reloaded'), 30_000)
@@ -251,102 +175,94 @@ async function edit(what, change) {
   return plan;
 }
 
-/** Waits until every agent was answered by OpenClaw after now. */
-const answered = (what, fleet) => {
-  const were = fleet.map((c) => c.answered);
-  return until(`everyone to be answered after ${what}`, () => fleet.every((c, i) => c.answered > were[i] + 3), PATIENCE_MS)
-    .catch((e) => { throw new Error(`${e.message}\n${wrong.slice(-3).join('\n')}\n${g.tail()}\n${oc.tail()}`); });
-};
-
 /** The reference client. It comes back by itself, so a second hello is a connection that was lost. */
 async function reference() {
   const p = { hellos: 0, closes: [], answered: 0 };
   p.client = new GatewayClient({
-    url, clientName: 'cli', mode: 'cli', token: g.token, deviceIdentity: newDevice(), scopes: ['operator.read', 'operator.write'],
+    url, clientName: 'cli', mode: 'cli', token: g.token, deviceIdentity: newDevice(), scopes: OPERATOR,
     hostDeps: {
       signDevicePayload: (pem, payload) => crypto.sign(null, Buffer.from(payload), pem).toString('base64url'),
       publicKeyRawBase64UrlFromPem: (pem) => crypto.createPublicKey(pem).export({ type: 'spki', format: 'der' }).subarray(-32).toString('base64url'),
-      loadDeviceAuthToken: () => null, storeDeviceAuthToken: () => {}, clearDeviceAuthToken: () => wrong.push('a device token erased'), logError: () => {},
+      loadDeviceAuthToken: () => null, storeDeviceAuthToken: () => {}, clearDeviceAuthToken: () => fleet.note('a device token erased'), logError: () => {},
     },
     onHelloOk: () => p.hellos++,
-    onClose: (code, reason) => { if (running) { books.closed++; closes.push(`reference ${code} ${reason}`); } },
-    onReconnectPaused: (info) => wrong.push(`the reference client gave up: ${JSON.stringify(info)}`),
+    onClose: (code, reason) => { if (fleet.running) { fleet.books.closed++; fleet.closes.push(`reference ${code} ${reason}`); } },
+    onReconnectPaused: (info) => fleet.note(`the reference client gave up: ${JSON.stringify(info)}`),
   });
   p.client.start();
   await until('the reference client', () => p.hellos);
   return p;
 }
 
-test('nobody attached notices what befalls OpenClaw, the configuration or Barnacle', { timeout: 3 * PATIENCE_MS }, async (t) => {
-  const scopes = ['operator.read', 'operator.write'];
-  const fleet = await Promise.all(Array.from({ length: AGENTS }, (_, i) => Client.attach(`agent ${i}`, { device: newDevice(), scopes })));
-  const local = await Client.attach('without a device', {});
+test('nobody attached notices what befalls OpenClaw, the configuration or Barnacle', { timeout: 4 * PATIENCE_MS }, async (t) => {
+  fleet = new Fleet(url, () => g.token, WAIT_MS);
+  const { books } = fleet;
+  const agents = await Promise.all(Array.from({ length: AGENTS }, (_, i) => fleet.attach(`agent ${i}`)));
+  const bare = await fleet.attach('without a device', {});
   const peer = await reference();
   const browser = await Browser.start();
-  t.after(async () => { running = false; peer.client.stop(); await browser.end(); });
+  t.after(async () => { fleet.running = false; peer.client.stop(); await browser.end(); });
   // The page as Barnacle serves it, which is OpenClaw's.
   const page = await browser.open(`http://127.0.0.1:${g.realPort}/#token=${g.token}`);
   const opened = () => page.frames.some((f) => f.dir === 'gateway' && f.text.includes('"hello-ok"'));
   await until('the page to be attached', opened, PATIENCE_MS).catch(async (e) => { throw new Error(`${e.message}\n${(await page.text()).slice(0, 800)}\n${page.console.slice(-5).join('\n')}`); });
   page.closesBefore = page.closes;
   admin.onevent = (e) => { if (e.event === 'device.pair.requested') paired.push(JSON.stringify(e.payload)); };
-  const loops = fleet.map(loop);
-  // A socket that has to go is attached again, as its program would.
-  let bare = local;
-  const bareLoop = (async () => {
-    while (running) {
-      await loop(bare);
-      while (running && bare.s.closedWith) bare = await Client.attach('without a device', {}).catch(() => pause(100).then(() => bare));
-    }
-  })();
+  const loops = [...agents.map((c) => c.loop()), bare.loopForGood()];
   const wellKnown = (async () => {
-    while (running) {
+    while (fleet.running) {
       const since = Date.now();
-      await peer.client.request('sessions.list', {}, { timeoutMs: PATIENCE_MS }).then(() => peer.answered++, (e) => running && wrong.push(`the reference client after ${Date.now() - since} ms: ${e.message}`));
+      await peer.client.request('sessions.list', {}, { timeoutMs: PATIENCE_MS }).then(() => peer.answered++, (e) => fleet.running && fleet.note(`the reference client after ${Date.now() - since} ms: ${e.message}`));
       await pause(100);
     }
   })();
-  const said = [];
   const step = async (what, act) => {
     const since = Date.now(), before = { ...books };
     await act();
-    await answered(what, fleet);
-    said.push(`${what}: ${((Date.now() - since) / 1000).toFixed(1)} s, ${books.answers - before.answers} answers, ${books.closed - before.closed} closed, ${books.mustGo - before.mustGo} had to go, ${wrong.length} wrong so far`);
-    t.diagnostic(said.at(-1));
+    await fleet.answered(what, agents, PATIENCE_MS).catch((e) => { throw new Error(`${e.message}\n${fleet.wrong.slice(-3).join('\n')}\n${g.tail()}\n${oc.tail()}`); });
+    t.diagnostic(`${what}: ${((Date.now() - since) / 1000).toFixed(1)} s, ${books.answers - before.answers} answers, ${books.closed - before.closed} closed, ${books.mustGo - before.mustGo} had to go, ${fleet.wrong.length} wrong so far`);
   };
   const cli = async (args) => {
     const r = await run(process.execPath, [path.join(here, 'node_modules/openclaw/openclaw.mjs'), ...args], g.env(), PATIENCE_MS);
-    if (r.code !== 0) wrong.push(`openclaw ${args.join(' ')}: exit ${r.code} ${r.err.slice(-400)}`);
+    if (r.code !== 0) fleet.note(`openclaw ${args.join(' ')}: exit ${r.code} ${r.err.slice(-400)}`);
     return r;
   };
+  const restarts = () => until('status', async () => (await admin.call('status')).barnacle, PATIENCE_MS).then((b) => b.restarts);
+  /** Restarts Barnacle in its process. */
+  const restart = async () => {
+    const before = await restarts();
+    g.child.kill('SIGUSR1');
+    await until('the restart', async () => await restarts() === before + 1, PATIENCE_MS);
+  };
+  const { pid } = g.child;
 
-  await answered('they attached', fleet);
+  await step('they attached', () => {});
   // A run that streams through all that does not touch OpenClaw's process. An edit while OpenClaw still prepares it
   // ends it, so its first words are waited for.
-  const stream = await Client.attach('stream', { device: newDevice(), scopes });
+  const stream = await fleet.attach('stream');
   await stream.call('sessions.subscribe', {});
   await stream.call('chat.send', { sessionKey: 'main', message: 'slowly 100', idempotencyKey: 'streamed' });
   await within(PATIENCE_MS, 'the first words', stream.s.event('chat', (p) => p.runId === 'streamed' && /piece/.test(JSON.stringify(p))));
   await step('channels.whatsapp.allowFrom', () => edit('channels', (c) => { c.channels = { whatsapp: { enabled: false, allowFrom: ['+491701234567'] } }; }));
   await step('messages.ackReaction', () => edit('messages', (c) => { c.messages = { ackReaction: '👀', ackReactionScope: 'group-all' }; }));
   await step('agents.defaults', () => edit('agents', (c) => { c.agents.defaults.timeoutSeconds = 300; }));
-  await step('Barnacle by SIGUSR1', async () => {
-    const { pid } = g.child;
-    const restarts = () => until('status', async () => (await admin.call('status')).barnacle, PATIENCE_MS).then((b) => b.restarts);
-    const before = await restarts();
-    g.child.kill('SIGUSR1');
-    await until('the restart', async () => await restarts() === before + 1, PATIENCE_MS);
-    assert.equal(g.child.pid, pid);
-  });
+  await step('Barnacle by SIGUSR1', restart);
   const final = await within(PATIENCE_MS, 'the end of the streamed run', stream.s.event('chat', ends('streamed')));
   assert.equal(final.payload.state, 'final', JSON.stringify(final.payload));
   assert.match(JSON.stringify(final.payload), /piece 100/);
 
-  await step('OpenClaw by SIGTERM and a start', async () => {
+  // The page reads the transcript when a run ends, and what is typed before that it keeps to itself.
+  await until('the page to be at rest', () => atRest(page), PATIENCE_MS);
+  await step('OpenClaw by SIGTERM and a start, and a word typed into the page meanwhile', async () => {
     await oc.stop('SIGTERM');
     const call = cli(['gateway', 'call', 'health']);
+    await page.type('typed while away').catch(async (e) => { throw new Error(`${e.message}\n${(await page.text()).slice(0, 800)}`); });
+    await shot(page, 'away');
     await oc.up();
     await call;
+    // OpenClaw takes what it had added to the message out of the answer again, so that the two read the same.
+    await page.until('the message and its answer on the page', `(${allText})(document.body).split('typed while away').length > 2`, PATIENCE_MS);
+    await shot(page, 'answered');
   });
   await step('OpenClaw by kill -9 and a start', async () => {
     await oc.stop('SIGKILL');
@@ -354,6 +270,12 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
     await oc.up();
     await call;
   });
+  await step('both at once', async () => {
+    await Promise.all([oc.stop('SIGKILL'), restart()]);
+    await oc.up();
+  });
+  await step('gateway.port, which the command line of both overrules', () => edit('the port', (c) => { c.gateway.port += 1; }));
+  await step('gateway.port as it was', () => edit('the port', (c) => { c.gateway.port -= 1; }));
   await step('gateway.auth.token', async () => {
     g.token = 'T2-another-shared-token';
     await edit('the token', (c) => { c.gateway.auth.token = g.token; });
@@ -364,24 +286,44 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
     });
   }
   await step('Barnacle by its command', async () => {
-    const program = process.env.BARNACLE_BIN ?? path.join(here, '../../target/quick/barnacle');
-    const { code, err } = await run(program, ['gateway', 'restart', '--url', url, '--token', g.token], g.env());
+    const { code, err } = await run(g.program, ['gateway', 'restart', '--url', url, '--token', g.token], g.env());
     assert.equal(code, 0, err);
+  });
+  await step('Barnacle by an upgrade', async () => {
+    fs.copyFileSync(NEXT, `${g.program}.new`);
+    fs.renameSync(`${g.program}.new`, g.program);
+    await admin.call('gateway.restart.request', { reason: 'upgrade' });
+    await until('Barnacle 9.9.9', () => /Barnacle 9\.9\.9 handed over from/.test(g.tail()), PATIENCE_MS).catch((e) => { throw new Error(`${e.message}\n${g.tail()}`); });
   });
   await cli(['nodes', 'status']);
   if (nodeId) assert.match(await until('the node to answer', which, PATIENCE_MS), /\/sh\b/);
+  assert.equal(g.child.pid, pid);
 
-  running = false;
-  await soon(20_000, Promise.all([...loops, bareLoop, wellKnown]));
+  fleet.running = false;
+  await soon(20_000, Promise.all([...loops, wellKnown]));
   books.closed += page.closes - page.closesBefore;
-  if (page.closes > page.closesBefore) closes.push('the page');
+  if (page.closes > page.closesBefore) fleet.closes.push('the page');
   const pending = (await admin.call('device.pair.list')).pending;
   t.diagnostic(JSON.stringify({ clients: AGENTS + 5, ...books, reference: peer.answered }));
-  assert.deepEqual(wrong.slice(0, 10), []);
-  assert.deepEqual(closes.slice(0, 10), []);
+  assert.deepEqual(fleet.wrong.slice(0, 10), []);
+  assert.deepEqual(fleet.closes.slice(0, 10), []);
   assert.deepEqual({ closed: books.closed, lost: books.lost, hellos: peer.hellos, gaps: books.gaps, paired, pending }, { closed: 0, lost: 0, hellos: 1, gaps: 0, paired: [], pending: [] });
   assert.ok(books.mustGo > 0, 'the one without a device had to go with its token');
 });
+
+/** Whether the page has seen the end of the streamed run, and was answered whatever it asked. */
+function atRest(page) {
+  const frames = page.frames.map(({ dir, text }) => { try { return { dir, ...JSON.parse(text) }; } catch { return {}; } });
+  const ended = frames.findIndex((f) => f.event === 'chat' && ends('streamed')(f.payload));
+  const answered = new Set(frames.filter((f) => f.type === 'res').map((f) => f.id));
+  const asked = frames.slice(ended).filter((f) => f.type === 'req');
+  return ended >= 0 && asked.some((f) => f.method === 'chat.history') && asked.every((f) => answered.has(f.id));
+}
+
+/** Takes a picture of the page, where `SCREENSHOTS` names a folder. */
+async function shot(page, name) {
+  if (process.env.SCREENSHOTS) await page.screenshot(path.join(process.env.SCREENSHOTS, `${name}.png`));
+}
 
 /** One kill for the two tests that follow: the client, and what it waits for of the run that was lost. */
 const outage = {};
