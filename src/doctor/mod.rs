@@ -8,6 +8,7 @@
 mod config;
 mod facts;
 mod host;
+mod pair;
 mod service;
 mod state;
 mod tls;
@@ -58,7 +59,7 @@ impl Finding {
 type Check = fn(&Facts) -> Vec<Finding>;
 
 /// Every check, what locks people out first.
-const CHECKS: [Check; 27] = [
+const CHECKS: [Check; 33] = [
     host::unresponsive,
     config::cannot_start,
     config::broken,
@@ -83,6 +84,12 @@ const CHECKS: [Check; 27] = [
     host::port,
     host::address,
     host::clock,
+    pair::moved,
+    pair::one_port,
+    pair::open_behind,
+    pair::two_tokens,
+    pair::two_files,
+    pair::away,
     service::drift,
     service::survives_logout,
     host::memory_controller,
