@@ -1,5 +1,6 @@
 //! The facts that checks look at.
 
+use super::pair::Pair;
 use crate::{
     client::{CallError, Client, Options, Target, Url},
     config::{Env, Flags, Paths, Settings, StartError},
@@ -25,6 +26,8 @@ pub struct Facts {
     pub store: Result<(Registry, Vec<Notice>), OpenError>,
     /// The services that are installed.
     pub services: Vec<Service>,
+    /// The units of OpenClaw's of the same profile.
+    pub pairs: Vec<Pair>,
     /// The process that holds the lock of the state directory.
     pub lock_pid: Option<u32>,
     /// The gateway that answers, or why none does.
@@ -90,12 +93,23 @@ impl Facts {
             paths = settings.paths.clone();
         }
         let services = Name::both(&env, &paths).into_iter().filter_map(Service::find).collect();
+        let pairs =
+            Name::both(&env, &paths).into_iter().filter_map(|name| Pair::find(name, &paths)).collect();
         let running = match probe {
             true => ask(&env, options),
             false => Err(NoAnswer { why: "not probed".into(), timed_out: false, code: 0 }),
         };
         let lock_pid = lock_holder(&paths.barnacle_dir);
-        Ok(Self { lock_pid, store: inspect(&paths.barnacle_dir), env, paths, settings, services, running })
+        Ok(Self {
+            lock_pid,
+            store: inspect(&paths.barnacle_dir),
+            env,
+            paths,
+            settings,
+            services,
+            pairs,
+            running,
+        })
     }
 }
 

@@ -8,6 +8,7 @@
 mod config;
 mod facts;
 mod host;
+mod pair;
 mod service;
 mod state;
 mod tls;
@@ -59,7 +60,7 @@ impl Finding {
 type Check = fn(&Facts) -> Vec<Finding>;
 
 /// Every check, what locks people out first.
-const CHECKS: [Check; 29] = [
+const CHECKS: &[Check] = &[
     host::unresponsive,
     config::cannot_start,
     config::broken,
@@ -86,6 +87,11 @@ const CHECKS: [Check; 29] = [
     host::port,
     host::address,
     host::clock,
+    pair::moved,
+    pair::one_port,
+    pair::open_behind,
+    pair::two_tokens,
+    pair::two_files,
     service::drift,
     service::survives_logout,
     host::memory_controller,

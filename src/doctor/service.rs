@@ -2,7 +2,7 @@
 
 use super::{Facts, Finding, Service};
 use crate::service::{
-    Account, Manager, Name, Properties, Scope, drop_ins, journal, lingers, openclaw_enabled,
+    Account, Manager, Name, Properties, Scope, drop_ins, journal, lingers, openclaw_enabled, stands_before,
 };
 use std::{
     fs,
@@ -123,10 +123,21 @@ fn overruled(service: &Service) -> Vec<Finding> {
 fn openclaw(facts: &Facts, name: &Name) -> Vec<Finding> {
     let finding = |(scope, unit): (Scope, String)| {
         let what = format!("{unit} is enabled beside {}", name.service());
-        let fix = format!("{} disable --now {unit}", scope.systemctl());
+        let fix = format!(
+            "{} disable --now {unit}; or to have both: barnacle gateway uninstall, and barnacle gateway install \
+             --in-front-of-openclaw",
+            scope.systemctl()
+        );
         Finding::error(what, "both need the port; the second one to start fails, at every boot", fix)
     };
+    // One that has a port of its own is in nobody's way; one that lost it is reported as such.
+    let apart = |(scope, _): &(Scope, String)| {
+        let configured = facts.settings.as_ref().map_or(0, |settings| settings.port);
+        let pair = facts.pairs.iter().find(|pair| pair.name.scope == *scope);
+        stands_before(name).is_some() || pair.is_some_and(|pair| pair.port(configured) != configured)
+    };
     openclaw_enabled(&facts.paths.os_home, &facts.paths.system_units, &name.openclaw())
+        .filter(|found| !apart(found))
         .map(finding)
         .into_iter()
         .collect()

@@ -1,6 +1,6 @@
 //! Checks of the gateway behind this one.
 
-use super::{Facts, Finding};
+use super::{Facts, Finding, pair};
 use crate::{clock::timestamp, protocol::Fields};
 
 fn pairings(upstream: Fields<'_>) -> Vec<Fields<'_>> {
@@ -17,10 +17,14 @@ pub fn away(facts: &Facts) -> Vec<Finding> {
     }
     let since = upstream.u64("sinceMs").map(|ms| format!(" since {}", timestamp(ms)));
     let why = upstream.str("why").unwrap_or("it was not tried yet");
+    let fix = pair::restart(facts).unwrap_or_else(|| {
+        "start it, or do what the reason says; its own state: openclaw gateway status --deep, on its host"
+            .into()
+    });
     vec![Finding::error(
         format!("OpenClaw at {} is away{}: {why}", upstream.text("url"), since.unwrap_or_default()),
-        "what this gateway does not do itself waits for it",
-        "start it, or do what the reason says; its own state: openclaw gateway status, on its host",
+        "what is OpenClaw's waits, and is then answered UNAVAILABLE; nobody is closed",
+        fix,
     )]
 }
 

@@ -1,6 +1,6 @@
 //! The process that listens on a port of this host, read from proc(5).
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, fs, net::IpAddr, path::Path};
 
 /// A process that listens on a port.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +33,22 @@ pub fn holder(port: u16) -> Option<Holder> {
         !wanted.is_empty() && links.any(|link| wanted.iter().any(|w| Path::new(w) == link))
     })?;
     Some(Holder { pid, command: command(pid) })
+}
+
+/// The addresses on which anyone listens on `port`: each in hexadecimal, words of 32 bits in this host's order.
+pub fn addresses(port: u16) -> Vec<IpAddr> {
+    let end = format!(":{port:04X}");
+    let address = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let hex = fields.next()?.strip_suffix(&end)?;
+        let listens = fields.nth(1)? == "0A";
+        let words = (0..hex.len()).step_by(8).map(|at| u32::from_str_radix(hex.get(at..at + 8)?, 16).ok());
+        let bytes: Vec<u8> = words.flatten().flat_map(u32::to_ne_bytes).collect();
+        let v4 = <[u8; 4]>::try_from(bytes.as_slice()).map(IpAddr::from);
+        v4.or_else(|_| <[u8; 16]>::try_from(bytes.as_slice()).map(IpAddr::from)).ok().filter(|_| listens)
+    };
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines().filter_map(address).collect::<Vec<_>>()).collect()
 }
 
 /// The sockets that listen on `port`. The local address ends in the port, in hexadecimal; state 0A is

@@ -1,13 +1,15 @@
-//! Installs and removes the units.
-//!
-//! No file of others is overwritten: OpenClaw's unit is disabled only on request, and kept; a file that was changed by
-//! hand is kept beside the new one, without the secrets that may stand in it, for its owner only.
+//! Installs and removes the units. OpenClaw's unit is disabled only on request, and kept.
 
-use super::{Manager, Name, Plan, Scope, Unreachable, lingers, systemd::Refused, unit};
-use crate::store::{atomic, lock_holder};
+use super::{
+    Failed, Manager, Name, Plan, Scope, Unreachable,
+    files::{PLACE, link, make_directories, put, read_ours, remove},
+    front, lingers,
+    systemd::Refused,
+    unit,
+};
+use crate::store::lock_holder;
 use std::{
-    fmt, io,
-    os::unix::fs::{DirBuilderExt, chown, symlink},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -18,90 +20,6 @@ pub struct Installed {
     /// Warnings of what may fail later.
     pub warnings: Vec<String>,
 }
-
-/// Why the service was not installed, removed or started.
-#[derive(Debug)]
-pub enum Failed {
-    /// OpenClaw's unit is in use.
-    OpenClaw(String),
-    /// OpenClaw's unit is that of another systemd than the one that is asked.
-    OpenClawElsewhere(String, Scope),
-    /// A gateway runs on the same state that is not this service.
-    ByHand(u32, PathBuf),
-    /// The file was not written by Barnacle.
-    NotOurs(PathBuf),
-    /// The service belongs to another state directory.
-    OtherState(PathBuf, String),
-    NotInstalled(Name),
-    Unreachable(Unreachable),
-    /// The file cannot be written.
-    Io(PathBuf, io::Error),
-    Systemd(String, Refused),
-    /// The service does not start: its exit code, and how to see why.
-    NotStarted(Option<u8>, String),
-}
-
-impl Failed {
-    /// The exit code of the command.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::NotStarted(Some(78), _) => 78,
-            _ => 1,
-        }
-    }
-}
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OpenClaw(unit) => write!(
-                f,
-                "{unit} is in use, with the same port. To take its place (it is kept, and restored by barnacle gateway \
-                 uninstall --restore-openclaw): barnacle gateway install --replace-openclaw. To \
-                 run beside it: OPENCLAW_PROFILE=<name> barnacle gateway install"
-            ),
-            Self::OpenClawElsewhere(unit, scope) => write!(
-                f,
-                "{unit} is in use, with the same port. It belongs to another systemd than this service, so \
-                 stop it first: {} disable --now {unit}",
-                scope.systemctl()
-            ),
-            Self::ByHand(pid, dir) => write!(
-                f,
-                "process {pid} runs a gateway on {}, started by hand. Stop it first (kill {pid}), then again",
-                dir.display()
-            ),
-            Self::NotOurs(path) => {
-                write!(
-                    f,
-                    "{0} was not written by Barnacle; to have it replaced: mv {0} {0}.old",
-                    path.display()
-                )
-            }
-            Self::OtherState(path, state) => write!(
-                f,
-                "{} is the service of another gateway ({state}). Give this one a name of its own: \
-                 OPENCLAW_PROFILE=<name> barnacle gateway install",
-                path.display()
-            ),
-            Self::NotInstalled(name) => write!(
-                f,
-                "no service of Barnacle is installed ({} is not there): barnacle gateway install",
-                name.file(&name.service()).display()
-            ),
-            Self::Unreachable(e) => e.fmt(f),
-            Self::Io(path, e) => write!(f, "{}: {e}", path.display()),
-            Self::Systemd(what, e) => write!(f, "systemctl {what}: {e}"),
-            Self::NotStarted(code, see) => {
-                f.write_str("the gateway does not start")?;
-                code.iter().try_for_each(|code| write!(f, " (exit code {code})"))?;
-                write!(f, "; see why: {see}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for Failed {}
 
 /// Installs `plan`, enables it and starts it. Where `manager` cannot be asked, the files are put so that
 /// it starts at the next boot or login.
@@ -128,7 +46,11 @@ pub fn install(
     read_ours(&plan.name.file(&socket))?;
     check_state(plan, before.as_deref())?;
     plan.replaces = before.as_deref().and_then(replaced).or(plan.replaces.take());
-    let openclaw = openclaw_in_use(plan, manager.as_ref().ok())?;
+    keep_in_front(plan, before.as_deref());
+    let openclaw = match plan.in_front_of {
+        Some(_) => None,
+        None => openclaw_in_use(plan, manager.as_ref().ok())?,
+    };
     if let Some(unit) = openclaw {
         if !replace_openclaw {
             return Err(Failed::OpenClaw(unit));
@@ -172,8 +94,24 @@ pub fn install(
     Ok(done)
 }
 
+/// Has a service that stands in front of OpenClaw stay there, whoever installs it anew.
+fn keep_in_front(plan: &mut Plan, before: Option<&str>) {
+    let Some((before, unit)) = before.and_then(|before| Some((before, in_front_of(before)?))) else { return };
+    if plan.in_front_of.is_some() {
+        return;
+    }
+    plan.in_front_of = Some(unit);
+    let start = before.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap_or_default();
+    for word in start.split_whitespace() {
+        let name = PLACE.into_iter().find(|name| word.starts_with(name));
+        if name.is_some_and(|name| !plan.arguments.iter().any(|given| given.starts_with(name))) {
+            plan.arguments.push(word.to_owned());
+        }
+    }
+}
+
 /// Whether `pid` belongs to `unit`, as its control group says: cgroups(7).
-fn is_in(pid: u32, unit: &str) -> bool {
+pub(super) fn is_in(pid: u32, unit: &str) -> bool {
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     groups.lines().any(|line| line.ends_with(&format!("/{unit}")))
 }
@@ -187,29 +125,13 @@ pub fn uninstall(
     let mut done = Installed::default();
     let (service, socket) = (name.file(&name.service()), name.file(&name.socket()));
     let text = read_ours(&service)?;
+    if let Some(unit) = front::is_in_front(name) {
+        return Err(Failed::InFront(unit));
+    }
     if !name.is_installed() && read_ours(&socket)?.is_none() && !restore_openclaw {
         return Err(Failed::NotInstalled(name.clone()));
     }
-    if let Ok(manager) = &manager {
-        let units = [(socket.exists(), name.socket()), (name.is_installed(), name.service())];
-        for (_, unit) in units.iter().filter(|(there, _)| *there) {
-            systemctl(manager, &["disable", "--now", unit])?;
-            done.lines.push(format!("stopped and disabled {unit}"));
-        }
-    }
-    let wants =
-        ["default.target.wants", "multi-user.target.wants"].map(|d| name.dir.join(d).join(name.service()));
-    for file in
-        wants.iter().filter(|f| f.is_symlink()).chain([&socket, &service].into_iter().filter(|f| f.exists()))
-    {
-        remove(file)?;
-        done.lines.push(format!("removed {}", file.display()));
-    }
-    if let Ok(manager) = &manager {
-        systemctl(manager, &["daemon-reload"])?;
-        // Fails where it had not failed.
-        let _ = manager.run(&["reset-failed", &name.service()]);
-    }
+    remove_units(name, manager.as_ref(), &mut done)?;
     let replaced = text.as_deref().and_then(replaced);
     match (replaced, restore_openclaw) {
         (Some(unit), true) => restore(&unit, manager, &mut done)?,
@@ -228,6 +150,38 @@ pub fn uninstall(
     }
     done.warnings.extend(drop_in_warnings(name));
     Ok(done)
+}
+
+/// Stops the units of `name` and removes them.
+pub(crate) fn remove_units(
+    name: &Name,
+    manager: Result<&Manager, &Unreachable>,
+    done: &mut Installed,
+) -> Result<(), Failed> {
+    let (service, socket) = (name.file(&name.service()), name.file(&name.socket()));
+    read_ours(&service)?;
+    read_ours(&socket)?;
+    if let Ok(manager) = manager {
+        let units = [(socket.exists(), name.socket()), (name.is_installed(), name.service())];
+        for (_, unit) in units.iter().filter(|(there, _)| *there) {
+            systemctl(manager, &["disable", "--now", unit])?;
+            done.lines.push(format!("stopped and disabled {unit}"));
+        }
+    }
+    let wants =
+        ["default.target.wants", "multi-user.target.wants"].map(|d| name.dir.join(d).join(name.service()));
+    for file in
+        wants.iter().filter(|f| f.is_symlink()).chain([&socket, &service].into_iter().filter(|f| f.exists()))
+    {
+        remove(file)?;
+        done.lines.push(format!("removed {}", file.display()));
+    }
+    if let Ok(manager) = manager {
+        systemctl(manager, &["daemon-reload"])?;
+        // Fails where it had not failed.
+        let _ = manager.run(&["reset-failed", &name.service()]);
+    }
+    Ok(())
 }
 
 fn restore(unit: &str, manager: Result<Manager, Unreachable>, done: &mut Installed) -> Result<(), Failed> {
@@ -293,16 +247,6 @@ fn systemctl(manager: &Manager, arguments: &[&str]) -> Result<String, Failed> {
     manager.run(arguments).map_err(|e| Failed::Systemd(arguments.join(" "), e))
 }
 
-/// Reads a unit that Barnacle wrote; `None` where there is none.
-fn read_ours(path: &Path) -> Result<Option<String>, Failed> {
-    match std::fs::read_to_string(path) {
-        Ok(text) if text.starts_with(unit::MARK) => Ok(Some(text)),
-        Ok(_) => Err(Failed::NotOurs(path.into())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Failed::Io(path.into(), e)),
-    }
-}
-
 /// Refuses to replace the unit of a gateway with another state directory.
 fn check_state(plan: &Plan, before: Option<&str>) -> Result<(), Failed> {
     let Some(before) = before else { return Ok(()) };
@@ -313,6 +257,20 @@ fn check_state(plan: &Plan, before: Option<&str>) -> Result<(), Failed> {
     }
     let old = old.unwrap_or_else(|| "the usual state directory".into());
     Err(Failed::OtherState(plan.name.file(&plan.name.service()), old))
+}
+
+/// Whether there is a service of that name, which Barnacle or its package wrote.
+pub(crate) fn is_ours(name: &Name) -> bool {
+    name.is_installed() || name.file(&name.socket()).exists()
+}
+
+/// The unit of OpenClaw's that the service stands before.
+pub fn stands_before(name: &Name) -> Option<String> {
+    in_front_of(&std::fs::read_to_string(name.file(&name.service())).ok()?)
+}
+
+fn in_front_of(text: &str) -> Option<String> {
+    text.lines().find_map(|line| line.strip_prefix(unit::IN_FRONT_OF)).map(String::from)
 }
 
 fn replaced(text: &str) -> Option<String> {
@@ -343,64 +301,6 @@ pub fn openclaw_enabled(home: &Path, system_units: &Path, unit: &str) -> Option<
     })
 }
 
-/// Creates the directories that the unit names: they must exist before it starts.
-fn make_directories(plan: &Plan) -> Result<(), Failed> {
-    for dir in plan.writes.iter().filter(|dir| !dir.exists()) {
-        let missing: Vec<_> = dir.ancestors().take_while(|d| !d.exists()).collect();
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        let owned = made.and_then(|()| {
-            missing.iter().try_for_each(|d| chown(d, Some(plan.account.uid), Some(plan.account.gid)))
-        });
-        owned.map_err(|e| Failed::Io(dir.clone(), e))?;
-    }
-    Ok(())
-}
-
-/// Writes a unit; returns whether its text changed.
-fn put(path: &Path, text: &str, done: &mut Installed) -> Result<bool, Failed> {
-    let io = |e| Failed::Io(path.into(), e);
-    let before = std::fs::read_to_string(path).unwrap_or_default();
-    if before == text {
-        return Ok(false);
-    }
-    if !before.is_empty() {
-        let kept = atomic::beside(path, ".bak");
-        atomic::replace(&kept, without_secrets(&before).as_bytes(), 0o600).map_err(io)?;
-        done.lines.push(format!("kept the previous one as {}", kept.display()));
-    }
-    path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(io)?;
-    atomic::replace(path, text.as_bytes(), 0o644).map_err(io)?;
-    done.lines.push(format!("wrote {}", path.display()));
-    Ok(true)
-}
-
-/// Removes the values of variables and options that may be secrets from a unit's text.
-fn without_secrets(text: &str) -> String {
-    let sounds = |line: &str| {
-        let line = line.to_ascii_uppercase();
-        ["TOKEN", "PASSWORD", "SECRET", "_KEY", "CREDENTIAL"].iter().any(|word| line.contains(word))
-    };
-    let keep = |line: &str| match line.split_once('=') {
-        Some((name, _)) if sounds(line) => format!("# {name}= left out: it may hold a secret\n"),
-        _ => format!("{line}\n"),
-    };
-    text.replace("\\\n", " ").lines().map(keep).collect()
-}
-
-fn remove(path: &Path) -> Result<(), Failed> {
-    std::fs::remove_file(path).map_err(|e| Failed::Io(path.into(), e))
-}
-
-/// Enables a unit as `systemctl enable` does, where that cannot run.
-fn link(wants: &Path, unit: &Path) -> Result<(), Failed> {
-    let at = unit.file_name().map(|name| wants.join(name)).unwrap_or_default();
-    if at.is_symlink() {
-        return Ok(());
-    }
-    let made = std::fs::create_dir_all(wants).and_then(|()| symlink(unit, &at));
-    made.map_err(|e| Failed::Io(at, e))
-}
-
 /// The drop-ins of a service, which outlive every install and take precedence.
 pub fn drop_ins(name: &Name) -> Vec<PathBuf> {
     let dir = name.file(&format!("{}.d", name.service()));
@@ -424,7 +324,8 @@ fn drop_in_warnings(name: &Name) -> impl Iterator<Item = String> {
 /// Turns lingering on, if that is allowed; returns a warning if not.
 fn linger(plan: &Plan) -> Option<String> {
     let account = &plan.account;
-    if !lingers(account) {
+    // OpenClaw's own unit lives as long.
+    if !lingers(account) && plan.in_front_of.is_none() {
         let _ = std::process::Command::new("loginctl").args(["enable-linger", &account.name]).output();
     }
     (!lingers(account)).then(|| {

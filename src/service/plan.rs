@@ -107,7 +107,7 @@ fn with_profile(base: &str, profile: Option<&str>) -> String {
 }
 
 /// The options of `barnacle gateway install`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// `--user` or `--system`.
     pub scope: Option<Scope>,
@@ -117,6 +117,19 @@ pub struct Options {
     pub port: Option<u16>,
     /// `--socket`.
     pub socket: bool,
+    /// The OpenClaw that it stands before.
+    pub in_front: Option<InFront>,
+}
+
+/// An OpenClaw of this host that a service of Barnacle stands before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InFront {
+    /// The unit of OpenClaw's.
+    pub unit: String,
+    /// The URL at which OpenClaw listens.
+    pub upstream: String,
+    /// The addresses to listen on, where OpenClaw's unit says so and not its configuration.
+    pub bind: Option<String>,
 }
 
 pub struct Plan {
@@ -135,6 +148,8 @@ pub struct Plan {
     pub sockets: Vec<SocketAddr>,
     /// OpenClaw's unit that it replaces.
     pub replaces: Option<String>,
+    /// OpenClaw's unit that it stands before.
+    pub in_front_of: Option<String>,
     /// The settings of the gateway.
     pub settings: Settings,
 }
@@ -163,6 +178,12 @@ impl NoPlan {
             Self::NoAccount(_) | Self::UserAsRoot(_) => 2,
             Self::NotRoot | Self::OutOfReach(..) | Self::NoProgram(_) => 1,
         }
+    }
+}
+
+impl From<StartError> for NoPlan {
+    fn from(e: StartError) -> Self {
+        Self::Settings(e)
     }
 }
 
@@ -205,14 +226,19 @@ impl Plan {
         let account = account(env, options, uid, scope)?;
         // Under sudo HOME is root's; the gateway that is meant is that of the service's account.
         let env = if account.uid == uid { env.clone() } else { with_home(env, &account.home) };
-        let flags = Flags { port: options.port, ..Flags::default() };
+        let in_front = options.in_front.as_ref();
+        let bind = in_front.and_then(|in_front| in_front.bind.clone());
+        let upstream = in_front.map(|in_front| in_front.upstream.clone());
+        let flags = Flags { port: options.port, bind, upstream, ..Flags::default() };
         let settings = Settings::resolve(&env, &flags).map_err(NoPlan::Settings)?;
         let program = program(&env).map_err(NoPlan::NoProgram)?;
         if let Some(closed) = closed_to(&program, &account) {
             return Err(NoPlan::OutOfReach(program, closed, account.name));
         }
         let mut arguments = vec!["gateway".to_owned()];
-        arguments.extend(options.port.map(|port| format!("--port={port}")));
+        arguments.extend(flags.port.map(|port| format!("--port={port}")));
+        arguments.extend(flags.bind.iter().map(|bind| format!("--bind={bind}")));
+        arguments.extend(flags.upstream.iter().map(|url| format!("--upstream={url}")));
         let mut writes = vec![settings.paths.state_dir.clone()];
         let config_dir = settings.paths.config_file.parent().unwrap_or(Path::new("/")).to_owned();
         if !config_dir.starts_with(&settings.paths.state_dir) {
@@ -229,6 +255,7 @@ impl Plan {
             port: settings.port,
             sockets: if options.socket { sockets(&settings) } else { Vec::new() },
             replaces: None,
+            in_front_of: in_front.map(|in_front| in_front.unit.clone()),
             settings,
         })
     }

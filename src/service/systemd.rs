@@ -8,6 +8,7 @@ use std::{
     process::Command,
 };
 
+#[derive(Clone)]
 pub struct Manager {
     scope: Scope,
     /// Version number, for example 252.

@@ -13,6 +13,8 @@ use std::path::Path;
 pub const MARK: &str = "# Written by `barnacle gateway install`.";
 /// Names the unit whose place a unit takes; systemd ignores sections that begin with `X-`.
 pub const REPLACES: &str = "Replaces=";
+/// Names the unit that a unit stands before.
+pub const IN_FRONT_OF: &str = "InFrontOf=";
 
 const SERVICE: &str = include_str!("templates/gateway.service");
 const SOCKET: &str = include_str!("templates/gateway.socket");
@@ -50,7 +52,12 @@ pub fn service(plan: &Plan, systemd: u32) -> String {
     let variable =
         |(name, value): &(&str, String)| format!("Environment={}", quote(&format!("{name}={value}")));
     let writes = |dir: &std::path::PathBuf| format!("ReadWritePaths={}", quote(&dir.to_string_lossy()));
-    let replaces = |unit: &String| vec![String::new(), "[X-Barnacle]".into(), format!("{REPLACES}{unit}")];
+    let of_openclaw = [(REPLACES, &plan.replaces), (IN_FRONT_OF, &plan.in_front_of)];
+    let of_openclaw = of_openclaw.iter().filter_map(|(name, unit)| Some(format!("{name}{}", unit.as_ref()?)));
+    let mut of_openclaw: Vec<_> = of_openclaw.collect();
+    if !of_openclaw.is_empty() {
+        of_openclaw.splice(0..0, [String::new(), "[X-Barnacle]".into()]);
+    }
     let edit = format!("{} edit {}", plan.name.scope.systemctl(), plan.name.service());
     render(
         SERVICE,
@@ -66,7 +73,7 @@ pub fn service(plan: &Plan, systemd: u32) -> String {
             ("private-tmp", Slot::If(system && !in_tmp)),
             ("environment", Slot::Lines(plan.variables.iter().map(variable).collect())),
             ("writes", Slot::Lines(plan.writes.iter().filter(|_| system).map(writes).collect())),
-            ("replaces", Slot::Lines(plan.replaces.as_ref().map(replaces).unwrap_or_default())),
+            ("openclaw", Slot::Lines(of_openclaw)),
         ],
     )
     .replacen("#[edit]", &edit, 1)

@@ -2,11 +2,11 @@
 
 use super::{
     super::{Command, Failure, Opt, args::Args, print},
-    report, scope,
+    WAIT, patience, report, say, scope,
 };
 use crate::{
     config::Env,
-    service::{self, Manager, Options, Plan, Unreachable},
+    service::{self, Manager, Options, Plan, Unreachable, front},
 };
 
 pub(super) static COMMAND: Command = Command {
@@ -26,6 +26,11 @@ pub(super) static COMMAND: Command = Command {
             &["replace-openclaw"],
             "take the place of OpenClaw's service, which is stopped, disabled and kept",
         ),
+        Opt::flag(
+            &["in-front-of-openclaw"],
+            "stand in front of OpenClaw's service: it gets another port, and Barnacle takes its own",
+        ),
+        WAIT,
         Opt::flag(&["print", "dry-run"], "print the units, and change nothing"),
         Opt::value(&["token"], "<token>", ""),
         Opt::value(&["password"], "<password>", ""),
@@ -47,7 +52,11 @@ fn run(args: Args) -> Result<(), Failure> {
         run_as: args.text("run-as").map(String::from),
         port: args.number("port", 1..=u16::MAX)?,
         socket: args.has("socket"),
+        in_front: None,
     };
+    if args.has("in-front-of-openclaw") {
+        return in_front(&args, options);
+    }
     let mut plan = Plan::find(&Env::of_process(), &options)?;
     let manager = Manager::find(plan.name.scope);
     if args.has("print") {
@@ -58,4 +67,21 @@ fn run(args: Args) -> Result<(), Failure> {
         return Err(Failure::new(1, format!("no systemd runs here ({init}), so nothing was installed")));
     }
     report(service::install(&mut plan, manager, args.has("replace-openclaw"))?)
+}
+
+/// Installs it in front of OpenClaw's service.
+fn in_front(args: &Args, options: Options) -> Result<(), Failure> {
+    let (env, patience) = (Env::of_process(), patience(args)?);
+    for (option, why) in [
+        ("replace-openclaw", "one takes OpenClaw's place, the other leaves it there"),
+        ("port", "Barnacle takes the port that OpenClaw has"),
+    ] {
+        if args.has(option) {
+            return Err(Failure::usage(format!("--in-front-of-openclaw and --{option}: {why}")));
+        }
+    }
+    if args.has("print") {
+        return print(&front::print_in_front(&env, options)?);
+    }
+    report(front::install_in_front(&env, options, patience, &mut say)?)
 }

@@ -13,8 +13,9 @@ pub(super) use restart::report as restart_report;
 use super::{Command, Failure, Opt, args::Args, print};
 use crate::{
     config::{Env, Paths},
-    service::{self, Installed, Name, NoPlan, Scope, as_caller},
+    service::{self, Installed, Name, NoPlan, Scope, as_caller, front},
 };
+use std::time::Duration;
 
 pub(super) static COMMAND: Command = Command {
     commands: &[
@@ -42,6 +43,29 @@ impl From<NoPlan> for Failure {
     fn from(e: NoPlan) -> Self {
         Self::new(e.exit_code(), e)
     }
+}
+
+impl From<front::Trouble> for Failure {
+    fn from(e: front::Trouble) -> Self {
+        Self::new(e.exit_code(), e)
+    }
+}
+
+/// `--wait`, of the commands that restart OpenClaw.
+const WAIT: Opt = Opt::value(
+    &["wait"],
+    "<seconds>",
+    "how long OpenClaw may take to start where it gets another port [300]",
+);
+
+/// The time that OpenClaw may take to start.
+fn patience(args: &Args) -> Result<Duration, Failure> {
+    Ok(args.number("wait", 1..=86_400)?.map_or(front::PATIENCE, Duration::from_secs))
+}
+
+/// Prints what is being done, as it is done.
+fn say(line: &str) {
+    let _ = print(&format!("{line}\n"));
 }
 
 /// `--system` and `--user`, of every command that is about the service.
