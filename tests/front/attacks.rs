@@ -178,10 +178,12 @@ fn doctor_sees_the_pair() {
         "gives OpenClaw another token (OPENCLAW_GATEWAY_TOKEN)",
         "systemctl --user cat openclaw-gateway.service",
     );
-    host.until("Barnacle does not see that it is refused", || doctor().contains("is away: ").then_some(()));
+    host.until("Barnacle does not see that it is refused", || {
+        doctor().contains(" is away since ").then_some(())
+    });
     finds(
         &doctor(),
-        &format!("OpenClaw at ws://127.0.0.1:{behind} is away: "),
+        &format!("OpenClaw at ws://127.0.0.1:{behind} is away since "),
         "systemctl --user status openclaw-gateway.service",
     );
     with("Environment=OPENCLAW_STATE_DIR=/home/barnacle-test/other");
