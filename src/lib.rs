@@ -12,6 +12,7 @@
 //!                 ├─ every other path: proxy: the gateway behind this one, if there is one
 //!                 └─ upgrade: handshake ─ auth: who is it, may it ─ devices ─ store
 //!                     └─ session ─ methods ─┬─ devices ─ store
+//!                                           ├─ sessions: rows and transcripts, on disk
 //!                                           ├─ config ─ reload: a change applied while everyone stays
 //!                                           ├─ handoff: a restart that nobody sees
 //!                                           └─ hub: connections, and events to their audience
@@ -51,6 +52,7 @@ mod config;
 mod hub;
 
 mod devices;
+mod sessions;
 mod upstream;
 
 mod reload;
