@@ -1,5 +1,8 @@
 //! Sessions and transcripts of a gateway that stands alone: over the socket, through crashes, and large.
 
+#[path = "../support/crash.rs"]
+#[allow(dead_code)]
+mod crash_model;
 #[path = "../support/wire/mod.rs"]
 mod wire;
 
@@ -7,5 +10,6 @@ mod crash;
 mod full_disk;
 mod large;
 mod lists;
+mod power_cut;
 mod rights;
 mod said;
