@@ -1,6 +1,6 @@
 //! The process is killed, at any moment and at every system call of a change: what was acknowledged is there.
 
-use crate::wire::{Client, Home, Server, Strace, flag, items, json, number, text};
+use crate::wire::{Client, Home, Strace, flag, items, json, number, text};
 use std::{collections::BTreeSet, fs};
 
 /// Texts of a session's history, the oldest first.
@@ -10,7 +10,7 @@ fn said(client: &mut Client, key: &str) -> Vec<String> {
 }
 
 /// Does a few changes, one after the other; which were acknowledged, up to the end of the gateway.
-fn changes(server: &Server) -> Vec<&'static str> {
+fn changes(client: &mut Client) -> Vec<&'static str> {
     let steps = [
         ("sessions.create", r#"{"key":"one","label":"First"}"#),
         ("chat.inject", r#"{"sessionKey":"one","message":"said 1"}"#),
@@ -19,7 +19,6 @@ fn changes(server: &Server) -> Vec<&'static str> {
         ("sessions.create", r#"{"key":"two"}"#),
         ("sessions.delete", r#"{"key":"two"}"#),
     ];
-    let mut client = server.admin();
     let mut done = Vec::new();
     for (method, params) in steps {
         let id = client.ask(method, params);
@@ -44,9 +43,10 @@ fn killed_at_every_call_of_a_change_nothing_acknowledged_is_lost() {
         for n in 1.. {
             let home = Home::fix();
             let mut server = home.start();
+            let mut client = server.admin();
             let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=SIGKILL:when={n}"));
             let strace = Strace::attach(server.pid(), &["-e", &trace, "-e", &inject]);
-            let done = changes(&server);
+            let done = changes(&mut client);
             drop(strace);
             if done.len() == 6 {
                 // Each call was killed at once, the last one of its kind before this.
