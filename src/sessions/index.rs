@@ -151,7 +151,7 @@ mod tests {
             (Query { limit: 2, offset: 4, ..all() }, "b", 5),
             (Query { offset: 9, ..all() }, "", 5),
             (Query { limit: 0, ..all() }, "", 5),
-            (Query { by_interaction: true, ..all() }, "a c e b d", 5),
+            (Query { by_interaction: true, ..all() }, "a c e d b", 5),
             (Query { by_interaction: true, require_interaction: true, ..all() }, "a c e", 3),
             (Query { agent: Some("work"), ..all() }, "b", 1),
             (Query { since_ms: 3, ..all() }, "e c d", 3),
