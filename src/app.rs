@@ -3,6 +3,7 @@
 
 use crate::{
     admission::Admission,
+    agents::Runs,
     auth::{Limiter, Nonces, identity::Identity, limiter::Origin},
     config::{Running, Settings},
     devices::Devices,
@@ -34,6 +35,8 @@ pub struct App {
     pub(crate) restarts: Rc<Restarts>,
     /// Conversations, where no gateway stands behind this one.
     pub(crate) sessions: Rc<Sessions>,
+    /// Messages that a model is to answer.
+    pub(crate) runs: Rc<Runs>,
     /// Clients' links to the gateway behind this one.
     pub(crate) relay: Rc<Relay>,
     /// Limits and randomness of the handshake.

@@ -13,6 +13,7 @@
 //!                 └─ upgrade: handshake ─ auth: who is it, may it ─ devices ─ store
 //!                     └─ session ─ methods ─┬─ devices ─ store
 //!                                           ├─ sessions: rows and transcripts, on disk
+//!                                           ├─ agents: messages that a model answers ─ outbound
 //!                                           ├─ config ─ reload: a change applied while everyone stays
 //!                                           ├─ handoff: a restart that nobody sees
 //!                                           └─ hub: connections, and events to their audience
@@ -54,6 +55,8 @@ mod hub;
 mod devices;
 mod sessions;
 mod upstream;
+
+mod agents;
 
 mod reload;
 

@@ -127,8 +127,8 @@ impl Gateway {
         }
         let app = Rc::downgrade(&self.app);
         self.app.relay.start(move || app.upgrade().map(|app| methods::own_status(&app)).unwrap_or_default());
-        if !self.app.relay.is_on() {
-            self.app.sessions.start();
+        if !self.app.relay.is_on() && self.app.sessions.start() {
+            self.app.spawn(methods::resume(self.app.clone()));
         }
         accept::accept(&self.app, &self.listeners);
         self.app.spawn(keepalive::run(self.app.clone()));
@@ -186,6 +186,7 @@ fn rooms(
         reloads,
         restarts,
         sessions,
+        runs: Default::default(),
         relay,
         handshakes,
         ticks,

@@ -6,6 +6,7 @@
 //!
 //! A new method is a function and a row in its family's `METHODS`.
 
+mod agents;
 mod chat;
 mod config;
 pub(crate) mod devices;
@@ -16,6 +17,7 @@ mod sessions;
 mod shape;
 mod system;
 
+pub(crate) use chat::run::resume;
 pub(crate) use system::{own_status, ready};
 
 use crate::{
@@ -119,7 +121,7 @@ impl Method {
     }
 }
 
-const FAMILIES: [&[Method]; 8] = [
+const FAMILIES: [&[Method]; 10] = [
     system::METHODS,
     logs::METHODS,
     config::METHODS,
@@ -128,6 +130,8 @@ const FAMILIES: [&[Method]; 8] = [
     nodes::METHODS,
     sessions::METHODS,
     chat::METHODS,
+    chat::send::METHODS,
+    agents::METHODS,
 ];
 
 /// Lists all methods.
@@ -290,7 +294,8 @@ mod tests {
     #[test]
     fn what_a_method_does_when_it_is_sent_twice() {
         let those = |repeat| -> Vec<_> { all().filter(|m| m.repeat == repeat).map(|m| m.name).collect() };
-        assert_eq!(those(Repeat::Keyed), ["node.invoke", "sessions.create"]);
+        let keyed = ["node.invoke", "sessions.create", "chat.send", "agent", "sessions.send"];
+        assert_eq!(those(Repeat::Keyed), keyed);
         let twice = [
             "gateway.restart.request",
             "device.token.rotate",
@@ -315,6 +320,9 @@ mod tests {
             "node.invoke.result",
             "node.event",
             "chat.inject",
+            "chat.send",
+            "agent",
+            "sessions.send",
         ];
         assert_eq!(large, content);
     }

@@ -33,6 +33,8 @@ pub enum Event {
     SessionMessage,
     /// A run says something, or ended.
     Chat,
+    /// The same for programs: a stream of its own for each kind of news.
+    Agent,
     /// The configuration was reloaded, or could not be: Barnacle's own.
     ConfigReloaded,
 }
@@ -73,7 +75,7 @@ const fn row(
 
 /// Every event, in the order of `features.events` and of [`Event`].
 #[rustfmt::skip]
-const EVENTS: [Row; 15] = {
+const EVENTS: [Row; 16] = {
     use AudienceKind::*;
     use Event::*;
     const READ: Option<Scope> = Some(Scope::Read);
@@ -93,6 +95,7 @@ const EVENTS: [Row; 15] = {
         row(SessionsChanged,          "sessions.changed",            READ,    false, Subscribers),
         row(SessionMessage,           "session.message",             READ,    false, Subscribers),
         row(Chat,                     "chat",                        READ,    false, Everyone),
+        row(Agent,                    "agent",                       READ,    true,  Everyone),
         row(ConfigReloaded,           "config.reloaded",             READ,    false, Everyone),
     ]
 };

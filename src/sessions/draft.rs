@@ -43,7 +43,7 @@ impl Draft<'_> {
         self.rows.push((key.clone(), Some(row)));
     }
 
-    /// Puts a row of which only the times are new: a crash may take them back.
+    /// Puts a row of which nothing is new that a crash may not take back.
     pub fn touch(&mut self, key: &SessionKey, row: Row) {
         self.rows.push((key.clone(), Some(row)));
     }

@@ -128,9 +128,9 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The entry of a message that was just appended.
-    pub fn of_message(id: &'a str, place: Place, message: &'a str) -> Self {
-        Self { kind: "message", id, place, message: Some(message), object: "{}" }
+    /// The entry of a message that was just appended; `object` has its other members.
+    pub fn of_message(id: &'a str, place: Place, message: &'a str, object: &'a str) -> Self {
+        Self { kind: "message", id, place, message: Some(message), object }
     }
 
     /// Reads a line's object.

@@ -107,11 +107,13 @@ impl Sessions {
         })
     }
 
-    /// Reads the rows now, if there are any, so that nobody waits for them later.
-    pub fn start(self: &Rc<Self>) {
-        if log_path(&self.agents).exists() {
+    /// Reads the rows now, if there are any, so that nobody waits for them later; whether there are.
+    pub fn start(self: &Rc<Self>) -> bool {
+        let there = log_path(&self.agents).exists();
+        if there {
             self.read_rows();
         }
+        there
     }
 
     fn read_rows(self: &Rc<Self>) {

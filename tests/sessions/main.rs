@@ -10,6 +10,8 @@ mod crash;
 mod full_disk;
 mod large;
 mod lists;
+mod model;
 mod power_cut;
 mod rights;
+mod runs;
 mod said;

@@ -146,9 +146,17 @@ fn whole(
         .opt("nextOffset", has_more.then_some(page.next_offset).as_ref())
         .put("hasMore", &has_more)
         .put("totalMessages", &page.total)
+        .opt("inFlightRun", under_way(app, key).as_ref())
         .put("defaults", &shapes::defaults(&settings.config.agents))
         .put("sessionInfo", &shapes::row(app, Some(conn), key, row, &FromTranscript::default()).json())
         .json()
+}
+
+/// The run of a session that is under way, and what its model has said so far.
+fn under_way(app: &App, key: &SessionKey) -> Option<Json> {
+    let run = app.runs.of(key).into_iter().next()?;
+    let object = Object::new().put("runId", &run.id).put("text", &*run.said.borrow());
+    Some(object.put("startedAt", &run.accepted_ms).json())
 }
 
 /// The answer to a client that comes back: events as it would have heard them.

@@ -48,7 +48,7 @@ pub(super) async fn inject(call: Call) -> Answer {
     let (session, appended) = changed.await?;
     let appended =
         appended.into_iter().next().ok_or_else(|| ErrorShape::later("nothing was appended", 1000))?;
-    let entry = Entry::of_message(&appended.id, appended.place, &message.0);
+    let entry = Entry::of_message(&appended.id, appended.place, &message.0, "{}");
     let (id, shown) = (entry.id.to_owned(), entry.place.shown);
     let said = message::message(&entry, &session, usize::MAX);
     let payload = Object::new().put("ok", &true).put("messageId", &id).json();

@@ -6,6 +6,10 @@
 mod history;
 mod inject;
 mod message;
+pub(super) mod run;
+pub(super) mod send;
+mod tell;
+mod told;
 
 use super::{Access::Operator, Answer, Call, Method, Repeat, shape::Object};
 use crate::protocol::{Json, Scope};
@@ -17,7 +21,6 @@ const MESSAGE: usize = 1 << 20;
 /// The methods of this family.
 pub(super) const METHODS: &[Method] = &[
     Method::waits("chat.history", READ, Repeat::Harmless, |c| Box::pin(history::history(c))),
-    // The same as of now; there are no runs under way to be told of.
     Method::waits("chat.startup", READ, Repeat::Harmless, |c| Box::pin(history::history(c))),
     Method::waits("chat.message.get", READ, Repeat::Harmless, |c| Box::pin(history::message(c))),
     Method::now("chat.metadata", READ, Repeat::Harmless, metadata),
@@ -27,18 +30,16 @@ pub(super) const METHODS: &[Method] = &[
     .content(MESSAGE),
 ];
 
-/// `chat.metadata`. No model is called and no command understood by this version, and a list that names some would promise
-/// it.
+/// `chat.metadata`. No command is understood by this version, and a list that names some would promise it.
 fn metadata(call: &Call) -> Answer {
     let params = call.params()?;
     if params.value("sessionKey").is_some() {
         super::sessions::key(call, &params, "sessionKey")?;
     }
     let account = Object::new().put("kind", "automatic").put("label", "Automatic account selection");
-    let none = Vec::<Json>::new();
     Ok(Object::new()
-        .put("models", &none)
-        .put("commands", &none)
+        .put("models", &super::agents::rows(&call.app.settings()))
+        .put("commands", &Vec::<Json>::new())
         .put("swarmEnabled", &false)
         .put("accountSelection", &account.json())
         .put("runtimeSelectionLocked", &false)

@@ -4,7 +4,7 @@ use super::{patch::is_kept, shapes};
 use crate::{
     clock::wall_ms,
     hub::Audience,
-    methods::{Answer, Call, Reply, shape::Object},
+    methods::{Answer, Call, Reply, chat::send::stop_all, shape::Object},
     protocol::{ErrorShape, Event},
     sessions::{NewEntry, Row, Transcript, Wanted},
 };
@@ -22,6 +22,7 @@ pub(super) async fn reset(call: Call) -> Answer {
         Some(_) => return Err(params.invalid("reason", "\"new\" or \"reset\"").into()),
     };
     let now = wall_ms();
+    stop_all(&call.app, &key).await;
     let changed = call.app.sessions.change(|draft| {
         let there = draft.get(&key);
         super::is_expected(&params, &key, there.as_ref().map(|row| row.id), "reset")?;
@@ -59,6 +60,11 @@ pub(super) async fn delete(call: Call) -> Answer {
     let transcript = params.opt_bool("deleteTranscript")?.unwrap_or(true);
     let only_archived = params.opt_bool("archivedOnly")?.unwrap_or(false);
     let updated = params.opt_u64("expectedSessionUpdatedAt")?;
+    let there = call.app.sessions.row(&key);
+    if there.is_some() {
+        super::is_expected(&params, &key, there.map(|row| row.id), "deletion")?;
+    }
+    stop_all(&call.app, &key).await;
     let changed = call.app.sessions.change(|draft| {
         let Some(row) = draft.get(&key) else { return Ok(None) };
         super::is_expected(&params, &key, Some(row.id), "deletion")?;
@@ -98,11 +104,17 @@ pub(super) async fn compact(call: Call) -> Answer {
     let key = super::key(&call, &params, "key")?;
     let Some(kept) = params.opt_u64("maxLines")? else {
         return Err(ErrorShape::never(
-            "a summary needs a model, and this version of Barnacle runs none; with maxLines sessions.compact keeps the \
+            "summaries are not in this version of Barnacle; with maxLines sessions.compact keeps the \
              last entries without one",
         ));
     };
     let kept = kept.clamp(1, KEPT);
+    if !call.app.runs.of(&key).is_empty() {
+        return Err(ErrorShape::invalid(format!(
+            "Session {} has an active run; retry after it finishes.",
+            key.wire()
+        )));
+    }
     let answer =
         |compacted: bool| Object::new().put("ok", &true).put("key", key.wire()).put("compacted", &compacted);
     let Some(row) = call.app.sessions.row(&key) else {

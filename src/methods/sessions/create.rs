@@ -3,7 +3,7 @@
 use super::shapes;
 use crate::{
     clock::wall_ms,
-    methods::{Answer, Call, Reply, shape::Object},
+    methods::{Answer, Call, Reply, chat::send::admit, shape::Object},
     protocol::{ErrorShape, Json, Params},
     sessions::{BadKey, Row, SessionId, SessionKey, fields::settable},
 };
@@ -11,7 +11,8 @@ use nanoserde::SerJson;
 use sha2::{Digest, Sha256};
 
 /// Parameters that would make another session than this version can, unless they have this value.
-const NOT_HERE: [(&str, &str); 15] = [
+const NOT_HERE: [(&str, &str); 16] = [
+    ("attachments", "[]"),
     ("fork", "false"),
     ("forkFrom", ""),
     ("worktree", "false"),
@@ -77,18 +78,37 @@ pub(super) async fn create(call: Call) -> Answer {
         Ok(row)
     });
     let (row, _) = made.await?;
-    let mut object = Object::new()
+    let object = Object::new()
         .put("ok", &true)
         .put("key", key.wire())
         .put("sessionId", &row.id.to_string())
-        .put("entry", &shapes::entry(&row))
-        .put("runStarted", &false);
-    if ["message", "task", "attachments"].iter().any(|name| params.value(name).is_some_and(|v| v != "\"\"")) {
-        let error = ErrorShape::never("no run was started: this version of Barnacle runs no agents");
-        object = object.put("runError", &error);
-    }
+        .put("entry", &shapes::entry(&row));
+    let message =
+        params.opt_str("message")?.or(params.opt_str("task")?).filter(|text| !text.trim().is_empty());
+    let mut begun = None;
+    let object = match message {
+        None => object.put("runStarted", &false),
+        Some(text) => {
+            let random =
+                SessionId::random().map_err(|e| ErrorShape::later(format!("no randomness: {e}"), 1000))?;
+            let id = params.opt_str("idempotencyKey")?.map_or_else(|| random.to_string(), str::to_owned);
+            match admit(&call.app, &key, &id, text, None).await {
+                Ok((_, after)) => {
+                    begun = after;
+                    object.put("runStarted", &true).put("runId", &id)
+                }
+                // The session is there all the same.
+                Err(error) => object.put("runStarted", &false).put("runError", &error),
+            }
+        }
+    };
     let payload = object.opt("resolved", shapes::resolved(&call.app).as_ref()).json();
-    Ok(Reply::then(payload, move |app| super::publish_changed(app, &key, "create")))
+    Ok(Reply::then(payload, move |app| {
+        super::publish_changed(app, &key, "create");
+        if let Some(begun) = begun {
+            begun(app);
+        }
+    }))
 }
 
 /// The key that is asked for. Without one it is random, or made of `idempotencyKey`, so that the same request makes the

@@ -3,7 +3,7 @@
 use super::shapes;
 use crate::{
     clock::wall_ms,
-    methods::{Answer, Call, Reply, need, shape::Object},
+    methods::{Answer, Call, Reply, chat::send::stop_all, need, shape::Object},
     protocol::{ErrorShape, Json, Params},
     sessions::{Row, SessionKey, fields::settable},
 };
@@ -62,6 +62,11 @@ pub(super) async fn patch(call: Call) -> Answer {
     let wanted = read(&call, &params)?;
     let now = wall_ms();
     let is_main = key.is_main(&call.app.settings().config.agents);
+    if wanted.archived == Some(true) && !is_main {
+        let there = call.app.sessions.row(&key);
+        super::is_expected(&params, &key, there.map(|row| row.id), "patch")?;
+        stop_all(&call.app, &key).await;
+    }
     let changed = call.app.sessions.change(|draft| {
         let there = draft.get(&key);
         super::is_expected(&params, &key, there.as_ref().map(|row| row.id), "patch")?;
@@ -130,7 +135,7 @@ fn read<'a>(call: &Call, params: &Params<'a>) -> Result<Wanted<'a>, ErrorShape> 
                 None if NOT_HERE.contains(&name) && cleared => {}
                 None if NOT_HERE.contains(&name) => {
                     return Err(ErrorShape::never(format!(
-                        "sessions.patch: {name} says how runs are to be, and this version of Barnacle runs no agents"
+                        "sessions.patch: {name} says how runs are to be, and no run of this version of Barnacle heeds it"
                     )));
                 }
                 None => {

@@ -80,6 +80,7 @@ pub(in crate::methods) fn row(
 ) -> Object {
     let settings = app.settings();
     let agents = &settings.config.agents;
+    let runs: Vec<String> = app.runs.of(key).iter().map(|run| run.id.clone()).collect();
     let mut object = Object::new()
         .put("key", key.wire())
         .put("kind", key.kind())
@@ -110,7 +111,7 @@ pub(in crate::methods) fn row(
                 .put("archived", &row.get("archivedAt").is_some())
                 .put("pinned", &row.get("pinnedAt").is_some())
                 .put("unread", &row.is_unread());
-            for (name, value) in row.fields() {
+            for (name, value) in row.fields().filter(|(name, _)| *name != "openRuns") {
                 object = object.put(name, &Json(value.to_owned()));
             }
             if row.get("displayName").is_none() {
@@ -122,12 +123,12 @@ pub(in crate::methods) fn row(
     model(object, agents)
         .put("modelOverrideSource", &Json::null())
         .put("totalTokensFresh", &false)
-        .put("effectiveQueueMode", "steer")
+        .put("effectiveQueueMode", "followup")
         .put("effectiveResponseUsage", "off")
         .opt("derivedTitle", texts.title.as_ref())
         .opt("lastMessagePreview", texts.last.as_ref())
-        .put("hasActiveRun", &false)
-        .put("activeRunIds", &Vec::<String>::new())
+        .put("hasActiveRun", &!runs.is_empty())
+        .put("activeRunIds", &runs)
         .opt("sharingRole", conn.map(role))
         .put("snapshotAt", &wall_ms())
 }
@@ -143,7 +144,7 @@ pub(super) fn entry(row: &Row) -> Json {
     for (name, time) in [("lastInteractionAt", row.times.interaction), ("lastReadAt", row.times.read)] {
         object = object.opt(name, Some(time).filter(|time| *time > 0).as_ref());
     }
-    for (name, value) in row.fields() {
+    for (name, value) in row.fields().filter(|(name, _)| *name != "openRuns") {
         object = object.put(name, &Json(value.to_owned()));
     }
     object.json()
