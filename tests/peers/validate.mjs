@@ -31,6 +31,8 @@ const RESULTS = {
   'chat.startup': { anyOf: [{ $ref: 'p#/definitions/ChatHistoryCursorResult' }, page] },
 };
 const EVENTS = {
+  // A closed object without the session in the schema; a running 2026.9.6 names it, and clients go by that.
+  agent: object({ runId: { type: 'string', minLength: 1 }, stream: { type: 'string', minLength: 1 }, seq: integer, ts: integer, data: { type: 'object' } }),
   'session.message': object({ sessionKey: { type: 'string' }, message: { type: 'object' }, messageId: { type: 'string' }, messageSeq: integer, session: row }),
   presence: { type: 'object', required: ['presence'], properties: { presence: { type: 'array', items: { $ref: 'p#/definitions/PresenceEntry' } } } },
   'connect.challenge': {
