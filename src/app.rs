@@ -3,6 +3,7 @@
 
 use crate::{
     admission::Admission,
+    agents::Runs,
     auth::{Limiter, identity::Identity, limiter::Origin},
     config::{Running, Settings},
     devices::Devices,
@@ -12,6 +13,7 @@ use crate::{
     protocol::TICK_MS,
     reactor::Tasks,
     reload::Reloads,
+    sessions::Sessions,
     upstream::Relay,
 };
 use std::{
@@ -31,6 +33,10 @@ pub struct App {
     pub(crate) running: Rc<Running>,
     pub(crate) reloads: Rc<Reloads>,
     pub(crate) restarts: Rc<Restarts>,
+    /// Conversations, where no gateway stands behind this one.
+    pub(crate) sessions: Rc<Sessions>,
+    /// Messages that a model is to answer.
+    pub(crate) runs: Rc<Runs>,
     /// Clients' links to the gateway behind this one.
     pub(crate) relay: Rc<Relay>,
     /// Limits and randomness of the handshake.
@@ -98,11 +104,12 @@ impl App {
     pub(crate) fn notices(&self) -> Vec<String> {
         let mut notices = self.reloads.notices();
         notices.extend(self.store_notices.iter().cloned());
+        notices.extend(self.sessions.notices());
         notices
     }
 
     /// Whether everything under way can be continued by another process image.
     pub(crate) fn at_rest(&self) -> bool {
-        self.hub.at_rest() && self.devices.store.is_settled()
+        self.hub.at_rest() && self.devices.store.is_settled() && self.sessions.is_settled()
     }
 }

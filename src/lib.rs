@@ -12,6 +12,8 @@
 //!                 ├─ every other path: proxy: the gateway behind this one, if there is one
 //!                 └─ upgrade: handshake ─ auth: who is it, may it ─ devices ─ store
 //!                     └─ session ─ methods ─┬─ devices ─ store
+//!                                           ├─ sessions: rows and transcripts, on disk
+//!                                           ├─ agents: messages that a model answers ─ outbound
 //!                                           ├─ config ─ reload: a change applied while everyone stays
 //!                                           ├─ handoff: a restart that nobody sees
 //!                                           └─ hub: connections, and events to their audience
@@ -52,7 +54,10 @@ mod config;
 mod hub;
 
 mod devices;
+mod sessions;
 mod upstream;
+
+mod agents;
 
 mod reload;
 

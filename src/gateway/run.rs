@@ -18,6 +18,7 @@ use crate::{
     reactor::{self, Async, Tasks, Timer},
     reload::{self, Reloads, Trigger, follow},
     sd_notify::{self, Notify},
+    sessions::Sessions,
     signals::Signals,
     store::Store,
     tls::Tls,
@@ -126,6 +127,9 @@ impl Gateway {
         }
         let app = Rc::downgrade(&self.app);
         self.app.relay.start(move || app.upgrade().map(|app| methods::own_status(&app)).unwrap_or_default());
+        if !self.app.relay.is_on() && self.app.sessions.start() {
+            self.app.spawn(methods::resume(self.app.clone()));
+        }
         accept::accept(&self.app, &self.listeners);
         self.app.spawn(keepalive::run(self.app.clone()));
         self.app.spawn(follow::follow(self.app.reloads.clone()));
@@ -157,6 +161,10 @@ fn rooms(
     let running = Running::new(settings, journal);
     let restarts: Rc<Restarts> = Rc::default();
     let relay = Relay::new(&running, &devices, &tasks);
+    let store = devices.clone();
+    let sessions = Sessions::new(running.get().paths.barnacle_dir.join("agents"), &tasks, move || {
+        store.store.lock().is_none().then(|| store.store.read_only().unwrap_or_default())
+    });
     let reloads = Reloads::new(reload::Rooms {
         running: running.clone(),
         devices: devices.clone(),
@@ -178,6 +186,8 @@ fn rooms(
         running,
         reloads,
         restarts,
+        sessions,
+        runs: Default::default(),
         relay,
         handshakes,
         ticks,

@@ -6,14 +6,18 @@
 //!
 //! A new method is a function and a row in its family's `METHODS`.
 
+mod agents;
+mod chat;
 mod config;
 pub(crate) mod devices;
 mod logs;
 pub(crate) mod nodes;
 mod restart;
+mod sessions;
 mod shape;
 mod system;
 
+pub(crate) use chat::run::resume;
 pub(crate) use system::{own_status, ready};
 
 use crate::{
@@ -117,8 +121,18 @@ impl Method {
     }
 }
 
-const FAMILIES: [&[Method]; 6] =
-    [system::METHODS, logs::METHODS, config::METHODS, restart::METHODS, devices::METHODS, nodes::METHODS];
+const FAMILIES: [&[Method]; 10] = [
+    system::METHODS,
+    logs::METHODS,
+    config::METHODS,
+    restart::METHODS,
+    devices::METHODS,
+    nodes::METHODS,
+    sessions::METHODS,
+    chat::METHODS,
+    chat::send::METHODS,
+    agents::METHODS,
+];
 
 /// Lists all methods.
 pub fn all() -> impl Iterator<Item = &'static Method> {
@@ -280,8 +294,17 @@ mod tests {
     #[test]
     fn what_a_method_does_when_it_is_sent_twice() {
         let those = |repeat| -> Vec<_> { all().filter(|m| m.repeat == repeat).map(|m| m.name).collect() };
-        assert_eq!(those(Repeat::Keyed), ["node.invoke"]);
-        let twice = ["gateway.restart.request", "device.token.rotate", "device.pair.setupCode", "node.event"];
+        let keyed = ["node.invoke", "sessions.create", "chat.send", "agent", "sessions.send"];
+        assert_eq!(those(Repeat::Keyed), keyed);
+        let twice = [
+            "gateway.restart.request",
+            "device.token.rotate",
+            "device.pair.setupCode",
+            "node.event",
+            "sessions.reset",
+            "sessions.compact",
+            "chat.inject",
+        ];
         assert_eq!(those(Repeat::ChangesTwice), twice);
     }
 
@@ -296,6 +319,10 @@ mod tests {
             "node.invoke",
             "node.invoke.result",
             "node.event",
+            "chat.inject",
+            "chat.send",
+            "agent",
+            "sessions.send",
         ];
         assert_eq!(large, content);
     }

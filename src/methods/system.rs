@@ -1,6 +1,6 @@
 //! `health`, `status` and their like: the gateway about itself.
 //!
-//! Of agents, sessions and channels it tells what the configuration says of them; none run in this version.
+//! Of agents and channels it tells what the configuration says of them; none run in this version.
 
 use super::{Access, Method, Repeat};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     host::Memory,
     protocol::{Json, Scope, json},
     reactor,
+    sessions::Query,
     tls::Tls,
 };
 use nanoserde::SerJson;
@@ -31,11 +32,40 @@ pub(super) const METHODS: &[Method] = &[
     Method::now("system-presence", READ, Repeat::Harmless, |call| Ok(call.app.hub.presence.all().into())),
 ];
 
+/// Sessions that `health` and `status` name.
+const RECENT: usize = 5;
+
 #[derive(SerJson)]
 struct Sessions {
     path: String,
-    count: u32,
-    recent: Vec<String>,
+    count: u64,
+    recent: Vec<Recent>,
+}
+
+/// A session that was changed lately.
+#[derive(SerJson)]
+#[allow(non_snake_case)]
+struct Recent {
+    key: String,
+    updatedAt: u64,
+    age: u64,
+}
+
+impl Sessions {
+    /// Those of `agent`, or of all agents; none while they are not read yet.
+    fn of(app: &App, agent: Option<&str>) -> Self {
+        let path = app.sessions.path().to_string_lossy().into_owned();
+        let Some(index) = app.sessions.index() else { return Self { path, count: 0, recent: Vec::new() } };
+        let query = Query { agent, global: true, unknown: true, limit: RECENT, ..Query::default() };
+        let (found, count) = index.list(&query);
+        let now = wall_ms();
+        let recent = found.into_iter().map(|(key, row)| Recent {
+            key: key.wire().to_owned(),
+            updatedAt: row.times.updated,
+            age: now.saturating_sub(row.times.updated),
+        });
+        Self { path, recent: recent.collect(), count: count as u64 }
+    }
 }
 
 /// `Snapshot.health` of the schema.
@@ -103,11 +133,6 @@ fn health(app: &Rc<App>) -> Json {
 fn own_health(app: &Rc<App>) -> Json {
     let settings = app.settings();
     let agents = &settings.config.agents;
-    let sessions = || Sessions {
-        path: settings.paths.barnacle_dir.to_string_lossy().into_owned(),
-        count: 0,
-        recent: Vec::new(),
-    };
     Json::of(&Health {
         ok: true,
         degraded: app.devices.store.degraded(),
@@ -125,10 +150,10 @@ fn own_health(app: &Rc<App>) -> Json {
                 agentId: id.clone(),
                 isDefault: *id == agents.default,
                 heartbeat: Beat::of(agents),
-                sessions: sessions(),
+                sessions: Sessions::of(app, Some(id)),
             })
             .collect(),
-        sessions: sessions(),
+        sessions: Sessions::of(app, None),
     })
 }
 
@@ -173,9 +198,9 @@ struct Defaults {
 #[allow(non_snake_case)]
 struct StatusSessions {
     paths: Vec<String>,
-    count: u32,
+    count: u64,
     defaults: Defaults,
-    recent: Vec<String>,
+    recent: Vec<Recent>,
     byAgent: Vec<String>,
 }
 
@@ -278,6 +303,7 @@ struct Status {
 fn status(app: &Rc<App>) -> Json {
     let settings = app.settings();
     let agents = &settings.config.agents;
+    let sessions = Sessions::of(app, None);
     Json::of(&Status {
         runtimeVersion: env!("CARGO_PKG_VERSION"),
         heartbeat: Heartbeat {
@@ -298,13 +324,13 @@ fn status(app: &Rc<App>) -> Json {
             .collect(),
         queuedSystemEvents: Vec::new(),
         sessions: StatusSessions {
-            paths: Vec::new(),
-            count: 0,
+            paths: vec![sessions.path],
+            count: sessions.count,
             defaults: Defaults {
                 model: agents.model.as_ref().map_or(Json::null(), |model| Json(model.serialize_json())),
                 contextTokens: agents.context_tokens.map_or(Json::null(), |n| Json(n.to_string())),
             },
-            recent: Vec::new(),
+            recent: sessions.recent,
             byAgent: Vec::new(),
         },
         barnacle: own(app),

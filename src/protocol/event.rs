@@ -27,6 +27,14 @@ pub enum Event {
     NodePairResolved,
     /// A node is asked to run a command.
     NodeInvokeRequest,
+    /// A session was made, changed, reset or removed.
+    SessionsChanged,
+    /// Something was added to a transcript.
+    SessionMessage,
+    /// A run says something, or ended.
+    Chat,
+    /// The same for programs: a stream of its own for each kind of news.
+    Agent,
     /// The configuration was reloaded, or could not be: Barnacle's own.
     ConfigReloaded,
 }
@@ -67,7 +75,7 @@ const fn row(
 
 /// Every event, in the order of `features.events` and of [`Event`].
 #[rustfmt::skip]
-const EVENTS: [Row; 12] = {
+const EVENTS: [Row; 16] = {
     use AudienceKind::*;
     use Event::*;
     const READ: Option<Scope> = Some(Scope::Read);
@@ -84,6 +92,10 @@ const EVENTS: [Row; 12] = {
         row(NodePairRequested,        "node.pair.requested",         PAIRING, false, Managers),
         row(NodePairResolved,         "node.pair.resolved",          PAIRING, false, Managers),
         row(NodeInvokeRequest,        "node.invoke.request",         None,    false, Connection),
+        row(SessionsChanged,          "sessions.changed",            READ,    false, Subscribers),
+        row(SessionMessage,           "session.message",             READ,    false, Subscribers),
+        row(Chat,                     "chat",                        READ,    false, Everyone),
+        row(Agent,                    "agent",                       READ,    true,  Everyone),
         row(ConfigReloaded,           "config.reloaded",             READ,    false, Everyone),
     ]
 };

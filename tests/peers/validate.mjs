@@ -18,12 +18,22 @@ const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
 ajv.addSchema({ $id: 'p', definitions: schema.definitions });
 
 const NEXT_STEPS = ['retry_with_device_token', 'update_auth_configuration', 'update_auth_credentials', 'wait_then_retry', 'review_auth_configuration'];
+const object = (properties) => ({ type: 'object', required: Object.keys(properties), properties });
+const row = { $ref: 'p#/definitions/SessionRow' }, integer = { type: 'integer', minimum: 0 };
+const page = object({ sessionKey: { type: 'string' }, messages: { type: 'array', items: { type: 'object' } }, hasMore: { type: 'boolean' }, totalMessages: integer, sessionInfo: row });
 /** Names that do not follow from the method's or event's own. */
 const RESULTS = {
   connect: 'HelloOk', 'config.schema': 'ConfigSchemaResponse',
   'system-presence': { type: 'array', items: { $ref: 'p#/definitions/PresenceEntry' } },
+  'sessions.list': object({ sessions: { type: 'array', items: row }, count: integer, totalCount: integer, hasMore: { type: 'boolean' } }),
+  'sessions.describe': object({ session: { anyOf: [row, { type: 'null' }] } }),
+  'chat.history': { anyOf: [{ $ref: 'p#/definitions/ChatHistoryCursorResult' }, page] },
+  'chat.startup': { anyOf: [{ $ref: 'p#/definitions/ChatHistoryCursorResult' }, page] },
 };
 const EVENTS = {
+  // A closed object without the session in the schema; a running 2026.9.6 names it, and clients go by that.
+  agent: object({ runId: { type: 'string', minLength: 1 }, stream: { type: 'string', minLength: 1 }, seq: integer, ts: integer, data: { type: 'object' } }),
+  'session.message': object({ sessionKey: { type: 'string' }, message: { type: 'object' }, messageId: { type: 'string' }, messageSeq: integer, session: row }),
   presence: { type: 'object', required: ['presence'], properties: { presence: { type: 'array', items: { $ref: 'p#/definitions/PresenceEntry' } } } },
   'connect.challenge': {
     type: 'object', required: ['nonce', 'ts'],

@@ -99,7 +99,7 @@ impl Reader {
             "open" | "openat" => self.open(&path(0), args, result),
             "close" => drop(self.files.remove(&fd())),
             "mkdir" | "mkdirat" => self.make(&path(0), true),
-            "fsync" => {
+            "fsync" | "fdatasync" => {
                 if let Some((node, _)) = self.files.get(&fd()) {
                     let (node, directory) = (*node, self.dirs[*node].is_some());
                     self.step(Step::Sync { node, directory });
@@ -115,6 +115,8 @@ impl Reader {
             {
                 self.step(Step::Ack);
             }
+            // An answer of a gateway, by its socket.
+            "sendto" if texts[0].windows(11).any(|part| part == b"\"ok\":true,\"") => self.step(Step::Ack),
             "write" if !self.files.contains_key(&fd()) => {}
             "write" => {
                 let (node, at) = self.files[&fd()];
@@ -316,11 +318,13 @@ fn grow(nodes: &[Node], node: usize, kept: &HashMap<usize, u32>, loss: Loss, pat
     match &nodes[node] {
         Node::File { now, synced: true, .. } => tree.0.push((path.into(), Some(now.clone()))),
         Node::File { now, safe, .. } => {
+            // What was synced, and only appended to since, stays.
+            let kept = if now.starts_with(safe) { safe.len() } else { 0 };
             let bytes = match loss {
                 Loss::Nothing => now.clone(),
                 Loss::Everything => safe.clone(),
-                Loss::Half => now[..now.len() / 2].to_vec(),
-                Loss::Zeros => vec![0; now.len()],
+                Loss::Half => now[..kept + (now.len() - kept) / 2].to_vec(),
+                Loss::Zeros => now[..kept].iter().copied().chain(vec![0; now.len() - kept]).collect(),
             };
             tree.0.push((path.into(), Some(bytes)));
         }

@@ -19,6 +19,8 @@ pub enum Effect {
     NextRequest,
     /// Applies to the next call of a node's command.
     NextCall,
+    /// Applies to the next request to a model.
+    NextRun,
     /// Applies from the next log line on.
     Log,
     /// Reported from the next `hello-ok`, `health` and `status` on.
@@ -56,6 +58,7 @@ impl Effect {
             NextConnect => "for new connections; existing ones stay",
             NextRequest => "for the next request that waits",
             NextCall => "for the next call of a node's command",
+            NextRun => "for the next request to a model",
             Log => "from the next log line on",
             NextAnswer => "from the next answer that reports it",
             Reload => "for the next change of the file",
@@ -78,6 +81,7 @@ impl Effect {
             NextConnect => "new connections",
             NextRequest => "next waiting requests",
             NextCall => "next node calls",
+            NextRun => "next requests to models",
             Log => "log",
             NextAnswer => "next answers",
             Reload => "reloading",

@@ -11,6 +11,7 @@ mod auth;
 pub(crate) mod effect;
 mod gateway;
 mod logging;
+mod models;
 pub(crate) mod own;
 pub(crate) mod reference;
 mod sources;
@@ -134,7 +135,7 @@ pub(crate) struct Table(&'static [&'static [Key]]);
 
 /// Keys of `openclaw.json`, in the order of the reference.
 pub(crate) static OPENCLAW: Table =
-    Table(&[gateway::KEYS, auth::KEYS, tls::KEYS, agents::KEYS, logging::KEYS, sources::KEYS]);
+    Table(&[gateway::KEYS, auth::KEYS, tls::KEYS, agents::KEYS, models::KEYS, logging::KEYS, sources::KEYS]);
 
 impl Table {
     /// All rows, in the order of the reference.

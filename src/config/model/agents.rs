@@ -1,4 +1,4 @@
-//! `agents`, `session` and `channels`. None of them run in this version; clients are given their names and
+//! `agents`, `session` and `channels`. The default agent's model answers; of the others clients are given names and
 //! defaults.
 
 use super::tree::Section;

@@ -7,6 +7,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod logging;
+pub(crate) mod models;
 pub(crate) mod tls;
 pub(crate) mod tree;
 
@@ -121,6 +122,8 @@ pub struct GatewayConfig {
     pub levels: Levels,
     /// `agents`, `session` and `channels`.
     pub agents: Agents,
+    /// `models.providers`.
+    pub(crate) providers: Vec<models::Provider>,
 }
 
 impl GatewayConfig {
@@ -171,6 +174,7 @@ impl GatewayConfig {
             strict_transport_security: strict_transport_security(&gateway),
             levels: Levels::decode(root),
             agents: Agents::decode(root),
+            providers: models::decode(root, resolver),
         }
     }
 }

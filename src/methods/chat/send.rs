@@ -1,0 +1,337 @@
+//! `chat.send`, `chat.abort`, `agent`, `agent.wait`: messages for a model, and their runs.
+//!
+//! `idempotencyKey` is the id of the run. The message is on disk before the answer, with the run in the session's row, so that
+//! the same request begins one run whenever it comes again.
+
+use super::{MESSAGE, message, run};
+use crate::{
+    agents::{Ended, OpenRun, OpenRuns, Run, WAITING},
+    app::App,
+    clock::wall_ms,
+    methods::{
+        Access::{Dynamic, Operator},
+        After, Answer, Call, Method, Repeat, Reply,
+        sessions::{key, may_begin, publish_changed, publish_message, shapes},
+        shape::Object,
+    },
+    protocol::{Details, ErrorShape, Json, Params, Scope, json, response},
+    reactor::Timer,
+    sessions::{Entry, NewEntry, Row, SessionId, SessionKey, Transcript, Wanted},
+};
+use nanoserde::SerJson;
+use smol::future;
+use std::{rc::Rc, time::Duration};
+
+const WRITE: crate::methods::Access = Operator(Scope::Write);
+
+/// The methods of this family.
+pub(in crate::methods) const METHODS: &[Method] = &[
+    Method::waits("chat.send", WRITE, Repeat::Keyed, |c| Box::pin(send(c))).content(MESSAGE),
+    Method::waits("chat.abort", WRITE, Repeat::Harmless, |c| Box::pin(abort(c))),
+    Method::waits("agent", Dynamic(Scope::Write), Repeat::Keyed, |c| Box::pin(agent(c))).content(MESSAGE),
+    Method::waits("sessions.send", WRITE, Repeat::Keyed, |c| Box::pin(send_to(c))).content(MESSAGE),
+    Method::waits("sessions.abort", WRITE, Repeat::Harmless, |c| Box::pin(abort_session(c))),
+    Method::waits("agent.wait", WRITE, Repeat::Harmless, |c| Box::pin(wait(c))),
+];
+
+/// Entries of a transcript in which the same request is looked for.
+const LOOKED_THROUGH: Wanted = Wanted { offset: 0, limit: 400, bytes: 4 << 20 };
+
+/// The time for a run to end that is to.
+const END: Duration = Duration::from_secs(5);
+
+/// Accepts a message as the run `id` of a session, unless it was accepted before: `status` of the answer, and what follows
+/// from it.
+pub(in crate::methods) async fn admit(
+    app: &Rc<App>,
+    key: &SessionKey,
+    id: &str,
+    text: &str,
+    session: Option<&str>,
+) -> Result<(&'static str, Option<After>), ErrorShape> {
+    run::endpoint(app).map_err(ErrorShape::never)?;
+    app.sessions.ready().await?;
+    let before = match app.sessions.row(key) {
+        Some(row) => accepted_before(app, key, &row, id).await?,
+        None => None,
+    };
+    // Nothing waits from here to where the run is known.
+    let there = app.runs.find(id).map(|(_, run)| run);
+    let known = before.or_else(|| there.as_ref().map(|run| run.text.borrow().clone()));
+    match known {
+        Some(known) if known != text => {
+            return Err(ErrorShape::invalid(format!(
+                "idempotencyKey {id} was sent with another message before; take a new one"
+            )));
+        }
+        _ if there.is_some() => return Ok(("in_flight", None)),
+        Some(_) => return Ok(("ok", None)),
+        None if app.runs.ended(id).is_some() => return Ok(("ok", None)),
+        None => {}
+    }
+    if app.runs.of(key).len() > WAITING {
+        return Err(ErrorShape::later(format!("{WAITING} messages of {} wait already", key.wire()), 5000));
+    }
+    let now = wall_ms();
+    let run = Run::new(id, now, 0);
+    *run.text.borrow_mut() = text.to_owned();
+    let first = app.runs.add(key, &run);
+    let message = user_message(text, id, now);
+    let changed = app.sessions.change(|draft| {
+        let there = draft.get(key);
+        if let Some(expected) = session
+            && there.as_ref().is_some_and(|row| row.id.to_string() != expected)
+        {
+            let details = Details { reason: Some("session-changed".into()), ..Details::default() };
+            return Err(ErrorShape::invalid(format!("Session {} changed. Retry.", key.wire())).with(details));
+        }
+        let mut row = match there {
+            Some(row) => row,
+            None => {
+                may_begin(app, key)?;
+                Row::new(now).map_err(|e| ErrorShape::later(format!("no randomness: {e}"), 1000))?
+            }
+        };
+        let mut open = OpenRuns::of(&row);
+        open.0.push(OpenRun { id: id.to_owned(), at: now, tries: 0 });
+        open.put(&mut row);
+        (row.times.updated, row.times.interaction) = (now, now);
+        row.set("status", Some("\"running\""));
+        draft.append(
+            key,
+            row.id,
+            vec![NewEntry::message(now, &message, Some(id), Some(&format!("{id}:user")))],
+        );
+        draft.put(key, row.clone());
+        Ok(row.id)
+    });
+    let (session, appended) = match changed.await {
+        Ok(changed) => changed,
+        Err(e) => {
+            // Whoever waits behind it has its turn all the same.
+            let next = app.runs.remove(key, id);
+            if next.is_some() {
+                run::begin(app, key);
+            }
+            return Err(e);
+        }
+    };
+    if first {
+        run::begin(app, key);
+    }
+    let (key, id) = (key.clone(), id.to_owned());
+    let after: After = Box::new(move |app| {
+        publish_changed(app, &key, "send");
+        if let Some(appended) = appended.into_iter().next() {
+            let beside =
+                Object::new().put("runId", &id).put("idempotencyKey", &format!("{id}:user")).json().0;
+            let entry = Entry::of_message(&appended.id, appended.place, &message, &beside);
+            let said = message::message(&entry, &session, usize::MAX);
+            publish_message(app, &key, &shapes::said(app, &key, &said, entry.id, entry.place.shown));
+        }
+    });
+    Ok(("started", Some(after)))
+}
+
+/// The answer, and what follows from it.
+fn accepted(payload: Json, after: Option<After>) -> Reply {
+    Reply { payload, after }
+}
+
+fn user_message(text: &str, id: &str, now: u64) -> String {
+    let key = format!("{id}:user");
+    let object = Object::new().put("role", "user").put("content", text).put("timestamp", &now);
+    object.put("idempotencyKey", &key).json().0
+}
+
+/// The text of the message that began run `id`, if the transcript has it.
+async fn accepted_before(
+    app: &Rc<App>,
+    key: &SessionKey,
+    row: &Row,
+    id: &str,
+) -> Result<Option<String>, ErrorShape> {
+    let wanted = format!("{id}:user").serialize_json();
+    let read = move |transcript: Option<Transcript>| {
+        let Some(transcript) = transcript else { return Ok(None) };
+        let page = transcript.page(LOOKED_THROUGH, |entry| {
+            match entry.member("idempotencyKey") == Some(&*wanted) {
+                true => {
+                    let content =
+                        json::members(entry.message.unwrap_or("{}")).find(|(name, _)| *name == "content");
+                    format!(
+                        "={}",
+                        content
+                            .map(|(_, value)| crate::agents::conversation::text_of(value))
+                            .unwrap_or_default()
+                    )
+                }
+                false => String::new(),
+            }
+        })?;
+        Ok(page.entries.into_iter().find_map(|text| text.strip_prefix('=').map(str::to_owned)))
+    };
+    app.sessions.read(key, &row.id, read).await
+}
+
+/// Refuses what this version does not take with a message.
+fn only_text(params: &Params<'_>) -> Result<(), ErrorShape> {
+    match params.value("attachments") {
+        None | Some("[]") => Ok(()),
+        Some(_) => Err(ErrorShape::never("attachments are not in this version of Barnacle; send text alone")),
+    }
+}
+
+/// `chat.send`.
+async fn send(call: Call) -> Answer {
+    let params = call.params()?;
+    only_text(&params)?;
+    let key = key(&call, &params, "sessionKey")?;
+    let (id, text) = (params.str("idempotencyKey")?, params.str("message")?);
+    if matches!(text.trim(), "/stop") {
+        let stopped = stop(&call.app, &key, None);
+        return Ok(Object::new().put("runId", id).put("status", "ok").put("aborted", &stopped).json().into());
+    }
+    let (status, after) = admit(&call.app, &key, id, text, params.opt_str("sessionId")?).await?;
+    Ok(accepted(Object::new().put("runId", id).put("status", status).json(), after))
+}
+
+/// Aborts one run of a session, or all; their ids.
+fn stop(app: &Rc<App>, key: &SessionKey, id: Option<&str>) -> Vec<String> {
+    let meant = app.runs.of(key).into_iter().filter(|run| id.is_none_or(|id| run.id == id));
+    meant.map(|run| (run.abort(), run.id.clone()).1).collect()
+}
+
+/// `sessions.send`: the same, for a session's key.
+async fn send_to(call: Call) -> Answer {
+    let params = call.params()?;
+    only_text(&params)?;
+    let key = key(&call, &params, "key")?;
+    let random = SessionId::random().map_err(|e| ErrorShape::later(format!("no randomness: {e}"), 1000))?;
+    let id = params.opt_str("idempotencyKey")?.map_or_else(|| random.to_string(), str::to_owned);
+    let (status, after) = admit(&call.app, &key, &id, params.str("message")?, None).await?;
+    Ok(accepted(Object::new().put("runId", &id).put("status", status).json(), after))
+}
+
+/// Ends every run of a session, and waits a while for it.
+pub(in crate::methods) async fn stop_all(app: &Rc<App>, key: &SessionKey) {
+    let stopped = stop(app, key, None);
+    ended(app, &stopped).await;
+}
+
+/// Waits until runs that are to end have, for a while.
+async fn ended(app: &Rc<App>, ids: &[String]) {
+    let ended = async {
+        for id in ids {
+            app.runs.wait(id).await;
+        }
+    };
+    future::or(ended, async { _ = Timer::after(END).await }).await;
+}
+
+/// `sessions.abort`.
+async fn abort_session(call: Call) -> Answer {
+    let params = call.params()?;
+    let id = params.opt_str("runId")?;
+    let key = match (params.value("key"), id.and_then(|id| call.app.runs.find(id))) {
+        (Some(_), _) => key(&call, &params, "key")?,
+        (None, Some((key, _))) => key,
+        (None, None) => {
+            return Err(ErrorShape::invalid("sessions.abort takes a key, or the runId of a run under way"));
+        }
+    };
+    let stopped = stop(&call.app, &key, id);
+    ended(&call.app, &stopped).await;
+    let first = stopped.first().map_or_else(Json::null, |id| Json(id.serialize_json()));
+    let status = if stopped.is_empty() { "no-active-run" } else { "aborted" };
+    Ok(Object::new().put("ok", &true).put("abortedRunId", &first).put("status", status).json().into())
+}
+
+/// `chat.abort`: done when the run has ended.
+async fn abort(call: Call) -> Answer {
+    let params = call.params()?;
+    let key = key(&call, &params, "sessionKey")?;
+    let stopped = stop(&call.app, &key, params.opt_str("runId")?);
+    ended(&call.app, &stopped).await;
+    let object = Object::new().put("ok", &true).put("aborted", &!stopped.is_empty());
+    Ok(object.put("runIds", &stopped).json().into())
+}
+
+/// `agent`: answered at once, and under the same id again when the run has ended.
+async fn agent(call: Call) -> Answer {
+    let params = call.params()?;
+    only_text(&params)?;
+    let key = match params.value("sessionKey") {
+        Some(_) => key(&call, &params, "sessionKey")?,
+        None => {
+            let settings = call.app.settings();
+            let agents = &settings.config.agents;
+            SessionKey::parse("main", params.opt_str("agentId")?, agents)
+                .map_err(|e| ErrorShape::invalid(e.to_string()))?
+        }
+    };
+    let (id, text) = (params.str("idempotencyKey")?.to_owned(), params.str("message")?);
+    let (_, after) = admit(&call.app, &key, &id, text, params.opt_str("sessionId")?).await?;
+    let payload = Object::new()
+        .put("runId", &id)
+        .put("sessionKey", key.wire())
+        .put("agentId", key.agent())
+        .put("status", "accepted")
+        .put("acceptedAt", &wall_ms())
+        .json();
+    let (conn, request) = (call.conn.clone(), call.request.id.clone());
+    let run = call.app.runs.find(&id).map(|(_, run)| run);
+    Ok(Reply::then(payload, move |app| {
+        if let Some(after) = after {
+            after(app);
+        }
+        let app = app.clone();
+        app.clone().spawn(async move {
+            let ended = app.runs.wait(&id).await;
+            let answer = match &ended.error {
+                Some(why) => crate::protocol::refusal(&request, &ErrorShape::later(why.clone(), 1000)),
+                None => {
+                    let said = run.map(|run| run.said.borrow().clone()).filter(|_| ended.status == "ok");
+                    response(&request, &answered(&ended, said.as_deref()))
+                }
+            };
+            let _ = conn.send(&answer);
+        });
+    }))
+}
+
+/// The second answer to `agent`: as [`outcome`], with what was said.
+fn answered(ended: &Ended, said: Option<&str>) -> Json {
+    let payload = |text| Object::new().put("text", text).put("mediaUrl", &Json::null()).json();
+    let payloads: Vec<Json> = said.map(payload).into_iter().collect();
+    let result = Object::new().put("payloads", &payloads).put("meta", &Json("{}".into())).json();
+    let object =
+        Object::new().put("runId", &ended.id).put("status", ended.status).put("summary", "completed");
+    object.put("endedAt", &ended.ended_ms).put("result", &result).json()
+}
+
+fn outcome(ended: &Ended) -> Json {
+    Object::new()
+        .put("runId", &ended.id)
+        .put("status", ended.status)
+        .put("endedAt", &ended.ended_ms)
+        .opt("error", ended.error.as_ref())
+        .json()
+}
+
+/// `agent.wait`.
+async fn wait(call: Call) -> Answer {
+    let params = call.params()?;
+    let id = params.str("runId")?;
+    let time = Duration::from_millis(params.opt_u64("timeoutMs")?.unwrap_or(30_000));
+    let ended = async { Some(call.app.runs.wait(id).await) };
+    let late = async {
+        Timer::after(time).await;
+        None
+    };
+    Ok(match future::or(ended, late).await {
+        Some(ended) => outcome(&ended),
+        None => Object::new().put("runId", id).put("status", "timeout").json(),
+    }
+    .into())
+}

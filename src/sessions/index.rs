@@ -1,0 +1,168 @@
+//! The index of all sessions: their rows in memory, and lists of them.
+
+use super::{
+    key::SessionKey,
+    row::{Row, SessionId},
+};
+use std::{cmp::Reverse, collections::BTreeMap};
+
+/// The rows of all sessions, by key.
+#[derive(Default)]
+pub struct Index {
+    rows: BTreeMap<SessionKey, Row>,
+}
+
+/// Sessions that a list is asked for.
+#[derive(Default)]
+pub struct Query<'a> {
+    /// Only those of this agent.
+    pub agent: Option<&'a str>,
+    /// Archived ones, others, or both.
+    pub archived: Option<bool>,
+    /// Only those with this label.
+    pub label: Option<&'a str>,
+    /// Only those that a key, label or name of which holds this, in lower case.
+    pub search: Option<String>,
+    /// Only those that were changed, or written to, since then.
+    pub since_ms: u64,
+    /// By the last message of a person.
+    pub by_interaction: bool,
+    /// Whether those that were never written to are left out.
+    pub require_interaction: bool,
+    /// Whether `global` and `unknown` are there.
+    pub global: bool,
+    /// See `global`.
+    pub unknown: bool,
+    /// Only those of these agents.
+    pub of_agents: Option<&'a [String]>,
+    /// Only those that this session began.
+    pub parent: Option<&'a str>,
+    pub offset: usize,
+    pub limit: usize,
+}
+
+impl Index {
+    pub(super) fn from_rows(rows: BTreeMap<SessionKey, Row>) -> Self {
+        Self { rows }
+    }
+
+    /// The row of `key`.
+    pub fn get(&self, key: &SessionKey) -> Option<&Row> {
+        self.rows.get(key)
+    }
+
+    pub(super) fn put(&mut self, key: SessionKey, row: Option<Row>) {
+        match row {
+            Some(row) => _ = self.rows.insert(key, row),
+            None => _ = self.rows.remove(&key),
+        }
+    }
+
+    /// Number of sessions.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The session with this id.
+    pub fn by_id(&self, id: &SessionId) -> Option<(&SessionKey, &Row)> {
+        self.rows.iter().find(|(_, row)| row.id == *id)
+    }
+
+    /// The sessions that `fits` finds, by key.
+    pub fn select<'a>(
+        &'a self,
+        fits: impl Fn(&SessionKey, &Row) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'a SessionKey, &'a Row)> {
+        self.rows.iter().filter(move |(key, row)| fits(key, row))
+    }
+
+    /// A page of a list, pinned ones first, then by time, the newest first; and the number of all.
+    pub fn list(&self, query: &Query<'_>) -> (Vec<(&SessionKey, &Row)>, usize) {
+        let time = |row: &Row| if query.by_interaction { row.times.interaction } else { row.times.updated };
+        let mut found: Vec<_> =
+            self.rows.iter().filter(|(key, row)| query.fits(key, row, time(row))).collect();
+        let total = found.len();
+        let order = |(key, row): &(&SessionKey, &Row)| {
+            let pinned = !query.by_interaction && row.get("pinnedAt").is_some();
+            (Reverse((pinned, time(row))), (*key).clone())
+        };
+        let end = query.offset.saturating_add(query.limit).min(total);
+        if end > 0 && end < total {
+            // Only what is shown need be in order.
+            found.select_nth_unstable_by_key(end - 1, order);
+        }
+        found.truncate(end);
+        found.sort_by_cached_key(order);
+        (found.split_off(query.offset.min(found.len())), total)
+    }
+}
+
+impl Query<'_> {
+    fn fits(&self, key: &SessionKey, row: &Row, time: u64) -> bool {
+        let within = |text: &str, part: &str| text.to_lowercase().contains(part);
+        let named = |part: &str| {
+            let name = |field| row.text(field).is_some_and(|text| within(&text, part));
+            within(key.wire(), part) || name("label") || name("displayName")
+        };
+        self.agent.is_none_or(|agent| key.agent() == agent)
+            && self.archived.is_none_or(|archived| row.get("archivedAt").is_some() == archived)
+            && time >= self.since_ms
+            && (!self.require_interaction || row.times.interaction > 0)
+            && (self.global || key.wire() != "global")
+            && (self.unknown || key.wire() != "unknown")
+            && self.of_agents.is_none_or(|agents| agents.iter().any(|agent| agent == key.agent()))
+            && self.label.is_none_or(|label| row.text("label").as_deref() == Some(label))
+            && self.parent.is_none_or(|parent| row.text("parentSessionKey").as_deref() == Some(parent))
+            && self.search.as_deref().is_none_or(named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index() -> Index {
+        let mut index = Index::default();
+        for (name, updated, interaction) in [("a", 1, 9), ("b", 2, 0), ("c", 3, 7), ("d", 3, 0), ("e", 5, 1)]
+        {
+            let mut row = Row::new(updated).unwrap();
+            row.times.interaction = interaction;
+            row.set("label", Some(&format!("\"Label {name}\"")));
+            match name {
+                "a" => row.set("pinnedAt", Some("1")),
+                "e" => row.set("archivedAt", Some("1")),
+                _ => {}
+            }
+            index.put(SessionKey::of(if name == "b" { "work" } else { "main" }, name), Some(row));
+        }
+        index
+    }
+
+    #[test]
+    fn lists() {
+        let index = index();
+        let all = || Query { limit: 100, ..Query::default() };
+        let rows = [
+            (all(), "a e c d b", 5),
+            (Query { archived: Some(false), ..all() }, "a c d b", 4),
+            (Query { archived: Some(true), ..all() }, "e", 1),
+            (Query { limit: 2, ..all() }, "a e", 5),
+            (Query { limit: 2, offset: 2, ..all() }, "c d", 5),
+            (Query { limit: 2, offset: 4, ..all() }, "b", 5),
+            (Query { offset: 9, ..all() }, "", 5),
+            (Query { limit: 0, ..all() }, "", 5),
+            (Query { by_interaction: true, ..all() }, "a c e d b", 5),
+            (Query { by_interaction: true, require_interaction: true, ..all() }, "a c e", 3),
+            (Query { agent: Some("work"), ..all() }, "b", 1),
+            (Query { since_ms: 3, ..all() }, "e c d", 3),
+            (Query { label: Some("Label c"), ..all() }, "c", 1),
+            (Query { search: Some("label d".into()), ..all() }, "d", 1),
+            (Query { search: Some("work:".into()), ..all() }, "b", 1),
+        ];
+        for (n, (query, expected, total)) in rows.into_iter().enumerate() {
+            let (found, all) = index.list(&query);
+            let names: Vec<_> = found.iter().filter_map(|(key, _)| key.wire().rsplit(':').next()).collect();
+            assert_eq!((names.join(" ").as_str(), all), (expected, total), "row {n}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Sessions and transcripts of a gateway that stands alone: over the socket, through crashes, and large.
+
+#[path = "../support/crash.rs"]
+#[allow(dead_code)]
+mod crash_model;
+#[path = "../support/wire/mod.rs"]
+mod wire;
+
+mod crash;
+mod full_disk;
+mod large;
+mod lists;
+mod model;
+mod power_cut;
+mod rights;
+mod runs;
+mod said;
