@@ -1,7 +1,7 @@
 //! OpenClaw away, and back: nobody is closed, nothing is done twice, and what may wait waits, within bounds.
 
 use crate::{
-    stand_in::{Link, Manner, StandIn, answer, upstream_state, waits},
+    stand_in::{Link, Manner, StandIn, answer, chat, upstream_state, waits},
     wire::{ADMIN, Client, Home, LONG, Offer, Server, json, number, text},
 };
 use miniserde::json::Value;
@@ -209,7 +209,7 @@ fn who_watches_a_lost_run_or_asks_for_it_later_is_told() {
     let wait = behind.request("agent.wait");
     let links = behind.all_links();
     let watching = links.iter().find(|l| ![&send.link, &wait.link].iter().any(|b| b.number == l.number));
-    watching.unwrap().event("chat", r#"{"runId":"run-1","sessionKey":"agent:main:main","state":"delta"}"#);
+    watching.unwrap().event("chat", &chat(0, "x"));
     watches.event("chat");
     leaves(&behind, &front, Link::reset);
     behind.answers("sessions.list", r#"{"sessions":[]}"#);
@@ -368,7 +368,7 @@ fn clients_attach_while_openclaw_is_away() {
     // What OpenClaw said of itself is remembered, also by the next process.
     for _ in 0..2 {
         let methods = crate::wire::list(&client.hello, "features.methods");
-        assert!(methods.contains(&"chat.send".into()), "{methods:?}");
+        assert!(methods.contains(&"cron.list".into()), "{methods:?}");
         assert_eq!(text(&client.hello, "server.version"), "2026.9.6");
         front.restart(&mut client);
         client = front.admin();

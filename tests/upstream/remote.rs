@@ -236,7 +236,7 @@ fn only_what_was_given_for_it_is_shown_to_it() {
     let mut answer = String::new();
     http.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
-    assert!(!scene.behind.heads().concat().contains("T1"));
+    assert!(!scene.behind.heads().concat().contains("Bearer T1"));
     for (file, mode, said) in [
         ("", 0o600, "holds no token"),
         ("S1", 0o644, "can be read by every account"),
@@ -246,5 +246,5 @@ fn only_what_was_given_for_it_is_shown_to_it() {
         front.wait_log(&[said]);
     }
     let shown = scene.behind.connects();
-    assert!(!shown.is_empty() && !shown.iter().any(|text| text.contains("T1")), "{shown:?}");
+    assert!(!shown.is_empty() && !shown.iter().any(|text| text.contains(r#""T1""#)), "{shown:?}");
 }

@@ -1,7 +1,7 @@
 //! A stand-in for an OpenClaw gateway: a small WebSocket server of this test, which speaks OpenClaw's protocol as it was
 //! recorded of 2026.9.6. It has no sessions, agents or models: a test answers each request itself, as it likes.
 
-use crate::wire::{Home, LONG, Server, get, json, text};
+use crate::wire::{Home, LONG, Payloads, Server, get, json, text};
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use miniserde::json::Value;
 use nanoserde::SerJson;
@@ -66,8 +66,7 @@ struct State {
     at_once: HashMap<String, String>,
     manners: Box<Manners>,
     boot: u32,
-    /// Whether what it sends is meant to have the form of OpenClaw's.
-    well_formed: bool,
+    payloads: Payloads,
 }
 
 /// A connection to the stand-in.
@@ -194,7 +193,7 @@ fn parse(text: &str) -> Value {
 /// The payload of a `hello-ok` of OpenClaw's form.
 pub fn hello(boot: u32, link: usize) -> String {
     format!(
-        r#"{{"type":"hello-ok","protocol":4,"server":{{"version":"2026.9.6","buildId":"2026.9.6-stand-in","bootId":"boot-{boot}","controlUiBuildSource":"bundled","connId":"conn-{link}"}},"features":{{"methods":["health","status","sessions.list","chat.send"],"events":["connect.challenge","agent","chat","presence","tick","shutdown","cron","device.pair.requested"],"capabilities":["stand-in"]}},"snapshot":{{"presence":[],"health":{{"ok":true,"ts":1795512524141}},"stateVersion":{{"presence":1,"health":3}},"uptimeMs":9428,"sessionDefaults":{{"defaultAgentId":"main","mainKey":"main","mainSessionKey":"agent:main:main"}},"authMode":"token"}},"auth":{{"role":"operator","scopes":["operator.read"]}},"policy":{{"maxPayload":26214400,"maxBufferedBytes":52428800,"tickIntervalMs":30000}}}}"#
+        r#"{{"type":"hello-ok","protocol":4,"server":{{"version":"2026.9.6","buildId":"2026.9.6-stand-in","bootId":"boot-{boot}","controlUiBuildSource":"bundled","connId":"conn-{link}"}},"features":{{"methods":["health","status","sessions.list","chat.send","cron.list"],"events":["connect.challenge","agent","chat","presence","tick","shutdown","cron","device.pair.requested"],"capabilities":["stand-in"]}},"snapshot":{{"presence":[],"health":{{"ok":true,"ts":1795512524141}},"stateVersion":{{"presence":1,"health":3}},"uptimeMs":9428,"sessionDefaults":{{"defaultAgentId":"main","mainKey":"main","mainSessionKey":"agent:main:main"}},"authMode":"token"}},"auth":{{"role":"operator","scopes":["operator.read"]}},"policy":{{"maxPayload":26214400,"maxBufferedBytes":52428800,"tickIntervalMs":30000}}}}"#
     )
 }
 
@@ -217,7 +216,7 @@ impl StandIn {
             at_once: at_once.map(|(method, payload)| (method.into(), payload.into())).into(),
             manners: Box::new(|_, _| Manner::Well),
             boot: 1,
-            well_formed: true,
+            payloads: Payloads::MadeUp,
         };
         let this = Self { at, inner: Arc::new(Inner { state: Mutex::new(state), change: Condvar::new() }) };
         this.listen(listener);
@@ -227,7 +226,7 @@ impl StandIn {
     /// One whose frames are not held against OpenClaw's schema, nor what a gateway in front passes on of them.
     pub fn malformed() -> Self {
         let this = Self::new();
-        this.state().well_formed = false;
+        this.state().payloads = Payloads::Malformed;
         this
     }
 
@@ -424,9 +423,7 @@ impl StandIn {
     /// A gateway in front of it that may not reach it.
     pub fn front_anyhow(&self, home: &Home) -> Server {
         let front = home.start_with(&["--upstream", &format!("ws://{}", self.at)], &[]);
-        if !self.state().well_formed {
-            front.keep_no_frames();
-        }
+        front.passes_on(self.state().payloads);
         front
     }
 }
@@ -611,6 +608,7 @@ pub fn answer(method: &str) -> &'static str {
         "cron.add" => {
             r#"{"id":"job-1","name":"a job","enabled":true,"createdAtMs":1,"updatedAtMs":1,"schedule":{"kind":"every","everyMs":60000},"sessionTarget":"main","wakeMode":"now","payload":{"kind":"systemEvent","text":"x"},"state":{}}"#
         }
+        "sessions.list" => r#"{"sessions":[],"count":0,"totalCount":0,"hasMore":false}"#,
         "node.event" => r#"{"ok":true,"event":"x","handled":true}"#,
         _ => "{}",
     }

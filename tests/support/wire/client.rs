@@ -14,7 +14,7 @@ use barnacle::internals::tls::{Secured, Trust, secure};
 use miniserde::json::Value;
 use nanoserde::SerJson;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -105,12 +105,21 @@ pub struct Client {
     at: SocketAddr,
 }
 
-/// Gateways whose frames are not kept.
-static NOT_KEPT: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
+/// What a gateway passes on of another program's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Payloads {
+    /// Answers that a test makes up.
+    MadeUp,
+    /// Frames that are deliberately malformed: none of them is kept.
+    Malformed,
+}
 
-/// Keeps no frames of the gateway at `at`, which passes on what is deliberately malformed.
-pub(super) fn keep_no_frames(at: SocketAddr) {
-    NOT_KEPT.lock().unwrap().push(at);
+/// Gateways that pass on another program's answers.
+static PAYLOADS: Mutex<BTreeMap<SocketAddr, Payloads>> = Mutex::new(BTreeMap::new());
+
+/// The gateway at `at` passes on such answers.
+pub(super) fn passes_on(at: SocketAddr, payloads: Payloads) {
+    PAYLOADS.lock().unwrap().insert(at, payloads);
 }
 
 impl Client {
@@ -252,9 +261,11 @@ impl Client {
     }
 
     fn record(&self, value: &Value, raw: &str) {
-        let kept = self.ours && !NOT_KEPT.lock().unwrap().contains(&self.at);
+        let payloads = PAYLOADS.lock().unwrap().get(&self.at).copied();
+        let kept = self.ours && payloads != Some(Payloads::Malformed);
         let Some(dir) = std::env::var_os("BARNACLE_FRAMES").filter(|_| kept) else { return };
-        let method = self.asked.get(&text(value, "id"));
+        // What the schema says of an answer to a method is not asked of another program's.
+        let method = self.asked.get(&text(value, "id")).filter(|_| payloads.is_none());
         let method = method.map_or("null".into(), |m| m.serialize_json());
         let line = format!("{{\"method\":{method},\"frame\":{raw}}}\n");
         let path = Path::new(&dir).join(format!("rust-{}.jsonl", std::process::id()));

@@ -11,7 +11,7 @@ mod json;
 mod offer;
 mod server;
 
-pub use client::{Client, Refused};
+pub use client::{Client, Payloads, Refused};
 pub use json::{bootstrap_token, flag, get, items, json, list, number, text};
 pub use offer::{Device, Offer};
 pub use server::{Home, Server, Strace, free_port, own_address, signal};

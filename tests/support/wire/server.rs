@@ -1,6 +1,10 @@
 //! A home directory, and the gateway that lives in it.
 
-use super::{ADMIN, Client, LONG, Offer, Refused, client::keep_no_frames, json, number};
+use super::{
+    ADMIN, Client, LONG, Offer, Refused,
+    client::{Payloads, passes_on},
+    json, number,
+};
 use std::{
     ffi::OsStr,
     fs,
@@ -253,9 +257,9 @@ impl Server {
         }
     }
 
-    /// Keeps none of its frames: what it passes on is deliberately malformed.
-    pub fn keep_no_frames(&self) {
-        keep_no_frames(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)));
+    /// Keeps its frames with that in mind.
+    pub fn passes_on(&self, payloads: Payloads) {
+        passes_on(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), payloads);
     }
 
     /// An operator on this host with the shared token and no device, as the real CLI is.
