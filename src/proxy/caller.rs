@@ -4,7 +4,7 @@ use super::access::{Denied, Facts, Kind, MEDIA, Offered, Verdict, authorise, end
 use crate::{
     app::App,
     auth::limiter::Origin,
-    config::{AuthMode, Settings, Upstream},
+    config::{AuthMode, Settings},
     journal::PEER,
     net::{Peer, Wire, http},
 };
@@ -59,12 +59,8 @@ pub(super) fn authorise_headers(
     match authorise(&facts) {
         Verdict::AsItIs => {}
         Verdict::WithSecret => {
-            let upstream = settings.upstream.as_ref();
-            let own = settings.credentials.active.as_ref().map(|(secret, _)| secret);
-            // This host's own secret is for this host.
-            let own = own.filter(|_| upstream.is_some_and(Upstream::is_local));
-            let secret = upstream.and_then(|upstream| upstream.token.as_ref()).or(own);
-            let secret = secret.and_then(|secret| secret.reveal());
+            let secret = app.relay.secret(settings);
+            let secret = secret.as_ref().and_then(|secret| secret.reveal());
             let value = secret.map(|secret| HeaderValue::try_from(format!("Bearer {secret}")));
             // What got the caller in here is not for the gateway behind this one.
             headers.remove(AUTHORIZATION);

@@ -9,8 +9,8 @@
 //! serve         the task that moves one link's frames                 session   a connection up to hello-ok
 //! watch         whether OpenClaw is there                             connect   who this gateway is there
 //! saved         a link as plain data                                  lost      runs that a restart of OpenClaw ended
-//! remote        connections to one on another host                 pairing   a request that waits there
-//! grants        tokens that it has issued
+//! remote        connections to one on another host                    pairing   a request that waits there
+//! grants        tokens that it has issued                             secrets   which shared secret is shown
 //! availability  since when, and why not                               greeting  how a client introduced itself
 //! ```
 //!
@@ -32,6 +32,7 @@ mod relay;
 mod remote;
 mod repeat;
 mod saved;
+mod secrets;
 mod serve;
 mod session;
 mod watch;

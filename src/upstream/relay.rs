@@ -10,12 +10,14 @@ use super::{
     link::{Bounds, Link},
     ownership,
     pairing::Pairing,
-    repeat, serve, watch,
+    repeat,
+    secrets::Secrets,
+    serve, watch,
 };
 use crate::{
     admission::limits::RELAYED_BYTES,
     clock::monotonic_ns,
-    config::{Running, Settings, Upstream},
+    config::{Running, Secret, Settings, Upstream},
     devices::Devices,
     hub::{Conn, ConnId},
     protocol::{DeviceId, ErrorShape, Params, RequestFrame, Role, Scope},
@@ -44,6 +46,8 @@ pub struct Relay {
     /// OpenClaw's last `health`, JSON.
     pub(super) health: RefCell<String>,
     pub(super) watching: Cell<bool>,
+    /// Shared secrets for a gateway on this host.
+    pub(super) secrets: Secrets,
     /// Tokens that a gateway on another host has issued.
     pub(super) grants: Rc<Grants>,
     /// The request for more than a gateway on another host has granted, which waits there.
@@ -66,6 +70,7 @@ impl Relay {
             merged: RefCell::default(),
             health: RefCell::default(),
             watching: Cell::new(false),
+            secrets: Secrets::default(),
             grants: Rc::default(),
             more: RefCell::default(),
             again: Cell::new(false),
@@ -90,6 +95,16 @@ impl Relay {
             untold.for_each(|link| drop(link.told.replace(self.build())));
         }
         self.watch();
+    }
+
+    /// The secret that lets a request in behind this gateway, where it has one for that.
+    pub(crate) fn secret(&self, settings: &Settings) -> Option<Secret> {
+        let upstream = settings.upstream.as_ref()?;
+        // This host's own secret is for this host.
+        match upstream.is_local() {
+            true => self.secrets.shown(settings, upstream).map(|(_, secret)| secret),
+            false => upstream.token.clone(),
+        }
     }
 
     fn watch(self: &Rc<Self>) {

@@ -6,6 +6,7 @@ use super::{
     connect::{Choice, Failure, Persona, choose},
     relay::Relay,
     remote::{Client, Remote},
+    secrets,
     session::{self, Caller},
 };
 use crate::{
@@ -183,7 +184,8 @@ async fn open(relay: &Relay, link: &ClientLink) -> Result<Rc<Wire>, Failure> {
             Choice::NoDevice => Persona::NoDevice,
             Choice::Backend => Persona::Backend,
         };
-        let auth = session::shared(&settings, upstream);
+        let secret = relay.secrets.shown(&settings, upstream);
+        let auth = secrets::auth(&secret);
         Some(session::open(&settings, upstream, Caller { role, scopes, greeting, persona, auth }).await)
     };
     let left = async {

@@ -6,7 +6,7 @@ use super::{
     hello::Hello,
 };
 use crate::{
-    config::{Kind, Settings, Upstream},
+    config::{Settings, Upstream},
     net::{Message, ReadError, Wire},
     outbound::{DialError, Limits, WebSocketError, open_wire},
     protocol::{MAX_PAYLOAD, Role, Scopes},
@@ -18,15 +18,6 @@ use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
 
 /// Time for TCP, TLS, the upgrade and `hello-ok` each; a busy board's OpenClaw takes several seconds.
 const TIME: Duration = Duration::from_secs(20);
-
-/// The shared secret for a gateway on this host: that of the same `openclaw.json`, unless another was given for it.
-pub(super) fn shared<'a>(settings: &'a Settings, upstream: &'a Upstream) -> Auth<'a> {
-    match (&upstream.token, &settings.credentials.active) {
-        (Some(token), _) => Auth::Shared(Kind::Token, token),
-        (None, Some((secret, _))) => Auth::Shared(settings.auth.secret_kind(), secret),
-        (None, None) => Auth::Nothing,
-    }
-}
 
 /// A client, as it is to be introduced.
 pub(super) struct Caller<'a> {

@@ -7,6 +7,7 @@ use super::{
     hello::Hello,
     relay::Relay,
     remote::Remote,
+    secrets,
     session::{self, Caller},
 };
 use crate::{
@@ -115,14 +116,30 @@ async fn attach(relay: &Relay, upstream: &Upstream) -> Result<(Rc<Wire>, Hello),
     if !upstream.is_local() {
         return Remote { relay, settings: &settings, upstream }.watcher().await;
     }
-    let caller = Caller {
-        role: Role::Operator,
-        scopes: [Scope::Read].into_iter().collect(),
-        greeting: &Greeting::default(),
-        persona: Persona::Backend,
-        auth: session::shared(&settings, upstream),
-    };
-    session::open(&settings, upstream, caller).await
+    loop {
+        let secret = relay.secrets.shown(&settings, upstream);
+        let caller = Caller {
+            role: Role::Operator,
+            scopes: [Scope::Read].into_iter().collect(),
+            greeting: &Greeting::default(),
+            persona: Persona::Backend,
+            auth: secrets::auth(&secret),
+        };
+        match session::open(&settings, upstream, caller).await {
+            Err(failure) if failure.is_of_secret() && relay.secrets.refused(&settings, upstream) => {}
+            Ok(attached) => {
+                if relay.secrets.is_before() {
+                    log::info!(
+                        "OpenClaw still goes by the shared secret that it had before; where it does not read the new \
+                         one soon: openclaw gateway restart"
+                    );
+                }
+                relay.secrets.took(secret);
+                return Ok(attached);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
 }
 
 /// Keeps `hello`, also on disk: so clients learn what OpenClaw has while it is away.

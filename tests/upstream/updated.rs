@@ -3,9 +3,10 @@
 
 use crate::{
     stand_in::{Link, Manner, StandIn, hello},
-    wire::{ADMIN, Client, Home, LONG, Offer, Server, get, list, number, text},
+    wire::{ADMIN, Client, Device, Home, LONG, Offer, Server, get, list, number, text},
 };
-use std::time::Instant;
+use miniserde::json::Value;
+use std::{sync::Arc, time::Instant};
 
 fn page(front: &Server) -> Client {
     front.connect(&Offer::new().token("T1").scopes(ADMIN).client("gateway-client", "ui"))
@@ -144,6 +145,44 @@ fn a_secret_that_is_being_changed_makes_two_lines() {
     assert!(said[1].contains("is back after"), "{said:#?}");
     // As itself, not as some backend.
     assert!(behind.all_links().iter().all(|link| text(&link.connect(), "client.mode") != "backend"));
+}
+
+#[test]
+fn an_openclaw_that_keeps_the_secret_before_is_attached_to_by_that() {
+    let (home, behind) = (Home::fix(), StandIn::new());
+    behind.behaves(|_, _| {
+        Manner::Judge(Arc::new(|connect: &Value, link| match text(connect, "auth.token").as_str() {
+            "T1" => Ok(hello(1, link)),
+            _ => Err(MISMATCH.into()),
+        }))
+    });
+    let front = behind.front(&home);
+    let mut client = front.connect(&Offer::device(&Device::pair(&front, ADMIN)).scopes(ADMIN));
+    client.ok("agents.list", "{}");
+    let lines = front.log().lines().count();
+    home.auth(r#"{mode:"token",token:"T2"}"#);
+    front.wait_new(lines, &["gateway.auth.token"]);
+    for _ in 0..2 {
+        for link in behind.all_links() {
+            link.close(4001);
+        }
+        behind.watcher().close(4001);
+        front.wait_new(lines, &["still goes by the shared secret that it had before"]);
+        client.ok("agents.list", "{}");
+    }
+    // It reads the new one.
+    behind.behaves(|_, _| {
+        Manner::Judge(Arc::new(|connect: &Value, link| match text(connect, "auth.token").as_str() {
+            "T2" => Ok(hello(2, link)),
+            _ => Err(MISMATCH.into()),
+        }))
+    });
+    for link in behind.all_links() {
+        link.close(1012);
+    }
+    behind.watcher().close(1012);
+    client.ok("agents.list", "{}");
+    assert_eq!(text(&behind.last_link().connect(), "auth.token"), "T2");
 }
 
 const MISMATCH: &str = r#"{"code":"INVALID_REQUEST","message":"unauthorized: gateway token mismatch","details":{"code":"AUTH_TOKEN_MISMATCH"}}"#;
