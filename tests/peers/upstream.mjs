@@ -102,8 +102,11 @@ test('hello-ok is of both: OpenClaw\'s methods, events and version, and a connec
   await direct.close();
 });
 
-test('every advertised method is judged by its scope, and what is refused never reaches OpenClaw', { timeout: PATIENCE_MS }, async (t) => {
-  const reader = await connect(url, { token: g.token, device: newDevice(), scopes: ['operator.read'] });
+for (const [kind, device] of [['with a derived identity', newDevice()], ['without one', undefined]]) {
+  test(`every advertised method is judged by its scope, and what is refused never reaches OpenClaw, ${kind}`, { timeout: PATIENCE_MS }, (t) => judged(t, device));
+}
+async function judged(t, device) {
+  const reader = await connect(url, { token: g.token, device, scopes: ['operator.read'] });
   assert.deepEqual(reader.hello.auth.scopes, ['operator.read']);
   await until('its way to OpenClaw', async () => (await reader.send('sessions.list', {})).ok);
   // A request keeps its id on the way through.
@@ -136,7 +139,7 @@ test('every advertised method is judged by its scope, and what is refused never 
   assert.deepEqual(wrong, []);
   assert.ok(seen.answered + seen.params > seen.silent.length + seen.failed, JSON.stringify(seen));
   reader.ws.terminate();
-});
+}
 
 test('a node host behind both is approved, invoked and answers', { timeout: PATIENCE_MS }, async () => {
   const listed = (fits) => until('the node', async () => (await admin.call('node.list')).nodes.find((n) => n.displayName === 'headless' && n.connected && fits(n)), PATIENCE_MS)
@@ -222,8 +225,8 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
     await fleet.answered(what, agents, PATIENCE_MS).catch((e) => { throw new Error(`${e.message}\n${fleet.wrong.slice(-3).join('\n')}\n${g.tail()}\n${oc.tail()}`); });
     t.diagnostic(`${what}: ${((Date.now() - since) / 1000).toFixed(1)} s, ${books.answers - before.answers} answers, ${books.closed - before.closed} closed, ${books.mustGo - before.mustGo} had to go, ${fleet.wrong.length} wrong so far`);
   };
-  const cli = async (args) => {
-    const r = await run(process.execPath, [path.join(here, 'node_modules/openclaw/openclaw.mjs'), ...args], g.env(), PATIENCE_MS);
+  const cli = async (args, env = {}) => {
+    const r = await run(process.execPath, [path.join(here, 'node_modules/openclaw/openclaw.mjs'), ...args], g.env(env), PATIENCE_MS);
     if (r.code !== 0) fleet.note(`openclaw ${args.join(' ')}: exit ${r.code} ${r.err.slice(-400)}`);
     return r;
   };
@@ -270,6 +273,12 @@ test('nobody attached notices what befalls OpenClaw, the configuration or Barnac
     const call = cli(['gateway', 'call', 'sessions.list', '--timeout', String(PATIENCE_MS)]);
     await oc.up();
     await call;
+  });
+  await step('openclaw gateway restart', async () => {
+    const away = () => fs.readFileSync(path.join(g.home, 'gateway.log'), 'utf8').split(' is away: ').length;
+    const before = away();
+    await cli(['gateway', 'restart'], { OPENCLAW_GATEWAY_PORT: String(oc.port) });
+    await until('OpenClaw to restart', () => away() > before, PATIENCE_MS);
   });
   await step('both at once', async () => {
     await Promise.all([oc.stop('SIGKILL'), restart()]);
@@ -364,4 +373,24 @@ test('a run that OpenClaw lost in that kill is ended', { timeout: PATIENCE_MS },
   const waited = await within(60_000, 'agent.wait', waits);
   assert.ok(waited.ok && waited.payload.status === 'error', JSON.stringify(waited));
   s.ws.terminate();
+});
+
+test('kill -9 of Barnacle: clients come back, and runs in OpenClaw go on', { timeout: PATIENCE_MS }, async () => {
+  const device = newDevice();
+  const attach = async () => {
+    const s = await connect(url, { token: g.token, device, scopes: OPERATOR });
+    await s.call('sessions.subscribe', {});
+    return s;
+  };
+  const before = await attach();
+  await before.call('chat.send', { sessionKey: 'main', message: 'slowly 50', idempotencyKey: 'goes-on' });
+  await within(PATIENCE_MS, 'its first words', before.event('chat', (p) => p.runId === 'goes-on' && /piece/.test(JSON.stringify(p))));
+  await g.restart('SIGKILL');
+  const after = await until('the same device to be let in', attach);
+  const final = await within(PATIENCE_MS, 'the end of the run', after.event('chat', ends('goes-on')));
+  assert.equal(final.payload.state, 'final', JSON.stringify(final.payload));
+  assert.match(JSON.stringify(final.payload), /piece 50/);
+  const waited = await after.call('agent.wait', { runId: 'goes-on', timeoutMs: 10_000 });
+  assert.equal(waited.status, 'ok', JSON.stringify(waited));
+  after.ws.terminate();
 });
