@@ -3,7 +3,7 @@
 #
 #   cross/board.sh [virt|cortex-a72|pi5|raspi3b|arm1176] [<option>...] [<script>]
 #
-#   --mem 64M          its memory
+#   --mem 64M          its memory; a pi5 has 96M unless told otherwise: its kernel, with pages of 16 KiB, takes more
 #   --line <words>     more words for the kernel
 #   --card <image>     its SD card (qcow2): /dev/vda, on a Raspberry Pi /dev/mmcblk0
 #   --with <dir>       what is in there is put into the root directory
@@ -27,7 +27,7 @@ cd "$(dirname "$0")/.."
 
 fail() { echo "cross/board.sh: $*" >&2; exit 1; }
 
-board=virt mem=64M script=cross/steps.sh seconds=${BOARD_SECONDS:-300} line='' card='' with='' pull=0 profile=release
+board=virt mem='' script=cross/steps.sh seconds=${BOARD_SECONDS:-300} line='' card='' with='' pull=0 profile=release
 while [ $# -gt 0 ]; do
     case $1 in
         virt | cortex-a72 | pi5 | raspi3b | arm1176) board=$1 ;;
@@ -43,6 +43,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ -f "$script" ] || fail "no such board or script: $script"
+
+[ -n "$mem" ] || case $board in pi5) mem=96M ;; *) mem=64M ;; esac
 
 arch=arm64 binary=aarch64 suite=bookworm
 # The last of Debian's packages of this name.
