@@ -3,7 +3,8 @@
 #
 #   cross/board.sh [virt|cortex-a72|pi5|raspi3b|arm1176] [<option>...] [<script>]
 #
-#   --mem 64M          its memory; a pi5 has 96M unless told otherwise: its kernel, with pages of 16 KiB, takes more
+#   --mem 64M          its memory; 96M where the binary is --quick's, which is half as large again, and for a pi5, whose
+#                      kernel with pages of 16 KiB takes more
 #   --line <words>     more words for the kernel
 #   --card <image>     its SD card (qcow2): /dev/vda, on a Raspberry Pi /dev/mmcblk0
 #   --with <dir>       what is in there is put into the root directory
@@ -44,7 +45,7 @@ while [ $# -gt 0 ]; do
 done
 [ -f "$script" ] || fail "no such board or script: $script"
 
-[ -n "$mem" ] || case $board in pi5) mem=96M ;; *) mem=64M ;; esac
+[ -n "$mem" ] || case $profile,$board in quick,* | *,pi5) mem=96M ;; *) mem=64M ;; esac
 
 arch=arm64 binary=aarch64 suite=bookworm
 # The last of Debian's packages of this name.
