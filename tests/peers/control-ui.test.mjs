@@ -48,6 +48,8 @@ test('one setting changed on the settings page is one value changed in the file'
   await page.click('^Logging').catch(failed);
   await page.select('Log Level', 'debug').catch(failed);
   await onDisk(written.replace("'info'", "'debug'"));
+  // DevTools may say so later than the file.
+  await until('the request to be seen', () => asked('config.set').length > 0);
   assert.equal(asked('config.set').length, 1);
 });
 
