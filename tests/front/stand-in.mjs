@@ -20,7 +20,7 @@ const answers = {
   status: { runtimeVersion: '2026.9.6' },
   'device.pair.list': { paired: [], pending: [] },
   'node.pair.list': { paired: [], pending: [] },
-  'sessions.list': { sessions: [] },
+  'sessions.list': { sessions: [], count: 0, totalCount: 0, hasMore: false },
 };
 const hello = (connId) => ({
   type: 'hello-ok', protocol: 4,

@@ -45,17 +45,17 @@ export async function until(what, probe, ms = 15_000) {
 
 export class Gateway {
   /**
-   * Starts one. `name` names its file of recorded frames; `config` is merged into `gateway`, or `text(g)` is
+   * Starts one. `name` names its file of recorded frames, unless it is not `kept`; `config` is merged into `gateway`, or `text(g)` is
    * the whole of openclaw.json. `program(home)` gives the binary to run, if not the one under test itself, and
    * `args(g)` what is added to its command line.
    */
-  static async start(name, config = {}, { text, program, args } = {}) {
+  static async start(name, config = {}, { text, program, args, kept = true } = {}) {
     const g = new Gateway();
     g.home = fs.mkdtempSync(path.join(os.tmpdir(), `barnacle-${name}-`));
     g.state = path.join(g.home, '.openclaw');
     g.token = 'T1';
     g.realPort = await freePort();
-    g.tap = await startTap(() => g.realPort, name);
+    g.tap = await startTap(() => g.realPort, kept ? name : undefined);
     g.port = g.tap.port;
     g.url = `ws://127.0.0.1:${g.port}`;
     g.file = path.join(g.state, 'openclaw.json');

@@ -54,7 +54,7 @@ before(async () => {
   if (skip) return;
   server = await elsewhere();
   server.spawn();
-  g = await Gateway.start('remote');
+  g = await Gateway.start('remote', {}, { kept: false });
   fs.writeFileSync(path.join(g.home, 'token'), 'S1\n', { mode: 0o600 });
   client = await connect(g.url, { token: g.token });
   await server.listens();

@@ -83,7 +83,7 @@ class Behind {
 
 before(async () => {
   behind = await new Behind().listen();
-  g = await Gateway.start('updated', {}, { args: () => ['--upstream', behind.url] });
+  g = await Gateway.start('updated', {}, { args: () => ['--upstream', behind.url], kept: false });
   browser = await Browser.start();
 });
 after(async () => {

@@ -39,7 +39,7 @@ before(async () => {
   const port = await freePort();
   tap = await startTap(() => port);
   g = await Gateway.start('upstream', {}, {
-    text: (g) => config(g, model), args: () => ['--upstream', `ws://127.0.0.1:${tap.port}`],
+    kept: false, text: (g) => config(g, model), args: () => ['--upstream', `ws://127.0.0.1:${tap.port}`],
     // A copy of its own, to be replaced by another version.
     program: (home, binary) => { fs.copyFileSync(binary, path.join(home, 'barnacle')); return path.join(home, 'barnacle'); },
   });
