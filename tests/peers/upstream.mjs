@@ -382,8 +382,9 @@ test('kill -9 of Barnacle: clients come back, and runs in OpenClaw go on', { tim
     await s.call('sessions.subscribe', {});
     return s;
   };
+  // Not in the session of the run that was lost: OpenClaw resumes that one.
   const before = await attach();
-  await before.call('chat.send', { sessionKey: 'main', message: 'slowly 50', idempotencyKey: 'goes-on' });
+  await before.call('chat.send', { sessionKey: 'goes-on', message: 'slowly 50', idempotencyKey: 'goes-on' });
   await within(PATIENCE_MS, 'its first words', before.event('chat', (p) => p.runId === 'goes-on' && /piece/.test(JSON.stringify(p))));
   await g.restart('SIGKILL');
   const after = await until('the same device to be let in', attach);
