@@ -1,6 +1,6 @@
 //! From a transcript to what a model is sent: the one place where that is decided.
 //!
-//! A message that came while a run was going stands before that run's answer in the transcript; a model is told each answer
+//! A message that came while a run was going stands before that run's answer in the transcript; a model is sent each answer
 //! after the message that it answers. Messages of one role in a row become one, since some models refuse others. What a failed
 //! run said is left out.
 
@@ -24,7 +24,7 @@ pub struct Said {
 pub fn messages(system: &str, transcript: &[Said], run: &str, waiting: &[String]) -> String {
     let failed = |said: &Said| said.stop.as_deref() == Some("error") || said.text.trim().is_empty();
     let waits = |said: &Said| said.run.as_ref().is_some_and(|id| waiting.contains(id));
-    let told: Vec<&Said> = transcript
+    let prompt: Vec<&Said> = transcript
         .iter()
         .filter(|said| matches!(&*said.role, "user" | "assistant") && !failed(said) && !waits(said))
         .collect();
@@ -32,11 +32,11 @@ pub fn messages(system: &str, transcript: &[Said], run: &str, waiting: &[String]
     let begins = |said: &Said| said.role == "user" && said.run.is_some();
     let place = |n: usize, said: &Said| match &said.run {
         Some(id) if said.role == "assistant" => {
-            told.iter().position(|other| begins(other) && other.run.as_ref() == Some(id)).unwrap_or(n)
+            prompt.iter().position(|other| begins(other) && other.run.as_ref() == Some(id)).unwrap_or(n)
         }
         _ => n,
     };
-    let mut order: Vec<(bool, usize, usize)> = told
+    let mut order: Vec<(bool, usize, usize)> = prompt
         .iter()
         .enumerate()
         .map(|(n, said)| {
@@ -48,7 +48,7 @@ pub fn messages(system: &str, transcript: &[Said], run: &str, waiting: &[String]
     order.sort_unstable();
     let mut merged: Vec<(&str, String)> = Vec::new();
     for (_, _, n) in order {
-        let said = told[n];
+        let said = prompt[n];
         match merged.last_mut() {
             Some((role, text)) if *role == said.role => {
                 text.push_str("\n\n");
@@ -95,7 +95,7 @@ mod tests {
     }
 
     /// The roles' first letters, and texts.
-    fn told(transcript: &[Said], run: &str, waiting: &[&str]) -> String {
+    fn prompt(transcript: &[Said], run: &str, waiting: &[&str]) -> String {
         let waiting: Vec<String> = waiting.iter().map(|id| (*id).to_owned()).collect();
         let all = messages("", transcript, run, &waiting);
         let member = |object: &str, name: &str| {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_told_answers_behind_what_they_answer() {
+    fn a_model_is_sent_answers_behind_what_they_answer() {
         let u = |text, run| said("user", text, Some(run), None);
         let a = |text, run| said("assistant", text, Some(run), Some("stop"));
         let rows = [
@@ -141,7 +141,7 @@ mod tests {
             ),
         ];
         for (n, (transcript, run, waiting, expected)) in rows.into_iter().enumerate() {
-            assert_eq!(told(&transcript, run, &waiting), expected, "row {n}");
+            assert_eq!(prompt(&transcript, run, &waiting), expected, "row {n}");
         }
         assert_eq!(messages("be brief", &[], "A", &[]), r#"[{"role":"system","content":"be brief"}]"#);
     }
@@ -160,11 +160,11 @@ mod tests {
                         said(role, &n.to_string(), run, None)
                     })
                     .collect();
-                let told = told(&transcript, "B", &[]);
-                let roles: Vec<&str> = told.split(' ').filter(|m| !m.is_empty()).map(|m| &m[..1]).collect();
+                let prompt = prompt(&transcript, "B", &[]);
+                let roles: Vec<&str> = prompt.split(' ').filter(|m| !m.is_empty()).map(|m| &m[..1]).collect();
                 assert!(
                     roles.iter().enumerate().all(|(n, role)| *role == ["u", "a"][n % 2]),
-                    "{transcript:?}: {told}"
+                    "{transcript:?}: {prompt}"
                 );
             }
         }

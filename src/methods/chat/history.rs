@@ -21,7 +21,7 @@ use std::{io, rc::Rc};
 const LIMIT: (u64, u64) = (200, 1000);
 /// Bytes of a page's messages.
 const BYTES: usize = 1 << 20;
-/// What a client that comes back is told at once; if there is more, it begins anew.
+/// What a client that comes back is sent at once; if there is more, it begins anew.
 const CAUGHT_UP: Wanted = Wanted { offset: 0, limit: 200, bytes: 1 << 20 };
 
 /// What is asked of a transcript.

@@ -6,10 +6,10 @@
 mod history;
 mod inject;
 mod message;
+mod progress;
+mod prompt;
 pub(super) mod run;
 pub(super) mod send;
-mod tell;
-mod told;
 
 use super::{Access::Operator, Answer, Call, Method, Repeat, shape::Object};
 use crate::protocol::{Json, Scope};

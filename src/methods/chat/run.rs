@@ -4,8 +4,8 @@
 //! a run is on disk before it is said.
 
 use super::{
-    tell::{agent_event, chat, delta, snapshot, status, tell},
-    told::told,
+    progress::{agent_event, chat, delta, snapshot, status, tell},
+    prompt::prompt,
 };
 use crate::{
     agents::{
@@ -140,7 +140,7 @@ async fn ask(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>) -> Outcome {
         Ok((None, _)) => return Outcome::Aborted,
         Err(e) => return Outcome::Failed(e.message().to_owned(), "unknown"),
     };
-    // A gateway before this one may have told a part of an answer.
+    // A gateway before this one may have sent a part of an answer.
     let mut replace = run.tries.get() > 0;
     status(app, key, run, "preparing_context");
     agent_event(
@@ -156,8 +156,8 @@ async fn ask(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>) -> Outcome {
             Ok(endpoint) => endpoint,
             Err(why) => return Outcome::Failed(why, "unknown"),
         };
-        let told = match told(app, key, &session, run).await {
-            Ok(told) => told,
+        let prompt = match prompt(app, key, &session, run).await {
+            Ok(prompt) => prompt,
             Err(why) => return Outcome::Failed(why, "unknown"),
         };
         status(app, key, run, "starting_model");
@@ -168,7 +168,7 @@ async fn ask(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>) -> Outcome {
             let held = &mut last;
             tell(app, key, run, piece, &mut replace, held);
         };
-        let asked = endpoint.ask(&told, each).await;
+        let asked = endpoint.ask(&prompt, each).await;
         if let Some((pending, _)) = last.filter(|(pending, _)| !pending.is_empty()) {
             delta(app, key, run, &pending, &mut replace);
         }

@@ -28,7 +28,7 @@ fn room(app: &App) -> usize {
 }
 
 /// What the model is sent.
-pub(super) async fn told(
+pub(super) async fn prompt(
     app: &Rc<App>,
     key: &SessionKey,
     session: &SessionId,

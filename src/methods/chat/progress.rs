@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes of a text from which on what is said is told only every so often: each event holds all of it.
+/// Bytes of a text from which on what is said is sent only every so often: each event holds all of it.
 const LONG: usize = 16 << 10;
 const SELDOM: Duration = Duration::from_millis(150);
 
