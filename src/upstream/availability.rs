@@ -1,6 +1,6 @@
 //! Whether the gateway behind this one is there, since when, and why not: one line in the journal at each change.
 
-use super::{hello::Hello, pairing::Pairing};
+use super::{hello::Hello, remote::Pairing};
 use crate::clock::wall_ms;
 use nanoserde::SerJson;
 use std::{

@@ -4,7 +4,7 @@ use super::{
     greeting::Greeting,
     link::{Effect, Link},
     lost::LostRuns,
-    pairing::Pairing,
+    remote::Pairing,
 };
 use crate::{hub::Conn, net::Wire, protocol::Scopes};
 use std::{

@@ -8,7 +8,7 @@ use super::{
     frame::{self, Frame},
     greeting::Greeting,
     hello::Hello,
-    pairing::Pairing,
+    remote::Pairing,
 };
 use crate::{
     auth::{

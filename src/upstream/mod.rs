@@ -9,8 +9,7 @@
 //! serve         the task that moves one link's frames                 session   a connection up to hello-ok
 //! watch         whether OpenClaw is there                             connect   who this gateway is there
 //! saved         a link as plain data                                  lost      runs that a restart of OpenClaw ended
-//! remote        connections to one on another host                    pairing   a request that waits there
-//! grants        tokens that it has issued                             secrets   which shared secret is shown
+//! remote        connections to one on another host, its grants        secrets   which shared secret is shown
 //! availability  since when, and why not                               greeting  how a client introduced itself
 //! ```
 //!
@@ -21,13 +20,11 @@ mod availability;
 mod client;
 mod connect;
 mod frame;
-mod grants;
 mod greeting;
 mod hello;
 mod link;
 mod lost;
 mod ownership;
-mod pairing;
 mod relay;
 mod remote;
 mod repeat;

@@ -1,7 +1,7 @@
 //! A pairing that waits for somebody at the gateway behind this one: which request it is, and what approves it.
 
-use super::frame;
 use crate::protocol::{Scopes, json};
+use crate::upstream::frame;
 use nanoserde::SerJson;
 use std::fmt;
 
@@ -10,7 +10,7 @@ const LONGEST: usize = 64;
 
 /// A request that the gateway behind this one keeps.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(super) struct Pairing {
+pub(in crate::upstream) struct Pairing {
     /// Its id there; `None` where none was given, or none that can stand in a command.
     pub request: Option<String>,
     /// Id of the device that asks.

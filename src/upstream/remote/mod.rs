@@ -9,9 +9,14 @@
 //! Only the watcher asks for a grant: OpenClaw replaces the token of a device at some connections that show the shared
 //! one. A node is a device of its own there. Seen with OpenClaw 2026.9.6.
 
+mod grants;
+mod pairing;
+
+pub(super) use grants::Grants;
+pub(super) use pairing::Pairing;
+
 use super::{
     connect::{Auth, Choice, Failure, Persona, choose},
-    grants::Grant,
     greeting::Greeting,
     hello::Hello,
     relay::Relay,
@@ -23,6 +28,7 @@ use crate::{
     net::Wire,
     protocol::{DeviceId, Role, Scope, Scopes},
 };
+use grants::Grant;
 use std::rc::Rc;
 
 /// Connections of this gateway to one on another host.

@@ -54,7 +54,7 @@ struct Content {
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Grants {
+pub(in crate::upstream) struct Grants {
     content: RefCell<Content>,
     path: RefCell<PathBuf>,
     changed: Cell<bool>,
