@@ -198,12 +198,13 @@ pub fn notices(facts: &Facts) -> Vec<Finding> {
         .chain(facts.paths.old_names(&facts.env))
         .chain(facts.paths.exposed())
         .collect();
-    let told_better = |line: &str| {
+    let broken = settings.state_notice();
+    let reported_by_another = |line: &str| {
         known.iter().any(|s| s == line)
             || line.starts_with("listening on loopback instead of")
             || line.ends_with(NOBODY_LET_IN)
             || line == CA_UNUSED
-            || !settings.found.is_whole() && line.contains("nothing is written to it")
+            || broken.as_deref() == Some(line)
             || matches!(&settings.own.found, FileState::Broken(e) if line.starts_with(&e.to_string()))
     };
     let finding = |line: &String| Finding {
@@ -217,7 +218,7 @@ pub fn notices(facts: &Facts) -> Vec<Finding> {
         },
         ..Finding::warning(line, "the gateway does not run as the file says", edit(facts))
     };
-    settings.notices.iter().filter(|line| !told_better(line)).map(finding).collect()
+    settings.notices.iter().filter(|line| !reported_by_another(line)).map(finding).collect()
 }
 
 fn edit(facts: &Facts) -> String {

@@ -47,6 +47,19 @@ fn well() -> Home {
 }
 
 #[test]
+fn a_broken_or_missing_file_is_one_finding() {
+    let home = well();
+    fs::write(home.config_path(), "{ gateway: ").unwrap();
+    chmod(&home.config_path(), 0o600);
+    let findings = |text: &str| text.lines().filter(|l| l.starts_with("! ") || l.starts_with("- ")).count();
+    let text = doctor(&home, &[]).1;
+    assert_eq!(findings(&text), 1, "{text}");
+    fs::remove_file(home.config_path()).unwrap();
+    let text = doctor(&home, &[]).1;
+    assert_eq!(findings(&text), 1, "{text}");
+}
+
+#[test]
 fn a_healthy_home_and_an_empty_one() {
     let home = well();
     let before = tree(&home);

@@ -1,6 +1,6 @@
 //! What stops a start, and what is said of the file's state, of its owner and of the environment.
 
-use super::{Flags, StartError, load::FileState};
+use super::{Flags, Settings, StartError, load::FileState};
 use crate::config::{
     Env, Mode, Paths,
     keys::{self, DEFAULT_HANDSHAKE_TIMEOUT},
@@ -18,6 +18,28 @@ pub(super) fn foreign_line((path, owner): &(PathBuf, u32)) -> String {
     )
 }
 
+/// Says what holds while the file is broken or gone; `None` where it is neither, or was never there.
+fn state_line(found: &FileState, last: bool, paths: &Paths) -> Option<String> {
+    let until = match last {
+        true => "until it is fixed, the gateway keeps what it ran with last, and writes nothing to it",
+        false => {
+            "until it is fixed, the gateway listens on loopback, serves paired devices only, and writes nothing to it"
+        }
+    };
+    match found {
+        FileState::Broken(error) => Some(format!("{error}; {until}")),
+        FileState::Missing if last => Some(format!("{} is gone; {until}", paths.config_file.display())),
+        FileState::Missing | FileState::Whole => None,
+    }
+}
+
+impl Settings {
+    /// The notice of a file that is broken or gone.
+    pub(crate) fn state_notice(&self) -> Option<String> {
+        state_line(&self.found, self.last, &self.paths)
+    }
+}
+
 /// Says what the state of the file means, and stops where it means another host.
 pub(super) fn guard(
     found: &FileState,
@@ -27,17 +49,9 @@ pub(super) fn guard(
     paths: &Paths,
     notices: &mut Vec<String>,
 ) -> Result<(), StartError> {
-    let until = match last {
-        true => "until it is fixed, the gateway keeps what it ran with last, and writes nothing to it",
-        false => {
-            "until it is fixed, the gateway listens on loopback, serves paired devices only, and writes nothing to it"
-        }
-    };
     let path = paths.config_file.display();
     match found {
-        FileState::Broken(error) => notices.push(format!("{error}; {until}")),
-        FileState::Missing if last => notices.push(format!("{path} is gone; {until}")),
-        FileState::Missing => {}
+        FileState::Broken(_) | FileState::Missing => notices.extend(state_line(found, last, paths)),
         FileState::Whole => match config.mode {
             Some(Mode::Local) => {}
             Some(Mode::Remote) if !flags.allow_unconfigured => {
