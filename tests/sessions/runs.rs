@@ -105,6 +105,20 @@ fn a_message_is_answered_as_it_is_said() {
 }
 
 #[test]
+fn a_message_that_was_accepted_is_known_without_a_model_too() {
+    let (_model, home, server) = gateway();
+    let mut client = server.admin();
+    send(&mut client, "say hello", "K1").unwrap();
+    until_end(&mut client, "K1");
+    let lines = server.log().lines().count();
+    home.auth(r#"{mode:"token",token:"T1"}"#);
+    server.wait_new(lines, &["agents.defaults.model"]);
+    assert_eq!(text(&send(&mut client, "say hello", "K1").unwrap(), "status"), "ok");
+    let refused = send(&mut client, "say hello", "K2").unwrap_err();
+    assert!(text(&refused, "message").contains("no model is configured"), "{}", json(&refused));
+}
+
+#[test]
 fn an_abort_ends_the_run_and_keeps_what_was_said() {
     let (model, _home, server) = gateway();
     let mut client = server.admin();

@@ -49,7 +49,6 @@ pub(in crate::methods) async fn admit(
     text: &str,
     session: Option<&str>,
 ) -> Result<(&'static str, Option<After>), ErrorShape> {
-    run::endpoint(app).map_err(ErrorShape::never)?;
     app.sessions.ready().await?;
     let before = match app.sessions.row(key) {
         Some(row) => accepted_before(app, key, &row, id).await?,
@@ -69,6 +68,8 @@ pub(in crate::methods) async fn admit(
         None if app.runs.ended(id).is_some() => return Ok(("ok", None)),
         None => {}
     }
+    // Only a new message needs a model: the same one again is answered as before.
+    run::endpoint(app).map_err(ErrorShape::never)?;
     if app.runs.of(key).len() > WAITING {
         return Err(ErrorShape::later(format!("{WAITING} messages of {} wait already", key.wire()), 5000));
     }
