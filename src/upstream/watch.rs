@@ -134,7 +134,7 @@ async fn attach(relay: &Relay, upstream: &Upstream) -> Result<(Rc<Wire>, Hello),
                          one soon: openclaw gateway restart"
                     );
                 }
-                relay.secrets.took(&upstream.url.to_string(), secret);
+                relay.secrets.took(&upstream.url, secret);
                 return Ok(attached);
             }
             Err(failure) => return Err(failure),
