@@ -1,17 +1,19 @@
 //! Runs: messages that a model is to answer, one at a time in each session.
 //!
 //! What a run is about is on disk before it is accepted: its message in the transcript, and its id in the session's row. Here
-//! is only what is under way now, and how the last ones ended. [`conversation`] says what a model is sent, [`provider`] how
-//! it is asked, and [`sse`] reads what it streams.
+//! is only what is under way now, and how the last ones ended. [`conversation`] says what a model is sent, [`model`] how
+//! it is asked, [`cool_down`] which one is left alone for a while, and [`guard`] when a run goes round in a circle.
 
 pub mod conversation;
+pub mod cool_down;
+pub mod guard;
+pub mod model;
 mod open;
-pub mod provider;
-mod sse;
 
 pub use open::{OpenRun, OpenRuns};
 
-use crate::sessions::SessionKey;
+use crate::{config::QueueMode, sessions::SessionKey};
+use cool_down::CoolDowns;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
@@ -41,13 +43,32 @@ pub struct Run {
     seq: Cell<u64>,
     /// Times that its model was asked before this process began, or anew.
     pub tries: Cell<u32>,
+    /// What becomes of it while another run of its session is under way.
+    pub mode: QueueMode,
+    /// Whether its message is on disk.
+    pub accepted: Cell<bool>,
+    /// The runs whose messages it took in, which end with it.
+    pub took: RefCell<Vec<Rc<Run>>>,
     aborted: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
 }
 
 impl Run {
-    /// A run of which a model was asked `tries` times before.
-    pub fn new(id: &str, accepted_ms: u64, tries: u32) -> Rc<Self> {
+    /// A run that a client asks for.
+    pub fn new(id: &str, accepted_ms: u64, mode: QueueMode) -> Rc<Self> {
+        Self::with(id, accepted_ms, 0, mode, Vec::new())
+    }
+
+    /// A run that a gateway before this one had accepted.
+    pub fn restore(open: &OpenRun) -> Rc<Self> {
+        let took =
+            open.took.iter().map(|id| Self::with(id, open.at, open.tries, QueueMode::Followup, Vec::new()));
+        let run = Self::with(&open.id, open.at, open.tries, QueueMode::Followup, took.collect());
+        run.accepted.set(true);
+        run
+    }
+
+    fn with(id: &str, accepted_ms: u64, tries: u32, mode: QueueMode, took: Vec<Rc<Self>>) -> Rc<Self> {
         Rc::new(Self {
             id: id.into(),
             accepted_ms,
@@ -55,6 +76,9 @@ impl Run {
             said: RefCell::default(),
             seq: Cell::new(0),
             tries: Cell::new(tries),
+            mode,
+            accepted: Cell::new(false),
+            took: RefCell::new(took),
             aborted: Cell::new(false),
             waiting: RefCell::default(),
         })
@@ -106,6 +130,8 @@ pub struct Runs {
     ended: RefCell<VecDeque<Ended>>,
     asking: Cell<usize>,
     waiting: RefCell<Vec<Waker>>,
+    /// The models that are left alone for a while.
+    pub cool_downs: CoolDowns,
 }
 
 impl Runs {
@@ -135,12 +161,30 @@ impl Runs {
         self.lanes.borrow().get(key).map(|lane| lane.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// The run with this id, and its session.
+    /// The run with this id, and its session; one that was taken in by another is found too.
     pub fn find(&self, id: &str) -> Option<(SessionKey, Rc<Run>)> {
+        let within = |run: &Rc<Run>| match run.id == id {
+            true => Some(run.clone()),
+            false => run.took.borrow().iter().find(|other| other.id == id).cloned(),
+        };
         let lanes = self.lanes.borrow();
-        lanes
-            .iter()
-            .find_map(|(key, lane)| Some((key.clone(), lane.iter().find(|run| run.id == id)?.clone())))
+        lanes.iter().find_map(|(key, lane)| Some((key.clone(), lane.iter().find_map(within)?)))
+    }
+
+    /// The runs of a session that wait behind the first and that it takes in: those of `mode`, as far as they stand next to
+    /// it and are on disk.
+    pub fn waiting(&self, key: &SessionKey, mode: QueueMode) -> Vec<Rc<Run>> {
+        let lanes = self.lanes.borrow();
+        let behind = lanes.get(key).into_iter().flatten().skip(1);
+        behind.take_while(|run| run.mode == mode && run.accepted.get()).cloned().collect()
+    }
+
+    /// Moves runs that waited behind `by` into it.
+    pub fn take_in(&self, key: &SessionKey, by: &Run, those: Vec<Rc<Run>>) {
+        if let Some(lane) = self.lanes.borrow_mut().get_mut(key) {
+            lane.retain(|run| those.iter().all(|other| other.id != run.id));
+        }
+        by.took.borrow_mut().extend(those);
     }
 
     /// Remembers how a run ended, and tells whoever waits.

@@ -15,6 +15,8 @@ pub struct OpenRun {
     pub at: u64,
     /// Times that a gateway began it.
     pub tries: u32,
+    /// Ids of the runs whose messages it took in.
+    pub took: Vec<String>,
 }
 
 /// The open runs of a row, the oldest first.
@@ -25,14 +27,14 @@ impl OpenRuns {
     pub fn of(row: &Row) -> Self {
         let list = row.get(FIELD).unwrap_or("[]");
         let read = |object: &str| {
-            let member = |wanted: &str| {
-                json::members(object).find(|(name, _)| *name == wanted).map(|(_, value)| value)
-            };
-            let id = member("id")?.strip_prefix('"')?.strip_suffix('"')?;
+            let member = |name| json::member(object, name);
+            let text = |value| Some(json::text(value)?.into_owned());
             Some(OpenRun {
-                id: json::unescape(id).into_owned(),
+                id: text(member("id")?)?,
                 at: member("at")?.parse().ok()?,
                 tries: member("tries")?.parse().ok()?,
+                // A version before this one did not write it.
+                took: json::items(member("took").unwrap_or("[]")).filter_map(text).collect(),
             })
         };
         Self(json::items(list).filter_map(read).collect())
@@ -53,8 +55,8 @@ mod tests {
     fn they_come_back_as_they_went() {
         let mut row = Row::new(1).unwrap();
         let runs = vec![
-            OpenRun { id: "k\"1".into(), at: 5, tries: 1 },
-            OpenRun { id: "k2".into(), at: 6, tries: 0 },
+            OpenRun { id: "k\"1".into(), at: 5, tries: 1, took: vec![] },
+            OpenRun { id: "k2".into(), at: 6, tries: 0, took: vec!["a".into(), "b\"".into()] },
         ];
         OpenRuns(runs.clone()).put(&mut row);
         assert_eq!(OpenRuns::of(&row).0, runs);

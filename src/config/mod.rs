@@ -27,7 +27,7 @@ pub mod watch;
 pub use change::{diff::KeyPath, refused::Refused};
 pub use credentials::secret::{Credential, Kind, Secret, Source};
 pub use env::Env;
-pub use keys::words::{AuthMode, Bind, Mode, ReloadMode, RevokeOnRotate};
+pub use keys::words::{AuthMode, Bind, Mode, QueueMode, ReloadMode, RevokeOnRotate};
 pub use lint::Warning;
 pub use model::{
     tls::{CA_UNUSED, NOBODY_LET_IN},

@@ -294,6 +294,22 @@ pub(crate) fn items(list: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The value of an object's member.
+pub(crate) fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    members(object).find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+/// The text of a value that is a string.
+pub(crate) fn text(value: &str) -> Option<Cow<'_, str>> {
+    Some(unescape(value.strip_prefix('"')?.strip_suffix('"')?))
+}
+
+/// Whether `text` is an object and nothing else.
+pub(crate) fn is_object(text: &str) -> bool {
+    let mut scanner = Scanner::new(text);
+    scanner.peek() == Some(b'{') && scanner.skip().is_ok() && scanner.is_at_end()
+}
+
 /// A string as it stands between its quotes, with its escapes resolved. Half of a surrogate pair, which is no
 /// character, becomes U+FFFD.
 pub(crate) fn unescape(raw: &str) -> Cow<'_, str> {

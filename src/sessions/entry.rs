@@ -3,7 +3,7 @@
 //! ```text
 //! {"type":"session","id":<session>,"timestamp":…}                                              the first line
 //! {"type":"message","id":…,"parentId":…,"timestamp":…,"seq":5,"shown":2,"since":3,"message":{…}}
-//! {"type":"reset",…}   {"type":"compaction",…,"firstKeptEntryId":…,"tokensBefore":…}
+//! {"type":"reset",…}   {"type":"compaction",…,"firstKeptEntryId":…,"tokensBefore":…}   {"type":"custom",…}
 //! ```
 //!
 //! `seq` counts the entries, `since` is the `seq` of the reset that the entry comes after (0 if none), and `shown` counts
@@ -40,6 +40,7 @@ enum Kind {
     Message,
     Reset,
     Compaction,
+    Custom,
 }
 
 impl NewEntry {
@@ -64,6 +65,13 @@ impl NewEntry {
         Self { kind: Kind::Compaction, at_ms, members }
     }
 
+    /// A note of this gateway's own, which neither a history shows nor a model is told.
+    pub fn custom(at_ms: u64, custom_type: &str, run: &str, data: &str) -> Self {
+        let (kind, run) = (custom_type.serialize_json(), run.serialize_json());
+        let members = format!(r#","customType":{kind},"runId":{run},"data":{data}"#);
+        Self { kind: Kind::Custom, at_ms, members }
+    }
+
     /// The entry's line after `last`, whose id is `parent`; with its own id and place.
     ///
     /// # Errors
@@ -77,12 +85,14 @@ impl NewEntry {
         let place = match self.kind {
             Kind::Reset => Place { seq, shown: 1, since: seq },
             Kind::Message | Kind::Compaction => Place { seq, shown: last.shown + 1, ..*last },
+            Kind::Custom => Place { seq, ..*last },
         };
         let id = entry_id(seq)?;
         let kind = match self.kind {
             Kind::Message => "message",
             Kind::Reset => "reset",
             Kind::Compaction => "compaction",
+            Kind::Custom => "custom",
         };
         let parent = parent.map_or("null".into(), |id| format!("\"{id}\""));
         let Place { seq, shown, since } = place;

@@ -178,6 +178,8 @@ mod tests {
             ids: vec!["main".into(), "work".into()],
             default: "main".into(),
             model: None,
+            fallbacks: Vec::new(),
+            queue: crate::config::QueueMode::Steer,
             context_tokens: None,
             heartbeat: None,
             main_key: "main".into(),

@@ -40,6 +40,7 @@ use crate::{
     reactor::{Tasks, on_worker},
 };
 use disk::{Disk, Done, Job, log_path};
+use smol::future;
 use std::{
     cell::{Cell, Ref, RefCell},
     collections::BTreeMap,
@@ -60,6 +61,22 @@ enum Rows {
     Reading(Vec<Waker>),
     Read(Index),
     Failed(String),
+}
+
+/// One who waits for the rows.
+struct Passing<'a>(&'a Cell<usize>);
+
+impl<'a> Passing<'a> {
+    fn begin(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// A change that is staged or being written.
@@ -85,6 +102,8 @@ pub struct Sessions {
     /// Why nothing may be written, if so.
     prevented: Box<dyn Fn() -> Option<String>>,
     rows: RefCell<Rows>,
+    /// How many wait for the rows, or have waited and not gone on yet.
+    passing: Cell<usize>,
     disk: Arc<Mutex<Disk>>,
     staged: RefCell<Vec<Staged>>,
     writing: Cell<bool>,
@@ -103,6 +122,7 @@ impl Sessions {
             tasks: tasks.clone(),
             prevented: Box::new(prevented),
             rows: RefCell::new(Rows::NotRead),
+            passing: Cell::new(0),
             staged: RefCell::default(),
             writing: Cell::new(false),
             newest: RefCell::default(),
@@ -147,6 +167,15 @@ impl Sessions {
     /// # Errors
     /// `UNAVAILABLE`: they cannot be read. The next one who asks has them read again.
     pub async fn ready(self: &Rc<Self>) -> Result<(), ErrorShape> {
+        let read = matches!(*self.rows.borrow(), Rows::Read(_));
+        if read && self.passing.get() == 0 {
+            return Ok(());
+        }
+        // Whoever waited first goes first, so that a client's messages stay in their order.
+        let _passing = Passing::begin(&self.passing);
+        if read {
+            future::yield_now().await;
+        }
         if matches!(*self.rows.borrow(), Rows::NotRead | Rows::Failed(_)) {
             self.read_rows();
         }

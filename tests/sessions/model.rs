@@ -1,9 +1,13 @@
-//! A stand-in for a model server that speaks the streams of openai-completions, and their faults.
+//! A stand-in for a model server that speaks the streams of openai-completions and of anthropic-messages, and their faults.
 //!
 //! It answers by what the user said last: `say <text>` is said in a few pieces; `hang <text>` is said and never ended;
 //! `refuse <status>` is refused, `refuse once <status>` the first time alone; `cut` ends in the middle the first time;
-//! `garbage` is no stream; `nothing` is an answer without a text. Anything else is repeated.
+//! `garbage` is no stream; `nothing` is an answer without a text; `call <tool> <arguments>` calls a tool, and says what it
+//! gave; `calls <tool> <arguments>` calls it twice at once; `loop <tool>` calls it again and again. Anything else is
+//! repeated. The model `busy` is refused with 429, and the model `broke` with 402.
 
+use crate::wire::{get, items, text};
+use miniserde::json::Value;
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -13,10 +17,13 @@ use std::{
     },
 };
 
+/// The bodies of requests, each with what the user said last in it.
+type Asked = (Mutex<Vec<(String, String)>>, Condvar);
+
 /// A running stand-in.
 pub struct Model {
     pub port: u16,
-    asked: Arc<(Mutex<Vec<String>>, Condvar)>,
+    asked: Arc<Asked>,
     /// Streams that are open.
     pub open: Arc<AtomicUsize>,
 }
@@ -25,7 +32,7 @@ impl Model {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let asked: Arc<(Mutex<Vec<String>>, Condvar)> = Arc::default();
+        let asked: Arc<Asked> = Arc::default();
         let open: Arc<AtomicUsize> = Arc::default();
         let (to, count) = (asked.clone(), open.clone());
         std::thread::spawn(move || {
@@ -43,7 +50,7 @@ impl Model {
 
     /// The bodies of the requests so far.
     pub fn asked(&self) -> Vec<String> {
-        self.asked.0.lock().unwrap().clone()
+        self.asked.0.lock().unwrap().iter().map(|(body, _)| body.clone()).collect()
     }
 
     /// Waits until so many requests came.
@@ -67,7 +74,76 @@ impl Model {
     }
 }
 
-fn answer(socket: TcpStream, asked: &(Mutex<Vec<String>>, Condvar)) -> std::io::Result<()> {
+/// What of a request the answer depends on.
+struct Request {
+    /// What the user said last.
+    last: String,
+    /// What tools gave to what was called since.
+    results: Vec<String>,
+    model: String,
+}
+
+impl Request {
+    fn read(body: &str) -> Self {
+        let body: Value = miniserde::json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {body}"));
+        let (mut last, mut results) = (String::new(), Vec::new());
+        for message in items(&body, "messages") {
+            // A text, or a list of parts.
+            let parts: Vec<&Value> = match get(message, "content") {
+                Some(Value::Array(parts)) => parts.iter().collect(),
+                _ => Vec::new(),
+            };
+            match &*text(message, "role") {
+                "tool" => results.push(text(message, "content")),
+                "user" => {
+                    let given = parts.iter().filter(|part| text(part, "type") == "tool_result");
+                    results.extend(given.map(|part| text(part, "content")));
+                    let said = parts.iter().filter(|part| text(part, "type") == "text").map(|part| text(part, "text"));
+                    let said = said.chain([text(message, "content")]).find(|said| !said.is_empty());
+                    if let Some(said) = said {
+                        last = said.rsplit("\n\n").next().unwrap_or_default().to_owned();
+                        results.clear();
+                    }
+                }
+                _ => {}
+            }
+        }
+        Self { last, results, model: text(&body, "model") }
+    }
+
+    fn word(&self, n: usize) -> &str {
+        self.last.split(' ').nth(n).unwrap_or_default()
+    }
+}
+
+/// What the stand-in answers with: a text, then calls.
+#[derive(Default)]
+struct Said {
+    text: String,
+    calls: Vec<(String, String, String)>,
+}
+
+impl Said {
+    fn to(request: &Request, times: usize) -> Self {
+        let text = |text: &str| Self { text: text.into(), calls: Vec::new() };
+        let behind = |n| request.last.splitn(n + 1, ' ').nth(n).unwrap_or_default();
+        let call = |n: usize| {
+            let arguments = Some(behind(2)).filter(|text| !text.is_empty()).unwrap_or("{}");
+            (format!("call_{n}"), request.word(1).to_owned(), arguments.to_owned())
+        };
+        match request.word(0) {
+            "say" | "hang" => text(behind(1)),
+            "nothing" => Self::default(),
+            "call" | "calls" if !request.results.is_empty() => text(&format!("got {}", request.results.join(" and "))),
+            "call" => Self { text: "let me see".into(), calls: vec![call(0)] },
+            "calls" => Self { text: String::new(), calls: vec![call(0), call(1)] },
+            "loop" => Self { text: String::new(), calls: vec![call(times)] },
+            _ => text(&format!("you said: {}", request.last)),
+        }
+    }
+}
+
+fn answer(socket: TcpStream, asked: &Asked) -> std::io::Result<()> {
     let mut reader = BufReader::new(socket.try_clone()?);
     let mut out = socket;
     let (mut line, mut length, mut head) = (String::new(), 0, String::new());
@@ -76,23 +152,32 @@ fn answer(socket: TcpStream, asked: &(Mutex<Vec<String>>, Condvar)) -> std::io::
         if let Some(value) = lower.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
-        head.push_str(&line);
+        head.push_str(&lower);
         line.clear();
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let body = String::from_utf8(body).unwrap();
-    assert!(head.starts_with("POST /v1/chat/completions HTTP/1.1"), "{head}");
-    assert!(head.to_lowercase().contains("authorization: bearer sk-test-0123"), "{head}");
-    let last = body.rsplit(r#""role":"user","content":""#).next().unwrap().split(r#""}"#).next().unwrap();
-    let last = last.rsplit("\\n\\n").next().unwrap().to_owned();
+    let dialect = match head.starts_with("post /v1/messages http/1.1") {
+        true => Dialect::Messages,
+        false => Dialect::Completions,
+    };
+    match dialect {
+        Dialect::Messages => {
+            assert!(head.contains("x-api-key: sk-test-0123") && head.contains("anthropic-version: 2023-06-01"), "{head}");
+        }
+        Dialect::Completions => {
+            assert!(head.starts_with("post /v1/chat/completions http/1.1"), "{head}");
+            assert!(head.contains("authorization: bearer sk-test-0123"), "{head}");
+        }
+    }
+    let request = Request::read(&body);
     let times = {
         let mut all = asked.0.lock().unwrap();
-        all.push(body);
+        all.push((body, request.last.clone()));
         asked.1.notify_all();
-        all.iter().filter(|body| body.contains(&format!("{last}\"}}"))).count()
+        all.iter().filter(|(_, last)| *last == request.last).count()
     };
-    let word = |n: usize| last.split(' ').nth(n).unwrap_or_default().to_owned();
     let refuse = |out: &mut TcpStream, status: &str| {
         let text = format!(r#"{{"error":{{"message":"refused with {status}"}}}}"#);
         write!(
@@ -101,11 +186,13 @@ fn answer(socket: TcpStream, asked: &(Mutex<Vec<String>>, Condvar)) -> std::io::
             text.len()
         )
     };
-    match &*word(0) {
-        "refuse" if word(1) == "once" && times > 1 => {}
-        "refuse" if word(1) == "once" => return refuse(&mut out, &word(2)),
-        "refuse" => return refuse(&mut out, &word(1)),
-        "garbage" => {
+    match (&*request.model, request.word(0)) {
+        ("busy", _) => return refuse(&mut out, "429"),
+        ("broke", _) => return refuse(&mut out, "402"),
+        (_, "refuse") if request.word(1) == "once" && times > 1 => {}
+        (_, "refuse") if request.word(1) == "once" => return refuse(&mut out, request.word(2)),
+        (_, "refuse") => return refuse(&mut out, request.word(1)),
+        (_, "garbage") => {
             return write!(
                 out,
                 "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\n\r\ndata: <html>hello\n\n "
@@ -114,46 +201,112 @@ fn answer(socket: TcpStream, asked: &(Mutex<Vec<String>>, Condvar)) -> std::io::
         _ => {}
     }
     write!(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")?;
-    let chunk = |out: &mut TcpStream, text: &str| {
+    let mut chunk = |text: &str| {
         write!(out, "{:x}\r\n{text}\r\n", text.len())?;
         out.flush()
     };
-    let piece = |text: &str| {
-        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
-    };
-    let said = match &*word(0) {
-        "say" | "hang" => last.split_once(' ').map(|(_, text)| text.to_owned()).unwrap_or_default(),
-        "nothing" => String::new(),
-        _ => format!("you said: {last}"),
-    };
-    chunk(
-        &mut out,
-        "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n: alive\n\n",
-    )?;
-    let (first, rest) = said.split_at(said.len() / 2);
+    let said = Said::to(&request, times);
+    chunk(&dialect.begin())?;
+    let middle = (0..=said.text.len() / 2).rev().find(|at| said.text.is_char_boundary(*at)).unwrap_or(0);
+    let (first, rest) = said.text.split_at(middle);
     if !first.is_empty() {
         // In the middle of an event, as a network may cut it.
-        let event = piece(first);
+        let event = dialect.text(first);
         let (one, two) = event.split_at(event.len() / 3);
-        chunk(&mut out, one)?;
-        chunk(&mut out, two)?;
+        chunk(one)?;
+        chunk(two)?;
     }
-    if word(0) == "hang" {
+    if request.word(0) == "hang" {
         // Until the other side closes.
         let mut byte = [0];
         let _ = reader.read(&mut byte);
         return Ok(());
     }
-    if word(0) == "cut" && times == 1 {
+    if request.word(0) == "cut" && times == 1 {
         return Ok(());
     }
-    let usage = "{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10}";
-    let end = format!(
-        "data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"stop\"}}],\"usage\":{usage}}}\n\ndata: [DONE]\n\n"
-    );
     if !rest.is_empty() {
-        chunk(&mut out, &piece(rest))?;
+        chunk(&dialect.text(rest))?;
     }
-    chunk(&mut out, &end)?;
+    for (n, call) in said.calls.iter().enumerate() {
+        dialect.call(n, call).iter().try_for_each(|event| chunk(event))?;
+    }
+    chunk(&dialect.end(!said.calls.is_empty()))?;
     write!(out, "0\r\n\r\n")
+}
+
+/// What the stand-in speaks.
+#[derive(Clone, Copy)]
+enum Dialect {
+    Completions,
+    Messages,
+}
+
+impl Dialect {
+    fn begin(self) -> String {
+        match self {
+            Self::Completions => "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n: alive\n\n".into(),
+            Self::Messages => "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":7,\"output_tokens\":1}}}\n\n\
+                               event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n\
+                               event: ping\ndata: {\"type\":\"ping\"}\n\n"
+                .into(),
+        }
+    }
+
+    fn text(self, text: &str) -> String {
+        let text = quoted(text);
+        match self {
+            Self::Completions => format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":{text}}}}}]}}\n\n"),
+            Self::Messages => format!(
+                "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":{text}}}}}\n\n"
+            ),
+        }
+    }
+
+    /// The events of a call, its arguments in two pieces.
+    fn call(self, n: usize, (id, name, arguments): &(String, String, String)) -> Vec<String> {
+        let middle = (0..=arguments.len() / 2).rev().find(|at| arguments.is_char_boundary(*at)).unwrap_or(0);
+        let (one, two) = arguments.split_at(middle);
+        let (one, two, n) = (quoted(one), quoted(two), n + 1);
+        match self {
+            Self::Completions => {
+                let part = |part: String| format!("data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{part}]}}}}]}}\n\n");
+                vec![
+                    part(format!(r#"{{"index":{n},"id":"{id}","type":"function","function":{{"name":"{name}","arguments":{one}}}}}"#)),
+                    part(format!(r#"{{"index":{n},"function":{{"arguments":{two}}}}}"#)),
+                ]
+            }
+            Self::Messages => {
+                let event = |kind: &str, more: String| {
+                    format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"index\":{n},{more}}}\n\n")
+                };
+                let piece = |piece: String| {
+                    event("content_block_delta", format!(r#""delta":{{"type":"input_json_delta","partial_json":{piece}}}"#))
+                };
+                let block = format!(r#""content_block":{{"type":"tool_use","id":"{id}","name":"{name}","input":{{}}}}"#);
+                vec![event("content_block_start", block), piece(one), piece(two)]
+            }
+        }
+    }
+
+    fn end(self, calls: bool) -> String {
+        match self {
+            Self::Completions => {
+                let reason = if calls { "tool_calls" } else { "stop" };
+                let usage = "{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10}";
+                format!("data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"{reason}\"}}],\"usage\":{usage}}}\n\ndata: [DONE]\n\n")
+            }
+            Self::Messages => {
+                let reason = if calls { "tool_use" } else { "end_turn" };
+                format!(
+                    "event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"{reason}\"}},\"usage\":{{\"output_tokens\":3}}}}\n\n\
+                     event: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
+                )
+            }
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    miniserde::json::to_string(text)
 }

@@ -2,7 +2,12 @@
 //! defaults.
 
 use super::{
-    Effect::*, Key, Kind::*, Visibility::*, flag, key, number, one_of, section, words::SessionScope,
+    Effect::*,
+    Key,
+    Kind::*,
+    Visibility::*,
+    flag, key, number, one_of, section,
+    words::{QueueMode, SessionScope},
 };
 
 #[rustfmt::skip]
@@ -30,6 +35,8 @@ pub(super) static KEYS: &[Key] = &[
         "Agent Id", "Name of the agent in session keys."),
     key("agents.list.*.default", flag(false, false), NextAnswer, Public,
         "Default Agent", "Whether this is the main one."),
+    key("messages.queue.mode", one_of::<QueueMode>(Some("steer"), Some("steer")), NextRun, Public,
+        "Queue Mode", "What becomes of a message while its session is being answered."),
     key("channels.*.enabled", flag(true, false), NextAnswer, Public,
         "Channel Enabled", "Whether the channel is listed in health and status."),
 ];

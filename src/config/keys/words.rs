@@ -39,6 +39,35 @@ impl Choice for Mode {
     const WORDS: &'static [(&'static str, Self)] = &[("local", Self::Local), ("remote", Self::Remote)];
 }
 
+/// What becomes of a message while a run of its session is under way: `messages.queue.mode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum QueueMode {
+    /// The run takes it in before it asks its model again.
+    Steer,
+    /// It has a run of its own, later.
+    Followup,
+    /// All that came meanwhile have one run together, later.
+    Collect,
+    /// The run is aborted, and this one begins.
+    Interrupt,
+}
+
+impl Choice for QueueMode {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("steer", Self::Steer),
+        ("followup", Self::Followup),
+        ("collect", Self::Collect),
+        ("interrupt", Self::Interrupt),
+    ];
+}
+
+impl QueueMode {
+    /// The mode of this name.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::of(word)
+    }
+}
+
 /// Credential that a client without a paired device needs: `gateway.auth.mode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AuthMode {

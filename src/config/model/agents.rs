@@ -2,7 +2,7 @@
 //! defaults.
 
 use super::tree::Section;
-use crate::config::keys::words::SessionScope;
+use crate::config::keys::words::{QueueMode, SessionScope};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ pub struct Agents {
     pub default: String,
     /// `agents.defaults.model`: the model, or the first of them.
     pub model: Option<String>,
+    /// `agents.defaults.model.fallbacks`: those that stand in for it, in this order.
+    pub fallbacks: Vec<String>,
+    /// `messages.queue.mode`.
+    pub queue: QueueMode,
     /// `agents.defaults.contextTokens` (a key of OpenClaw's until 2026.8).
     pub context_tokens: Option<u64>,
     /// `agents.defaults.heartbeat.every`, where it is set; zero is never.
@@ -47,6 +51,8 @@ impl Agents {
             ids,
             default,
             model: model(&defaults),
+            fallbacks: fallbacks(&defaults),
+            queue: root.section("messages").section("queue").word("mode").unwrap_or(QueueMode::Steer),
             context_tokens: defaults.number("contextTokens"),
             heartbeat: heartbeat(&defaults.section("heartbeat")),
             main_key: session.text("mainKey").map_or(MAIN.into(), |key| key.to_lowercase()),
@@ -100,6 +106,11 @@ fn model(defaults: &Section<'_>) -> Option<String> {
         None => defaults.text("model").map(Cow::into_owned),
     };
     name.filter(|name| !name.is_empty())
+}
+
+fn fallbacks(defaults: &Section<'_>) -> Vec<String> {
+    let list = |model: Section<'_>| model.list("fallbacks", "no other model stands in").items;
+    defaults.object("model").map_or(Vec::new(), list)
 }
 
 fn heartbeat(section: &Section<'_>) -> Option<Duration> {

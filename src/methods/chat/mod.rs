@@ -6,8 +6,6 @@
 mod history;
 mod inject;
 mod message;
-mod progress;
-mod prompt;
 pub(super) mod run;
 pub(super) mod send;
 

@@ -8,6 +8,7 @@ use crate::{
     agents::{Ended, OpenRun, OpenRuns, Run, WAITING},
     app::App,
     clock::wall_ms,
+    config::QueueMode,
     methods::{
         Access::{Dynamic, Operator},
         After, Answer, Call, Method, Repeat, Reply,
@@ -40,6 +41,29 @@ const LOOKED_THROUGH: Wanted = Wanted { offset: 0, limit: 400, bytes: 4 << 20 };
 /// The time for a run to end that is to.
 const END: Duration = Duration::from_secs(5);
 
+/// How a message is to be taken.
+#[derive(Clone, Copy, Default)]
+pub(in crate::methods) struct How<'a> {
+    /// The session's id that the client expects.
+    pub(in crate::methods) session: Option<&'a str>,
+    /// What becomes of it while a run is under way, if not what the configuration says.
+    pub(in crate::methods) mode: Option<QueueMode>,
+}
+
+impl<'a> How<'a> {
+    /// Reads it from the parameters of a method.
+    fn of(params: &Params<'a>) -> Result<Self, ErrorShape> {
+        let mode =
+            match params.opt_str("queueMode")? {
+                None => None,
+                Some(word) => Some(QueueMode::parse(word).ok_or_else(|| {
+                    params.invalid("queueMode", "one of steer, followup, collect, interrupt")
+                })?),
+            };
+        Ok(Self { session: params.opt_str("sessionId")?, mode })
+    }
+}
+
 /// Accepts a message as the run `id` of a session, unless it was accepted before: `status` of the answer, and what follows
 /// from it.
 pub(in crate::methods) async fn admit(
@@ -47,7 +71,7 @@ pub(in crate::methods) async fn admit(
     key: &SessionKey,
     id: &str,
     text: &str,
-    session: Option<&str>,
+    how: How<'_>,
 ) -> Result<(&'static str, Option<After>), ErrorShape> {
     app.sessions.ready().await?;
     let before = match app.sessions.row(key) {
@@ -69,18 +93,19 @@ pub(in crate::methods) async fn admit(
         None => {}
     }
     // Only a new message needs a model: the same one again is answered as before.
-    run::endpoint(app).map_err(ErrorShape::never)?;
+    run::endpoint(app, key).map_err(ErrorShape::never)?;
     if app.runs.of(key).len() > WAITING {
         return Err(ErrorShape::later(format!("{WAITING} messages of {} wait already", key.wire()), 5000));
     }
+    let mode = how.mode.unwrap_or(app.settings().config.agents.queue);
     let now = wall_ms();
-    let run = Run::new(id, now, 0);
+    let run = Run::new(id, now, mode);
     *run.text.borrow_mut() = text.to_owned();
     let first = app.runs.add(key, &run);
     let message = user_message(text, id, now);
     let changed = app.sessions.change(|draft| {
         let there = draft.get(key);
-        if let Some(expected) = session
+        if let Some(expected) = how.session
             && there.as_ref().is_some_and(|row| row.id.to_string() != expected)
         {
             let details = Details { reason: Some("session-changed".into()), ..Details::default() };
@@ -94,7 +119,7 @@ pub(in crate::methods) async fn admit(
             }
         };
         let mut open = OpenRuns::of(&row);
-        open.0.push(OpenRun { id: id.to_owned(), at: now, tries: 0 });
+        open.0.push(OpenRun { id: id.to_owned(), at: now, tries: 0, took: Vec::new() });
         open.put(&mut row);
         (row.times.updated, row.times.interaction) = (now, now);
         row.set("status", Some("\"running\""));
@@ -117,8 +142,12 @@ pub(in crate::methods) async fn admit(
             return Err(e);
         }
     };
+    run.accepted.set(true);
     if first {
         run::begin(app, key);
+    } else if mode == QueueMode::Interrupt {
+        // What came before it is given up for it; its own answer comes once that has ended.
+        app.runs.of(key).iter().rev().filter(|other| other.id != run.id).for_each(|other| other.abort());
     }
     let (key, id) = (key.clone(), id.to_owned());
     let after: After = Box::new(move |app| {
@@ -193,13 +222,14 @@ async fn send(call: Call) -> Answer {
         let stopped = stop(&call.app, &key, None);
         return Ok(Object::new().put("runId", id).put("status", "ok").put("aborted", &stopped).json().into());
     }
-    let (status, after) = admit(&call.app, &key, id, text, params.opt_str("sessionId")?).await?;
+    let (status, after) = admit(&call.app, &key, id, text, How::of(&params)?).await?;
     Ok(accepted(Object::new().put("runId", id).put("status", status).json(), after))
 }
 
 /// Aborts one run of a session, or all; their ids.
 fn stop(app: &Rc<App>, key: &SessionKey, id: Option<&str>) -> Vec<String> {
-    let meant = app.runs.of(key).into_iter().filter(|run| id.is_none_or(|id| run.id == id));
+    // What waits first, so that it does not begin when the one before it ends.
+    let meant = app.runs.of(key).into_iter().rev().filter(|run| id.is_none_or(|id| run.id == id));
     meant.map(|run| (run.abort(), run.id.clone()).1).collect()
 }
 
@@ -210,7 +240,7 @@ async fn send_to(call: Call) -> Answer {
     let key = key(&call, &params, "key")?;
     let random = SessionId::random().map_err(|e| ErrorShape::later(format!("no randomness: {e}"), 1000))?;
     let id = params.opt_str("idempotencyKey")?.map_or_else(|| random.to_string(), str::to_owned);
-    let (status, after) = admit(&call.app, &key, &id, params.str("message")?, None).await?;
+    let (status, after) = admit(&call.app, &key, &id, params.str("message")?, How::of(&params)?).await?;
     Ok(accepted(Object::new().put("runId", &id).put("status", status).json(), after))
 }
 
@@ -272,7 +302,7 @@ async fn agent(call: Call) -> Answer {
         }
     };
     let (id, text) = (params.str("idempotencyKey")?.to_owned(), params.str("message")?);
-    let (_, after) = admit(&call.app, &key, &id, text, params.opt_str("sessionId")?).await?;
+    let (_, after) = admit(&call.app, &key, &id, text, How::of(&params)?).await?;
     let payload = Object::new()
         .put("runId", &id)
         .put("sessionKey", key.wire())

@@ -3,7 +3,11 @@
 use super::shapes;
 use crate::{
     clock::wall_ms,
-    methods::{Answer, Call, Reply, chat::send::admit, shape::Object},
+    methods::{
+        Answer, Call, Reply,
+        chat::send::{How, admit},
+        shape::Object,
+    },
     protocol::{ErrorShape, Json, Params},
     sessions::{BadKey, Row, SessionId, SessionKey, fields::settable},
 };
@@ -92,7 +96,7 @@ pub(super) async fn create(call: Call) -> Answer {
             let random =
                 SessionId::random().map_err(|e| ErrorShape::later(format!("no randomness: {e}"), 1000))?;
             let id = params.opt_str("idempotencyKey")?.map_or_else(|| random.to_string(), str::to_owned);
-            match admit(&call.app, &key, &id, text, None).await {
+            match admit(&call.app, &key, &id, text, How::default()).await {
                 Ok((_, after)) => {
                     begun = after;
                     object.put("runStarted", &true).put("runId", &id)

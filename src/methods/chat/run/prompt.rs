@@ -1,0 +1,135 @@
+//! What a model is sent of a transcript, and what stands before it.
+
+use super::{Going, steer::TOOK_IN};
+use crate::{
+    agents::{
+        conversation::{self, Line, Said, Turn, calls_of, fit, text_of},
+        model::{Endpoint, Offer},
+    },
+    app::App,
+    protocol::json,
+    sessions::{Entry, SessionKey, Transcript},
+};
+use std::{io, ops::ControlFlow, rc::Rc};
+
+/// Bytes of a token, and the most that is sent.
+const BYTES: u64 = 3;
+const MOST: usize = 8 << 20;
+/// Entries that are looked through for the message that a run began with.
+const FAR: usize = 2000;
+
+/// What limits the size of a conversation.
+pub(super) struct Room<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) system: &'a str,
+    pub(super) offers: &'a [Offer],
+    /// Times that it was too large.
+    pub(super) smaller: u32,
+}
+
+impl Room<'_> {
+    /// Bytes for the conversation.
+    fn bytes(&self) -> usize {
+        let tokens = self.endpoint.window;
+        // A quarter is the answer's.
+        let all = usize::try_from((tokens - tokens / 4).saturating_mul(BYTES)).unwrap_or(MOST).min(MOST);
+        let offers: usize =
+            self.offers.iter().map(|offer| offer.description.len() + offer.parameters.len() + 60).sum();
+        (all >> self.smaller).saturating_sub(self.system.len() + offers).max(1000)
+    }
+}
+
+/// The standing instructions of the session's agent.
+pub(super) async fn system(_app: &Rc<App>, _key: &SessionKey) -> String {
+    String::new()
+}
+
+/// The turns that the model is sent.
+pub(super) async fn turns(going: &Going<'_>, room: &Room<'_>) -> Result<Vec<Turn>, String> {
+    let waiting: Vec<String> = going.app.runs.of(going.key).iter().map(|other| other.id.clone()).collect();
+    let (room, id) = (room.bytes(), going.run.id.clone());
+    let waiting: Vec<String> = waiting.into_iter().filter(|other| *other != id).collect();
+    read(going, move |transcript| {
+        let lines = recent(transcript, room, &id)?;
+        Ok(fit(conversation::turns(&lines, &id, &waiting), room))
+    })
+    .await
+    .map(Option::unwrap_or_default)
+}
+
+/// The calls of a run that have no result.
+pub(super) async fn unanswered(going: &Going<'_>) -> Result<Vec<conversation::Call>, String> {
+    let id = going.run.id.clone();
+    let read =
+        read(going, move |transcript| Ok(conversation::unanswered(&recent(transcript, MOST, &id)?, &id)));
+    read.await.map(Option::unwrap_or_default)
+}
+
+async fn read<T: Send + 'static>(
+    going: &Going<'_>,
+    read: impl FnOnce(&Transcript) -> io::Result<T> + Send + 'static,
+) -> Result<Option<T>, String> {
+    let read = move |transcript: Option<Transcript>| transcript.as_ref().map(read).transpose();
+    going.app.sessions.read(going.key, &going.session, read).await.map_err(|e| e.message().to_owned())
+}
+
+/// The lines since the last reset or compaction, as many as there is room for, and in any case the message that run `id`
+/// began with.
+fn recent(transcript: &Transcript, room: usize, id: &str) -> io::Result<Vec<Line>> {
+    let (mut all, mut bytes, mut far) = (Vec::new(), 0, 0);
+    let (mut first_kept, mut begun): (Option<String>, bool) = (None, false);
+    transcript.entries(transcript.last(), |entry| {
+        match entry.kind {
+            "reset" => return ControlFlow::Break(()),
+            "compaction" if first_kept.is_none() => {
+                first_kept = entry.member("firstKeptEntryId").and_then(json::text).map(|id| id.into_owned());
+            }
+            _ => {}
+        }
+        if let Some((line, size)) = line(entry) {
+            let begins = line.run.as_deref() == Some(id) && matches!(line.said, Said::User(_));
+            let fits = bytes + size <= room || all.is_empty();
+            if fits || begins {
+                bytes += size;
+                all.push(line);
+            }
+            begun |= begins;
+            far += 1;
+            if (!fits && begun) || far == FAR {
+                return ControlFlow::Break(());
+            }
+        }
+        if first_kept.as_deref() == Some(entry.id) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    all.reverse();
+    Ok(all)
+}
+
+/// What of an entry concerns a model, and its size in bytes.
+fn line(entry: &Entry<'_>) -> Option<(Line, usize)> {
+    let text = |value: &str| Some(json::text(value)?.into_owned());
+    let run = entry.member("runId").and_then(text);
+    if entry.kind == "custom" {
+        (entry.member("customType").and_then(text)? == TOOK_IN).then_some(())?;
+        let other = text(json::member(entry.member("data")?, "run")?)?;
+        return Some((Line { said: Said::TookIn(other), run, failed: false }, 0));
+    }
+    let message = entry.message?;
+    let member = |name| json::member(message, name);
+    let content = member("content")?;
+    let said = match &*json::text(member("role")?)? {
+        "user" => Said::User(text_of(content)),
+        "assistant" => Said::Assistant(text_of(content), calls_of(content)),
+        "toolResult" => {
+            let id = text(member("toolCallId")?)?;
+            Said::Tool(id, text_of(content), member("isError") == Some("true"))
+        }
+        _ => return None,
+    };
+    let failed = member("stopReason") == Some("\"error\"");
+    Some((Line { said, run, failed }, content.len()))
+}

@@ -1,0 +1,172 @@
+//! What of a run is written down: that it began, each call and result, and its end.
+
+use super::{Answer, Going, Outcome};
+use crate::{
+    agents::{
+        OpenRuns, Run,
+        conversation::{Call, CallResult},
+        model::Reply,
+    },
+    app::App,
+    clock::wall_ms,
+    methods::{
+        chat::message,
+        sessions::{publish_message, shapes},
+        shape::Object,
+    },
+    protocol::Json,
+    sessions::{Entry, NewEntry, Row, SessionId, SessionKey},
+};
+use nanoserde::SerJson;
+use std::rc::Rc;
+
+/// Who said something.
+#[derive(Clone, Default)]
+pub(super) struct By {
+    pub(super) provider: String,
+    pub(super) model: String,
+    pub(super) api: &'static str,
+}
+
+/// Counts that the run is begun; its session's id, if the session is still there.
+pub(super) async fn begin(app: &Rc<App>, key: &SessionKey, run: &Run) -> Result<Option<SessionId>, String> {
+    let started = app.sessions.change(|draft| {
+        let Some(mut row) = draft.get(key) else { return Ok(None) };
+        let mut open = OpenRuns::of(&row);
+        open.0.iter_mut().filter(|open| open.id == run.id).for_each(|open| open.tries = run.tries.get() + 1);
+        open.put(&mut row);
+        draft.touch(key, row.clone());
+        Ok(Some(row.id))
+    });
+    started.await.map(|(session, _)| session).map_err(|e| e.message().to_owned())
+}
+
+/// Writes down what the model said and called, before anything of it is carried out.
+pub(super) async fn called(going: &Going<'_>, answer: &Answer) -> Result<(), String> {
+    let now = wall_ms();
+    let said = spoken(&answer.by, &answer.reply, now, "toolUse");
+    append(going.app, going.key, going.run, vec![said], now, |_| {}).await
+}
+
+/// Writes down the results of calls.
+pub(super) async fn results(going: &Going<'_>, results: Vec<CallResult>) -> Result<(), String> {
+    if results.is_empty() {
+        return Ok(());
+    }
+    let now = wall_ms();
+    let message = |result: &CallResult| {
+        let object = Object::new()
+            .put("role", "toolResult")
+            .put("toolCallId", &result.id)
+            .put("toolName", &result.name)
+            .put("content", &vec![text_part(&result.text)]);
+        object.put("isError", &result.is_error).put("timestamp", &now).json().0
+    };
+    append(going.app, going.key, going.run, results.iter().map(message).collect(), now, |_| {}).await
+}
+
+/// Writes down how a run ended.
+pub(super) async fn end(
+    app: &Rc<App>,
+    key: &SessionKey,
+    run: &Rc<Run>,
+    outcome: &Outcome,
+    now: u64,
+) -> Result<(), String> {
+    let partial = run.said.borrow().clone();
+    let (status, error, message) = match outcome {
+        Outcome::Said(answer) => ("done", None, Some(spoken(&answer.by, &answer.reply, now, "stop"))),
+        Outcome::Failed(why, _) => ("failed", Some(why), Some(failure(app, why, now))),
+        Outcome::Aborted => ("killed", None, (!partial.is_empty()).then(|| aborted(app, &partial, now))),
+    };
+    let change = |row: &mut Row| {
+        let mut open = OpenRuns::of(row);
+        open.0.retain(|open| open.id != run.id);
+        open.put(row);
+        row.set("status", Some(&format!("\"{status}\"")));
+        row.set("lastRunId", Some(&run.id.serialize_json()));
+        row.set("lastRunError", error.map(|why| why.serialize_json()).as_deref());
+        (row.times.updated, row.times.activity) = (now, now);
+    };
+    append(app, key, run, message.into_iter().collect(), now, change).await
+}
+
+/// Appends messages of a run, and changes its session's row with them; then tells whoever listens.
+async fn append(
+    app: &Rc<App>,
+    key: &SessionKey,
+    run: &Run,
+    messages: Vec<String>,
+    now: u64,
+    change: impl FnOnce(&mut Row),
+) -> Result<(), String> {
+    let changed = app.sessions.change(|draft| {
+        // A session that was removed meanwhile has no place for it.
+        let Some(mut row) = draft.get(key) else { return Ok(None) };
+        if !messages.is_empty() {
+            let entry = |message: &String| NewEntry::message(now, message, Some(&run.id), None);
+            draft.append(key, row.id, messages.iter().map(entry).collect());
+        }
+        change(&mut row);
+        draft.put(key, row.clone());
+        Ok(Some(row.id))
+    });
+    let (session, appended) = changed.await.map_err(|e| e.message().to_owned())?;
+    let Some(session) = session else { return Ok(()) };
+    let beside = Object::new().put("runId", &run.id).json().0;
+    for (appended, text) in appended.into_iter().zip(&messages) {
+        let entry = Entry::of_message(&appended.id, appended.place, text, &beside);
+        let shown = message::message(&entry, &session, usize::MAX);
+        publish_message(app, key, &shapes::said(app, key, &shown, entry.id, entry.place.shown));
+    }
+    Ok(())
+}
+
+fn text_part(text: &str) -> Json {
+    Object::new().put("type", "text").put("text", text).json()
+}
+
+fn call_part(call: &Call) -> Json {
+    let object = Object::new().put("type", "toolCall").put("id", &call.id).put("name", &call.name);
+    object.put("arguments", &Json(call.arguments.clone())).json()
+}
+
+/// The beginning of a message of the model.
+fn by_model(by: &By, parts: Vec<Json>, now: u64) -> Object {
+    Object::new()
+        .put("role", "assistant")
+        .put("content", &parts)
+        .put("api", by.api)
+        .put("provider", &by.provider)
+        .put("model", &by.model)
+        .put("timestamp", &now)
+}
+
+fn spoken(by: &By, reply: &Reply, now: u64, stop: &str) -> String {
+    let usage = Object::new()
+        .put("input", &reply.usage.input)
+        .put("output", &reply.usage.output)
+        .put("totalTokens", &(reply.usage.input + reply.usage.output))
+        .put("cacheRead", &0_u64)
+        .put("cacheWrite", &0_u64)
+        .json();
+    let text = (!reply.text.trim().is_empty()).then(|| text_part(&reply.text));
+    let parts: Vec<Json> = text.into_iter().chain(reply.calls.iter().map(call_part)).collect();
+    by_model(by, parts, now).put("usage", &usage).put("stopReason", stop).json().0
+}
+
+/// The model that was to answer, as far as the configuration names one.
+fn configured(app: &App) -> By {
+    let settings = app.settings();
+    let name = settings.config.agents.model.clone().unwrap_or_default();
+    let (provider, model) = name.split_once('/').unwrap_or(("", &name));
+    By { provider: provider.into(), model: model.into(), api: "openai-completions" }
+}
+
+fn failure(app: &App, why: &str, now: u64) -> String {
+    by_model(&configured(app), Vec::new(), now).put("stopReason", "error").put("errorMessage", why).json().0
+}
+
+fn aborted(app: &App, said: &str, now: u64) -> String {
+    by_model(&configured(app), vec![text_part(said)], now).put("stopReason", "aborted").json().0
+}
