@@ -12,6 +12,8 @@ mod large;
 mod lists;
 mod model;
 mod power_cut;
+mod providers;
+mod queue;
 mod rights;
 mod runs;
 mod said;

@@ -3,8 +3,8 @@
 //! It answers by what the user said last: `say <text>` is said in a few pieces; `hang <text>` is said and never ended;
 //! `refuse <status>` is refused, `refuse once <status>` the first time alone; `cut` ends in the middle the first time;
 //! `garbage` is no stream; `nothing` is an answer without a text; `call <tool> <arguments>` calls a tool, and says what it
-//! gave; `calls <tool> <arguments>` calls it twice at once; `loop <tool>` calls it again and again. Anything else is
-//! repeated. The model `busy` is refused with 429, and the model `broke` with 402.
+//! gave; `calls <tool> <arguments>` calls it twice at once; `loop <tool>` calls it again and again; `held …` is answered as
+//! what comes behind it, once the test lets it. Anything else is repeated. The model `busy` is refused with 429, and the model `broke` with 402.
 
 use crate::wire::{get, items, text};
 use miniserde::json::Value;
@@ -26,6 +26,8 @@ pub struct Model {
     asked: Arc<Asked>,
     /// Streams that are open.
     pub open: Arc<AtomicUsize>,
+    /// How many held requests may be answered.
+    released: Arc<(Mutex<usize>, Condvar)>,
 }
 
 impl Model {
@@ -34,18 +36,25 @@ impl Model {
         let port = listener.local_addr().unwrap().port();
         let asked: Arc<Asked> = Arc::default();
         let open: Arc<AtomicUsize> = Arc::default();
-        let (to, count) = (asked.clone(), open.clone());
+        let released: Arc<(Mutex<usize>, Condvar)> = Arc::default();
+        let (to, count, gate) = (asked.clone(), open.clone(), released.clone());
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
-                let (to, count) = (to.clone(), count.clone());
+                let (to, count, gate) = (to.clone(), count.clone(), gate.clone());
                 std::thread::spawn(move || {
                     count.fetch_add(1, Ordering::SeqCst);
-                    let _ = answer(socket, &to);
+                    let _ = answer(socket, &to, &gate);
                     count.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { port, asked, open }
+        Self { port, asked, open, released }
+    }
+
+    /// Answers one held request.
+    pub fn release(&self) {
+        *self.released.0.lock().unwrap() += 1;
+        self.released.1.notify_all();
     }
 
     /// The bodies of the requests so far.
@@ -62,14 +71,22 @@ impl Model {
         assert!(asked.len() >= count, "{} requests of {count}", asked.len());
     }
 
-    /// The configuration of a gateway that asks it.
-    pub fn config(&self, port: u16) -> String {
+    /// The configuration of a gateway that asks it, with the default agent's `model`, and with `more` beside it. The server
+    /// `messages` speaks anthropic-messages.
+    pub fn config_with(&self, port: u16, model: &str, more: &str) -> String {
+        let server = |api: &str| {
+            format!(
+                "{{baseUrl:\"http://127.0.0.1:{}/v1\",apiKey:\"sk-test-0123\",api:\"{api}\",\
+                 models:[{{id:\"echo\",name:\"Echo\",contextWindow:32000}}]}}",
+                self.port
+            )
+        };
         format!(
             "{{gateway:{{mode:\"local\",bind:\"loopback\",port:{port},auth:{{mode:\"token\",token:\"T1\"}}}},\
-             agents:{{defaults:{{model:{{primary:\"stand-in/echo\"}}}}}},\
-             models:{{providers:{{\"stand-in\":{{baseUrl:\"http://127.0.0.1:{}/v1\",apiKey:\"sk-test-0123\",\
-             models:[{{id:\"echo\",name:\"Echo\",contextWindow:32000}}]}}}}}}}}",
-            self.port
+             agents:{{defaults:{{model:{model}}}}},{more}\
+             models:{{providers:{{\"stand-in\":{},messages:{}}}}}}}",
+            server("openai-completions"),
+            server("anthropic-messages")
         )
     }
 }
@@ -98,7 +115,10 @@ impl Request {
                 "user" => {
                     let given = parts.iter().filter(|part| text(part, "type") == "tool_result");
                     results.extend(given.map(|part| text(part, "content")));
-                    let said = parts.iter().filter(|part| text(part, "type") == "text").map(|part| text(part, "text"));
+                    let said = parts
+                        .iter()
+                        .filter(|part| text(part, "type") == "text")
+                        .map(|part| text(part, "text"));
                     let said = said.chain([text(message, "content")]).find(|said| !said.is_empty());
                     if let Some(said) = said {
                         last = said.rsplit("\n\n").next().unwrap_or_default().to_owned();
@@ -134,7 +154,9 @@ impl Said {
         match request.word(0) {
             "say" | "hang" => text(behind(1)),
             "nothing" => Self::default(),
-            "call" | "calls" if !request.results.is_empty() => text(&format!("got {}", request.results.join(" and "))),
+            "call" | "calls" if !request.results.is_empty() => {
+                text(&format!("got {}", request.results.join(" and ")))
+            }
             "call" => Self { text: "let me see".into(), calls: vec![call(0)] },
             "calls" => Self { text: String::new(), calls: vec![call(0), call(1)] },
             "loop" => Self { text: String::new(), calls: vec![call(times)] },
@@ -143,7 +165,7 @@ impl Said {
     }
 }
 
-fn answer(socket: TcpStream, asked: &Asked) -> std::io::Result<()> {
+fn answer(socket: TcpStream, asked: &Asked, gate: &(Mutex<usize>, Condvar)) -> std::io::Result<()> {
     let mut reader = BufReader::new(socket.try_clone()?);
     let mut out = socket;
     let (mut line, mut length, mut head) = (String::new(), 0, String::new());
@@ -164,20 +186,30 @@ fn answer(socket: TcpStream, asked: &Asked) -> std::io::Result<()> {
     };
     match dialect {
         Dialect::Messages => {
-            assert!(head.contains("x-api-key: sk-test-0123") && head.contains("anthropic-version: 2023-06-01"), "{head}");
+            assert!(
+                head.contains("x-api-key: sk-test-0123") && head.contains("anthropic-version: 2023-06-01"),
+                "{head}"
+            );
         }
         Dialect::Completions => {
             assert!(head.starts_with("post /v1/chat/completions http/1.1"), "{head}");
             assert!(head.contains("authorization: bearer sk-test-0123"), "{head}");
         }
     }
-    let request = Request::read(&body);
+    let mut request = Request::read(&body);
     let times = {
         let mut all = asked.0.lock().unwrap();
         all.push((body, request.last.clone()));
         asked.1.notify_all();
         all.iter().filter(|(_, last)| *last == request.last).count()
     };
+    if let Some(rest) = request.last.strip_prefix("held ") {
+        request.last = rest.to_owned();
+        if request.results.is_empty() {
+            let mut released = gate.1.wait_while(gate.0.lock().unwrap(), |released| *released == 0).unwrap();
+            *released -= 1;
+        }
+    }
     let refuse = |out: &mut TcpStream, status: &str| {
         let text = format!(r#"{{"error":{{"message":"refused with {status}"}}}}"#);
         write!(
@@ -256,7 +288,9 @@ impl Dialect {
     fn text(self, text: &str) -> String {
         let text = quoted(text);
         match self {
-            Self::Completions => format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":{text}}}}}]}}\n\n"),
+            Self::Completions => {
+                format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":{text}}}}}]}}\n\n")
+            }
             Self::Messages => format!(
                 "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":{text}}}}}\n\n"
             ),
@@ -270,9 +304,13 @@ impl Dialect {
         let (one, two, n) = (quoted(one), quoted(two), n + 1);
         match self {
             Self::Completions => {
-                let part = |part: String| format!("data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{part}]}}}}]}}\n\n");
+                let part = |part: String| {
+                    format!("data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{part}]}}}}]}}\n\n")
+                };
                 vec![
-                    part(format!(r#"{{"index":{n},"id":"{id}","type":"function","function":{{"name":"{name}","arguments":{one}}}}}"#)),
+                    part(format!(
+                        r#"{{"index":{n},"id":"{id}","type":"function","function":{{"name":"{name}","arguments":{one}}}}}"#
+                    )),
                     part(format!(r#"{{"index":{n},"function":{{"arguments":{two}}}}}"#)),
                 ]
             }
@@ -281,9 +319,14 @@ impl Dialect {
                     format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"index\":{n},{more}}}\n\n")
                 };
                 let piece = |piece: String| {
-                    event("content_block_delta", format!(r#""delta":{{"type":"input_json_delta","partial_json":{piece}}}"#))
+                    event(
+                        "content_block_delta",
+                        format!(r#""delta":{{"type":"input_json_delta","partial_json":{piece}}}"#),
+                    )
                 };
-                let block = format!(r#""content_block":{{"type":"tool_use","id":"{id}","name":"{name}","input":{{}}}}"#);
+                let block = format!(
+                    r#""content_block":{{"type":"tool_use","id":"{id}","name":"{name}","input":{{}}}}"#
+                );
                 vec![event("content_block_start", block), piece(one), piece(two)]
             }
         }
@@ -294,7 +337,9 @@ impl Dialect {
             Self::Completions => {
                 let reason = if calls { "tool_calls" } else { "stop" };
                 let usage = "{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10}";
-                format!("data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"{reason}\"}}],\"usage\":{usage}}}\n\ndata: [DONE]\n\n")
+                format!(
+                    "data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"{reason}\"}}],\"usage\":{usage}}}\n\ndata: [DONE]\n\n"
+                )
             }
             Self::Messages => {
                 let reason = if calls { "tool_use" } else { "end_turn" };

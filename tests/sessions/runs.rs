@@ -7,15 +7,20 @@ use crate::{
 use miniserde::json::Value;
 use std::sync::atomic::Ordering;
 
-fn gateway() -> (Model, Home, Server) {
+pub fn gateway() -> (Model, Home, Server) {
+    gateway_with("{primary:\"stand-in/echo\"}", "")
+}
+
+/// A gateway whose default agent has this `model`, and with `more` in its configuration.
+pub fn gateway_with(primary: &str, more: &str) -> (Model, Home, Server) {
     let model = Model::start();
     let home = Home::empty();
-    home.config(&model.config(home.port));
+    home.config(&model.config_with(home.port, primary, more));
     let server = home.start();
     (model, home, server)
 }
 
-fn send(client: &mut Client, message: &str, key: &str) -> Result<Value, Value> {
+pub fn send(client: &mut Client, message: &str, key: &str) -> Result<Value, Value> {
     client.call(
         "chat.send",
         &format!(r#"{{"sessionKey":"main","message":"{message}","idempotencyKey":"{key}"}}"#),
@@ -24,7 +29,7 @@ fn send(client: &mut Client, message: &str, key: &str) -> Result<Value, Value> {
 
 /// The events of a run up to the one that ends it: states, with the text of each.
 #[track_caller]
-fn until_end(client: &mut Client, run: &str) -> Vec<(String, Value)> {
+pub fn until_end(client: &mut Client, run: &str) -> Vec<(String, Value)> {
     let mut events = Vec::new();
     loop {
         let event = client.event("chat");
@@ -40,7 +45,7 @@ fn until_end(client: &mut Client, run: &str) -> Vec<(String, Value)> {
     }
 }
 
-fn said(client: &mut Client) -> Vec<(String, String)> {
+pub fn said(client: &mut Client) -> Vec<(String, String)> {
     let page = client.ok("chat.history", r#"{"sessionKey":"main"}"#);
     let said = |message: &&Value| match text(message, "content") {
         content if content.is_empty() => text(message, "content.0.text"),
@@ -49,7 +54,7 @@ fn said(client: &mut Client) -> Vec<(String, String)> {
     items(&page, "messages").iter().map(|message| (text(message, "role"), said(message))).collect()
 }
 
-fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
+pub fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
     all.iter().map(|(role, text)| ((*role).to_owned(), (*text).to_owned())).collect()
 }
 

@@ -1,0 +1,110 @@
+//! Models of several servers: another dialect, others that stand in, and what a model does that is no good.
+
+use crate::{
+    runs::{gateway, gateway_with, pairs, said, send, until_end},
+    wire::{get, items, json, text},
+};
+use miniserde::json::Value;
+
+fn messages(body: &str) -> Vec<String> {
+    let body: Value = miniserde::json::from_str(body).unwrap();
+    items(&body, "messages").iter().map(|message| json(message)).collect()
+}
+
+#[test]
+fn a_server_of_anthropic_messages_is_asked_in_its_own_way() {
+    let (model, _home, server) = gateway_with("\"messages/echo\"", "");
+    let mut client = server.admin();
+    send(&mut client, "say hello", "K1").unwrap();
+    let (state, last) = until_end(&mut client, "K1").pop().unwrap();
+    assert_eq!((&*state, text(&last, "payload.message.content.0.text")), ("final", "hello".into()));
+    send(&mut client, "call nothing {\\\"a\\\":1}", "K2").unwrap();
+    let (state, last) = until_end(&mut client, "K2").pop().unwrap();
+    let words = text(&last, "payload.message.content.0.text");
+    assert!(state == "final" && words.starts_with("got ") && words.contains("no tool"), "{}", json(&last));
+    let asked = model.asked();
+    assert_eq!(asked.len(), 3);
+    let all = messages(&asked[2]);
+    assert_eq!(all.len(), 5, "{all:#?}");
+    assert!(all[0].contains(r#""type":"text""#) && all[0].contains(r#""role":"user""#), "{}", all[0]);
+    assert!(all[3].contains(r#""type":"tool_use""#) && all[3].contains(r#""input":{"a":1}"#), "{}", all[3]);
+    assert!(
+        all[4].contains(r#""type":"tool_result""#) && all[4].contains(r#""is_error":true"#),
+        "{}",
+        all[4]
+    );
+    let page = client.ok("chat.history", r#"{"sessionKey":"main"}"#);
+    let first = &items(&page, "messages")[1];
+    assert_eq!(
+        (text(first, "api"), text(first, "provider")),
+        ("anthropic-messages".into(), "messages".into())
+    );
+    send(&mut client, "refuse 401", "K3").unwrap();
+    let (_, last) = until_end(&mut client, "K3").pop().unwrap();
+    assert!(
+        text(&last, "payload.errorMessage").starts_with("messages/echo: the server refuses the key"),
+        "{}",
+        json(&last)
+    );
+}
+
+#[test]
+fn a_model_that_has_had_enough_is_left_alone_and_another_one_answers() {
+    let primary = "{primary:\"stand-in/busy\",fallbacks:[\"nowhere/x\",\"messages/echo\"]}";
+    let (model, _home, server) = gateway_with(primary, "");
+    let mut client = server.admin();
+    let models = |asked: &[String]| -> Vec<String> {
+        asked.iter().map(|body| text(&miniserde::json::from_str(body).unwrap(), "model")).collect()
+    };
+    send(&mut client, "say hello", "K1").unwrap();
+    assert_eq!(until_end(&mut client, "K1").pop().unwrap().0, "final");
+    assert_eq!(models(&model.asked()), ["busy", "busy", "echo"]);
+    assert!(server.log().contains("nowhere/x cannot stand in"), "{}", server.log());
+    // Whose account is the fault is not asked twice.
+    let (model, _home, server) =
+        gateway_with("{primary:\"stand-in/broke\",fallbacks:[\"messages/echo\"]}", "");
+    let mut client = server.admin();
+    for key in ["K1", "K2"] {
+        send(&mut client, "say hello", key).unwrap();
+        let (state, last) = until_end(&mut client, key).pop().unwrap();
+        assert_eq!((&*state, text(&last, "payload.message.content.0.text")), ("final", "hello".into()));
+    }
+    assert_eq!(models(&model.asked()), ["broke", "echo", "echo"]);
+    let page = client.ok("chat.history", r#"{"sessionKey":"main"}"#);
+    assert_eq!(text(&items(&page, "messages")[1], "provider"), "messages");
+}
+
+#[test]
+fn a_hostile_model_is_told_what_is_wrong_and_stopped_in_the_end() {
+    let (model, _home, server) = gateway();
+    let mut client = server.admin();
+    // A tool that is not there, and arguments that are no JSON: results that it can read.
+    for (n, message) in
+        ["call nothing {}", "call nothing {\\\"a\\\":", "calls nothing [1,2]"].iter().enumerate()
+    {
+        let key = format!("K{n}");
+        send(&mut client, message, &key).unwrap();
+        let (state, last) = until_end(&mut client, &key).pop().unwrap();
+        assert_eq!(state, "final", "{message}: {}", json(&last));
+        assert!(text(&last, "payload.message.content.0.text").starts_with("got "), "{}", json(&last));
+    }
+    let page = client.ok("chat.history", r#"{"sessionKey":"main"}"#);
+    let roles: Vec<_> = items(&page, "messages").iter().map(|message| text(message, "role")).collect();
+    let one = ["user", "assistant", "toolResult", "assistant"];
+    let twice = ["user", "assistant", "toolResult", "toolResult", "assistant"];
+    assert_eq!(roles, [&one[..], &one, &twice].concat());
+    assert!(get(&items(&page, "messages")[2], "isError").is_some());
+    // One that goes round in a circle.
+    let before = model.asked().len();
+    send(&mut client, "loop nothing", "L").unwrap();
+    let (state, last) = until_end(&mut client, "L").pop().unwrap();
+    assert_eq!(state, "error");
+    let why = text(&last, "payload.errorMessage");
+    assert_eq!(why, "stopped: nothing was called 6 times with the same arguments and the same result");
+    assert_eq!(model.asked().len() - before, 6);
+    assert!(model.asked().last().unwrap().contains("You made this call before"));
+    // And the conversation goes on.
+    send(&mut client, "say on", "N").unwrap();
+    assert_eq!(until_end(&mut client, "N").pop().unwrap().0, "final");
+    assert_eq!(said(&mut client).last(), pairs(&[("assistant", "on")]).last());
+}
