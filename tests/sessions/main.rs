@@ -15,3 +15,4 @@ mod power_cut;
 mod rights;
 mod runs;
 mod said;
+mod tools;
