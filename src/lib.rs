@@ -14,6 +14,7 @@
 //!                     └─ session ─ methods ─┬─ devices ─ store
 //!                                           ├─ sessions: rows and transcripts, on disk
 //!                                           ├─ agents: messages that a model answers ─ outbound
+//!                                           ├─ tools: what an agent may do, by the gateway's own methods
 //!                                           ├─ config ─ reload: a change applied while everyone stays
 //!                                           ├─ handoff: a restart that nobody sees
 //!                                           └─ hub: connections, and events to their audience
@@ -58,6 +59,7 @@ mod sessions;
 mod upstream;
 
 mod agents;
+mod tools;
 
 mod reload;
 

@@ -15,7 +15,10 @@ use super::{
 };
 use std::borrow::Cow;
 
+mod said;
 mod shape;
+
+pub use said::without_credentials;
 
 /// Placeholder for a secret; OpenClaw's clients know it.
 pub const REDACTED: &str = "__OPENCLAW_REDACTED__";

@@ -7,6 +7,7 @@
 //! A new method is a function and a row in its family's `METHODS`.
 
 mod agents;
+mod by;
 mod chat;
 mod config;
 pub(crate) mod devices;
@@ -16,7 +17,9 @@ mod restart;
 mod sessions;
 mod shape;
 mod system;
+pub(crate) mod tools;
 
+pub(crate) use by::By;
 pub(crate) use chat::run::resume;
 pub(crate) use system::{own_status, ready};
 
@@ -121,7 +124,7 @@ impl Method {
     }
 }
 
-const FAMILIES: [&[Method]; 10] = [
+const FAMILIES: [&[Method]; 11] = [
     system::METHODS,
     logs::METHODS,
     config::METHODS,
@@ -132,6 +135,7 @@ const FAMILIES: [&[Method]; 10] = [
     chat::METHODS,
     chat::send::METHODS,
     agents::METHODS,
+    tools::METHODS,
 ];
 
 /// Lists all methods.
@@ -147,8 +151,8 @@ pub fn find(name: &str) -> Option<&'static Method> {
 /// A request to a method.
 pub(crate) struct Call {
     app: Rc<App>,
-    /// Connection of the caller.
-    conn: Rc<Conn>,
+    /// The caller.
+    by: By,
     request: RequestFrame,
 }
 
@@ -188,11 +192,28 @@ type Pending = Pin<Box<dyn Future<Output = Answer>>>;
 
 /// Answers a request of `conn`.
 pub fn call(app: Rc<App>, conn: Rc<Conn>, request: RequestFrame) -> Pending {
-    let method = match check(&conn, &request) {
+    dispatch(app, By::Conn(conn), request)
+}
+
+/// Does what an agent asks of its gateway. What follows from the answer is the caller's to run.
+pub(crate) fn call_as_agent(app: Rc<App>, method: &str, params: &Json) -> Pending {
+    use nanoserde::SerJson;
+    let method = method.to_owned().serialize_json();
+    let frame =
+        format!(r#"{{"type":"req","id":"agent","method":{method},"params":{params}}}"#, params = params.0);
+    match RequestFrame::parse(frame) {
+        Ok(request) => dispatch(app, By::Agent, request),
+        Err((why, _)) => Box::pin(std::future::ready(Err(ErrorShape::invalid(why.to_string())))),
+    }
+}
+
+/// Answers a request of `by`.
+fn dispatch(app: Rc<App>, by: By, request: RequestFrame) -> Pending {
+    let method = match check(&by, &request) {
         Ok(method) => method,
         Err(error) => return Box::pin(std::future::ready(Err(error))),
     };
-    let call = Call { app, conn, request };
+    let call = Call { app, by, request };
     match method.run {
         Run::Now(run) => Box::pin(std::future::ready(run(&call))),
         Run::Waits(run) => run(call),
@@ -207,11 +228,11 @@ pub fn restore(invocation: Invocation) -> Pending {
 
 /// Finds the method of a request and checks, in this order: whether it exists, role, scope, the size of `params`.
 /// Only then are `params` read.
-fn check(conn: &Conn, request: &RequestFrame) -> Result<&'static Method, ErrorShape> {
+fn check(by: &By, request: &RequestFrame) -> Result<&'static Method, ErrorShape> {
     let name = &request.method;
     let Some(method) = find(name) else { return Err(unknown(name)) };
-    match (method.access, conn.role()) {
-        (Access::Operator(scope) | Access::Dynamic(scope), Role::Operator) => need(conn, scope)?,
+    match (method.access, by.role()) {
+        (Access::Operator(scope) | Access::Dynamic(scope), Role::Operator) => by.need(scope)?,
         (Access::Node, Role::Node) => {}
         (Access::Node, _) => {
             return Err(ErrorShape::invalid(format!("unauthorized role: {name} is for nodes")));
@@ -304,6 +325,7 @@ mod tests {
             "sessions.reset",
             "sessions.compact",
             "chat.inject",
+            "tools.invoke",
         ];
         assert_eq!(those(Repeat::ChangesTwice), twice);
     }
@@ -323,6 +345,7 @@ mod tests {
             "chat.send",
             "agent",
             "sessions.send",
+            "tools.invoke",
         ];
         assert_eq!(large, content);
     }

@@ -95,6 +95,11 @@ impl ErrorShape {
         self
     }
 
+    /// The code as sent on the wire.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
     /// Message for a person.
     pub fn message(&self) -> &str {
         &self.message

@@ -17,3 +17,4 @@ mod queue;
 mod rights;
 mod runs;
 mod said;
+mod tools;

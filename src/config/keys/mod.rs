@@ -16,6 +16,7 @@ pub(crate) mod own;
 pub(crate) mod reference;
 mod sources;
 mod tls;
+mod tools;
 pub(crate) mod words;
 
 pub use effect::Effect;
@@ -134,8 +135,22 @@ const fn one_of<T: Choice>(default: Option<&'static str>, wrong: Option<&'static
 pub(crate) struct Table(&'static [&'static [Key]]);
 
 /// Keys of `openclaw.json`, in the order of the reference.
-pub(crate) static OPENCLAW: Table =
-    Table(&[gateway::KEYS, auth::KEYS, tls::KEYS, agents::KEYS, models::KEYS, logging::KEYS, sources::KEYS]);
+pub(crate) static OPENCLAW: Table = Table(&[
+    gateway::KEYS,
+    auth::KEYS,
+    tls::KEYS,
+    agents::KEYS,
+    models::KEYS,
+    tools::KEYS,
+    tools::OF_ALL,
+    tools::OF_ALL_WITH,
+    tools::OF_ONE,
+    tools::OF_ONE_WITH,
+    tools::OF_LISTED,
+    tools::OF_LISTED_WITH,
+    logging::KEYS,
+    sources::KEYS,
+]);
 
 impl Table {
     /// All rows, in the order of the reference.

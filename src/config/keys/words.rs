@@ -127,6 +127,63 @@ impl Choice for ReloadMode {
         &[("hybrid", Self::Hot), ("hot", Self::Hot), ("restart", Self::Restart), ("off", Self::Off)];
 }
 
+/// Tools that an agent begins with: `tools.profile`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// What tells of the session, and nothing more.
+    Minimal,
+    /// Files, commands, sessions and the web.
+    Coding,
+    /// Sessions and messages.
+    Messaging,
+    /// Everything.
+    Full,
+}
+
+impl Choice for Profile {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("minimal", Self::Minimal),
+        ("coding", Self::Coding),
+        ("messaging", Self::Messaging),
+        ("full", Self::Full),
+    ];
+}
+
+impl Profile {
+    /// All of them, in order.
+    pub(crate) const ALL: [Self; 4] = [Self::Minimal, Self::Coding, Self::Messaging, Self::Full];
+
+    /// The word as written in the file.
+    pub fn as_str(self) -> &'static str {
+        self.word()
+    }
+}
+
+/// Sessions that an agent's tools see: `tools.sessions.visibility`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// The session that the agent runs in.
+    Own,
+    /// That one and those that it began; from the main session, all of the agent.
+    Tree,
+    /// Those of the agent.
+    Agent,
+    /// Those of all agents, as far as `tools.agentToAgent` lets.
+    All,
+}
+
+impl Choice for Reach {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("self", Self::Own), ("tree", Self::Tree), ("agent", Self::Agent), ("all", Self::All)];
+}
+
+impl Reach {
+    /// The word as written in the file.
+    pub fn as_str(self) -> &'static str {
+        self.word()
+    }
+}
+
 /// Device tokens that a change of the shared token revokes: `auth.revokeOnRotate`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RevokeOnRotate {

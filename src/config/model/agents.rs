@@ -92,7 +92,7 @@ fn roster(agents: &Section<'_>) -> (Vec<String>, Option<String>) {
 }
 
 /// An id as OpenClaw has it in session keys.
-fn agent_id(text: &str) -> String {
+pub(super) fn agent_id(text: &str) -> String {
     let fits = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '-' };
     let id: String = text.trim().to_lowercase().chars().map(fits).take(64).collect();
     let id = id.trim_matches('-');

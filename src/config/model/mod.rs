@@ -9,6 +9,7 @@ pub(crate) mod agents;
 pub(crate) mod logging;
 pub(crate) mod models;
 pub(crate) mod tls;
+pub(crate) mod tools;
 pub(crate) mod tree;
 
 use super::{
@@ -124,6 +125,8 @@ pub struct GatewayConfig {
     pub agents: Agents,
     /// `models.providers`.
     pub(crate) providers: Vec<models::Provider>,
+    /// `tools`, of all agents and of each, and `gateway.tools`.
+    pub(crate) tools: tools::Tools,
 }
 
 impl GatewayConfig {
@@ -175,6 +178,7 @@ impl GatewayConfig {
             levels: Levels::decode(root),
             agents: Agents::decode(root),
             providers: models::decode(root, resolver),
+            tools: tools::Tools::decode(root),
         }
     }
 }

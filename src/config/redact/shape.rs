@@ -192,6 +192,12 @@ fn is_uuid(word: &str) -> bool {
     lengths == [8, 4, 4, 4, 12] && word.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
+/// Whether a word is a credential by its form alone, whatever it stands in.
+pub(super) fn is_credential(word: &str) -> bool {
+    let issued = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    holds_password(word) || word.split(issued).any(is_issued)
+}
+
 /// Whether a word of a line, or a key's name, is a secret by its form alone; a path is none.
 pub(super) fn is_secret_word(word: &str) -> bool {
     let path = word.contains('/') && !word.contains("://");

@@ -3,9 +3,8 @@
 use super::message::{CHARS, message as shown};
 use crate::{
     app::App,
-    hub::Conn,
     methods::{
-        Answer, Call,
+        Answer, By, Call,
         sessions::{
             key,
             shapes::{self, FromTranscript},
@@ -65,12 +64,12 @@ pub(super) async fn history(call: Call) -> Answer {
     };
     match found {
         Found::Reset => reset(),
-        Found::After(messages, cursor) => Ok(caught_up(&call.app, &call.conn, &key, messages, cursor).into()),
+        Found::After(messages, cursor) => Ok(caught_up(&call.app, &call.by, &key, messages, cursor).into()),
         Found::Page(page, cursor) => {
             let object = Object::new()
                 .put("sessionKey", params.str("sessionKey")?)
                 .opt("sessionId", row.as_ref().map(|row| row.id.to_string()).as_ref());
-            Ok(whole(&call.app, &call.conn, &key, row.as_ref(), object, offset, page, cursor).into())
+            Ok(whole(&call.app, &call.by, &key, row.as_ref(), object, offset, page, cursor).into())
         }
     }
 }
@@ -126,7 +125,7 @@ fn look(transcript: Option<Transcript>, id: &SessionId, asked: &Asked, most: usi
 #[expect(clippy::too_many_arguments, reason = "the parts of one answer")]
 fn whole(
     app: &Rc<App>,
-    conn: &Conn,
+    by: &By,
     key: &SessionKey,
     row: Option<&Row>,
     object: Object,
@@ -148,7 +147,7 @@ fn whole(
         .put("totalMessages", &page.total)
         .opt("inFlightRun", under_way(app, key).as_ref())
         .put("defaults", &shapes::defaults(&settings.config.agents))
-        .put("sessionInfo", &shapes::row(app, Some(conn), key, row, &FromTranscript::default()).json())
+        .put("sessionInfo", &shapes::row(app, Some(by), key, row, &FromTranscript::default()).json())
         .json()
 }
 
@@ -160,7 +159,7 @@ fn under_way(app: &App, key: &SessionKey) -> Option<Json> {
 }
 
 /// The answer to a client that comes back: events as it would have heard them.
-fn caught_up(app: &Rc<App>, conn: &Conn, key: &SessionKey, messages: Vec<String>, cursor: Cursor) -> Json {
+fn caught_up(app: &Rc<App>, by: &By, key: &SessionKey, messages: Vec<String>, cursor: Cursor) -> Json {
     let events = messages.iter().map(|message| {
         let (id, seq) = place_of(message);
         shapes::said(app, key, message, &id, seq)
@@ -171,10 +170,7 @@ fn caught_up(app: &Rc<App>, conn: &Conn, key: &SessionKey, messages: Vec<String>
         .put("kind", "delta")
         .put("messages", &events)
         .put("deltaCursor", &cursor.text())
-        .put(
-            "sessionInfo",
-            &shapes::row(app, Some(conn), key, row.as_ref(), &FromTranscript::default()).json(),
-        )
+        .put("sessionInfo", &shapes::row(app, Some(by), key, row.as_ref(), &FromTranscript::default()).json())
         .json()
 }
 

@@ -310,7 +310,7 @@ async fn agent(call: Call) -> Answer {
         .put("status", "accepted")
         .put("acceptedAt", &wall_ms())
         .json();
-    let (conn, request) = (call.conn.clone(), call.request.id.clone());
+    let (conn, request) = (call.by.conn().ok().cloned(), call.request.id.clone());
     let run = call.app.runs.find(&id).map(|(_, run)| run);
     Ok(Reply::then(payload, move |app| {
         if let Some(after) = after {
@@ -326,7 +326,9 @@ async fn agent(call: Call) -> Answer {
                     response(&request, &answered(&ended, said.as_deref()))
                 }
             };
-            let _ = conn.send(&answer);
+            if let Some(conn) = conn {
+                let _ = conn.send(&answer);
+            }
         });
     }))
 }

@@ -6,7 +6,7 @@ mod plan;
 mod schema;
 mod write;
 
-use super::{Access, Method, Repeat};
+use super::{Access, By, Method, Repeat};
 use crate::{
     app::App,
     config::{
@@ -17,7 +17,6 @@ use crate::{
             source::{Include, ReadError, Source},
         },
     },
-    hub::Conn,
     protocol::{Issue, Json, Scope},
     reactor::on_worker,
 };
@@ -33,22 +32,22 @@ const TEXT: usize = 12 << 20;
 /// The methods of this family. A change names the revision that it is based on, so that the same twice is refused.
 pub(super) const METHODS: &[Method] = &[
     Method::waits("config.get", READ, Repeat::Harmless, |c| {
-        Box::pin(async move { Ok(get(&c.app, &c.conn).await.into()) })
+        Box::pin(async move { Ok(get(&c.app, &c.by).await.into()) })
     }),
     Method::waits("config.plan", ADMIN, Repeat::Harmless, |c| {
-        Box::pin(async move { plan::plan(&c.app, &c.conn, &c.params()?).await })
+        Box::pin(async move { plan::plan(&c.app, &c.by, &c.params()?).await })
     })
     .content(TEXT),
     Method::waits("config.set", ADMIN, Repeat::Harmless, |c| {
-        Box::pin(async move { write::set(&c.app, &c.conn, &c.params()?).await })
+        Box::pin(async move { write::set(&c.app, &c.by, &c.params()?).await })
     })
     .content(TEXT),
     Method::waits("config.patch", ADMIN, Repeat::Harmless, |c| {
-        Box::pin(async move { write::patch(&c.app, &c.conn, &c.params()?).await })
+        Box::pin(async move { write::patch(&c.app, &c.by, &c.params()?).await })
     })
     .content(TEXT),
     Method::waits("config.apply", ADMIN, Repeat::Harmless, |c| {
-        Box::pin(async move { write::apply(&c.app, &c.conn, &c.params()?).await })
+        Box::pin(async move { write::apply(&c.app, &c.by, &c.params()?).await })
     })
     .content(TEXT),
     Method::now("config.schema", READ, Repeat::Harmless, |_| Ok(schema::whole().into())),
@@ -98,8 +97,8 @@ struct Snapshot {
 
 /// `config.get`.
 /// `raw`, with its comments, is for administrators alone.
-pub async fn get(app: &Rc<App>, conn: &Rc<Conn>) -> Json {
-    let viewer = match conn.session().scopes.allows(Scope::Admin) {
+pub async fn get(app: &Rc<App>, by: &By) -> Json {
+    let viewer = match by.allows(Scope::Admin) {
         true => Viewer::Admin,
         false => Viewer::Reader,
     };

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     config::redact,
     hub::Conn,
-    methods::Answer,
+    methods::{Answer, By},
     protocol::{ErrorShape, Json, Params},
     reload::Preview,
 };
@@ -46,7 +46,7 @@ fn closed(conn: &Rc<Conn>) -> Closed {
 }
 
 /// `config.plan`, of the text `raw`, or of the file as it is. Who only asks is not counted among the closed.
-pub async fn plan(app: &Rc<App>, asks: &Rc<Conn>, params: &Params<'_>) -> Answer {
+pub async fn plan(app: &Rc<App>, asks: &By, params: &Params<'_>) -> Answer {
     let raw = params.opt_str("raw")?.map(str::to_owned);
     let Preview { plan, refused, browsers, new_lines } = app
         .reloads
@@ -62,7 +62,7 @@ pub async fn plan(app: &Rc<App>, asks: &Rc<Conn>, params: &Params<'_>) -> Answer
     let payload = Planned {
         changes: changes.collect(),
         applies: plan.done(),
-        closes: refused.iter().filter(|conn| !Rc::ptr_eq(conn, asks)).map(closed).collect(),
+        closes: refused.iter().filter(|conn| conn.id() != asks.id()).map(closed).collect(),
         revokes: browsers.iter().map(ToString::to_string).collect(),
         warnings: new_lines.iter().map(|line| redact::line(line).into_owned()).collect(),
     };

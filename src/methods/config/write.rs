@@ -15,8 +15,7 @@ use crate::{
         redact::{self, Viewer},
         text::{file, node::Value},
     },
-    hub::Conn,
-    methods::{Answer, Reply},
+    methods::{Answer, By, Reply},
     protocol::{Details, ErrorCode, ErrorShape, Issue, Json, Params},
     reactor::on_worker,
     reload::Trigger,
@@ -63,21 +62,21 @@ struct Stats {
 }
 
 /// Answers `config.set`: replaces the whole text.
-pub async fn set(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+pub async fn set(app: &Rc<App>, by: &By, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
     let want = move |_: &Present<'_>| Ok(WriteTarget::Root(raw.clone()));
-    change(app, conn, params, "config.set", want).await
+    change(app, by, params, "config.set", want).await
 }
 
 /// `config.apply`: the same, reported as applied.
-pub async fn apply(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+pub async fn apply(app: &Rc<App>, by: &By, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
     let want = move |_: &Present<'_>| Ok(WriteTarget::Root(raw.clone()));
-    change(app, conn, params, "config.apply", want).await
+    change(app, by, params, "config.apply", want).await
 }
 
 /// `config.patch`: what is to change.
-pub async fn patch(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answer {
+pub async fn patch(app: &Rc<App>, by: &By, params: &Params<'_>) -> Answer {
     let raw = params.str("raw")?.to_owned();
     let patch =
         on_worker(move || file::value(&raw)).await.map_err(|invalid| refusal(&Refused::BadText(invalid)))?;
@@ -98,12 +97,12 @@ pub async fn patch(app: &Rc<App>, conn: &Rc<Conn>, params: &Params<'_>) -> Answe
         merge::restore(&mut sum, root)?;
         Ok(WriteTarget::Sum(sum))
     };
-    change(app, conn, params, "config.patch", want).await
+    change(app, by, params, "config.patch", want).await
 }
 
 async fn change(
     app: &Rc<App>,
-    conn: &Rc<Conn>,
+    by: &By,
     params: &Params<'_>,
     method: &'static str,
     want: impl Fn(&Present<'_>) -> Result<WriteTarget, Refused> + Send + 'static,
@@ -154,7 +153,7 @@ async fn change(
     if noop {
         return Ok(Json::of(&done).into());
     }
-    log::info!("{method} by {}: {}", conn.session().name(), redact::line(&names.join(", ")));
+    log::info!("{method} by {}: {}", by.name(), redact::line(&names.join(", ")));
     let outcome = app.reloads.reload_in(&turn, Trigger::Asked).await;
     if let Some(broken) = &outcome.broken {
         let message = format!("written, but not applied: {broken}; re-run config.get and see its issues");

@@ -12,13 +12,13 @@ use self::{
     change::{Change, Changed, Moment, ReadChange},
     shapes::Live,
 };
-use super::{Access::Operator, Answer, Call, Method, Repeat, Reply};
+use super::{Access::Operator, Answer, By, Call, Method, Repeat, Reply};
 use crate::{
     app::App,
     auth::{Basis, Lost},
     clock::wall_ms,
     hub::{Audience, Conn},
-    protocol::{ErrorShape, Event, Json, Scope},
+    protocol::{DeviceId, ErrorShape, Event, Json, Role, Scope},
     store::GRACE_MS,
 };
 use std::rc::Rc;
@@ -42,7 +42,7 @@ pub(super) const METHODS: &[Method] = &[
 
 /// `device.pair.list`.
 fn list(call: &Call) -> Answer {
-    let caller = call.conn.caller();
+    let caller = call.by.caller();
     let registry = call.app.devices.registry();
     Ok(shapes::list(&registry, |id| caller.manages(id), |device| Live::of(&call.app, device)).into())
 }
@@ -50,45 +50,46 @@ fn list(call: &Call) -> Answer {
 /// Changes the registry, answers, and makes the live connections follow.
 pub(super) async fn change(call: Call, read: ReadChange) -> Answer {
     let change = read(&call.params()?)?;
-    let (payload, changed) = apply(&call.app, &call.conn, &change).await?;
+    let (payload, changed) = apply(&call.app, &call.by, &change).await?;
     Ok(Reply::then(payload, move |app| follow(app, &changed)))
 }
 
-/// Makes `change` for `conn`; the answer, and what was changed.
-pub(super) async fn apply(
-    app: &Rc<App>,
-    conn: &Conn,
-    change: &Change,
-) -> Result<(Json, Changed), ErrorShape> {
-    let caller = conn.caller();
+/// Makes `change` for `by`; the answer, and what was changed.
+pub(super) async fn apply(app: &Rc<App>, by: &By, change: &Change) -> Result<(Json, Changed), ErrorShape> {
+    let caller = by.caller();
     let at = Moment { now_ms: wall_ms(), grace_ms: app.boot.clock.uptime_ms() + GRACE_MS };
     let changed = app.devices.change(|registry| change.apply(registry, &caller, at)).await?;
-    let (id, by) = (changed.device(), conn.session().name());
+    let (id, name) = (changed.device(), by.name());
     let device = id.short();
     match &changed {
         Changed::Approved(r, _) => {
-            log::info!("device {device} approved for {} [{}] by {by}", r.role, r.scopes);
+            log::info!("device {device} approved for {} [{}] by {name}", r.role, r.scopes);
             app.devices.regrant(&id);
             app.relay.regranted(&id);
         }
-        Changed::Rejected(r) => log::info!("request of device {device} for {} rejected by {by}", r.role),
-        Changed::Removed(_) => log::info!("device {device} removed by {by}"),
-        Changed::Renamed(_, label) => log::info!("device {device} renamed {label:?} by {by}"),
-        Changed::Rotated(_, role, ..) => log::info!("token of device {device} for {role} rotated by {by}"),
-        Changed::Revoked(_, role, _) => log::info!("role {role} of device {device} revoked by {by}"),
+        Changed::Rejected(r) => log::info!("request of device {device} for {} rejected by {name}", r.role),
+        Changed::Removed(_) => log::info!("device {device} removed by {name}"),
+        Changed::Renamed(_, label) => log::info!("device {device} renamed {label:?} by {name}"),
+        Changed::Rotated(_, role, ..) => log::info!("token of device {device} for {role} rotated by {name}"),
+        Changed::Revoked(_, role, _) => log::info!("role {role} of device {device} revoked by {name}"),
     }
     let token = match changed {
         // Its own token, and only to a connection that rests on it: others have no use for the bearer.
         Changed::Rotated(id, role, _, generation)
-            if conn.device() == Some(id)
-                && conn.role() == role
-                && matches!(conn.session().basis, Basis::DeviceToken | Basis::DeviceKey) =>
+            if by.conn().is_ok_and(|conn| rests_on_token(conn, &id, role)) =>
         {
             Some(app.devices.key().device_token(&id, role, generation))
         }
         _ => None,
     };
     Ok((changed.answer(&app.devices.registry(), |d| Live::of(app, d), token, at), changed))
+}
+
+/// Whether a connection rests on the token of its device in `role`.
+fn rests_on_token(conn: &Conn, id: &DeviceId, role: Role) -> bool {
+    conn.device() == Some(*id)
+        && conn.role() == role
+        && matches!(conn.session().basis, Basis::DeviceToken | Basis::DeviceKey)
 }
 
 /// Tells those who manage the device, and closes what may not stay.

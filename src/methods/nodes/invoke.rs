@@ -46,7 +46,7 @@ struct Invoked {
 /// `node.invoke`.
 pub(in crate::methods) async fn invoke(call: Call) -> Answer {
     let params = call.params()?;
-    let (app, caller, request) = (&call.app, &call.conn, &call.request.id);
+    let (app, caller, request) = (&call.app, &call.by, &call.request.id);
     let device = find(&app.devices.registry(), params.str("nodeId")?)?;
     let id = device.id();
     let command = params.str("command")?.to_owned();
@@ -153,7 +153,7 @@ pub(in crate::methods) fn result(call: &Call) -> Answer {
         InvokeResult::Failed(code, word("message")?.unwrap_or_else(|| "the node failed".into()))
     };
     // A late answer, to a caller that gave up, is no error of the node.
-    let waited = call.app.hub.invocations.answer(id, call.conn.id(), answer);
+    let waited = call.app.hub.invocations.answer(id, call.by.id(), answer);
     Ok(Json(if waited { r#"{"ok":true}"# } else { r#"{"ok":true,"ignored":true}"# }.into()).into())
 }
 
@@ -171,7 +171,7 @@ pub(in crate::methods) fn event(call: &Call) -> Answer {
     let params = call.params()?;
     let event = params.str("event")?.to_owned();
     let handled = event == "node.presence.alive";
-    if handled && let Some(device) = call.conn.device() {
+    if handled && let Some(device) = call.by.conn()?.device() {
         call.app.devices.saw(device, None);
     }
     let reason = if handled { "updated" } else { "unsupported" };
@@ -180,14 +180,14 @@ pub(in crate::methods) fn event(call: &Call) -> Answer {
 
 /// `NodePendingDrainResult`, for a node that nothing is queued for.
 pub(in crate::methods) fn nothing_pending(call: &Call) -> Answer {
-    let id = node_id(&call.conn);
+    let id = node_id(call.by.conn()?);
     Ok(Json(format!(r#"{{"nodeId":"{id}","revision":0,"items":[],"actions":[],"hasMore":false}}"#)).into())
 }
 
 /// `node.pending.ack`.
 pub(in crate::methods) fn ack(call: &Call) -> Answer {
     let _ = call.params()?.strs("ids")?;
-    let id = node_id(&call.conn);
+    let id = node_id(call.by.conn()?);
     Ok(Json(format!(r#"{{"nodeId":"{id}","ackedIds":[],"remainingCount":0}}"#)).into())
 }
 

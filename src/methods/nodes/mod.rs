@@ -114,7 +114,7 @@ fn publish_resolved(app: &App, request: &NodeRequest, id: DeviceId, decision: &s
 async fn rename(call: Call) -> Answer {
     let params = call.params()?;
     let (wanted, name) = (params.str("nodeId")?, params.str("displayName")?);
-    let caller = call.conn.caller();
+    let caller = call.by.caller();
     let renamed = call.app.devices.change(|registry| {
         let id = managed(registry, &caller, wanted)?.id();
         Ok((id, registry.rename(&id, name)?))
@@ -126,7 +126,7 @@ async fn rename(call: Call) -> Answer {
 
 /// `node.pair.list`: nodes that wait for their pairing or for more commands, and paired ones.
 fn pair_list(call: &Call) -> Answer {
-    let caller = call.conn.caller();
+    let caller = call.by.caller();
     let registry = call.app.devices.registry();
     let unpaired = registry.requests().iter();
     let unpaired = unpaired.filter(|r| r.role == Role::Node && caller.manages(&r.key.device_id()));
@@ -160,7 +160,7 @@ fn is_unpaired(app: &App, wanted: &str) -> bool {
 async fn approve(call: Call) -> Answer {
     let params = call.params()?;
     let wanted = params.str("requestId")?;
-    let (app, caller) = (&call.app, &call.conn);
+    let (app, caller) = (&call.app, &call.by);
     let answer = |request: &str, id: DeviceId| {
         let registry = app.devices.registry();
         let node = registry.device(&id).map_or_else(Json::null, |d| shapes::node(app, d, None));
@@ -199,11 +199,11 @@ async fn reject(call: Call) -> Answer {
         Object::new().put("requestId", request).put("nodeId", &id.to_string()).json()
     };
     if is_unpaired(&call.app, wanted) {
-        let (_, changed) = devices::apply(&call.app, &call.conn, &Change::Reject(wanted.into())).await?;
+        let (_, changed) = devices::apply(&call.app, &call.by, &Change::Reject(wanted.into())).await?;
         let payload = answer(wanted, changed.device());
         return Ok(Reply::then(payload, move |app| devices::follow(app, &changed)));
     }
-    let caller = call.conn.caller();
+    let caller = call.by.caller();
     let rejected = call.app.devices.change(|registry| {
         let (id, request) = pending(registry, wanted)?;
         if !caller.manages(&id) {
@@ -222,7 +222,7 @@ async fn reject(call: Call) -> Answer {
 /// `node.pair.remove`: takes the node role away. A device with no other role is removed.
 async fn remove(call: Call) -> Answer {
     let params = call.params()?;
-    let caller = call.conn.caller();
+    let caller = call.by.caller();
     let device = managed(&call.app.devices.registry(), &caller, params.str("nodeId")?)?;
     let id = device.id();
     let mixed = device.grants.iter().any(|g| g.role != Role::Node && g.revoked_ms.is_none());
@@ -248,7 +248,7 @@ async fn remove(call: Call) -> Answer {
             Ok(())
         })
         .await?;
-    log::info!("node {} removed by {}", id.short(), call.conn.session().name());
+    log::info!("node {} removed by {}", id.short(), call.by.name());
     let payload = Object::new().put("nodeId", &id.to_string()).json();
     Ok(Reply::then(payload, move |app| {
         publish_changed(app, id);

@@ -7,8 +7,7 @@ use super::{
 use crate::{
     app::App,
     clock::wall_ms,
-    hub::Conn,
-    methods::{Answer, Call, shape::Object},
+    methods::{Answer, By, Call, shape::Object},
     protocol::{ErrorShape, Json, Params},
     sessions::{Query, Row, SessionId, SessionKey},
 };
@@ -22,11 +21,11 @@ const LOOKED_INTO: usize = 100;
 /// `sessions.list`.
 pub(super) async fn list(call: Call) -> Answer {
     call.app.sessions.ready().await?;
-    Ok(page(&call.app, &call.conn, &call.params()?).await?.into())
+    Ok(page(&call.app, &call.by, &call.params()?).await?.into())
 }
 
 /// The answer of `sessions.list` to `params`.
-pub(super) async fn page(app: &Rc<App>, conn: &Conn, params: &Params<'_>) -> Result<Json, ErrorShape> {
+pub(super) async fn page(app: &Rc<App>, by: &By, params: &Params<'_>) -> Result<Json, ErrorShape> {
     let now = wall_ms();
     let limit = params.opt_u64("limit")?.unwrap_or(LIMIT.0).clamp(1, LIMIT.1);
     let offset = params.opt_u64("offset")?.unwrap_or_default();
@@ -78,7 +77,7 @@ pub(super) async fn page(app: &Rc<App>, conn: &Conn, params: &Params<'_>) -> Res
     let texts = texts(app, params, &found).await?;
     let rows = found.iter().enumerate().map(|(n, (key, row))| {
         let none = FromTranscript::default();
-        shapes::row(app, Some(conn), key, Some(row), texts.get(n).unwrap_or(&none)).json()
+        shapes::row(app, Some(by), key, Some(row), texts.get(n).unwrap_or(&none)).json()
     });
     let rows: Vec<Json> = rows.collect();
     let next = offset + rows.len() as u64;
@@ -126,7 +125,7 @@ pub(super) async fn describe(call: Call) -> Answer {
     let texts = texts(&call.app, &params, &found).await?;
     let [(key, row)] = &found;
     let none = FromTranscript::default();
-    let row = shapes::row(&call.app, Some(&call.conn), key, Some(row), texts.first().unwrap_or(&none));
+    let row = shapes::row(&call.app, Some(&call.by), key, Some(row), texts.first().unwrap_or(&none));
     Ok(Object::new().put("session", &row.json()).json().into())
 }
 

@@ -3,7 +3,7 @@
 use super::shapes;
 use crate::{
     clock::wall_ms,
-    methods::{Answer, Call, Reply, chat::send::stop_all, need, shape::Object},
+    methods::{Answer, Call, Reply, chat::send::stop_all, shape::Object},
     protocol::{ErrorShape, Json, Params},
     sessions::{Row, SessionKey, fields::settable},
 };
@@ -126,7 +126,7 @@ fn read<'a>(call: &Call, params: &Params<'a>) -> Result<Wanted<'a>, ErrorShape> 
             "unread" => wanted.unread = params.opt_bool(name)?,
             _ => match settable(name) {
                 Some(field) => {
-                    need(&call.conn, field.scope)?;
+                    call.by.need(field.scope)?;
                     if let Some(must) = field.refuse(value).filter(|_| !cleared) {
                         return Err(params.invalid(name, &must).into());
                     }

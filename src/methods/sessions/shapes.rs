@@ -4,8 +4,7 @@ use crate::{
     app::App,
     clock::wall_ms,
     config::model::agents::Agents,
-    hub::Conn,
-    methods::shape::Object,
+    methods::{By, shape::Object},
     protocol::{Json, Scope},
     sessions::{Entry, Row, SessionKey},
 };
@@ -62,9 +61,9 @@ pub(in crate::methods) struct FromTranscript {
     pub last: Option<String>,
 }
 
-/// What the connection may do with a session: `sharingRole`.
-fn role(conn: &Conn) -> &'static str {
-    match conn.allows(Scope::Admin) {
+/// What the caller may do with a session: `sharingRole`.
+fn role(by: &By) -> &'static str {
+    match by.allows(Scope::Admin) {
         true => "admin",
         false => "viewer",
     }
@@ -73,7 +72,7 @@ fn role(conn: &Conn) -> &'static str {
 /// A session's row: `SessionRow` of the schema. Without a row it is that of a session that has not begun.
 pub(in crate::methods) fn row(
     app: &App,
-    conn: Option<&Conn>,
+    by: Option<&By>,
     key: &SessionKey,
     row: Option<&Row>,
     texts: &FromTranscript,
@@ -129,7 +128,7 @@ pub(in crate::methods) fn row(
         .opt("lastMessagePreview", texts.last.as_ref())
         .put("hasActiveRun", &!runs.is_empty())
         .put("activeRunIds", &runs)
-        .opt("sharingRole", conn.map(role))
+        .opt("sharingRole", by.map(role))
         .put("snapshotAt", &wall_ms())
 }
 

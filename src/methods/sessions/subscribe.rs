@@ -22,13 +22,13 @@ fn add(conn: &Conn, topic: Topic) -> Result<(), ErrorShape> {
 pub(super) async fn subscribe(call: Call) -> Answer {
     let params = call.params()?;
     // Before the list is made, so that nothing is missed between.
-    add(&call.conn, all_sessions())?;
+    add(call.by.conn()?, all_sessions())?;
     let object = Object::new().put("subscribed", &true);
     if params.entries().next().is_none() {
         return Ok(object.json().into());
     }
     call.app.sessions.ready().await?;
-    let list = list::page(&call.app, &call.conn, &params).await?;
+    let list = list::page(&call.app, &call.by, &params).await?;
     Ok(object.put("list", &list).json().into())
 }
 
@@ -37,10 +37,10 @@ pub(super) fn messages(call: &Call) -> Answer {
     let params = call.params()?;
     let key = super::key(call, &params, "key")?;
     let approvals = params.opt_bool("includeApprovals")?.unwrap_or(false);
-    if approvals && !call.conn.allows(Scope::Approvals) {
+    if approvals && !call.by.allows(Scope::Approvals) {
         return Err(ErrorShape::missing_scope(Scope::Approvals, None));
     }
-    add(&call.conn, messages_of(&key))?;
+    add(call.by.conn()?, messages_of(&key))?;
     let replay = Object::new()
         .put("sessionKey", key.wire())
         .put("updatedAtMs", &wall_ms())
@@ -53,6 +53,6 @@ pub(super) fn messages(call: &Call) -> Answer {
 /// `sessions.messages.unsubscribe`.
 pub(super) fn no_messages(call: &Call) -> Answer {
     let key = super::key(call, &call.params()?, "key")?;
-    call.conn.unsubscribe(&messages_of(&key));
+    call.by.conn()?.unsubscribe(&messages_of(&key));
     Ok(Object::new().put("subscribed", &false).put("key", key.wire()).json().into())
 }
