@@ -39,6 +39,8 @@ pub struct Run {
     pub text: RefCell<String>,
     /// What the model has said so far.
     pub said: RefCell<String>,
+    /// What its tools said in its own session.
+    pub told: RefCell<Vec<String>>,
     /// Number of its last event.
     seq: Cell<u64>,
     /// Times that its model was asked before this process began, or anew.
@@ -74,6 +76,7 @@ impl Run {
             accepted_ms,
             text: RefCell::default(),
             said: RefCell::default(),
+            told: RefCell::default(),
             seq: Cell::new(0),
             tries: Cell::new(tries),
             mode,
@@ -88,6 +91,11 @@ impl Run {
     pub fn next_seq(&self) -> u64 {
         self.seq.set(self.seq.get() + 1);
         self.seq.get()
+    }
+
+    /// Whether it has said a text in its own session by a tool: it is not said twice.
+    pub fn has_told(&self, text: &str) -> bool {
+        self.told.borrow().iter().any(|told| told.trim() == text.trim())
     }
 
     /// Ends it as soon as it can.

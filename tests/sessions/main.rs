@@ -6,6 +6,7 @@ mod crash_model;
 #[path = "../support/wire/mod.rs"]
 mod wire;
 
+mod agent;
 mod crash;
 mod full_disk;
 mod large;

@@ -3,7 +3,8 @@
 //! It answers by what the user said last: `say <text>` is said in a few pieces; `hang <text>` is said and never ended;
 //! `refuse <status>` is refused, `refuse once <status>` the first time alone; `cut` ends in the middle the first time;
 //! `garbage` is no stream; `nothing` is an answer without a text; `call <tool> <arguments>` calls a tool, and says what it
-//! gave; `calls <tool> <arguments>` calls it twice at once; `loop <tool>` calls it again and again; `held …` is answered as
+//! gave; `calls <tool> <arguments>` calls it twice at once; `loop <tool>` calls it again and again; `tell <text>` says it with the
+//! tool `message`, and then once more; `held …` is answered as
 //! what comes behind it, once the test lets it. Anything else is repeated. The model `busy` is refused with 429, and the model `broke` with 402.
 
 use crate::wire::{get, items, text};
@@ -158,6 +159,11 @@ impl Said {
                 text(&format!("got {}", request.results.join(" and ")))
             }
             "call" => Self { text: "let me see".into(), calls: vec![call(0)] },
+            "tell" if !request.results.is_empty() => text(behind(1)),
+            "tell" => {
+                let arguments = format!("{{\"message\":{}}}", quoted(behind(1)));
+                Self { text: String::new(), calls: vec![("call_0".into(), "message".into(), arguments)] }
+            }
             "calls" => Self { text: String::new(), calls: vec![call(0), call(1)] },
             "loop" => Self { text: String::new(), calls: vec![call(times)] },
             _ => text(&format!("you said: {}", request.last)),

@@ -11,8 +11,9 @@ use crate::{
         model::Offer,
     },
     clock::wall_ms,
-    methods::shape::Object,
+    methods::{self, shape::Object},
     protocol::Json,
+    tools::{self, Repeat, result::After},
 };
 
 /// What a model reads of a call that was not carried out since a message came.
@@ -21,62 +22,86 @@ const SKIPPED: &str = "Skipped to process an incoming message.";
 const UNKNOWN: &str = "The outcome is unknown: the gateway was restarted while this was carried out. Find out what has \
                        become of it before you do it again.";
 
+/// Results that are not on disk, and what follows from them once they are.
+#[derive(Default)]
+struct Pending {
+    results: Vec<CallResult>,
+    after: Vec<After>,
+}
+
+/// Whether a call may be carried out again where nobody knows whether it was.
+fn is_harmless(call: &Call) -> bool {
+    tools::find(&call.name).is_none_or(|tool| tool.repeat == Repeat::Harmless)
+}
+
+fn error(call: &Call, why: &str) -> CallResult {
+    CallResult { id: call.id.clone(), name: call.name.clone(), text: why.into(), is_error: true }
+}
+
 impl Going<'_> {
     /// The tools that the session's agent may call.
     pub(super) fn offers(&self) -> Vec<Offer> {
-        Vec::new()
+        let offered = tools::offered(&self.app.settings(), self.key).into_iter();
+        let offer = |tool: &tools::Tool| Offer {
+            name: tool.name,
+            description: tool.description,
+            parameters: tool.parameters,
+        };
+        offered.map(offer).collect()
     }
 
     /// Carries out calls, one after the other; those that have not begun when a message comes are skipped.
     pub(super) async fn call_all(&mut self, calls: &[Call]) -> Result<(), String> {
-        let mut pending: Vec<CallResult> = Vec::new();
+        let mut pending = Pending::default();
         for call in calls {
             let skipped = self.is_steered();
             self.tool_event(call, "start", None);
-            let mut result = match skipped {
-                true => CallResult {
-                    id: call.id.clone(),
-                    name: call.name.clone(),
-                    text: SKIPPED.into(),
-                    is_error: true,
-                },
-                false => {
-                    if !self.is_harmless(call) {
-                        record::results(self, std::mem::take(&mut pending)).await?;
-                    }
-                    self.carry_out(call).await
+            let mut result = if skipped {
+                error(call, SKIPPED)
+            } else {
+                if !is_harmless(call) {
+                    self.keep(&mut pending).await?;
                 }
+                self.carry_out(call, &mut pending).await
             };
             let verdict = if skipped { Ok(()) } else { self.guard.call(call, &mut result) };
             self.tool_event(call, "result", Some(&result));
-            pending.push(result);
-            if verdict.is_err() || (!skipped && !self.is_harmless(call)) {
-                record::results(self, std::mem::take(&mut pending)).await?;
+            pending.results.push(result);
+            if verdict.is_err() || (!skipped && !is_harmless(call)) {
+                self.keep(&mut pending).await?;
             }
             verdict?;
         }
-        record::results(self, pending).await
+        self.keep(&mut pending).await
+    }
+
+    /// Writes results down, and does what follows from them.
+    async fn keep(&self, pending: &mut Pending) -> Result<(), String> {
+        record::results(self, std::mem::take(&mut pending.results)).await?;
+        std::mem::take(&mut pending.after).into_iter().for_each(|after| after());
+        Ok(())
     }
 
     /// Goes on with the calls that a gateway before this one did not finish.
     pub(super) async fn finish_calls(&mut self) -> Result<(), String> {
         let calls = prompt::unanswered(self).await?;
         let Some((first, rest)) = calls.split_first() else { return Ok(()) };
-        if self.is_harmless(first) {
+        if is_harmless(first) {
             return self.call_all(&calls).await;
         }
-        let (id, name) = (first.id.clone(), first.name.clone());
-        record::results(self, vec![CallResult { id, name, text: UNKNOWN.into(), is_error: true }]).await?;
+        record::results(self, vec![error(first, UNKNOWN)]).await?;
         self.call_all(rest).await
     }
 
-    fn is_harmless(&self, _call: &Call) -> bool {
-        true
-    }
-
-    async fn carry_out(&self, call: &Call) -> CallResult {
-        let text = format!("There is no tool {:?}.", call.name);
-        CallResult { id: call.id.clone(), name: call.name.clone(), text, is_error: true }
+    async fn carry_out(&self, call: &Call, pending: &mut Pending) -> CallResult {
+        let run = Some(&*self.run.id);
+        let outcome = methods::tools::invoke(self.app, self.key, run, &call.name, &call.arguments).await;
+        pending.after.extend(outcome.after);
+        if let Some(said) = outcome.said.filter(|said| said.session == *self.key) {
+            self.run.told.borrow_mut().push(said.text);
+        }
+        let (id, name) = (call.id.clone(), call.name.clone());
+        CallResult { id, name, text: outcome.text, is_error: outcome.fault.is_some() }
     }
 
     /// Tells that a call begins, or what it gave.

@@ -1,0 +1,78 @@
+//! An agent that uses its tools: what its model is offered, what a tool does, and what is kept of it.
+
+use crate::{
+    runs::{gateway, gateway_with, said, send, until_end},
+    wire::{get, items, json, text},
+};
+use miniserde::json::Value;
+
+#[test]
+fn an_agent_lists_sessions_and_sends_a_message() {
+    let (model, _home, server) = gateway();
+    let mut client = server.admin();
+    client.ok("sessions.create", r#"{"key":"other","label":"Other one"}"#);
+    send(&mut client, r#"call sessions_list {\"limit\":5}"#, "K1").unwrap();
+    let (_, last) = until_end(&mut client, "K1").pop().unwrap();
+    let mut phases = Vec::new();
+    loop {
+        let event = client.event("agent");
+        match &*text(&event, "payload.stream") {
+            "tool" => {
+                assert_eq!(text(&event, "payload.data.name"), "sessions_list");
+                assert_eq!(text(&event, "payload.data.toolCallId"), "call_0");
+                phases.push(text(&event, "payload.data.phase"));
+            }
+            "lifecycle" if text(&event, "payload.data.phase") == "end" => break,
+            _ => {}
+        }
+    }
+    assert_eq!(phases, ["start", "result"]);
+    let words = text(&last, "payload.message.content.0.text");
+    assert!(words.starts_with("got ") && words.contains("agent:main:other"), "{words}");
+    // Said before the call, and replaced by what is said after it.
+    assert_eq!(said(&mut client)[1].1, "let me see");
+    let offered: Value = miniserde::json::from_str(&model.asked()[0]).unwrap();
+    let names: Vec<String> =
+        items(&offered, "tools").iter().map(|tool| text(tool, "function.name")).collect();
+    for tool in ["sessions_list", "message"] {
+        assert!(names.iter().any(|name| name == tool), "{names:?}");
+    }
+
+    // To another session: it is there, and heard by who listens there.
+    let mut listener = server.admin();
+    listener.ok("sessions.messages.subscribe", r#"{"key":"other"}"#);
+    let message = r#"call message {\"target\":\"other\",\"message\":\"the pump is on\"}"#;
+    send(&mut client, message, "K2").unwrap();
+    assert_eq!(until_end(&mut client, "K2").pop().unwrap().0, "final");
+    assert_eq!(text(&listener.event("session.message"), "payload.message.content.0.text"), "the pump is on");
+    let page = client.ok("chat.history", r#"{"sessionKey":"other"}"#);
+    assert_eq!(text(&items(&page, "messages")[0], "content.0.text"), "the pump is on");
+
+    // To its own: what it has said with a tool it does not say once more.
+    let before = said(&mut client).len();
+    send(&mut client, "tell got it", "K3").unwrap();
+    let (state, last) = until_end(&mut client, "K3").pop().unwrap();
+    assert!(state == "final" && get(&last, "payload.message").is_none(), "{}", json(&last));
+    let now = said(&mut client);
+    assert_eq!(
+        now.iter().filter(|(role, text)| role == "assistant" && text == "got it").count(),
+        1,
+        "{now:?}"
+    );
+    assert_eq!(now.len(), before + 4, "{now:?}");
+}
+
+#[test]
+fn what_an_agent_may_not_do_is_neither_offered_nor_done() {
+    let (model, _home, server) = gateway_with("\"stand-in/echo\"", "tools:{deny:[\"message\"]},");
+    let mut client = server.admin();
+    send(&mut client, r#"call message {\"message\":\"x\"}"#, "K1").unwrap();
+    let (_, last) = until_end(&mut client, "K1").pop().unwrap();
+    assert!(
+        text(&last, "payload.message.content.0.text").contains("is not available here"),
+        "{}",
+        json(&last)
+    );
+    let offered: Value = miniserde::json::from_str(&model.asked()[0]).unwrap();
+    assert!(items(&offered, "tools").iter().all(|tool| text(tool, "function.name") != "message"));
+}
