@@ -2,7 +2,8 @@
 //!
 //! It answers by what the user said last: `say <text>` is said in a few pieces; `hang <text>` is said and never ended;
 //! `refuse <status>` is refused, `refuse once <status>` the first time alone; `cut` ends in the middle the first time;
-//! `garbage` is no stream; `nothing` is an answer without a text. Anything else is repeated.
+//! `garbage` is no stream; `nothing` is an answer without a text; `wait` is answered when it is released. Anything else is
+//! repeated.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -19,6 +20,7 @@ pub struct Model {
     asked: Arc<(Mutex<Vec<String>>, Condvar)>,
     /// Streams that are open.
     pub open: Arc<AtomicUsize>,
+    released: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Model {
@@ -27,18 +29,25 @@ impl Model {
         let port = listener.local_addr().unwrap().port();
         let asked: Arc<(Mutex<Vec<String>>, Condvar)> = Arc::default();
         let open: Arc<AtomicUsize> = Arc::default();
-        let (to, count) = (asked.clone(), open.clone());
+        let released: Arc<(Mutex<bool>, Condvar)> = Arc::default();
+        let (to, count, release) = (asked.clone(), open.clone(), released.clone());
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
-                let (to, count) = (to.clone(), count.clone());
+                let (to, count, release) = (to.clone(), count.clone(), release.clone());
                 std::thread::spawn(move || {
                     count.fetch_add(1, Ordering::SeqCst);
-                    let _ = answer(socket, &to);
+                    let _ = answer(socket, &to, &release);
                     count.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { port, asked, open }
+        Self { port, asked, open, released }
+    }
+
+    /// Has what waits answered.
+    pub fn release(&self) {
+        *self.released.0.lock().unwrap() = true;
+        self.released.1.notify_all();
     }
 
     /// The bodies of the requests so far.
@@ -67,7 +76,11 @@ impl Model {
     }
 }
 
-fn answer(socket: TcpStream, asked: &(Mutex<Vec<String>>, Condvar)) -> std::io::Result<()> {
+fn answer(
+    socket: TcpStream,
+    asked: &(Mutex<Vec<String>>, Condvar),
+    released: &(Mutex<bool>, Condvar),
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(socket.try_clone()?);
     let mut out = socket;
     let (mut line, mut length, mut head) = (String::new(), 0, String::new());
@@ -102,6 +115,10 @@ fn answer(socket: TcpStream, asked: &(Mutex<Vec<String>>, Condvar)) -> std::io::
         )
     };
     match &*word(0) {
+        "wait" => {
+            let waiting = released.0.lock().unwrap();
+            drop(released.1.wait_while(waiting, |released| !*released).unwrap());
+        }
         "refuse" if word(1) == "once" && times > 1 => {}
         "refuse" if word(1) == "once" => return refuse(&mut out, &word(2)),
         "refuse" => return refuse(&mut out, &word(1)),

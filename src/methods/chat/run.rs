@@ -45,10 +45,8 @@ pub(crate) async fn resume(app: Rc<App>) {
     if app.sessions.ready().await.is_err() {
         return;
     }
-    let open: Vec<(SessionKey, Row)> = app.sessions.index().map_or(Vec::new(), |index| {
-        let open = index.select(|_, row| row.get("openRuns").is_some());
-        open.map(|(key, row)| (key.clone(), row.clone())).collect()
-    });
+    let open: Vec<(SessionKey, Row)> =
+        app.sessions.index().map_or(Vec::new(), |index| index.having("openRuns", None).collect());
     for (key, row) in open {
         for open in OpenRuns::of(&row).0 {
             if app.runs.find(&open.id).is_none() {
