@@ -2,13 +2,15 @@
 //!
 //! What a run is about is on disk before it is accepted: its message in the transcript, and its id in the session's row. Here
 //! is only what is under way now, and how the last ones ended. [`conversation`] says what a model is sent, [`model`] how
-//! it is asked, [`cool_down`] which one is left alone for a while, and [`guard`] when a run goes round in a circle.
+//! it is asked, [`workspace`] what it is told to be, [`cool_down`] which one is left alone for a while, and [`guard`] when a
+//! run goes round in a circle.
 
 pub mod conversation;
 pub mod cool_down;
 pub mod guard;
 pub mod model;
 mod open;
+pub mod workspace;
 
 pub use open::{OpenRun, OpenRuns};
 
@@ -22,8 +24,6 @@ use std::{
     task::{Poll, Waker},
 };
 
-/// Runs that ask a model at once, of all sessions.
-const AT_ONCE: usize = 4;
 /// Runs of one session that wait.
 pub const WAITING: usize = 20;
 /// Runs that ended and are remembered.
@@ -223,9 +223,9 @@ impl Runs {
         .await
     }
 
-    /// Waits until one more run may ask its model.
-    pub async fn turn(self: &Rc<Self>) -> Turn {
-        poll_fn(|cx| match self.asking.get() < AT_ONCE {
+    /// Waits until one more run may ask its model: `most` do so at once, of all sessions.
+    pub async fn turn(self: &Rc<Self>, most: usize) -> Turn {
+        poll_fn(|cx| match self.asking.get() < most {
             true => Poll::Ready(()),
             false => {
                 self.watch(cx.waker());

@@ -137,8 +137,14 @@ impl Args {
             token: self.secret("token")?,
             password: self.secret("password")?,
             trust: self.text("tls-fingerprint").map(trust).transpose()?,
-            timeout: self.text("timeout").map(timeout).transpose()?,
+            timeout: self.call_timeout().map(timeout).transpose()?,
         })
+    }
+
+    /// `--timeout` of a call; a command's own, of another unit, is for the command to read.
+    fn call_timeout(&self) -> Option<&str> {
+        let of_call = |opt: &&'static Opt| CALL.iter().any(|call| std::ptr::eq(call, *opt));
+        self.values("timeout").rfind(|(opt, _)| of_call(opt)).and_then(|(_, value)| value.as_deref())
     }
 
     /// The gateway that is meant.

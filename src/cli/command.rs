@@ -45,8 +45,13 @@ impl Command {
     };
 
     pub(super) fn option(&self, name: &str) -> Option<&'static Opt> {
-        let call = if self.calls { CALL } else { &[] };
-        self.options.iter().chain(call).find(|opt| opt.names.contains(&name))
+        self.all_options().find(|opt| opt.names.contains(&name))
+    }
+
+    /// Its own options, and those of a call that it does not declare otherwise.
+    fn all_options(&self) -> impl Iterator<Item = &'static Opt> {
+        let (own, call) = (self.options, if self.calls { CALL } else { &[] });
+        own.iter().chain(call.iter().filter(|opt| own.iter().all(|own| own.names[0] != opt.names[0])))
     }
 
     /// The command of this group called `name`.
@@ -69,8 +74,7 @@ impl Command {
             text.push_str(&columns(rows.collect()));
             text.push('\n');
         }
-        let call = if self.calls { CALL } else { &[] };
-        let shown = self.options.iter().chain(call).chain([&HELP]).filter(|opt| !opt.help.is_empty());
+        let shown = self.all_options().chain([&HELP]).filter(|opt| !opt.help.is_empty());
         text.push_str(&columns(shown.map(|opt| (opt.usage(), opt.help)).collect()));
         if !self.commands.is_empty() {
             text.push_str(&format!("\n{path} <command> --help says more of each.\n"));
@@ -160,9 +164,7 @@ mod tests {
         each(&super::super::ROOT, "", &mut |command, path| {
             assert!(!command.about.is_empty() || command.raw, "{path}");
             assert!(!command.summary.is_empty() || path == "barnacle ", "{path}");
-            let call = if command.calls { CALL } else { &[] };
-            let mut names: Vec<_> =
-                command.options.iter().chain(call).chain([&HELP]).flat_map(|opt| opt.names).collect();
+            let mut names: Vec<_> = command.all_options().chain([&HELP]).flat_map(|opt| opt.names).collect();
             let declared = names.len();
             names.sort();
             names.dedup();

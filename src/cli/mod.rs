@@ -1,7 +1,9 @@
 //! The command line: one file a command, each with the row that declares it.
 
+mod agent;
 mod args;
 mod call;
+mod chat;
 mod command;
 mod config;
 mod devices;
@@ -11,10 +13,13 @@ mod gateway;
 mod health;
 mod import;
 mod logs;
+mod models;
 mod option;
 mod reader;
+mod sessions;
 mod status;
 mod table;
+mod turn;
 
 use crate::{
     client::{CallError, Target},
@@ -73,7 +78,9 @@ impl Failure {
 
 /// Prints `text`. A reader that has seen enough (`| head`) is no failure.
 fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
+    let mut out = io::stdout();
+    // The start of a line, too, is to be seen at once.
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         done => done.map_err(|e| Failure::new(1, format!("standard output: {e}"))),
     }
@@ -96,6 +103,10 @@ static ROOT: Command = Command {
         &doctor::COMMAND,
         &CONFIG,
         &devices::COMMAND,
+        &chat::COMMAND,
+        &agent::COMMAND,
+        &sessions::COMMAND,
+        &models::COMMAND,
         &import::COMMAND,
         &logs::COMMAND,
         &call::COMMAND,

@@ -39,7 +39,7 @@ impl Opt {
 }
 
 /// Options of every command that calls a gateway.
-pub(super) const CALL: &[Opt] = &[
+pub(super) static CALL: &[Opt] = &[
     Opt::value(
         &["url"],
         "<url>",

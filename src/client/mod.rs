@@ -26,6 +26,11 @@ use async_tungstenite::tungstenite::Utf8Bytes;
 use miniserde::json::Value;
 use nanoserde::SerJson;
 use socket::Socket;
+use std::{
+    collections::VecDeque,
+    os::fd::BorrowedFd,
+    time::{Duration, Instant},
+};
 
 /// Client id and mode of OpenClaw's CLI.
 const NAME: &str = "cli";
@@ -37,7 +42,17 @@ pub struct Client<'t> {
     barred: bool,
     device: Option<DeviceId>,
     next_id: u64,
+    /// The event that is listened for, and those that came while something else was waited for.
+    listens: Option<&'static str>,
+    heard: VecDeque<Value>,
 }
+
+/// Events that are kept while nobody takes them; the oldest go first.
+const HEARD: usize = 1024;
+/// The longest time in which a gateway that is there says nothing at all: three ticks of OpenClaw's.
+const SILENCE: Duration = Duration::from_secs(90);
+/// The time for the rest of something that has begun to arrive.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 impl<'t> Client<'t> {
     /// Attaches as an operator with `scopes`.
@@ -66,7 +81,8 @@ impl<'t> Client<'t> {
     fn attach(target: &'t Target, scopes: Scopes, own: Option<&Identity>) -> Result<Self, CallError> {
         let socket = Socket::open(&target.url, &target.trust, target.timeout)?;
         let device = own.map(|own| own.public_key().device_id());
-        let mut client = Self { target, socket, barred: false, device, next_id: 1 };
+        let mut client =
+            Self { target, socket, barred: false, device, next_id: 1, listens: None, heard: VecDeque::new() };
         let challenge = client.socket.frame_where(|f| f.str("event") == Some("connect.challenge"))?;
         let (nonce, ts) = challenge.payload(|p| (p.text("nonce").to_owned(), p.u64("ts").unwrap_or(0)));
         let params = connect_params(target, scopes, own, &nonce, ts);
@@ -90,12 +106,77 @@ impl<'t> Client<'t> {
         self.next_id += 1;
         let method = method.to_owned().serialize_json();
         self.socket.send(format!(r#"{{"type":"req","id":"{id}","method":{method},"params":{params}}}"#))?;
-        let answer = self.socket.frame_where(|f| f.str("type") == Some("res") && f.str("id") == Some(&id))?;
+        let answer = loop {
+            let frame = self.socket.frame()?;
+            match Fields::of(&frame.value) {
+                Some(f) if f.str("type") == Some("res") && f.str("id") == Some(&id) => break frame,
+                _ => self.hear(frame),
+            }
+        };
         match Fields::of(&answer.value) {
             Some(f) if f.is("ok") => Ok(raw_member(&answer.text, "payload").unwrap_or("null").into()),
             Some(f) => Err(CallError::Failed(Box::new(ErrorResponse::of(f.object("error"))))),
             None => Err(CallError::NotGateway(self.target.url.to_string(), "it answers no object".into())),
         }
+    }
+
+    /// Keeps the events `name` from now on, for [`event`](Self::event).
+    pub fn listen(&mut self, name: &'static str) {
+        self.listens = Some(name);
+    }
+
+    fn hear(&mut self, frame: Frame) {
+        let name = Fields::of(&frame.value).and_then(|f| f.str("event"));
+        if name.is_some() && name == self.listens {
+            if self.heard.len() == HEARD {
+                self.heard.pop_front();
+            }
+            self.heard.push_back(frame.value);
+        }
+    }
+
+    /// The next event that is listened for, however long it takes to come; `None` where it does not come `until` then.
+    ///
+    /// # Errors
+    /// [`CallError`]: the connection ended, or not even a tick came.
+    pub fn event(&mut self, until: Option<Instant>) -> Result<Option<Value>, CallError> {
+        loop {
+            if let Some(event) = self.heard.pop_front() {
+                return Ok(Some(event));
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            self.socket.renew(left.map_or(SILENCE, |left| left.min(SILENCE)));
+            match self.socket.frame() {
+                Ok(frame) => self.hear(frame),
+                Err(CallError::TimedOut(..)) if left.is_some_and(|left| left <= SILENCE) => return Ok(None),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Reads what is there, so that the gateway sees that somebody is: its pings are answered, its ticks are dropped.
+    ///
+    /// # Errors
+    /// [`CallError`]: the connection ended.
+    pub fn stay(&mut self) -> Result<(), CallError> {
+        self.socket.renew(AT_ONCE);
+        match self.socket.frame() {
+            Ok(frame) => self.hear(frame),
+            // It was a ping, or the first part of something.
+            Err(CallError::TimedOut(..)) => {}
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// Drops the events that were kept.
+    pub fn forget_events(&mut self) {
+        self.heard.clear();
+    }
+
+    /// The file descriptor of the connection: readable when [`stay`](Self::stay) has something to read.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// The device it attached as.

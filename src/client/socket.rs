@@ -13,6 +13,7 @@ use miniserde::json::Value;
 use std::{
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
+    os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
 
@@ -153,8 +154,26 @@ impl Socket {
         self.socket.send(Message::text(text)).map_err(|e| self.error(e))
     }
 
+    /// The file descriptor under it: readable when [`frame`](Self::frame) has something to read.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.socket.get_ref() {
+            Stream::Plain(timed) => timed.stream.as_fd(),
+            Stream::Tls(secured) => secured.sock.stream.as_fd(),
+        }
+    }
+
     /// Reads up to the first frame that `wanted` accepts; events in between are dropped.
     pub fn frame_where(&mut self, wanted: impl Fn(Fields<'_>) -> bool) -> Result<Frame, CallError> {
+        loop {
+            let frame = self.frame()?;
+            if Fields::of(&frame.value).is_some_and(&wanted) {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// Reads the next frame.
+    pub fn frame(&mut self) -> Result<Frame, CallError> {
         loop {
             let text = match self.socket.read().map_err(|e| self.error(e))? {
                 Message::Text(text) => text,
@@ -171,9 +190,7 @@ impl Socket {
                     "it sends something else than JSON".into(),
                 ));
             };
-            if Fields::of(&value).is_some_and(&wanted) {
-                return Ok(Frame { text, value });
-            }
+            return Ok(Frame { text, value });
         }
     }
 

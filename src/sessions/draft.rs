@@ -33,7 +33,8 @@ impl Draft<'_> {
             newest.iter().find(|(_, (_, row))| row.as_ref().is_some_and(is)).map(|(key, _)| key.clone());
         staged.or_else(|| {
             let index = self.sessions.index()?;
-            index.select(|key, row| is(row) && !newest.contains_key(key)).next().map(|(key, _)| key.clone())
+            let mut there = index.having("label", Some(label)).map(|(key, _)| key);
+            there.find(|key| !newest.contains_key(key))
         })
     }
 

@@ -1,15 +1,16 @@
 //! The index of all sessions: their rows in memory, and lists of them.
 
 use super::{
-    key::SessionKey,
+    at_rest::AtRest,
+    key::{KeyText, SessionKey},
     row::{Row, SessionId},
 };
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeSet};
 
 /// The rows of all sessions, by key.
 #[derive(Default)]
 pub struct Index {
-    rows: BTreeMap<SessionKey, Row>,
+    rows: BTreeSet<AtRest>,
 }
 
 /// Sessions that a list is asked for.
@@ -42,19 +43,21 @@ pub struct Query<'a> {
 }
 
 impl Index {
-    pub(super) fn from_rows(rows: BTreeMap<SessionKey, Row>) -> Self {
-        Self { rows }
+    /// The same rows in as little memory as there is.
+    pub(super) fn packed(self) -> Self {
+        // A tree that is built at once has no room left over.
+        Self { rows: self.rows.into_iter().collect() }
     }
 
     /// The row of `key`.
-    pub fn get(&self, key: &SessionKey) -> Option<&Row> {
-        self.rows.get(key)
+    pub fn get(&self, key: &SessionKey) -> Option<Row> {
+        self.rows.get(key.as_str()).map(AtRest::row)
     }
 
-    pub(super) fn put(&mut self, key: SessionKey, row: Option<Row>) {
+    pub(super) fn put(&mut self, key: &SessionKey, row: Option<&Row>) {
         match row {
-            Some(row) => _ = self.rows.insert(key, row),
-            None => _ = self.rows.remove(&key),
+            Some(row) => _ = self.rows.replace(AtRest::of(key, row)),
+            None => _ = self.rows.remove(key.as_str()),
         }
     }
 
@@ -63,56 +66,70 @@ impl Index {
         self.rows.len()
     }
 
-    /// The session with this id.
-    pub fn by_id(&self, id: &SessionId) -> Option<(&SessionKey, &Row)> {
-        self.rows.iter().find(|(_, row)| row.id == *id)
+    /// The key of the session with this id.
+    pub fn by_id(&self, id: &SessionId) -> Option<SessionKey> {
+        self.rows.iter().find(|row| row.id() == *id).map(|row| SessionKey::stored(row.key()))
     }
 
-    /// The sessions that `fits` finds, by key.
-    pub fn select<'a>(
-        &'a self,
-        fits: impl Fn(&SessionKey, &Row) -> bool + 'a,
-    ) -> impl Iterator<Item = (&'a SessionKey, &'a Row)> {
-        self.rows.iter().filter(move |(key, row)| fits(key, row))
+    /// Every session, by key.
+    pub fn all(&self) -> impl Iterator<Item = (SessionKey, Row)> {
+        self.rows.iter().map(unpacked)
+    }
+
+    /// The sessions whose field `name` is this text, or is set at all if it is `None`; by key.
+    pub fn having(&self, name: &str, text: Option<&str>) -> impl Iterator<Item = (SessionKey, Row)> {
+        let fits = move |row: &&AtRest| match text {
+            Some(_) => row.text(name).as_deref() == text,
+            None => row.get(name).is_some(),
+        };
+        self.rows.iter().filter(fits).map(unpacked)
     }
 
     /// A page of a list, pinned ones first, then by time, the newest first; and the number of all.
-    pub fn list(&self, query: &Query<'_>) -> (Vec<(&SessionKey, &Row)>, usize) {
-        let time = |row: &Row| if query.by_interaction { row.times.interaction } else { row.times.updated };
-        let mut found: Vec<_> =
-            self.rows.iter().filter(|(key, row)| query.fits(key, row, time(row))).collect();
+    pub fn list(&self, query: &Query<'_>) -> (Vec<(SessionKey, Row)>, usize) {
+        let fitting = self.rows.iter().filter_map(|row| {
+            let times = row.times();
+            let time = if query.by_interaction { times.interaction } else { times.updated };
+            let fits = query.fits(row, time, times.interaction);
+            let pinned = || !query.by_interaction && row.get("pinnedAt").is_some();
+            fits.then(|| (Reverse((pinned(), time)), row))
+        });
+        let mut found: Vec<_> = fitting.collect();
         let total = found.len();
-        let order = |(key, row): &(&SessionKey, &Row)| {
-            let pinned = !query.by_interaction && row.get("pinnedAt").is_some();
-            (Reverse((pinned, time(row))), (*key).clone())
-        };
         let end = query.offset.saturating_add(query.limit).min(total);
         if end > 0 && end < total {
             // Only what is shown need be in order.
-            found.select_nth_unstable_by_key(end - 1, order);
+            found.select_nth_unstable(end - 1);
         }
         found.truncate(end);
-        found.sort_by_cached_key(order);
-        (found.split_off(query.offset.min(found.len())), total)
+        found.sort_unstable();
+        let page = found.split_off(query.offset.min(found.len()));
+        (page.into_iter().map(|(_, row)| unpacked(row)).collect(), total)
     }
 }
 
+fn unpacked(row: &AtRest) -> (SessionKey, Row) {
+    (SessionKey::stored(row.key()), row.row())
+}
+
 impl Query<'_> {
-    fn fits(&self, key: &SessionKey, row: &Row, time: u64) -> bool {
+    fn fits(&self, row: &AtRest, time: u64, interaction: u64) -> bool {
+        let key = KeyText(row.key());
         let within = |text: &str, part: &str| text.to_lowercase().contains(part);
+        let text = |field: &str| row.text(field);
         let named = |part: &str| {
-            let name = |field| row.text(field).is_some_and(|text| within(&text, part));
+            let name = |field| text(field).is_some_and(|text| within(&text, part));
             within(key.wire(), part) || name("label") || name("displayName")
         };
         self.agent.is_none_or(|agent| key.agent() == agent)
             && self.archived.is_none_or(|archived| row.get("archivedAt").is_some() == archived)
             && time >= self.since_ms
-            && (!self.require_interaction || row.times.interaction > 0)
+            && (!self.require_interaction || interaction > 0)
             && (self.global || key.wire() != "global")
             && (self.unknown || key.wire() != "unknown")
             && self.of_agents.is_none_or(|agents| agents.iter().any(|agent| agent == key.agent()))
-            && self.label.is_none_or(|label| row.text("label").as_deref() == Some(label))
-            && self.parent.is_none_or(|parent| row.text("parentSessionKey").as_deref() == Some(parent))
+            && self.label.is_none_or(|label| text("label").as_deref() == Some(label))
+            && self.parent.is_none_or(|parent| text("parentSessionKey").as_deref() == Some(parent))
             && self.search.as_deref().is_none_or(named)
     }
 }
@@ -133,14 +150,14 @@ mod tests {
                 "e" => row.set("archivedAt", Some("1")),
                 _ => {}
             }
-            index.put(SessionKey::of(if name == "b" { "work" } else { "main" }, name), Some(row));
+            index.put(&SessionKey::of(if name == "b" { "work" } else { "main" }, name), Some(&row));
         }
         index
     }
 
     #[test]
     fn lists() {
-        let index = index();
+        let index = index().packed();
         let all = || Query { limit: 100, ..Query::default() };
         let rows = [
             (all(), "a e c d b", 5),

@@ -19,6 +19,25 @@ const PEERS: [&str; 5] = [":group:", ":channel:", ":room:", ":direct:", ":thread
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SessionKey(Box<str>);
 
+/// The text of a key as it is stored.
+#[derive(Clone, Copy)]
+pub(super) struct KeyText<'a>(pub &'a str);
+
+impl<'a> KeyText<'a> {
+    /// See [`SessionKey::wire`].
+    pub fn wire(self) -> &'a str {
+        self.0.split_once('\n').map_or(self.0, |(shared, _)| shared)
+    }
+
+    /// See [`SessionKey::agent`].
+    pub fn agent(self) -> &'a str {
+        match self.0.split_once('\n') {
+            Some((_, agent)) => agent,
+            None => self.0.split(':').nth(1).unwrap_or_default(),
+        }
+    }
+}
+
 /// Why a text is no key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BadKey {
@@ -93,15 +112,12 @@ impl SessionKey {
 
     /// The key on the wire.
     pub fn wire(&self) -> &str {
-        self.0.split_once('\n').map_or(&self.0, |(shared, _)| shared)
+        KeyText(&self.0).wire()
     }
 
     /// Id of the agent that it belongs to.
     pub fn agent(&self) -> &str {
-        match self.0.split_once('\n') {
-            Some((_, agent)) => agent,
-            None => self.0.split(':').nth(1).unwrap_or_default(),
-        }
+        KeyText(&self.0).agent()
     }
 
     /// What stands after the agent.
@@ -177,14 +193,9 @@ mod tests {
         Agents {
             ids: vec!["main".into(), "work".into()],
             default: "main".into(),
-            model: None,
-            fallbacks: Vec::new(),
-            queue: crate::config::QueueMode::Steer,
-            context_tokens: None,
-            heartbeat: None,
             main_key: "main".into(),
             global,
-            channels: Vec::new(),
+            ..Agents::default()
         }
     }
 

@@ -11,6 +11,7 @@
 //! that an answer is never truer than the disk. Where a gateway stands behind this one its sessions are the truth, and
 //! nothing here is ever read or written.
 
+mod at_rest;
 mod cursor;
 mod disk;
 mod draft;
@@ -149,7 +150,7 @@ impl Sessions {
                 Ok(loaded) => {
                     loaded.notices.iter().for_each(|notice| log::warn!("{notice}"));
                     this.notices.replace(loaded.notices);
-                    Rows::Read(Index::from_rows(loaded.rows))
+                    Rows::Read(loaded.rows.packed())
                 }
                 Err(why) => {
                     log::error!("sessions: {why}");
@@ -204,7 +205,7 @@ impl Sessions {
 
     /// The row of `key` as it stands on disk.
     pub fn row(&self, key: &SessionKey) -> Option<Row> {
-        self.index()?.get(key).cloned()
+        self.index()?.get(key)
     }
 
     /// Where the rows are.
@@ -350,7 +351,7 @@ impl Sessions {
         if let Rows::Read(index) = &mut *self.rows.borrow_mut()
             && saved
         {
-            rows.into_iter().for_each(|(key, row)| index.put(key, row));
+            rows.iter().for_each(|(key, row)| index.put(key, row.as_ref()));
         }
     }
 

@@ -2,11 +2,10 @@
 //!
 //! It is rewritten once most of it is out of date, beside the old one and then in its place.
 
-use super::{key::SessionKey, line, row::Row};
+use super::{Index, line, row::Row};
 use crate::store::atomic;
 use rustix::fs::{Mode, OFlags};
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, BufRead, BufReader, Read},
     os::unix::fs::{FileExt, MetadataExt},
@@ -33,7 +32,7 @@ pub(super) struct RowLog {
 
 /// What was read of a log.
 pub(super) struct Loaded {
-    pub rows: BTreeMap<SessionKey, Row>,
+    pub rows: Index,
     /// What there is to say of it, a line each.
     pub notices: Vec<String>,
 }
@@ -49,7 +48,7 @@ impl RowLog {
     /// It cannot be read, or a later version wrote it.
     pub fn load(path: &Path) -> io::Result<(Self, Loaded)> {
         let mut log = Self { path: path.into(), file: None, end: 0, lines: 0, keys: 0 };
-        let mut loaded = Loaded { rows: BTreeMap::new(), notices: Vec::new() };
+        let mut loaded = Loaded { rows: Index::default(), notices: Vec::new() };
         let file = match open(path, OFlags::RDONLY) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((log, loaded)),
             file => file?,
@@ -75,8 +74,7 @@ impl RowLog {
                 continue;
             };
             match Row::read(object) {
-                Some((key, Some(row))) => _ = loaded.rows.insert(key, row),
-                Some((key, None)) => _ = loaded.rows.remove(&key),
+                Some((key, row)) => loaded.rows.put(&key, row.as_ref()),
                 None if log.lines == 1 => newer(object)?,
                 None => damaged += 1,
             }
@@ -164,8 +162,8 @@ impl RowLog {
     fn rewrite(&mut self) -> io::Result<()> {
         let (_, Loaded { rows, .. }) = Self::load(&self.path)?;
         let mut text = header();
-        for (key, row) in &rows {
-            text.push_str(&Row::line(key, Some(row)));
+        for (key, row) in rows.all() {
+            text.push_str(&Row::line(&key, Some(&row)));
         }
         atomic::replace(&self.path, text.as_bytes(), 0o600)?;
         (self.file, self.end) = (None, text.len() as u64);
@@ -208,7 +206,7 @@ fn open(path: &Path, flags: OFlags) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sessions::row::SessionId;
+    use crate::sessions::{SessionKey, row::SessionId};
 
     fn path() -> PathBuf {
         std::env::temp_dir()
@@ -232,7 +230,7 @@ mod tests {
         let (log, loaded) = RowLog::load(&path).unwrap();
         assert!(log.lines < 300, "{} lines", log.lines);
         let rows: Vec<_> =
-            loaded.rows.iter().map(|(key, row)| (key.wire().to_owned(), row.times.updated)).collect();
+            loaded.rows.all().map(|(key, row)| (key.wire().to_owned(), row.times.updated)).collect();
         let expected = (0..10).filter(|n| *n != 3).map(|n| (format!("agent:main:s{n}"), 4990 + n));
         assert_eq!(rows, expected.collect::<Vec<_>>());
         assert!(loaded.notices.is_empty(), "{:?}", loaded.notices);
@@ -246,7 +244,7 @@ mod tests {
         (0..3).for_each(|n| put(&mut log, &format!("s{n}"), n + 1, n + 1));
         let whole = std::fs::read(&path).unwrap();
         let keys = |loaded: &Loaded| {
-            loaded.rows.keys().map(|key| key.wire().to_owned()).collect::<Vec<_>>().join(" ")
+            loaded.rows.all().map(|(key, _)| key.wire().to_owned()).collect::<Vec<_>>().join(" ")
         };
         // Cut anywhere, and written to again.
         for length in 0..whole.len() {

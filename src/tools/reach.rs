@@ -159,12 +159,9 @@ mod tests {
         Agents {
             ids: vec!["main".into(), "work".into(), "home".into()],
             default: "main".into(),
-            model: None,
-            context_tokens: None,
-            heartbeat: None,
             main_key: "main".into(),
             global: false,
-            channels: Vec::new(),
+            ..Agents::default()
         }
     }
 

@@ -186,7 +186,10 @@ fn a_forwarded_port_needs_a_device() {
 #[test]
 fn help_is_there_for_each_command() {
     let home = Home::empty();
-    for command in ["gateway", "status", "health", "doctor", "devices", "import", "logs", "call"] {
+    for command in [
+        "gateway", "status", "health", "doctor", "devices", "chat", "agent", "sessions", "models", "import",
+        "logs", "call",
+    ] {
         let text = ok(&home, &[command, "--help"]);
         assert!(text.contains(&format!("Usage: barnacle {command}")), "{text}");
         assert!(ok(&home, &["--help"]).contains(&format!("\n  {command}")));

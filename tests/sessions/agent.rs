@@ -63,6 +63,35 @@ fn an_agent_lists_sessions_and_sends_a_message() {
 }
 
 #[test]
+fn an_agent_is_told_who_it_is_by_its_workspace_and_has_a_model_of_its_own() {
+    let helper = "helper:{model:\"messages/echo\",workspace:\"~/helper\"}";
+    // What closes agents.defaults closes agents.entries.
+    let primary = format!("\"stand-in/busy\"}},entries:{{main:{{default:true}},{helper}");
+    let (model, home, server) = gateway_with(&primary, "");
+    let mut client = server.admin();
+    let write = |path: &str, text: &str| {
+        let path = home.dir.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("helper/AGENTS.md", "Always be kind to the pump.");
+    write("helper/SOUL.md", "You are a gardener.");
+    let params = r#"{"sessionKey":"agent:helper:main","message":"say hello","idempotencyKey":"K1"}"#;
+    client.ok("chat.send", params);
+    assert_eq!(until_end(&mut client, "K1").pop().unwrap().0, "final");
+    let asked: Value = miniserde::json::from_str(&model.asked()[0]).unwrap();
+    let system = text(&asked, "system");
+    let places = ["\"helper\"", "## AGENTS.md", "kind to the pump", "## SOUL.md", "You are a gardener"];
+    let places: Vec<usize> = places.iter().map(|part| system.find(part).expect(part)).collect();
+    assert!(places.is_sorted(), "{system}");
+    // A file that is changed holds from the next run on.
+    write("helper/SOUL.md", "You are a plumber.");
+    client.ok("chat.send", &params.replace("K1", "K2"));
+    until_end(&mut client, "K2");
+    assert!(model.asked()[1].contains("You are a plumber."));
+}
+
+#[test]
 fn what_an_agent_may_not_do_is_neither_offered_nor_done() {
     let (model, _home, server) = gateway_with("\"stand-in/echo\"", "tools:{deny:[\"message\"]},");
     let mut client = server.admin();

@@ -11,6 +11,7 @@ mod crash;
 mod full_disk;
 mod large;
 mod lists;
+#[allow(dead_code)]
 mod model;
 mod power_cut;
 mod providers;

@@ -5,7 +5,7 @@
 //! `garbage` is no stream; `nothing` is an answer without a text; `call <tool> <arguments>` calls a tool, and says what it
 //! gave; `calls <tool> <arguments>` calls it twice at once; `loop <tool>` calls it again and again; `tell <text>` says it with the
 //! tool `message`, and then once more; `held …` is answered as
-//! what comes behind it, once the test lets it. Anything else is repeated. The model `busy` is refused with 429, and the model `broke` with 402.
+//! what comes behind it, and `wait …` as itself, once the test lets it. Anything else is repeated. The model `busy` is refused with 429, and the model `broke` with 402.
 
 use crate::wire::{get, items, text};
 use miniserde::json::Value;
@@ -209,11 +209,13 @@ fn answer(socket: TcpStream, asked: &Asked, gate: &(Mutex<usize>, Condvar)) -> s
         asked.1.notify_all();
         all.iter().filter(|(_, last)| *last == request.last).count()
     };
-    if let Some(rest) = request.last.strip_prefix("held ") {
-        request.last = rest.to_owned();
+    let held = request.last.strip_prefix("held ").map(str::to_owned);
+    if held.is_some() || request.word(0) == "wait" {
+        request.last = held.unwrap_or_else(|| request.last.clone());
         if request.results.is_empty() {
             let mut released = gate.1.wait_while(gate.0.lock().unwrap(), |released| *released == 0).unwrap();
-            *released -= 1;
+            // What waits by itself is let go for good.
+            *released -= usize::from(request.word(0) != "wait");
         }
     }
     let refuse = |out: &mut TcpStream, status: &str| {

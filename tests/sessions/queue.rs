@@ -10,7 +10,8 @@ use miniserde::json::Value;
 /// What was sent to the model in request `n`: roles and texts.
 fn sent(model: &Model, n: usize) -> Vec<(String, String)> {
     let body: Value = miniserde::json::from_str(&model.asked()[n]).unwrap();
-    items(&body, "messages").iter().map(|m| (text(m, "role"), text(m, "content"))).collect()
+    let all = items(&body, "messages").iter().map(|m| (text(m, "role"), text(m, "content")));
+    all.filter(|(role, _)| role != "system").collect()
 }
 
 /// The state and `stopReason` of the event that ended a run.

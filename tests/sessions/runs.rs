@@ -93,7 +93,8 @@ fn a_message_is_answered_as_it_is_said() {
     let messages: Vec<_> =
         items(&sent, "messages").iter().map(|m| (text(m, "role"), text(m, "content"))).collect();
     let expected = [("user", "say hello there"), ("assistant", "hello there"), ("user", "and then?")];
-    assert_eq!(messages, pairs(&expected));
+    assert_eq!(messages[0].0, "system");
+    assert_eq!(messages[1..], pairs(&expected)[..]);
     assert_eq!(text(&sent, "model"), "echo");
     let row = client.ok("sessions.describe", r#"{"key":"main"}"#);
     assert_eq!((text(&row, "session.status"), flag(&row, "session.hasActiveRun")), ("done".into(), false));
@@ -162,7 +163,7 @@ fn an_abort_ends_the_run_and_keeps_what_was_said() {
     assert_eq!(asked.len(), 2);
     let sent: Value = miniserde::json::from_str(&asked[1]).unwrap();
     let roles: Vec<_> = items(&sent, "messages").iter().map(|m| text(m, "role")).collect();
-    assert_eq!(roles, ["user", "assistant", "user"], "each answer behind what it answers");
+    assert_eq!(roles, ["system", "user", "assistant", "user"], "each answer behind what it answers");
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) static KEYS: &[Key] = &[
     key("models.providers.*.apiKey", Kind::Secret, NextRun, Visibility::Secret,
         "Model Server Key", "The key that is sent to it, ${VAR}, or a SecretRef; none for a local one."),
     key("models.providers.*.api", Text, NextRun, Public,
-        "Model Server API", "The protocol that it speaks; this version speaks openai-completions, which it is without the key."),
+        "Model Server API", "The protocol that it speaks: openai-completions, which it is without the key, or anthropic-messages."),
     key("models.providers.*.timeoutSeconds", number(1, 86_400, None), NextRun, Public,
         "Model Silence", "How long nothing may come of an answer; 120 s without the key, 300 s on this host and its network."),
     key("models.providers.*.models", Objects, NextRun, Unknown,

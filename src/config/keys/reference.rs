@@ -36,12 +36,13 @@ Two of the keys were read from `openclaw.json` before, below `gateway`, and stil
 ";
 
 /// Sections of the page: beginnings of paths, and a title. A key stands under the longest one.
-const SECTIONS: [(&str, &str); 11] = [
+const SECTIONS: [(&str, &str); 12] = [
     ("gateway", "The gateway"),
     ("gateway.auth", "Who gets in"),
     ("gateway.tls", "TLS"),
     ("session", "Sessions"),
     ("agents", "Agents"),
+    ("messages", "Messages"),
     ("tools", "Tools"),
     ("models", "Models"),
     ("channels", "Channels"),

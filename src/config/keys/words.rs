@@ -40,9 +40,10 @@ impl Choice for Mode {
 }
 
 /// What becomes of a message while a run of its session is under way: `messages.queue.mode`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum QueueMode {
     /// The run takes it in before it asks its model again.
+    #[default]
     Steer,
     /// It has a run of its own, later.
     Followup,

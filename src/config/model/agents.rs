@@ -9,7 +9,8 @@ use std::time::Duration;
 /// The agent that is there where none is named, and the main session of each.
 const MAIN: &str = "main";
 
-/// `agents`, and what of `session` and `channels` goes with it.
+/// `agents`, and what of `session`, `messages` and `channels` goes with it.
+#[derive(Default)]
 pub struct Agents {
     /// Ids, in the order of the file; at least one.
     pub ids: Vec<String>,
@@ -19,6 +20,12 @@ pub struct Agents {
     pub model: Option<String>,
     /// `agents.defaults.model.fallbacks`: those that stand in for it, in this order.
     pub fallbacks: Vec<String>,
+    /// What single agents have of their own.
+    pub own: Vec<Own>,
+    /// `agents.defaults.workspace`.
+    pub workspace: Option<String>,
+    /// `agents.defaults.maxConcurrent`: runs that ask a model at once.
+    pub at_once: u64,
     /// `messages.queue.mode`.
     pub queue: QueueMode,
     /// `agents.defaults.contextTokens` (a key of OpenClaw's until 2026.8).
@@ -33,12 +40,28 @@ pub struct Agents {
     pub channels: Vec<String>,
 }
 
+/// What one agent has of its own.
+pub struct Own {
+    /// Id of the agent.
+    pub id: String,
+    /// `model`, and those that stand in for it.
+    pub model: Option<String>,
+    /// `model.fallbacks`.
+    pub fallbacks: Vec<String>,
+    /// `workspace`.
+    pub workspace: Option<String>,
+}
+
 impl Agents {
     /// Reads the keys out of `root`.
     pub(crate) fn decode(root: &Section<'_>) -> Self {
         let agents = root.section("agents");
         let defaults = agents.section("defaults");
-        let (ids, marked) = roster(&agents);
+        let (own, marked) = roster(&agents);
+        let mut ids: Vec<String> = own.iter().map(|agent| agent.id.clone()).collect();
+        if ids.is_empty() {
+            ids.push(MAIN.into());
+        }
         let owner = defaults.section("systemAgent").text("agentId").map(|id| agent_id(&id));
         let default = owner.filter(|id| ids.contains(id)).or(marked).unwrap_or_else(|| ids[0].clone());
         let session = root.section("session");
@@ -52,6 +75,9 @@ impl Agents {
             default,
             model: model(&defaults),
             fallbacks: fallbacks(&defaults),
+            own,
+            workspace: defaults.text("workspace").map(Cow::into_owned),
+            at_once: defaults.number_or_default("maxConcurrent"),
             queue: root.section("messages").section("queue").word("mode").unwrap_or(QueueMode::Steer),
             context_tokens: defaults.number("contextTokens"),
             heartbeat: heartbeat(&defaults.section("heartbeat")),
@@ -59,6 +85,24 @@ impl Agents {
             global: session.word("scope") == Some(SessionScope::Global),
             channels: channels.names().filter(on).map(str::to_owned).collect(),
         }
+    }
+
+    /// The model of an agent, and those that stand in for it.
+    pub(crate) fn model_of(&self, agent: &str) -> (Option<&str>, &[String]) {
+        match self.own.iter().find(|own| own.id == agent && own.model.is_some()) {
+            Some(own) => (own.model.as_deref(), &own.fallbacks),
+            None => (self.model.as_deref(), &self.fallbacks),
+        }
+    }
+
+    /// The directory with the instructions of an agent, as the configuration writes it; `None` for that of OpenClaw.
+    pub(crate) fn workspace_of(&self, agent: &str) -> Option<String> {
+        let own = self.own.iter().find(|own| own.id == agent).and_then(|own| own.workspace.clone());
+        own.or_else(|| match (&self.workspace, self.ids.len()) {
+            (Some(root), 0 | 1) => Some(root.clone()),
+            (Some(root), _) => Some(format!("{}/{agent}", root.trim_end_matches('/'))),
+            (None, _) => None,
+        })
     }
 
     /// The session of the default agent that direct messages go to.
@@ -69,26 +113,36 @@ impl Agents {
 
 /// The agents, and the one that is marked as the default. `entries` is the newer form, and counts where both
 /// are there.
-fn roster(agents: &Section<'_>) -> (Vec<String>, Option<String>) {
-    let entries = agents.section("entries");
-    let named: Vec<(String, bool)> =
-        entries.names().map(|name| (agent_id(name), entries.section(name).flag("default"))).collect();
-    let all = if named.is_empty() {
-        let list = agents.sections("list", "as if it were not there");
-        let read = |entry: &Section<'_>| {
-            let default = entry.flag("default");
-            entry.text("id").map(|id| (agent_id(&id), default))
-        };
-        list.iter().filter_map(read).collect()
-    } else {
-        named
+fn roster(agents: &Section<'_>) -> (Vec<Own>, Option<String>) {
+    let read = |id: &str, entry: &Section<'_>| Own {
+        id: agent_id(id),
+        model: model(entry),
+        fallbacks: fallbacks(entry),
+        workspace: entry.text("workspace").map(Cow::into_owned),
     };
-    let marked = all.iter().find(|(_, default)| *default).map(|(id, _)| id.clone());
-    let mut ids: Vec<_> = all.into_iter().map(|(id, _)| id).collect();
-    if ids.is_empty() {
-        ids.push(MAIN.into());
+    let entries = agents.section("entries");
+    let mut marked = None;
+    let mut mark = |entry: &Section<'_>, agent: &Own| {
+        if entry.flag("default") && marked.is_none() {
+            marked = Some(agent.id.clone());
+        }
+    };
+    let mut all = Vec::new();
+    for name in entries.names() {
+        let entry = entries.section(name);
+        let agent = read(name, &entry);
+        mark(&entry, &agent);
+        all.push(agent);
     }
-    (ids, marked)
+    if all.is_empty() {
+        for entry in agents.sections("list", "as if it were not there") {
+            let Some(id) = entry.text("id") else { continue };
+            let agent = read(&id, &entry);
+            mark(&entry, &agent);
+            all.push(agent);
+        }
+    }
+    (all, marked)
 }
 
 /// An id as OpenClaw has it in session keys.

@@ -69,10 +69,7 @@ pub(super) async fn page(app: &Rc<App>, by: &By, params: &Params<'_>) -> Result<
     };
     let (found, total) = match app.sessions.index() {
         None => (Vec::new(), 0),
-        Some(index) => {
-            let (found, total) = index.list(&query);
-            (found.into_iter().map(|(key, row)| (key.clone(), row.clone())).collect(), total)
-        }
+        Some(index) => index.list(&query),
     };
     let texts = texts(app, params, &found).await?;
     let rows = found.iter().enumerate().map(|(n, (key, row))| {
@@ -143,12 +140,11 @@ pub(super) async fn resolve(call: Call) -> Answer {
             let id = SessionId::parse(text);
             let index = call.app.sessions.index();
             let found = index.as_ref().zip(id).and_then(|(index, id)| index.by_id(&id));
-            (found.map(|(key, _)| key.clone()), text)
+            (found, text)
         }
         (None, None, Some(text)) => {
             let index = call.app.sessions.index();
-            let is = |_: &SessionKey, row: &Row| row.text("label").as_deref() == Some(text);
-            (index.and_then(|index| index.select(is).next().map(|(key, _)| key.clone())), text)
+            (index.and_then(|index| index.having("label", Some(text)).next().map(|(key, _)| key)), text)
         }
         _ => {
             return Err(ErrorShape::invalid(

@@ -55,6 +55,8 @@ struct Going<'a> {
     session: SessionId,
     /// Whether what is said next replaces what was said before.
     replace: bool,
+    /// The standing instructions of the agent.
+    system: String,
     /// Whether the model takes tools.
     tools: bool,
     guard: Guard,
@@ -65,10 +67,8 @@ pub(crate) async fn resume(app: Rc<App>) {
     if app.sessions.ready().await.is_err() {
         return;
     }
-    let open: Vec<(SessionKey, Row)> = app.sessions.index().map_or(Vec::new(), |index| {
-        let open = index.select(|_, row| row.get("openRuns").is_some());
-        open.map(|(key, row)| (key.clone(), row.clone())).collect()
-    });
+    let open: Vec<(SessionKey, Row)> =
+        app.sessions.index().map_or(Vec::new(), |index| index.having("openRuns", None).collect());
     for (key, row) in open {
         for open in OpenRuns::of(&row).0 {
             if app.runs.find(&open.id).is_none() {
@@ -165,7 +165,8 @@ fn lifecycle_end(outcome: &Outcome, run: &Run, now: u64) -> Json {
 
 /// Has the model answer, with as many tools as it calls.
 async fn answer(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>) -> Outcome {
-    let _turn = app.runs.turn().await;
+    let at_once = usize::try_from(app.settings().config.agents.at_once).unwrap_or(1).max(1);
+    let _turn = app.runs.turn(at_once).await;
     if run.tries.get() >= BEGUN {
         let why = format!("the gateway ended {BEGUN} times while this was answered; it is not tried again");
         return Outcome::Failed(why, "unknown");
@@ -177,7 +178,8 @@ async fn answer(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>) -> Outcome {
     };
     // A gateway before this one may have sent a part of an answer.
     let replace = run.tries.get() > 0;
-    let mut going = Going { app, key, run, session, replace, tools: true, guard: Guard::default() };
+    let system = prompt::system(app, key).await;
+    let mut going = Going { app, key, run, session, replace, system, tools: true, guard: Guard::default() };
     status(app, key, run, "preparing_context");
     let started = Object::new().put("phase", "start").put("startedAt", &wall_ms()).json();
     agent_event(app, key, run, "lifecycle", &started);

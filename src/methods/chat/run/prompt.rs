@@ -5,9 +5,12 @@ use crate::{
     agents::{
         conversation::{self, Line, Said, Turn, calls_of, fit, text_of},
         model::{Endpoint, Offer},
+        workspace,
     },
     app::App,
+    clock::{timestamp, wall_ms},
     protocol::json,
+    reactor::on_worker,
     sessions::{Entry, SessionKey, Transcript},
 };
 use std::{io, ops::ControlFlow, rc::Rc};
@@ -40,8 +43,17 @@ impl Room<'_> {
 }
 
 /// The standing instructions of the session's agent.
-pub(super) async fn system(_app: &Rc<App>, _key: &SessionKey) -> String {
-    String::new()
+pub(super) async fn system(app: &Rc<App>, key: &SessionKey) -> String {
+    let settings = app.settings();
+    let (agents, paths, id) = (&settings.config.agents, &settings.paths, key.agent().to_owned());
+    let workspace = match agents.workspace_of(&id) {
+        Some(path) => paths.expand(&path),
+        None if agents.ids.len() > 1 && id != "main" => paths.state_dir.join(format!("workspace-{id}")),
+        None => paths.state_dir.join("workspace"),
+    };
+    let mut today = timestamp(wall_ms());
+    today.truncate("2026-11-30".len());
+    on_worker(move || workspace::instructions(&id, &workspace, &today)).await
 }
 
 /// The turns that the model is sent.

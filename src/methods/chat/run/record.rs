@@ -78,8 +78,8 @@ pub(super) async fn end(
         // A tool has said it in this session.
         Outcome::Said(answer) if run.has_told(&answer.reply.text) => ("done", None, None),
         Outcome::Said(answer) => ("done", None, Some(spoken(&answer.by, &answer.reply, now, "stop"))),
-        Outcome::Failed(why, _) => ("failed", Some(why), Some(failure(app, why, now))),
-        Outcome::Aborted => ("killed", None, (!partial.is_empty()).then(|| aborted(app, &partial, now))),
+        Outcome::Failed(why, _) => ("failed", Some(why), Some(failure(app, key, why, now))),
+        Outcome::Aborted => ("killed", None, (!partial.is_empty()).then(|| aborted(app, key, &partial, now))),
     };
     let change = |row: &mut Row| {
         let mut open = OpenRuns::of(row);
@@ -158,17 +158,22 @@ fn spoken(by: &By, reply: &Reply, now: u64, stop: &str) -> String {
 }
 
 /// The model that was to answer, as far as the configuration names one.
-fn configured(app: &App) -> By {
+fn configured(app: &App, key: &SessionKey) -> By {
     let settings = app.settings();
-    let name = settings.config.agents.model.clone().unwrap_or_default();
-    let (provider, model) = name.split_once('/').unwrap_or(("", &name));
+    let (name, _) = settings.config.agents.model_of(key.agent());
+    let name = name.unwrap_or_default();
+    let (provider, model) = name.split_once('/').unwrap_or(("", name));
     By { provider: provider.into(), model: model.into(), api: "openai-completions" }
 }
 
-fn failure(app: &App, why: &str, now: u64) -> String {
-    by_model(&configured(app), Vec::new(), now).put("stopReason", "error").put("errorMessage", why).json().0
+fn failure(app: &App, key: &SessionKey, why: &str, now: u64) -> String {
+    by_model(&configured(app, key), Vec::new(), now)
+        .put("stopReason", "error")
+        .put("errorMessage", why)
+        .json()
+        .0
 }
 
-fn aborted(app: &App, said: &str, now: u64) -> String {
-    by_model(&configured(app), vec![text_part(said)], now).put("stopReason", "aborted").json().0
+fn aborted(app: &App, key: &SessionKey, said: &str, now: u64) -> String {
+    by_model(&configured(app, key), vec![text_part(said)], now).put("stopReason", "aborted").json().0
 }

@@ -71,15 +71,16 @@ fn next(failure: Failure) -> Next {
     }
 }
 
-/// The model of the default agent, and those that stand in for it.
+/// The model of a session's agent, and those that stand in for it.
 ///
 /// # Errors
 /// In words, what is wrong with the configuration of the first.
-fn endpoints(app: &App) -> Result<Vec<Endpoint>, String> {
+fn endpoints(app: &App, key: &SessionKey) -> Result<Vec<Endpoint>, String> {
     let settings = app.settings();
     let agents = &settings.config.agents;
     let file = settings.paths.config_file.display();
-    let Some(first) = agents.model.as_deref().filter(|name| name.contains('/')) else {
+    let (first, fallbacks) = agents.model_of(key.agent());
+    let Some(first) = first.filter(|name| name.contains('/')) else {
         return Err(format!(
             "no model is configured: set agents.defaults.model to \"<provider>/<model>\" and \
              models.providers.<provider>.baseUrl to where it is, in {file}"
@@ -96,7 +97,7 @@ fn endpoints(app: &App) -> Result<Vec<Endpoint>, String> {
         }
     };
     let mut all = vec![read(first)?];
-    for name in &agents.fallbacks {
+    for name in fallbacks {
         match read(name) {
             Ok(endpoint) => all.push(endpoint),
             Err(why) => log::warn!("agents.defaults.model.fallbacks: {name} cannot stand in: {why}"),
@@ -106,8 +107,8 @@ fn endpoints(app: &App) -> Result<Vec<Endpoint>, String> {
 }
 
 /// The model that is asked first.
-pub(in crate::methods) fn endpoint(app: &App, _key: &SessionKey) -> Result<Endpoint, String> {
-    endpoints(app).map(|mut all| all.swap_remove(0))
+pub(in crate::methods) fn endpoint(app: &App, key: &SessionKey) -> Result<Endpoint, String> {
+    endpoints(app, key).map(|mut all| all.swap_remove(0))
 }
 
 impl Going<'_> {
@@ -117,9 +118,9 @@ impl Going<'_> {
         let (app, key, run) = (self.app, self.key, self.run);
         let mut failures: Vec<(String, u32)> = Vec::new();
         let mut smaller = 0;
-        let system = prompt::system(app, key).await;
+        let system = self.system.clone();
         loop {
-            let all = endpoints(app).map_err(unknown)?;
+            let all = endpoints(app, key).map_err(unknown)?;
             let name = |endpoint: &Endpoint| format!("{}/{}", endpoint.provider, endpoint.model);
             let count = |endpoint: &Endpoint| {
                 failures.iter().find(|(known, _)| *known == name(endpoint)).map_or(0, |(_, count)| *count)
