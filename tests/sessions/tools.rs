@@ -254,7 +254,7 @@ fn a_history_is_bounded_and_holds_no_credentials() {
     let id = text(&created, "sessionId");
     let older =
         used(&mut client, "sessions_history", &format!(r#"{{"sessionKey":"{id}","offset":{next}}}"#), one);
-    let first = text(&messages[0], "content.0.text");
+    let first = text(messages[0], "content.0.text");
     let before = text(items(&older, "messages").last().unwrap(), "content.0.text");
     let number_of = |text: &str| text.split([' ', ':']).nth(1).unwrap().parse::<u64>().unwrap();
     assert_eq!(number_of(&first), number_of(&before) + 1);
