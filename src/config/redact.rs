@@ -18,7 +18,7 @@ use std::borrow::Cow;
 mod said;
 mod shape;
 
-pub use said::without_credentials;
+pub use said::{is_credential_of, without_credentials};
 
 /// Placeholder for a secret; OpenClaw's clients know it.
 pub const REDACTED: &str = "__OPENCLAW_REDACTED__";

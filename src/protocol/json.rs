@@ -310,6 +310,32 @@ pub(crate) fn is_object(text: &str) -> bool {
     scanner.peek() == Some(b'{') && scanner.skip().is_ok() && scanner.is_at_end()
 }
 
+/// JSON with its texts changed: `change` is given the name of the member that a text is of, or is in a list of, and the text;
+/// `None` leaves it. Names stay as they are.
+pub(crate) fn map_texts(json: &str, mut change: impl FnMut(&str, &str) -> Option<String>) -> String {
+    use nanoserde::SerJson;
+    let mut out = String::with_capacity(json.len());
+    let (mut copied, mut at) = (0, 0);
+    let mut name = "";
+    while let Some(found) = json[at..].find('"') {
+        let start = at + found;
+        let mut scanner = Scanner { text: json, at: start };
+        let Ok(raw) = scanner.string() else { break };
+        at = scanner.at;
+        if scanner.peek() == Some(b':') {
+            name = raw;
+            continue;
+        }
+        if let Some(text) = change(name, &unescape(raw)) {
+            out.push_str(&json[copied..start]);
+            out.push_str(&text.serialize_json());
+            copied = at;
+        }
+    }
+    out.push_str(&json[copied..]);
+    out
+}
+
 /// A string as it stands between its quotes, with its escapes resolved. Half of a surrogate pair, which is no
 /// character, becomes U+FFFD.
 pub(crate) fn unescape(raw: &str) -> Cow<'_, str> {
@@ -475,6 +501,20 @@ mod tests {
                 assert_eq!(plain(text.as_bytes()), text.find(sign).unwrap(), "{text:?}");
             }
         }
+    }
+
+    #[test]
+    fn texts_are_changed_where_they_stand() {
+        let json = r#"{ "a" : "x\"y", "b":["x", {"c":"\u0078"}], "x":1, "d":"" }"#;
+        let mut seen = Vec::new();
+        let changed = map_texts(json, |name, text| {
+            seen.push((name.to_owned(), text.to_owned()));
+            (text == "x").then(|| "\"\n".to_owned())
+        });
+        assert_eq!(changed, r#"{ "a" : "x\"y", "b":["\"\n", {"c":"\"\n"}], "x":1, "d":"" }"#);
+        let expected = [("a", "x\"y"), ("b", "x"), ("c", "x"), ("d", "")];
+        assert_eq!(seen, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+        assert_eq!(map_texts(r#"["a"#, |_, _| Some("b".into())), r#"["a"#);
     }
 
     #[test]

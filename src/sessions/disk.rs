@@ -1,6 +1,7 @@
 //! The files of all sessions, as a worker thread writes them: changes in groups, each group synced once.
 
 use super::{
+    beside,
     entry::NewEntry,
     key::SessionKey,
     row::SessionId,
@@ -88,6 +89,7 @@ impl Disk {
         {
             let path = transcript::path(&self.agents, agent, id);
             self.open.retain(|(open, _)| *open != path);
+            beside::remove(&self.agents, agent, id);
             if let Err(e) = std::fs::remove_file(&path)
                 && e.kind() != io::ErrorKind::NotFound
             {

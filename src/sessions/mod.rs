@@ -3,6 +3,7 @@
 //! ```text
 //! <state>/barnacle/agents/sessions.log                    rows: one line a change
 //! <state>/barnacle/agents/<agent>/sessions/<session>.jsonl  transcripts: one line an entry
+//! <state>/barnacle/agents/<agent>/sessions/<session>.results/  what is too large for one: a file a result
 //! ```
 //!
 //! Both are only appended to, since an SD card is slow at anything else and a crash can spoil no more than the last line.
@@ -12,6 +13,7 @@
 //! nothing here is ever read or written.
 
 mod at_rest;
+mod beside;
 mod cursor;
 mod disk;
 mod draft;
@@ -237,6 +239,18 @@ impl Sessions {
         let name = path.clone();
         let result = on_worker(move || Transcript::open(&path).and_then(read)).await;
         result.map_err(|e| ErrorShape::later(format!("{} cannot be read: {e}", name.display()), LATER_MS))
+    }
+
+    /// Keeps a text that is too large for a transcript in a file beside it; where that is.
+    ///
+    /// # Errors
+    /// The disk says no.
+    pub async fn keep_beside(&self, key: &SessionKey, id: &SessionId, text: String) -> io::Result<PathBuf> {
+        if let Some(why) = (self.prevented)() {
+            return Err(io::Error::other(why));
+        }
+        let (agents, agent, id) = (self.agents.clone(), key.agent().to_owned(), *id);
+        on_worker(move || beside::keep(&agents, &agent, &id, &text)).await
     }
 
     /// Makes a change; done when it is on disk. `make` sees the changes staged before it; if it says no, or changes

@@ -12,12 +12,17 @@ pub mod policy;
 pub mod reach;
 pub mod result;
 
+mod agents_list;
+mod gateway;
 mod message;
+mod nodes;
+mod session_status;
+mod sessions_history;
 mod sessions_list;
 
 use crate::{
     config::Settings,
-    protocol::{ErrorShape, Json, Readable},
+    protocol::{ErrorShape, Json, Readable, json},
     sessions::SessionKey,
 };
 use policy::{Facts, Named, Nesting};
@@ -88,9 +93,18 @@ pub struct Tool {
     /// JSON schema of its arguments: an object.
     pub parameters: &'static str,
     /// What comes of it when it is used twice.
+    #[allow(dead_code, reason = "for runs that go on after a restart")]
     pub repeat: Repeat,
     /// Its function.
     pub run: fn(Use) -> Working,
+}
+
+impl Tool {
+    /// Whether it takes an argument of this name.
+    pub fn takes(&self, name: &str) -> bool {
+        let properties = json::members(self.parameters).find(|(known, _)| *known == "properties");
+        properties.is_some_and(|(_, all)| json::members(all).any(|(known, _)| known == name))
+    }
 }
 
 /// A tool at work.
@@ -127,6 +141,7 @@ pub struct Use {
     /// Session that the agent runs in.
     pub session: SessionKey,
     /// Id of the run; none where a client uses the tool.
+    #[allow(dead_code, reason = "for tools that answer into their run")]
     pub run: Option<String>,
     /// The configuration.
     pub settings: Rc<Settings>,
@@ -151,7 +166,15 @@ impl Use {
 }
 
 /// Every tool, in the order of a catalog.
-const ALL: &[&Tool] = &[&sessions_list::TOOL, &message::TOOL];
+const ALL: &[&Tool] = &[
+    &sessions_list::TOOL,
+    &sessions_history::TOOL,
+    &session_status::TOOL,
+    &message::TOOL,
+    &agents_list::TOOL,
+    &gateway::TOOL,
+    &nodes::TOOL,
+];
 
 /// Lists all tools.
 pub fn all() -> impl Iterator<Item = &'static Tool> {
@@ -212,7 +235,6 @@ fn begin(place: Place, name: &str, arguments: &str) -> Result<Working, Problem> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::json;
 
     #[test]
     fn rows_are_whole() {
@@ -236,6 +258,6 @@ mod tests {
     #[test]
     fn what_a_tool_does_when_it_is_used_twice() {
         let twice: Vec<_> = all().filter(|t| t.repeat == Repeat::ChangesTwice).map(|t| t.name).collect();
-        assert_eq!(twice, ["message"]);
+        assert_eq!(twice, ["message", "gateway", "nodes"]);
     }
 }

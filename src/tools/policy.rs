@@ -133,6 +133,7 @@ pub enum Nesting {
     /// It is, and may begin others.
     Subagent,
     /// It is, and may begin no others.
+    #[allow(dead_code, reason = "a fact of sub-agents, which do not run yet")]
     Leaf,
 }
 

@@ -57,16 +57,16 @@ pub fn judge(
     other: &SessionKey,
     begun: bool,
 ) -> Result<(), Hidden> {
-    let reach = tools.reach;
     let same_agent = own.agent() == other.agent();
-    let sees = own == other
-        || match reach {
-            Reach::Own => false,
-            Reach::Tree => begun || same_agent && own.is_main(agents),
-            Reach::Agent => same_agent,
-            Reach::All => begun || same_agent || return across(&tools.agent_to_agent, own, other),
-        };
-    if sees { Ok(()) } else { Err(Hidden::Scope(reach)) }
+    let sees = match tools.reach {
+        _ if own == other => true,
+        Reach::Own => false,
+        Reach::Tree => begun || same_agent && own.is_main(agents),
+        Reach::Agent => same_agent,
+        Reach::All if begun || same_agent => true,
+        Reach::All => return across(&tools.agent_to_agent, own, other),
+    };
+    if sees { Ok(()) } else { Err(Hidden::Scope(tools.reach)) }
 }
 
 fn across(rule: &AgentToAgent, own: &SessionKey, other: &SessionKey) -> Result<(), Hidden> {
@@ -176,7 +176,8 @@ mod tests {
         use Reach::*;
         let (main, one, two, theirs) =
             ("agent:main:main", "agent:main:one", "agent:main:two", "agent:work:main");
-        let rows: &[(Reach, bool, Option<&[&str]>, &str, &str, bool, Result<(), Hidden>)] = &[
+        type Row<'a> = (Reach, bool, Option<&'a [&'a str]>, &'a str, &'a str, bool, Result<(), Hidden>);
+        let rows: &[Row<'_>] = &[
             (Own, true, None, one, one, false, Ok(())),
             (Own, true, None, one, two, true, Err(Scope(Own))),
             // Strict for the main session, too.

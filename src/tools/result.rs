@@ -1,6 +1,6 @@
 //! What comes of a tool: what the model reads, and what the gateway does with it.
 
-pub use crate::config::redact::without_credentials;
+pub use crate::config::redact::{REDACTED, is_credential_of, without_credentials};
 use crate::{
     protocol::{ErrorCode, ErrorShape, Json, Object, ParamFault},
     sessions::SessionKey,
@@ -18,6 +18,7 @@ pub struct Outcome {
     /// More for programs, which no model reads.
     pub details: Option<Json>,
     /// What the tool has said in a session: a run does not say the same there once more.
+    #[allow(dead_code, reason = "for runs, which do not repeat it")]
     pub said: Option<Said>,
     /// What follows from it, once the result is on disk.
     pub after: Option<After>,

@@ -2,8 +2,9 @@
 
 use super::{
     Group, Repeat, Tool, Use,
-    reach::{judge, naming},
+    reach::judge,
     result::{Outcome, Problem},
+    sessions_history,
 };
 use crate::{
     config::keys::words::Reach,
@@ -194,11 +195,10 @@ fn shown(row: &Params<'_>, messages: Option<&Vec<Json>>, texts: bool) -> Result<
         object = object.opt(name, row.value(name).map(|value| Json(value.to_owned())).as_ref());
     }
     object = object.opt("group", row.value("category").map(|value| Json(value.to_owned())).as_ref());
-    for name in ["archived", "pinned", "hasActiveRun"] {
-        if row.opt_bool(name)? == Some(true) {
-            object = object.put(name, &true);
-        }
+    for name in ["archived", "pinned"] {
+        object = object.put(name, &row.opt_bool(name)?.unwrap_or(false));
     }
+    object = object.opt("hasActiveRun", row.opt_bool("hasActiveRun")?.filter(|on| *on).as_ref());
     if texts {
         for name in ["derivedTitle", "lastMessagePreview"] {
             let said = row.opt_str(name)?.map(|text| super::result::without_credentials(text).into_owned());
@@ -209,10 +209,18 @@ fn shown(row: &Params<'_>, messages: Option<&Vec<Json>>, texts: bool) -> Result<
     Ok(object.json())
 }
 
-/// The last messages of a session: who said them, and their beginnings.
+/// The last messages of a session: who said them, and what.
 async fn last_messages(with: &Use, key: &SessionKey, most: u64) -> Result<Vec<Json>, Problem> {
-    let _ = (with, naming(Object::new(), "sessionKey", key), most);
-    Ok(Vec::new())
+    // More than are asked for, since not all of them were said by somebody.
+    let page = sessions_history::page(with, key, 2 * most, 0, None).await?;
+    let page = page.params();
+    let all = page.value("messages").map(json::items).into_iter().flatten();
+    let said = all.filter(|message| {
+        let message = Readable::new("message", Json((*message).to_owned()));
+        sessions_history::is_said(&message.params())
+    });
+    let mut said: Vec<Json> = said.map(|message| Json(sessions_history::shown(message).json)).collect();
+    Ok(said.split_off(said.len().saturating_sub(most as usize)))
 }
 
 fn whole(with: &Use, limit: u64, rows: Rows) -> Json {

@@ -23,6 +23,11 @@ fn speaks(name: &str) -> bool {
     shape::names_secret(name) && !shape::counts(name)
 }
 
+/// Whether `text`, which stands under `name`, is a credential by that name: an argument or a result of a tool, say.
+pub fn is_credential_of(name: &str, text: &str) -> bool {
+    speaks(name) && name != "idempotencyKey" && could_be(text) && !text.contains(char::is_whitespace)
+}
+
 /// `text` with each credential replaced.
 pub fn without_credentials(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
@@ -87,6 +92,23 @@ fn hidden(word: &str, before: &str, expected: bool) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_tell_of_what_stands_under_them() {
+        let rows = [
+            ("token", "abcd1234efgh", true),
+            ("apiKey", "abcd1234efgh", true),
+            ("apiKey", "${API_KEY_1}", false),
+            ("sessionKey", "agent:main:one1", false),
+            ("idempotencyKey", "abcd1234efgh", false),
+            ("text", "abcd1234efgh", false),
+            ("maxTokens", "abcd1234efgh", false),
+            ("password", "what was it in 1984", false),
+        ];
+        for (name, text, expected) in rows {
+            assert_eq!(is_credential_of(name, text), expected, "{name} {text}");
+        }
+    }
 
     #[test]
     fn credentials_go_and_the_rest_stays() {

@@ -85,7 +85,8 @@ fn each_step_takes_and_none_gives_back() {
     use Profile::*;
     use Step::{Agent, Global, Provider, ProviderProfile};
     let none = Scoped::default;
-    let rows: [(&str, Scoped, Scoped, &str, Result<(), Step>); 26] = [
+    type Row = (&'static str, Scoped, Scoped, &'static str, Result<(), Step>);
+    let rows: [Row; 26] = [
         ("nothing set", none(), none(), "gateway", Ok(())),
         ("full", of(with(Full, &[])), none(), "gateway", Ok(())),
         ("minimal", of(with(Minimal, &[])), none(), "session_status", Ok(())),
@@ -221,7 +222,8 @@ fn writing_files_includes_patching_them() {
 
 #[test]
 fn http_has_less() {
-    let rows: [(&[&str], &[&str], &str, bool, bool); 11] = [
+    type Row<'a> = (&'a [&'a str], &'a [&'a str], &'a str, bool, bool);
+    let rows: [Row<'_>; 11] = [
         (&[], &[], "sessions_list", true, true),
         (&[], &[], "gateway", true, false),
         (&["gateway"], &[], "gateway", true, true),

@@ -2,6 +2,9 @@
 //!
 //! Shapes as OpenClaw 2026.9 has them; sources: `protocol.schema.json`, `docs/gateway/protocol/operator-methods.md`.
 
+#[allow(dead_code, reason = "for the route of POST /tools/invoke")]
+pub(crate) mod http;
+
 use super::{Access::Operator, Answer, Call, Method, Repeat, Reply, call_as_agent, shape::Object};
 use crate::{
     app::App,
@@ -18,6 +21,11 @@ use std::rc::Rc;
 const READ: super::Access = Operator(Scope::Read);
 /// The largest parameters of a tool that is used, bytes.
 const ARGUMENTS: usize = tools::arguments::LONGEST + (64 << 10);
+
+/// The largest result that stands in a transcript, bytes.
+const LARGEST: usize = 1 << 20;
+/// Characters of a larger one that are shown.
+const BEGINNING: usize = 4000;
 
 /// The methods of this family.
 pub(super) const METHODS: &[Method] = &[
@@ -52,7 +60,35 @@ pub(crate) async fn invoke(
         settings: app.settings(),
         call: Rc::new(call),
     };
-    tools::invoke(place, name, arguments).await
+    let outcome = tools::invoke(place, name, arguments).await;
+    match outcome.text.len() > LARGEST {
+        true => kept_beside(app, session, outcome).await,
+        false => outcome,
+    }
+}
+
+/// Puts a result that is too large for a transcript into a file beside it, which the model is told.
+async fn kept_beside(app: &Rc<App>, session: &SessionKey, outcome: Outcome) -> Outcome {
+    let size = outcome.text.len();
+    let beginning: String = outcome.text.chars().take(BEGINNING).collect();
+    let object = Object::new().put("status", "ok").put("bytes", &size);
+    let kept = match app.sessions.row(session) {
+        Some(row) => {
+            app.sessions.keep_beside(session, &row.id, outcome.text).await.map_err(|e| e.to_string())
+        }
+        None => Err("the session has not begun".into()),
+    };
+    let object = match kept {
+        Ok(path) => object
+            .put("note", "the result is too large to be shown; all of it is in the file")
+            .put("file", &*path.to_string_lossy()),
+        Err(why) => {
+            log::warn!("{}: a result of {size} bytes is not kept: {why}", session.wire());
+            object
+                .put("note", &format!("the result is too large to be shown, and all but this is lost: {why}"))
+        }
+    };
+    Outcome { text: object.put("beginning", &beginning).json().0, ..outcome }
 }
 
 /// The agent that is asked about.
@@ -144,7 +180,11 @@ async fn invoked(call: Call) -> Answer {
     let object = Object::new().put("ok", &!outcome.is_error()).put("toolName", name).put("source", "core");
     let object = match outcome.fault {
         None => object.put("output", &output(&outcome)),
-        Some(fault) => object.put("error", &fault_of(&outcome, fault)),
+        Some(fault) => {
+            let error =
+                Object::new().put("code", fault.as_str()).put("message", &message_of(&outcome)).json();
+            object.put("error", &error)
+        }
     };
     let payload = object.json();
     Ok(match outcome.after {
@@ -154,21 +194,21 @@ async fn invoked(call: Call) -> Answer {
 }
 
 /// The refusal of a tool that only owners use.
-pub(crate) fn owners(name: &str) -> Problem {
+fn owners(name: &str) -> Problem {
     let message = format!("the tool {name} is for owners: it needs operator.admin");
     Problem { fault: Fault::NotAllowed, message }
 }
 
 /// The result of a tool, as clients get it.
-pub(crate) fn output(outcome: &Outcome) -> Json {
+fn output(outcome: &Outcome) -> Json {
     let text = Object::new().put("type", "text").put("text", &outcome.text).json();
     let details = outcome.details.clone().or_else(|| Json::passed_on(&outcome.text));
     Object::new().put("content", &vec![text]).opt("details", details.as_ref()).json()
 }
 
-fn fault_of(outcome: &Outcome, fault: Fault) -> Json {
+/// The sentence of a result that is an error.
+fn message_of(outcome: &Outcome) -> Json {
     use crate::protocol::json;
     let message = json::members(&outcome.text).find(|(name, _)| *name == "error").map(|(_, value)| value);
-    let message = message.map_or_else(|| Json::of(&outcome.text), |value| Json(value.to_owned()));
-    Object::new().put("code", fault.as_str()).put("message", &message).json()
+    message.map_or_else(|| Json::of(&outcome.text), |value| Json(value.to_owned()))
 }
