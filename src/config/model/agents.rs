@@ -10,6 +10,7 @@ use std::time::Duration;
 const MAIN: &str = "main";
 
 /// `agents`, and what of `session` and `channels` goes with it.
+#[derive(Clone)]
 pub struct Agents {
     /// Ids, in the order of the file; at least one.
     pub ids: Vec<String>,
@@ -53,6 +54,15 @@ impl Agents {
             global: session.word("scope") == Some(SessionScope::Global),
             channels: channels.names().filter(on).map(str::to_owned).collect(),
         }
+    }
+
+    /// The same, and `agent` among them.
+    pub(crate) fn and(&self, agent: &str) -> Self {
+        let mut all = self.clone();
+        if !all.ids.iter().any(|id| id == agent) {
+            all.ids.push(agent.to_owned());
+        }
+        all
     }
 
     /// The session of the default agent that direct messages go to.
