@@ -22,6 +22,27 @@ pub fn timestamp(ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{frac:03}Z")
 }
 
+/// Milliseconds since 1970 of a time as [`timestamp`] writes it, with or without a fraction; `None` for anything else.
+pub fn parse_timestamp(text: &str) -> Option<u64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let number = |part: Option<&str>| part.filter(|p| p.len() <= 4)?.parse::<u64>().ok();
+    let mut date = date.split('-');
+    let (year, month, day) = (number(date.next())?, number(date.next())?, number(date.next())?);
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut time = time.split(':');
+    let (h, m, s) = (number(time.next())?, number(time.next())?, number(time.next())?);
+    let millis = format!("{fraction:0<3}").get(..3)?.parse::<u64>().ok()?;
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // Days since 1970 of a civil date: the inverse of the above.
+    let year = year - u64::from(month <= 2);
+    let (era, yoe) = (year / 400, year % 400);
+    let doy = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
+    (h < 24 && m < 60 && s < 61).then_some(days * 86_400_000 + h * 3_600_000 + m * 60_000 + s * 1000 + millis)
+}
+
 /// The monotonic clock, nanoseconds: what an [`Instant`] is made of, and the same in every process until
 /// the host restarts.
 pub fn monotonic_ns() -> u64 {

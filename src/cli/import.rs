@@ -1,4 +1,6 @@
-//! `barnacle import`: brings paired devices over from OpenClaw.
+//! `barnacle import`: brings paired devices and sessions over from OpenClaw.
+
+mod sessions;
 
 use super::{
     Command, Failure, Opt,
@@ -11,7 +13,7 @@ use crate::{
     clock::wall_ms,
     import::{self, Fate, Listed, Rejected},
     protocol::{Fields, Scope},
-    store::{ChangeError, OpenError, Registry, codec},
+    store::{ChangeError, OpenError, Registry, Store, codec},
 };
 use miniserde::json::Value;
 use nanoserde::SerJson;
@@ -19,11 +21,12 @@ use std::{convert::Infallible, path::Path};
 
 pub(super) static COMMAND: Command = Command {
     name: "import",
-    summary: "import paired devices from OpenClaw",
-    about: "Import paired devices from OpenClaw, so that none has to pair again. From its state directory with \
-            devices/paired.json (2026.2) come keys, roles, scopes and tokens; from a running OpenClaw of any version \
-            keys, roles and scopes, which is enough.",
-    notes: "Nothing of OpenClaw's is changed. A device that was revoked or removed here stays so.",
+    summary: "import paired devices and sessions from OpenClaw",
+    about: "Import paired devices from OpenClaw, so that none has to pair again, and sessions with what was said in them. \
+            From its state directory with devices/paired.json (2026.2) come keys, roles, scopes and tokens; from a \
+            running OpenClaw of any version keys, roles and scopes, which is enough.",
+    notes: "Nothing of OpenClaw's is changed, and it can be done again at any time: what is new there comes too. A device \
+            that was revoked or removed here stays so. A session that went on here stays as it is.",
     options: &[
         Opt::value(&["from"], "<directory | ws://...>", "OpenClaw's state directory, or its gateway"),
         Opt::flag(&["apply"], "import; without it, only show what would be done"),
@@ -55,6 +58,7 @@ struct Report {
     from: String,
     applied: bool,
     devices: Vec<Entry>,
+    sessions: Vec<sessions::Entry>,
 }
 
 fn run(args: Args) -> Result<(), Failure> {
@@ -62,27 +66,55 @@ fn run(args: Args) -> Result<(), Failure> {
     let from = from.ok_or_else(|| Failure::usage("import what? --from ~/.openclaw, or --from ws://…"))?;
     let apply = args.has("apply");
     let target = args.target_at(Some(from).filter(|from| from.contains("://")))?;
-    let listed = if from.contains("://") {
-        ask(&target)?
+    let asked = from.contains("://");
+    let directory = target.paths.expand(from);
+    let store = apply.then(|| open(&target.dir)).transpose()?;
+    let (listed, mut source) = if asked {
+        let mut client = client(&target)?;
+        (ask(&mut client, &target)?, sessions::Source::ask(client)?)
     } else {
-        import::read(&target.paths.expand(from), wall_ms()).map_err(|e| Failure::new(1, e))?
+        let source = sessions::Source::directory(&directory)?;
+        match import::read(&directory, wall_ms()) {
+            Ok(listed) => (listed, source),
+            // There may be conversations where no device was ever paired.
+            Err(e) if source.is_empty() => return Err(Failure::new(1, e)),
+            Err(e) => (Listed { notice: Some(e.to_string()), ..Listed::default() }, source),
+        }
     };
-    if let Some(notice) = &listed.notice {
+    for notice in listed.notice.iter().chain(source.notices()) {
         eprintln!("barnacle: {notice}");
     }
-    let lines =
-        if apply { commit(&target.dir, listed)? } else { merge_all(&mut registry(&target.dir)?, listed) };
+    let lines = match &store {
+        Some(store) => commit(store, listed)?,
+        None => merge_all(&mut registry(&target.dir)?, listed),
+    };
+    let brought = source.bring(&target, apply)?;
     if args.json {
         let devices = lines.into_iter().map(Line::entry).collect();
-        return print(&(Report { from: from.into(), applied: apply, devices }.serialize_json() + "\n"));
+        let sessions = brought.into_iter().map(sessions::Line::entry).collect();
+        return print(
+            &(Report { from: from.into(), applied: apply, devices, sessions }.serialize_json() + "\n"),
+        );
     }
-    print(&text(&lines, apply))
+    print(&(text(&lines, apply) + &sessions::text(&brought, apply)))?;
+    match brought.iter().filter(|line| line.failed()).count() {
+        0 => Ok(()),
+        failed => Err(Failure::new(
+            1,
+            format!("{failed} sessions were not imported; the rest is. Repeat the command"),
+        )),
+    }
+}
+
+/// Attaches to a running gateway.
+fn client(target: &Target) -> Result<Client<'_>, Failure> {
+    let scopes = [Scope::Pairing, Scope::Read].into_iter().collect();
+    Client::connect(target, scopes).map_err(|e| Failure::of(e, target))
 }
 
 /// Reads the devices of a running gateway.
-fn ask(target: &Target) -> Result<Listed, Failure> {
+fn ask(client: &mut Client<'_>, target: &Target) -> Result<Listed, Failure> {
     let failed = |e| Failure::of(e, target);
-    let mut client = Client::connect(target, [Scope::Pairing].into_iter().collect()).map_err(failed)?;
     let mut paired = |method: &str| -> Result<Value, Failure> {
         let answer = client.call(method, "{}").map_err(failed)?;
         Ok(miniserde::json::from_str(&answer).unwrap_or_default())
@@ -128,15 +160,19 @@ fn merge_all(registry: &mut Registry, listed: Listed) -> Vec<Line> {
     devices.into_iter().map(one).collect()
 }
 
-/// Merges all of it into the store, in one commit.
-fn commit(dir: &Path, listed: Listed) -> Result<Vec<Line>, Failure> {
-    let store = open_store(dir).map_err(|e| match e {
+/// Opens the store, which no gateway may use meanwhile.
+fn open(dir: &Path) -> Result<Store, Failure> {
+    open_store(dir).map_err(|e| match e {
         OpenError::Locked(dir, pid) => {
             let stop = pid.map_or_else(|| "stop it".into(), |pid| format!("stop it (kill {pid})"));
             Failure::new(1, format!("a gateway runs on {}; {stop}, and import again", dir.display()))
         }
         e => Failure::new(1, e),
-    })?;
+    })
+}
+
+/// Merges all of it into the store, in one commit.
+fn commit(store: &Store, listed: Listed) -> Result<Vec<Line>, Failure> {
     smol::block_on(store.change(|registry| Ok::<_, Infallible>(merge_all(registry, listed)))).map_err(|e| {
         match e {
             ChangeError::Disk(e) => Failure::new(1, e),

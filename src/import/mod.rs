@@ -1,4 +1,4 @@
-//! Imports paired devices from OpenClaw, so that none has to pair again.
+//! Imports paired devices from OpenClaw, so that none has to pair again, and its sessions ([`sessions`]).
 //!
 //! The source is `devices/paired.json` of 2026.2 (keys, roles, scopes, tokens), or the answers of a
 //! running gateway of any version (`record` reads both: they have the same shape). A device is imported
@@ -7,6 +7,7 @@
 
 mod directory;
 mod record;
+pub mod sessions;
 
 pub use directory::{Listed, read};
 pub use record::{Record, Rejected, devices, surfaces};

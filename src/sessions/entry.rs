@@ -53,6 +53,26 @@ impl NewEntry {
         Self { kind: Kind::Message, at_ms, members }
     }
 
+    /// A message of another gateway, JSON, where it had the id `there`.
+    pub fn imported(at_ms: u64, message: &str, there: &str) -> Self {
+        let there = there.to_owned().serialize_json();
+        Self { kind: Kind::Message, at_ms, members: format!(r#","importedId":{there},"message":{message}"#) }
+    }
+
+    /// A compaction of another gateway, where it had the id `there`, with its summary as JSON.
+    pub fn imported_compaction(
+        at_ms: u64,
+        first_kept: &str,
+        tokens: u64,
+        summary: &str,
+        there: &str,
+    ) -> Self {
+        let mut entry = Self::compaction(at_ms, first_kept, tokens);
+        let there = there.to_owned().serialize_json();
+        entry.members.push_str(&format!(r#","summary":{summary},"importedId":{there}"#));
+        entry
+    }
+
     /// A reset: what is before it is history of another conversation.
     pub fn reset(at_ms: u64) -> Self {
         Self { kind: Kind::Reset, at_ms, members: String::new() }
@@ -171,6 +191,11 @@ impl<'a> Entry<'a> {
     /// A member of the entry, JSON.
     pub fn member(&self, name: &str) -> Option<&'a str> {
         json::members(self.object).find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Whether it was brought from another gateway.
+    pub(super) fn is_imported(&self) -> bool {
+        self.member("importedId").is_some()
     }
 
     /// Whether a history shows it.

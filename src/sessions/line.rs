@@ -5,7 +5,7 @@
 use crate::protocol::json::Scanner;
 
 /// The longest line that is read, bytes; a longer one is skipped.
-pub(super) const LONGEST: usize = 4 << 20;
+pub(crate) const LONGEST: usize = 4 << 20;
 const MEMBER: &[u8] = br#","crc":""#;
 const DIGITS: usize = 8;
 /// Bytes from the checksum's comma to the line's end.
@@ -19,7 +19,7 @@ pub(super) fn seal(mut object: String) -> String {
 }
 
 /// The JSON object of a line without its newline; `None` if it is damaged.
-pub(super) fn open(line: &[u8]) -> Option<&str> {
+pub(crate) fn open(line: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(line).ok()?;
     match sealed(line) {
         Some(right) => right.then_some(text),

@@ -109,6 +109,11 @@ impl Row {
         Ok(Self { id: SessionId::random()?, times, fields: Box::default() })
     }
 
+    /// A row of the conversation `id`, of which nothing else is known.
+    pub fn of(id: SessionId) -> Self {
+        Self { id, times: Times::default(), fields: Box::default() }
+    }
+
     /// Value of a field, JSON.
     pub fn get(&self, name: &str) -> Option<&str> {
         let at = place(name)?;

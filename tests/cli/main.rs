@@ -11,3 +11,4 @@ mod conversation;
 mod doctor;
 mod hardening;
 mod import;
+mod import_sessions;

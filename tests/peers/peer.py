@@ -65,6 +65,19 @@ class Bamboo:
                     raise RuntimeError(message["error"]["message"])
                 return message["payload"]
 
+    async def chat(self, message):
+        """Sends a message as its bot does: the answer, and the parts in which it came."""
+        parts = []
+
+        async def on_event(event):
+            parts.append(event)
+
+        end = await self.client.send_chat_message(message, on_event=on_event)
+        return end["content"], len(parts), end["sessionKey"]
+
+    async def history(self, key):
+        return await self.client.get_chat_history(key)
+
     async def dropped(self):
         """Reads until the connection ends, as its chat loop does; its own reconnect then starts."""
         try:

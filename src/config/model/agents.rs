@@ -10,7 +10,7 @@ use std::time::Duration;
 const MAIN: &str = "main";
 
 /// `agents`, and what of `session`, `messages` and `channels` goes with it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Agents {
     /// Ids, in the order of the file; at least one.
     pub ids: Vec<String>,
@@ -41,6 +41,7 @@ pub struct Agents {
 }
 
 /// What one agent has of its own.
+#[derive(Clone)]
 pub struct Own {
     /// Id of the agent.
     pub id: String,
@@ -103,6 +104,15 @@ impl Agents {
             (Some(root), _) => Some(format!("{}/{agent}", root.trim_end_matches('/'))),
             (None, _) => None,
         })
+    }
+
+    /// The same, and `agent` among them.
+    pub(crate) fn and(&self, agent: &str) -> Self {
+        let mut all = self.clone();
+        if !all.ids.iter().any(|id| id == agent) {
+            all.ids.push(agent.to_owned());
+        }
+        all
     }
 
     /// The session of the default agent that direct messages go to.
