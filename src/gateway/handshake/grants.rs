@@ -64,7 +64,7 @@ pub async fn note_wider(app: &Rc<App>, proof: &Proof<'_>, wider: Scopes) {
 }
 
 async fn note(app: &Rc<App>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -> Result<RequestId, Refusal> {
-    let Some(key) = proof.key else {
+    let Some(key) = proof.public_key() else {
         return Err(Refusal::DeviceRequired { control_ui: false, switches: String::new() });
     };
     let registry = app.devices.registry();
@@ -125,7 +125,7 @@ pub async fn approve(
     via: Via,
     basis: Basis,
 ) -> Result<Outcome, Refusal> {
-    let Some(key) = proof.key else {
+    let Some(key) = proof.public_key() else {
         return Err(Refusal::DeviceRequired { control_ui: false, switches: String::new() });
     };
     let device = key.device_id();

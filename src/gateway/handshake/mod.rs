@@ -11,7 +11,7 @@ mod proof;
 use crate::{
     admission::{LastingPermit, Source, limits},
     app::App,
-    auth::{Lost, Refusal, Verdict, decide},
+    auth::{Lost, Refusal, Verdict, decide, prepared::PreparedKey},
     clock::wall_ms,
     hub::{Challenged, Conn, PendingConn, Session, Stage},
     journal::PEER,
@@ -273,7 +273,19 @@ async fn admit(
         session.scopes
     );
     drop(session);
+    // One that is new may never come again.
+    if let (Some(key), Some(_)) = (&proof.key, &proof.record) {
+        keep(app, key);
+    }
     Ok(conn)
+}
+
+/// Keeps the key of a paired device that came back; what takes long of that is done after whoever waits now.
+fn keep(app: &Rc<App>, key: &Rc<PreparedKey>) {
+    if app.handshakes.keys.borrow_mut().proved(key, Instant::now()) {
+        let (task, key) = (app.clone(), key.public_key());
+        app.spawn(async move { task.handshakes.keys.borrow_mut().build(&key) });
+    }
 }
 
 /// Sends the refusal, closes, and waits until the peer has read it.

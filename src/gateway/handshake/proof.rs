@@ -9,6 +9,7 @@ use crate::{
         limiter::Origin,
         payload::Payload,
         policy::{Bearer, Bootstrap, Denied, Shared},
+        prepared::PreparedKey,
         refusal::{Mismatch, SecretKind},
     },
     clock::wall_ms,
@@ -26,7 +27,7 @@ pub struct Proof<'a> {
     pub role: Role,
     pub requested: Scopes,
     /// Public key that the signature was verified with.
-    pub key: Option<PublicKey>,
+    pub key: Option<Rc<PreparedKey>>,
     /// Record of the device in the registry.
     pub record: Option<Rc<Device>>,
     /// Time at which the device was removed, if it was.
@@ -56,9 +57,9 @@ pub fn gather<'a>(
     connect: &'a Connect<'a>,
     role: Role,
 ) -> Result<Proof<'a>, Refusal> {
-    let key = connect.device.as_ref().map(|d| verify_device(connect, d, nonce)).transpose()?;
+    let key = connect.device.as_ref().map(|d| verify_device(app, connect, d, nonce)).transpose()?;
     let registry = app.devices.registry();
-    let id = key.map(|k| k.device_id());
+    let id = key.as_ref().map(|key| key.device_id());
     let record = id.and_then(|id| registry.device(&id).cloned());
     let settings = app.settings();
     let client = &connect.client;
@@ -105,12 +106,14 @@ pub fn gather<'a>(
 }
 
 fn verify_device(
+    app: &App,
     connect: &Connect<'_>,
     device: &DeviceParams<'_>,
     nonce: &str,
-) -> Result<PublicKey, Refusal> {
+) -> Result<Rc<PreparedKey>, Refusal> {
     let key = PublicKey::parse(device.public_key).ok_or(Refusal::PublicKey)?;
-    let id = key.device_id();
+    let known = app.handshakes.keys.borrow().get(&key);
+    let id = known.as_ref().map_or_else(|| key.device_id(), |known| known.device_id());
     if !device.id.eq_ignore_ascii_case(&id.to_string()) {
         return Err(Refusal::DeviceId { expected: id });
     }
@@ -133,7 +136,11 @@ fn verify_device(
         device_family: client.device_family.unwrap_or_default(),
     };
     let tokens = connect.auth.signed_tokens();
-    identity::verify(&key, device.signature, &payload, &tokens).map_err(|e| match e {
+    let key = match known {
+        Some(known) => known,
+        None => Rc::new(PreparedKey::new(&key).ok_or(Refusal::PublicKey)?),
+    };
+    identity::verify_by(&key, device.signature, &payload, &tokens).map_err(|e| match e {
         BadProof::Key => Refusal::PublicKey,
         BadProof::Signature => Refusal::Signature,
     })?;
@@ -220,7 +227,12 @@ impl Proof<'_> {
 
     /// Id of the verified device.
     pub fn device(&self) -> Option<DeviceId> {
-        self.key.map(|k| k.device_id())
+        self.key.as_ref().map(|key| key.device_id())
+    }
+
+    /// Public key of the verified device.
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.key.as_ref().map(|key| key.public_key())
     }
 
     /// The bootstrap token, if it is good.
