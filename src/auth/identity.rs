@@ -4,7 +4,7 @@ use super::{
     payload::{Payload, Version},
     prepared::PreparedKey,
 };
-use crate::protocol::{PublicKey, base64url_decode};
+use crate::protocol::{PublicKey, base64url_decode_array};
 use ed25519_dalek::{Signature, Signer, SigningKey};
 
 /// Reasons why a signature is not valid.
@@ -42,9 +42,8 @@ pub fn verify_by(
     payload: &Payload<'_>,
     tokens: &[&str],
 ) -> Result<Version, BadProof> {
-    let signature = base64url_decode(signature)
-        .and_then(|bytes| Signature::from_slice(&bytes).ok())
-        .ok_or(BadProof::Signature)?;
+    let signature = base64url_decode_array(signature).ok_or(BadProof::Signature)?;
+    let signature = Signature::from_bytes(&signature);
     for version in [Version::V3, Version::V2] {
         for token in tokens {
             if key.verify(payload.text(version, token).as_bytes(), &signature) {

@@ -63,7 +63,7 @@ pub(super) async fn apply(
     let caller = conn.caller();
     let at = Moment { now_ms: wall_ms(), grace_ms: app.boot.clock.uptime_ms() + GRACE_MS };
     let changed = app.devices.change(|registry| change.apply(registry, &caller, at)).await?;
-    let (id, by) = (changed.device(), conn.session().name());
+    let (id, by) = (changed.device(), conn.session().name().to_string());
     let device = id.short();
     match &changed {
         Changed::Approved(r, _) => {
@@ -84,7 +84,7 @@ pub(super) async fn apply(
                 && conn.role() == role
                 && matches!(conn.session().basis, Basis::DeviceToken | Basis::DeviceKey) =>
         {
-            Some(app.devices.key().device_token(&id, role, generation))
+            Some(app.devices.device_token(&id, role, generation).as_str().to_owned())
         }
         _ => None,
     };
