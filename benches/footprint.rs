@@ -49,6 +49,8 @@ fn main() -> Result<(), Failure> {
         .map(|_| {
             let me = stranger()?;
             Client::attach(gateway.at, &Offer { device: Some(&me), token: Some(TOKEN) })?.0.close()?;
+            // What is kept of its key is kept now, and no connection's.
+            Client::attach(gateway.at, &Offer { device: Some(&me), token: None })?.0.close()?;
             Ok(me)
         })
         .collect::<Result<Vec<_>, Failure>>()?;

@@ -4,7 +4,7 @@
 use crate::{
     admission::Admission,
     agents::Runs,
-    auth::{Limiter, identity::Identity, limiter::Origin},
+    auth::{KnownKeys, Limiter, identity::Identity, limiter::Origin},
     config::{Running, Settings},
     devices::Devices,
     hub::{Boot, Hub, Restarts},
@@ -59,6 +59,8 @@ pub struct App {
 pub(crate) struct Handshakes {
     /// Wrong guesses of the shared secret.
     pub(crate) limiter: Rc<RefCell<Limiter>>,
+    /// Keys of devices that were here of late.
+    pub(crate) keys: RefCell<KnownKeys>,
 }
 
 impl Handshakes {

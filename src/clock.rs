@@ -1,14 +1,31 @@
 //! Two clocks: the wall's, shown and never trusted, and the monotonic one, by which all durations go.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// Wall-clock milliseconds since 1970; 0 on a board whose clock stands before that.
 pub fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
+/// Length of a [`timestamp`] of these millennia.
+pub const TIMESTAMP: usize = 24;
+
 /// `ms` as RFC 3339 in UTC, to the millisecond.
 pub fn timestamp(ms: u64) -> String {
+    let mut text = String::with_capacity(TIMESTAMP);
+    // Writing to a String cannot fail.
+    let _ = write_timestamp(ms, &mut text);
+    text
+}
+
+/// Writes [`timestamp`].
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_timestamp(ms: u64, out: &mut impl fmt::Write) -> fmt::Result {
     // Civil date from days since 1970: Howard Hinnant, "chrono-compatible low-level date algorithms".
     let (days, rest) = (ms / 86_400_000, ms % 86_400_000);
     let z = days + 719_468;
@@ -19,7 +36,7 @@ pub fn timestamp(ms: u64) -> String {
     let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
     let year = yoe + era * 400 + u64::from(month <= 2);
     let (h, m, s, frac) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{frac:03}Z")
+    write!(out, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{frac:03}Z")
 }
 
 /// Milliseconds since 1970 of a time as [`timestamp`] writes it, with or without a fraction; `None` for anything else.

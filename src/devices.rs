@@ -6,7 +6,7 @@ use crate::{
     clock::{Clock, instant_of, ns_of, wall_ms},
     hub::Connections,
     protocol::{DeviceId, ErrorShape, RequestId, Role, Scopes},
-    store::{ChangeError, Display, Grant, Key, Registry, Store},
+    store::{ChangeError, DeviceToken, Display, Grant, Key, Registry, Store},
 };
 use nanoserde::{DeBin, SerBin};
 use std::{
@@ -15,7 +15,6 @@ use std::{
     rc::Rc,
     time::{Duration, Instant},
 };
-use subtle::ConstantTimeEq;
 
 /// Requests of unknown devices in a row; one more every two seconds.
 const UNKNOWN_REQUESTS: u32 = 64;
@@ -31,7 +30,12 @@ pub struct Devices {
     seen: RefCell<HashMap<DeviceId, Seen>>,
     contacts: RefCell<HashMap<RequestId, Instant>>,
     unknown_requests: Cell<(u32, Option<Instant>)>,
+    /// The token that was derived last: a connect asks for the same one up to three times.
+    last_token: Cell<Option<(TokenOf, DeviceToken)>>,
 }
+
+/// What a device token is derived from, beside the key: the device, its role and the generation.
+type TokenOf = (DeviceId, Role, u32);
 
 /// Last activity of a device, and its display data then if that was new.
 #[derive(Default)]
@@ -62,6 +66,7 @@ impl Devices {
             seen: RefCell::default(),
             contacts: RefCell::default(),
             unknown_requests: Cell::new((0, None)),
+            last_token: Cell::new(None),
         })
     }
 
@@ -99,13 +104,21 @@ impl Devices {
         })
     }
 
+    /// The token of a device's role in a generation.
+    pub(crate) fn device_token(&self, id: &DeviceId, role: Role, generation: u32) -> DeviceToken {
+        let of = (*id, role, generation);
+        if let Some((_, token)) = self.last_token.get().filter(|(last, _)| *last == of) {
+            return token;
+        }
+        let token = self.key().device_token(id, role, generation);
+        self.last_token.set(Some((of, token)));
+        token
+    }
+
     /// Whether `token` is one that a device's grant of `role` honours now: the current one, one from before a rotation
     /// while that is let pass, or an imported one.
     pub(crate) fn honours(&self, id: &DeviceId, role: Role, grant: &Grant, token: &str) -> bool {
-        let equal = |generation| {
-            let right = self.key().device_token(id, role, generation);
-            bool::from(ConstantTimeEq::ct_eq(right.as_bytes(), token.as_bytes()))
-        };
+        let equal = |generation| self.device_token(id, role, generation).matches(token);
         let before = grant.grace_ms.is_some_and(|left| self.clock.uptime_ms() < left) && grant.generation > 1;
         equal(grant.generation)
             || (before && equal(grant.generation - 1))

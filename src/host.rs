@@ -39,6 +39,30 @@ impl Memory {
     }
 }
 
+/// Memory of this machine, bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MachineMemory {
+    /// All of it.
+    pub total: u64,
+    /// What can be had without swapping, as the kernel estimates it.
+    pub available: u64,
+}
+
+impl MachineMemory {
+    /// The memory of now; `None` where the kernel does not say.
+    pub(crate) fn now() -> Option<Self> {
+        Self::read(&fs::read_to_string("/proc/meminfo").ok()?)
+    }
+
+    fn read(meminfo: &str) -> Option<Self> {
+        let bytes = |name: &str| {
+            let value = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+        };
+        Some(Self { total: bytes("MemTotal")?, available: bytes("MemAvailable")? })
+    }
+}
+
 /// Counts for messages: `1 device`, `2 devices`.
 pub(crate) fn count(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
@@ -168,5 +192,14 @@ mod tests {
         assert!(Memory::now().is_some_and(|m| m.resident > m.shared && m.shared > 0));
         assert!(!is_suspended(std::process::id()) && !is_suspended(u32::MAX));
         assert!(Disk::of(Path::new("/no/such/directory")).is_some_and(|disk| !disk.no_inodes));
+    }
+
+    #[test]
+    fn memory_as_the_kernel_writes_it() {
+        let text = "MemTotal:         439532 kB\nMemFree:           20480 kB\nMemAvailable:     102400 kB\n";
+        let memory = MachineMemory { total: 439_532 << 10, available: 100 << 20 };
+        assert_eq!(MachineMemory::read(text), Some(memory));
+        assert_eq!(MachineMemory::read("MemTotal: 439532 kB\n"), None);
+        assert!(MachineMemory::now().is_some_and(|now| now.available <= now.total));
     }
 }

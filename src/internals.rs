@@ -12,7 +12,7 @@ pub mod auth {
     pub use crate::auth::{Basis, Facts, Verdict, decide};
 
     pub mod identity {
-        pub use crate::auth::identity::{Identity, verify};
+        pub use crate::auth::identity::{Identity, verify, verify_by};
     }
 
     pub mod payload {
@@ -21,6 +21,10 @@ pub mod auth {
 
     pub mod policy {
         pub use crate::auth::policy::{Bearer, Bootstrap, Shared};
+    }
+
+    pub mod prepared {
+        pub use crate::auth::prepared::PreparedKey;
     }
 }
 

@@ -10,7 +10,7 @@ mod output;
 mod ring;
 
 use crate::{
-    clock::{timestamp, wall_ms},
+    clock::{TIMESTAMP, wall_ms, write_timestamp},
     host,
 };
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -62,6 +62,8 @@ struct Inner {
     /// Bytes ever logged: the cursor behind the last line.
     end: u64,
     last: String,
+    /// Room for the next line.
+    spare: String,
     last_level: Level,
     last_peer: bool,
     repeated: u32,
@@ -99,6 +101,7 @@ impl Journal {
                 peers: Ring::new(PEER_RING),
                 end: 0,
                 last: String::new(),
+                spare: String::new(),
                 last_level: Level::Info,
                 last_peer: false,
                 repeated: 0,
@@ -215,8 +218,9 @@ impl Inner {
     }
 
     fn add(&mut self, level: Level, peer: bool, text: &str) {
-        let mut line = timestamp(wall_ms());
-        line.reserve_exact(text.len().min(LINE) + 2);
+        let mut line = String::with_capacity(text.len().min(LINE) + TIMESTAMP + 2);
+        // Writing to a String cannot fail.
+        let _ = write_timestamp(wall_ms(), &mut line);
         line.extend([" ", text]);
         cut(&mut line);
         line.push('\n');
@@ -267,7 +271,11 @@ impl Log for Journal {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let mut text = String::with_capacity(128);
+        // Not under the lock: what is written may log, too.
+        let mut text =
+            self.inner.lock().map_or_else(|_| String::new(), |mut inner| std::mem::take(&mut inner.spare));
+        text.clear();
+        text.reserve(128);
         // Writing to a String cannot fail.
         let _ = write!(text, "{} {}", record.level(), record.args());
         if text.chars().any(char::is_control) {
@@ -277,11 +285,14 @@ impl Log for Journal {
         let Ok(mut inner) = self.inner.lock() else { return };
         if inner.last == text && inner.repeated < REPEATS {
             inner.repeated += 1;
+            inner.spare = text;
             return;
         }
         inner.end_repeat();
         inner.add(record.level(), peer, &text);
-        (inner.last, inner.last_level, inner.last_peer) = (text, record.level(), peer);
+        (inner.last_level, inner.last_peer) = (record.level(), peer);
+        inner.spare = std::mem::replace(&mut inner.last, text);
+        inner.spare.shrink_to(2 * LINE);
     }
 
     fn flush(&self) {

@@ -48,6 +48,8 @@ pub const REQUESTS_OF_ONE: usize = 32;
 pub const REQUEST_WRITES: u32 = 32;
 /// The time after which a source may write one more.
 pub const REQUEST_EVERY: Duration = Duration::from_secs(10);
+/// Keys of paired devices whose multiples are kept, 10 KB each; in proportion fewer where memory is below 256 MiB.
+pub const COMBS: usize = 64;
 
 /// Shares of a process's descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -212,6 +212,14 @@ const LIMITS: &[Limit] = &[
         full: "refused, UNAVAILABLE",
         why: "each is a write to an SD card",
     },
+    Limit {
+        what: "keys of paired devices that are kept with their multiples, 10 KB each",
+        value: Count(COMBS),
+        key: None,
+        full: "a key that was not used for ten minutes makes room; else the device is let in by more work",
+        why: "a reconnect takes half of the work; in proportion fewer where memory is below 256 MiB, and none while less \
+              than a sixteenth of it is available",
+    },
 ];
 
 /// The text of `docs/limits.md`.

@@ -1,8 +1,11 @@
 //! Proof of a device: an Ed25519 signature (RFC 8032) over this connection's nonce.
 
-use super::payload::{Payload, Version};
-use crate::protocol::{PublicKey, base64url_decode};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use super::{
+    payload::{Payload, Version},
+    prepared::PreparedKey,
+};
+use crate::protocol::{PublicKey, base64url_decode_array};
+use ed25519_dalek::{Signature, Signer, SigningKey};
 
 /// Reasons why a signature is not valid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,9 +18,6 @@ pub enum BadProof {
 
 /// Checks `signature` (base64url) by `key` over `payload`, with each of `tokens` in the token's place.
 ///
-/// Clients disagree on which token they sign (the one they send, the stored device token, none), so all
-/// that stand in the frame are tried, `v3` before `v2`. Returns which form fitted.
-///
 /// # Errors
 /// [`BadProof`].
 pub fn verify(
@@ -26,13 +26,27 @@ pub fn verify(
     payload: &Payload<'_>,
     tokens: &[&str],
 ) -> Result<Version, BadProof> {
-    let key = VerifyingKey::from_bytes(&key.0).map_err(|_| BadProof::Key)?;
-    let signature = base64url_decode(signature)
-        .and_then(|bytes| Signature::from_slice(&bytes).ok())
-        .ok_or(BadProof::Signature)?;
+    verify_by(&PreparedKey::new(key).ok_or(BadProof::Key)?, signature, payload, tokens)
+}
+
+/// The same by a key that is prepared.
+///
+/// Clients disagree on which token they sign (the one they send, the stored device token, none), so all
+/// that stand in the frame are tried, `v3` before `v2`. Returns which form fitted.
+///
+/// # Errors
+/// [`BadProof::Signature`].
+pub fn verify_by(
+    key: &PreparedKey,
+    signature: &str,
+    payload: &Payload<'_>,
+    tokens: &[&str],
+) -> Result<Version, BadProof> {
+    let signature = base64url_decode_array(signature).ok_or(BadProof::Signature)?;
+    let signature = Signature::from_bytes(&signature);
     for version in [Version::V3, Version::V2] {
         for token in tokens {
-            if key.verify_strict(payload.text(version, token).as_bytes(), &signature).is_ok() {
+            if key.verify(payload.text(version, token).as_bytes(), &signature) {
                 return Ok(version);
             }
         }

@@ -8,6 +8,7 @@ use crate::{
     admission::limits,
     app::App,
     clock::wall_ms,
+    host::MachineMemory,
     hub::{Audience, Conn},
     net::wire::Tick,
     protocol::{Event, Json, TICK_MS},
@@ -92,7 +93,17 @@ pub(super) async fn run(app: Rc<App>) {
         }
         app.admission.report();
         log::logger().flush();
+        tidy_keys(&app);
         forget_requests(&app).await;
+    }
+}
+
+/// Drops prepared keys that are of no more use, and all where memory is short.
+fn tidy_keys(app: &App) {
+    let mut keys = app.handshakes.keys.borrow_mut();
+    if keys.is_untidy() {
+        let registry = app.devices.registry();
+        keys.tidy(MachineMemory::now(), |key| registry.device(&key.device_id()).is_some());
     }
 }
 

@@ -5,12 +5,12 @@ use crate::{
     admission::{Admission, limits::Places},
     allocator,
     app::{App, Handshakes, Ticks},
-    auth::{Limiter, identity::Identity},
+    auth::{KnownKeys, Limiter, identity::Identity},
     clock::Clock,
     config::{Running, Settings},
     devices::Devices,
     handoff::{self, Handoff, Inherited, Predecessor, Program, Serve, StateFormat},
-    host,
+    host::{self, MachineMemory},
     hub::{Boot, Conn, Hub, Restarts, SavedConn, SavedInvocation, SavedPending},
     journal::Journal,
     methods,
@@ -177,7 +177,8 @@ fn rooms(
         admission: admission.clone(),
         tasks: tasks.clone(),
     });
-    let handshakes = Handshakes { limiter };
+    let keys = RefCell::new(KnownKeys::new(MachineMemory::now()));
+    let handshakes = Handshakes { limiter, keys };
     let ticks = Ticks::default();
     Rc::new(App {
         boot,

@@ -42,6 +42,7 @@ pub async fn serve(app: Rc<App>, conn: Rc<Conn>, new: bool) {
     if new && crate::hub::is_listed(&conn) {
         app.hub.presence.changed();
     }
+    let mut farewell = true;
     loop {
         let turn = poll_fn(|cx| {
             conn.wire.watch(cx);
@@ -68,6 +69,8 @@ pub async fn serve(app: Rc<App>, conn: Rc<Conn>, new: bool) {
                     Message::Close(code) => {
                         // The echo that RFC 6455 §5.5.1 asks for.
                         conn.wire.close(code.unwrap_or(1000), "");
+                        // It sends no more, and what it is sent is on its way.
+                        farewell = !conn.wire.is_settled();
                         break;
                     }
                     Message::Ping(payload) => conn.wire.send_pong(&payload),
@@ -92,9 +95,10 @@ pub async fn serve(app: Rc<App>, conn: Rc<Conn>, new: bool) {
         }
         _ => log::info!(target: PEER, "left {}", conn.session().name()),
     }
-    if end.is_some() {
+    if end.is_some() && farewell {
         let guard = app.hub.pending_conns.leaving(&conn.wire, LAST_WORDS);
-        linger(&guard.pending).await;
+        // Boxed: it is the largest part, and of thousands that are served few are at their end.
+        Box::pin(linger(&guard.pending)).await;
     }
 }
 
@@ -203,4 +207,33 @@ fn answer(app: &Rc<App>, conn: &Rc<Conn>, id: &str, reply: Result<Reply, ErrorSh
 /// A refusal is small: where it is not delivered, the connection is closed.
 fn refuse(conn: &Conn, id: &str, error: &ErrorShape) {
     let _ = conn.send(&refusal(id, error));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{hub::Session, net::Wire};
+    use std::mem::size_of;
+
+    /// The size of the task that a function makes, without running it.
+    fn size_of_task<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What an attached connection is made of. `cargo test parts_of_a_connection -- --nocapture` prints the table; what the
+    /// allocator and the maps add stands in `benches/README.md`.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn parts_of_a_connection() {
+        let rows = [
+            ("task that serves it", size_of_task(serve), 0),
+            ("connection", size_of::<Conn>(), 0),
+            ("its session, within that", size_of::<Session>(), 0),
+            ("wire", size_of::<Wire>(), 0),
+        ];
+        for (part, size, most) in rows {
+            println!("{part:28}{size:5} bytes");
+            assert!(most == 0 || size <= most, "{part}: {size} bytes, and {most} were enough");
+        }
+    }
 }

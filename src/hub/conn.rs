@@ -41,7 +41,9 @@ pub struct Conn {
     seq: Cell<u64>,
     quiet: Cell<u8>,
     in_flight: Cell<u32>,
-    waiting: RefCell<Vec<String>>,
+    /// Ids of requests that are not answered at once, where there are any.
+    #[expect(clippy::box_collection, reason = "few connections ever have one")]
+    waiting: RefCell<Option<Box<Vec<String>>>>,
     held: Cell<bool>,
     /// Permit of the budget of attached connections.
     _permit: LastingPermit,
@@ -264,7 +266,7 @@ impl Conn {
 
     /// The ids of requests that have not been answered at once.
     pub fn waiting(&self) -> Vec<String> {
-        self.waiting.borrow().clone()
+        self.waiting.borrow().as_deref().cloned().unwrap_or_default()
     }
 
     /// The number of requests under way.
@@ -313,7 +315,7 @@ impl InFlight {
     /// Notes that the request with this id is not answered at once.
     pub fn waits(&mut self, id: &str) {
         self.id = Some(id.into());
-        self.conn.waiting.borrow_mut().push(id.into());
+        self.conn.waiting.borrow_mut().get_or_insert_default().push(id.into());
     }
 }
 
@@ -321,10 +323,11 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.conn.in_flight.set(self.conn.in_flight.get() - 1);
         if let Some(id) = &self.id {
-            let mut waiting = self.conn.waiting.borrow_mut();
+            let mut ids = self.conn.waiting.borrow_mut();
+            let Some(waiting) = &mut *ids else { return };
             waiting.iter().position(|w| w == id).map(|at| waiting.swap_remove(at));
             if waiting.is_empty() {
-                *waiting = Vec::new();
+                *ids = None;
             }
         }
     }

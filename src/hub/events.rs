@@ -172,7 +172,7 @@ mod tests {
         net::Wire,
         protocol::{Role, Scope},
         reactor::{Async, block_on},
-        store::{Display, Surface},
+        store::Display,
     };
     use nanoserde::DeBin;
     use smol::LocalExecutor;
@@ -191,9 +191,9 @@ mod tests {
             scopes: [scope].into_iter().collect(),
             device: Some(DeviceId([id.number as u8; 32])),
             basis: Basis::DeviceKey,
-            client: Display::default(),
+            client: Rc::new(Display::default()),
             instance: None,
-            declared: Surface::default(),
+            declared: None,
             local: false,
             connected_ms: 0,
             subscriptions: BTreeSet::new(),

@@ -4,6 +4,7 @@
 
 pub mod conn;
 mod connections;
+pub mod displays;
 pub mod events;
 pub mod invocations;
 pub mod pending;

@@ -3,6 +3,7 @@
 //! It holds no future and no handle, so `nanoserde` can write it and read it back; together with the
 //! socket and the bytes under way ([`SavedConn`]) the connection continues in another process.
 
+use super::displays;
 use crate::{
     auth::Basis,
     net::{Wire, wire::Close},
@@ -14,8 +15,10 @@ use crate::{
 use nanoserde::{DeBin, DeBinErr, SerBin};
 use rustix::net::sockopt::socket_cookie;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
     os::fd::{AsRawFd, RawFd},
+    rc::Rc,
 };
 
 /// A topic to subscribe to: a family of events and, where it has several, one of them; in use, the name of the method
@@ -53,11 +56,11 @@ pub struct Session {
     /// Credential that the connection depends on.
     pub basis: Basis,
     /// Display data that the client sent.
-    pub client: Display,
+    pub client: Rc<Display>,
     /// `client.instanceId`.
     pub instance: Option<String>,
-    /// Commands and permissions that a node declared.
-    pub declared: Surface,
+    /// See [`declared`](Self::declared).
+    pub declared: Option<Box<Surface>>,
     /// Whether it is this host, speaking for itself.
     pub local: bool,
     /// Time of attaching, wall-clock milliseconds.
@@ -67,16 +70,36 @@ pub struct Session {
 }
 
 impl Session {
+    /// Commands and permissions that a node declared; none of any other client.
+    pub fn declared(&self) -> &Surface {
+        static NONE: Surface =
+            Surface { caps: Vec::new(), commands: Vec::new(), permissions: BTreeMap::new() };
+        self.declared.as_deref().unwrap_or(&NONE)
+    }
+
     /// Returns `client.mode`, or an empty text.
     pub fn mode(&self) -> &str {
         self.client.client_mode.as_deref().unwrap_or_default()
     }
 
     /// The words a log line calls it by.
-    pub fn name(&self) -> String {
-        let device = self.device.map_or_else(|| "no device".into(), |d| d.short());
-        let client = self.client.client_id.as_deref().unwrap_or("client");
-        format!("{} {} ({device}, {client})", self.role, self.id)
+    pub fn name(&self) -> Name<'_> {
+        Name(self)
+    }
+}
+
+/// A session in the words of a log line.
+pub struct Name<'a>(&'a Session);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Session { role, id, device, client, .. } = self.0;
+        write!(f, "{role} {id} (")?;
+        match device {
+            Some(device) => device.fmt_short(f)?,
+            None => f.write_str("no device")?,
+        }
+        write!(f, ", {})", client.client_id.as_deref().unwrap_or("client"))
     }
 }
 
@@ -177,11 +200,16 @@ impl SerBin for Session {
         self.basis.ser_bin(out);
         write_part(out, |out| self.client.ser_bin(out));
         self.instance.ser_bin(out);
-        write_part(out, |out| self.declared.ser_bin(out));
+        write_part(out, |out| self.declared().ser_bin(out));
         self.local.ser_bin(out);
         self.connected_ms.ser_bin(out);
         self.subscriptions.ser_bin(out);
     }
+}
+
+/// What a node declared; most clients declare nothing, and have no room for it.
+pub(crate) fn boxed(declared: Surface) -> Option<Box<Surface>> {
+    (declared != Surface::default()).then(|| Box::new(declared))
 }
 
 impl DeBin for Session {
@@ -194,9 +222,9 @@ impl DeBin for Session {
             scopes: DeBin::de_bin(at, bytes)?,
             device: DeBin::de_bin(at, bytes)?,
             basis: DeBin::de_bin(at, bytes)?,
-            client: read_part(at, bytes)?,
+            client: displays::shared(&read_part::<Display>(at, bytes)?.fields()),
             instance: DeBin::de_bin(at, bytes)?,
-            declared: read_part(at, bytes)?,
+            declared: boxed(read_part(at, bytes)?),
             local: DeBin::de_bin(at, bytes)?,
             connected_ms: DeBin::de_bin(at, bytes)?,
             subscriptions: Added::de_bin(at, bytes)?.0,

@@ -24,14 +24,15 @@ pub(super) struct Buffers {
     /// Bytes at the start of `output` that were written.
     pub(super) written: usize,
     /// The bytes that are left of each message in `output`, the one being sent first; none while nothing blocks.
-    pub(super) messages: VecDeque<usize>,
+    #[expect(clippy::box_collection, reason = "few connections ever have one")]
+    messages: Option<Box<VecDeque<usize>>>,
 }
 
 impl Buffers {
     /// Buffers that begin with unread bytes and with one message that is not sent.
     pub(super) fn new(side: Side, input: Vec<u8>, output: Vec<u8>) -> Self {
         UNSENT.set(UNSENT.get() + output.len());
-        let messages = if output.is_empty() { VecDeque::new() } else { [output.len()].into() };
+        let messages = (!output.is_empty()).then(|| Box::new([output.len()].into()));
         Self { input, scan: Scan::new(side), output, messages, ..Self::default() }
     }
 
@@ -42,7 +43,7 @@ impl Buffers {
 
     /// Bytes that wait behind the message that is being sent.
     pub(super) fn unsent_behind(&self) -> usize {
-        self.unsent() - self.messages.front().copied().unwrap_or_default()
+        self.unsent() - self.messages.as_ref().and_then(|m| m.front().copied()).unwrap_or_default()
     }
 
     /// Appends a frame, which `write` writes.
@@ -51,8 +52,8 @@ impl Buffers {
         write(&mut self.output);
         let length = self.output.len() - before;
         UNSENT.set(UNSENT.get() + length);
-        if !self.messages.is_empty() {
-            self.messages.push_back(length);
+        if let Some(messages) = self.messages.as_mut().filter(|messages| !messages.is_empty()) {
+            messages.push_back(length);
         }
     }
 
@@ -60,20 +61,23 @@ impl Buffers {
     pub(super) fn wrote(&mut self, mut n: usize) {
         self.written += n;
         UNSENT.set(UNSENT.get().saturating_sub(n));
-        while let Some(left) = self.messages.front_mut() {
+        let Some(messages) = &mut self.messages else { return };
+        while let Some(left) = messages.front_mut() {
             if *left > n {
                 *left -= n;
                 return;
             }
             n -= *left;
-            self.messages.pop_front();
+            messages.pop_front();
         }
     }
 
     /// Records that the socket takes no more: from here on messages are counted one by one.
     pub(super) fn blocked(&mut self) {
-        if self.messages.is_empty() {
-            self.messages.push_back(self.unsent());
+        let unsent = self.unsent();
+        let messages = self.messages.get_or_insert_default();
+        if messages.is_empty() {
+            messages.push_back(unsent);
         }
     }
 
@@ -81,7 +85,7 @@ impl Buffers {
     pub(super) fn sent(&mut self) {
         self.output = Vec::new();
         self.written = 0;
-        self.messages = VecDeque::new();
+        self.messages = None;
     }
 }
 

@@ -1,14 +1,16 @@
 //! Display texts that a peer sends about itself, made safe to show in a terminal, a table or a log line.
 
+use std::borrow::Cow;
+
 /// The most columns of a text that is shown.
 pub const COLUMNS: usize = 64;
 
 /// A text as it is shown: on one line, without control characters and without those that change the order or the
 /// place of what stands around them, and cut at [`COLUMNS`].
-pub fn displayed(text: &str) -> String {
+pub fn displayed(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     if text.len() <= COLUMNS && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut out = String::new();
     let (mut columns, mut space) = (0, false);
@@ -27,7 +29,7 @@ pub fn displayed(text: &str) -> String {
         (space, columns) = (false, columns + more);
         out.push(c);
     }
-    out
+    Cow::Owned(out)
 }
 
 /// Whether a character shows nothing, and changes how others are shown.

@@ -42,6 +42,9 @@ impl PublicKey {
     pub fn parse(text: &str) -> Option<Self> {
         let body: String;
         let text = text.trim();
+        if let Some(key) = base64::decode_array(text) {
+            return Some(Self(key));
+        }
         let bytes = if text.starts_with("-----BEGIN") {
             body = text.lines().filter(|l| !l.starts_with("-----")).map(str::trim).collect();
             base64::decode(&body)?
@@ -76,6 +79,11 @@ impl DeviceId {
     /// The first eight digits, for a log line.
     pub fn short(&self) -> String {
         hex(&self.0[..4])
+    }
+
+    /// Writes [`short`](Self::short).
+    pub fn fmt_short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

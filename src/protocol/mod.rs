@@ -19,7 +19,10 @@ mod params;
 mod role;
 mod scope;
 
-pub use base64::{decode as base64url_decode, encode as base64url_encode};
+pub use base64::{
+    decode as base64url_decode, decode_array as base64url_decode_array, encode as base64url_encode,
+    encode_array as base64url_array,
+};
 pub use connect::{Connect, DeviceParams};
 pub use display::displayed;
 pub use error::{

@@ -7,6 +7,9 @@ use std::{borrow::Cow, cell::OnceCell, fmt};
 /// never larger than the text.
 const INDEXED: usize = 64;
 
+/// Members that an index has room for from the start.
+const USUAL: usize = 12;
+
 /// A field of a method's parameters that is missing or of the wrong kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ParamFault(pub String);
@@ -43,7 +46,8 @@ impl Texts {
 /// Read access to an object of parameters, with errors that name the field.
 pub struct Params<'a> {
     method: &'a str,
-    path: String,
+    /// The names that lead to the object, with slashes between them.
+    path: Cow<'static, str>,
     /// The first members: names as they stand between their quotes, and the texts of the values.
     first: Vec<(&'a str, &'a str)>,
     /// Fields that are not read yet.
@@ -56,22 +60,30 @@ type Read<T> = Result<T, ParamFault>;
 impl<'a> Params<'a> {
     /// The members of `object`, which is JSON.
     pub(super) fn new(method: &'a str, object: &'a str, texts: &'a Texts) -> Self {
-        Self::within(method, String::new(), object, texts)
+        Self::within(method, Cow::Borrowed(""), object, texts)
     }
 
-    fn within(method: &'a str, path: String, object: &'a str, texts: &'a Texts) -> Self {
+    fn within(method: &'a str, path: Cow<'static, str>, object: &'a str, texts: &'a Texts) -> Self {
         let mut others = json::members(object);
-        let first = others.by_ref().take(INDEXED).collect();
+        // Few objects have more members: else it would grow step by step.
+        let mut first = Vec::with_capacity(USUAL);
+        first.extend(others.by_ref().take(INDEXED));
         Self { method, path, first, others, texts }
     }
 
     /// The error for the field `name`, which must be something else.
     pub fn invalid(&self, name: &str, must: &str) -> ParamFault {
-        ParamFault(format!("invalid {} params: at {}/{name}: must be {must}", self.method, self.path))
+        let at = self.at();
+        ParamFault(format!("invalid {} params: at {at}/{name}: must be {must}", self.method))
+    }
+
+    fn at(&self) -> String {
+        if self.path.is_empty() { String::new() } else { format!("/{}", self.path) }
     }
 
     fn missing(&self, name: &str) -> ParamFault {
-        let at = if self.path.is_empty() { String::new() } else { format!("at {}: ", self.path) };
+        let at = self.at();
+        let at = if at.is_empty() { at } else { format!("at {at}: ") };
         ParamFault(format!("invalid {} params: {at}must have required property '{name}'", self.method))
     }
 
@@ -164,11 +176,14 @@ impl<'a> Params<'a> {
     ///
     /// # Errors
     /// When it is not an object.
-    pub fn opt_object(&self, name: &str) -> Read<Option<Params<'a>>> {
+    pub fn opt_object(&self, name: &'static str) -> Read<Option<Params<'a>>> {
         match self.value(name) {
             None => Ok(None),
             Some(object) if object.starts_with('{') => {
-                let path = format!("{}/{name}", self.path);
+                let path = match &*self.path {
+                    "" => Cow::Borrowed(name),
+                    path => Cow::Owned(format!("{path}/{name}")),
+                };
                 Ok(Some(Self::within(self.method, path, object, self.texts)))
             }
             Some(_) => Err(self.invalid(name, "object")),
@@ -179,7 +194,7 @@ impl<'a> Params<'a> {
     ///
     /// # Errors
     /// When it is missing or not an object.
-    pub fn object(&self, name: &str) -> Read<Params<'a>> {
+    pub fn object(&self, name: &'static str) -> Read<Params<'a>> {
         self.opt_object(name)?.ok_or_else(|| self.missing(name))
     }
 

@@ -5,7 +5,7 @@
 //! alone gives nobody a credential.
 
 use super::{Notice, OpenError, atomic};
-use crate::protocol::{DeviceId, Role, base64url_encode};
+use crate::protocol::{DeviceId, Role, base64url_array, base64url_encode};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::{
@@ -15,7 +15,31 @@ use std::{
 
 /// The key. It is never shown.
 #[derive(Clone)]
-pub struct Key([u8; 32]);
+pub struct Key {
+    bytes: [u8; 32],
+    /// HMAC that has taken the key: two of the five blocks that a token takes.
+    keyed: Hmac<Sha256>,
+}
+
+/// Length of a device token.
+const TOKEN: usize = 43;
+
+/// A device token: base64url of 32 bytes.
+#[derive(Clone, Copy)]
+pub struct DeviceToken([u8; TOKEN]);
+
+impl DeviceToken {
+    /// The token as it stands on the wire.
+    pub fn as_str(&self) -> &str {
+        // Nothing but ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Whether `token` is this one; takes the same time wherever they differ.
+    pub fn matches(&self, token: &str) -> bool {
+        subtle::ConstantTimeEq::ct_eq(&self.0[..], token.as_bytes()).into()
+    }
+}
 
 /// Content of a key's file.
 pub(super) enum Stored {
@@ -27,6 +51,13 @@ pub(super) enum Stored {
 }
 
 impl Key {
+    fn new(bytes: [u8; 32]) -> Self {
+        // HMAC fills a short key up with zeros (RFC 2104 §2); a whole block is one it cannot refuse.
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(&bytes);
+        Self { bytes, keyed: Hmac::new(&block.into()) }
+    }
+
     /// Reads the key, or makes it, and says whether it is kept. `LoadCredential=barnacle-key:…` of systemd
     /// comes first; where the directory holds none and cannot take one now, the first commit keeps it. What
     /// is no key is set aside.
@@ -74,9 +105,9 @@ impl Key {
     }
 
     fn random() -> Result<Self, getrandom::Error> {
-        let mut key = Self([0; 32]);
-        getrandom::fill(&mut key.0)?;
-        Ok(key)
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self::new(bytes))
     }
 
     /// Reads the key in `dir`.
@@ -87,7 +118,7 @@ impl Key {
 
     /// Puts it into `dir`, unless it is kept elsewhere.
     pub(super) fn keep(&self, dir: &Path) -> io::Result<()> {
-        if self.is_given() { Ok(()) } else { atomic::replace(&dir.join("key"), &self.0, 0o600) }
+        if self.is_given() { Ok(()) } else { atomic::replace(&dir.join("key"), &self.bytes, 0o600) }
     }
 
     /// Whether `dir` has no key any more, and it is not kept elsewhere.
@@ -97,14 +128,11 @@ impl Key {
 
     fn is_given(&self) -> bool {
         let stored = given().map(|path| read(&path, &std::fs::read(&path)));
-        matches!(stored, Some(Ok(Stored::Key(key))) if key.0 == self.0)
+        matches!(stored, Some(Ok(Stored::Key(key))) if key.bytes == self.bytes)
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        // HMAC fills a short key up with zeros (RFC 2104 §2); a whole block is one it cannot refuse.
-        let mut block = [0; 64];
-        block[..32].copy_from_slice(&self.0);
-        let mut mac = Hmac::<Sha256>::new(&block.into());
+        let mut mac = self.keyed.clone();
         for part in parts {
             mac.update(&(part.len() as u32).to_le_bytes());
             mac.update(part);
@@ -114,9 +142,10 @@ impl Key {
 
     /// The token of a device's role in a generation: base64url of
     /// HMAC-SHA256(key, "device-token" ‖ device ‖ role ‖ generation), each part after its length.
-    pub fn device_token(&self, device: &DeviceId, role: Role, generation: u32) -> String {
+    pub fn device_token(&self, device: &DeviceId, role: Role, generation: u32) -> DeviceToken {
         let generation = generation.to_le_bytes();
-        base64url_encode(&self.mac(&[b"device-token", &device.0, role.as_str().as_bytes(), &generation]))
+        let mac = self.mac(&[b"device-token", &device.0, role.as_str().as_bytes(), &generation]);
+        DeviceToken(base64url_array(&mac))
     }
 
     /// The seed of the gateway's own identity.
@@ -157,7 +186,7 @@ impl Key {
     /// A key of equal bytes.
     #[cfg(test)]
     pub(crate) fn of_test(byte: u8) -> Self {
-        Self([byte; 32])
+        Self::new([byte; 32])
     }
 
     /// Four bytes that tell two secrets apart to those who see both, and help nobody to guess.
@@ -182,7 +211,7 @@ fn read(path: &Path, found: &io::Result<Vec<u8>>) -> Result<Stored, OpenError> {
             Ok(key) if key.iter().all(|byte| *byte == key[0]) => {
                 Stored::Damaged(format!("holds nothing but the byte {:#04x}", key[0]))
             }
-            Ok(key) => Stored::Key(Key(key)),
+            Ok(key) => Stored::Key(Key::new(key)),
         },
         Err(e) if e.kind() == io::ErrorKind::NotFound => Stored::Missing,
         Err(e) => return Err(OpenError::unreadable(path, io::Error::new(e.kind(), e.to_string()))),
@@ -207,18 +236,21 @@ mod tests {
 
     #[test]
     fn a_token_is_its_device_role_and_generation() {
-        let (one, two) = (Key([1; 32]), Key([2; 32]));
+        let (one, two) = (Key::new([1; 32]), Key::new([2; 32]));
         let (a, b) = (DeviceId([3; 32]), DeviceId([4; 32]));
         let token = one.device_token(&a, Role::Operator, 1);
+        let token = token.as_str();
         assert_eq!(token.len(), 43);
-        assert_eq!(token, one.device_token(&a, Role::Operator, 1));
+        assert_eq!(token, one.device_token(&a, Role::Operator, 1).as_str());
+        assert!(one.device_token(&a, Role::Operator, 1).matches(token));
         for other in [
             two.device_token(&a, Role::Operator, 1),
             one.device_token(&b, Role::Operator, 1),
             one.device_token(&a, Role::Node, 1),
             one.device_token(&a, Role::Operator, 2),
         ] {
-            assert_ne!(token, other);
+            assert_ne!(token, other.as_str());
+            assert!(!other.matches(token) && !other.matches(&token[1..]) && !other.matches(""));
         }
     }
 
@@ -226,15 +258,15 @@ mod tests {
     /// dgst -sha256 -mac HMAC` over the parts, each after its length.
     #[test]
     fn tokens_and_identity_never_change() {
-        let key = Key([1; 32]);
+        let key = Key::new([1; 32]);
         assert_eq!(
-            key.device_token(&DeviceId([3; 32]), Role::Operator, 1),
+            key.device_token(&DeviceId([3; 32]), Role::Operator, 1).as_str(),
             "bQ7L0543_Y-JkaNjFis_7DjbmQFkg9xr8myuNyAw-NE"
         );
         assert_eq!(
             crate::protocol::hex(&key.identity_seed()),
             "da0cbcdd0f715f4ab2c9b25c5e756c80836839ac31beadd69f3c10feda134054"
         );
-        assert_ne!(key.identity_seed(), Key([2; 32]).identity_seed());
+        assert_ne!(key.identity_seed(), Key::new([2; 32]).identity_seed());
     }
 }

@@ -17,7 +17,7 @@ mod replace;
 mod room;
 
 pub use commit::{ChangeError, DiskError, Store};
-pub use key::Key;
+pub use key::{DeviceToken, Key};
 pub use lock::{gateway_at, lock_holder};
 pub use manage::RegistryError;
 pub use open::{Notice, OpenError, inspect};

@@ -60,6 +60,19 @@ pub struct Display {
 }
 
 impl Display {
+    /// The fields, in the order of the declaration.
+    pub fn fields(&self) -> [Option<&str>; 8] {
+        let Self { name, platform, family, model, version, client_id, client_mode, ip } = self;
+        [name, platform, family, model, version, client_id, client_mode, ip].map(Option::as_deref)
+    }
+
+    /// Copies [`fields`](Self::fields).
+    pub fn of(fields: &[Option<&str>; 8]) -> Self {
+        let [name, platform, family, model, version, client_id, client_mode, ip] =
+            fields.map(|field| field.map(str::to_owned));
+        Self { name, platform, family, model, version, client_id, client_mode, ip }
+    }
+
     /// Whether it is a browser: OpenClaw's Control UI, or another chat page.
     pub fn is_browser(&self) -> bool {
         matches!(self.client_id.as_deref(), Some("openclaw-control-ui" | "webchat" | "webchat-ui"))

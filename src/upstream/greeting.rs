@@ -55,7 +55,7 @@ impl Greeting {
         let members = members.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
         let client: Vec<String> =
             members.map(|(name, value)| format!("\"{name}\":{}", value.serialize_json())).collect();
-        let declared = &session.declared;
+        let declared = session.declared();
         let permissions: Vec<String> =
             declared.permissions.iter().map(|(name, on)| format!("{}:{on}", name.serialize_json())).collect();
         let more = format!(
@@ -90,6 +90,6 @@ impl Greeting {
 
     /// The name for log lines.
     pub fn name(&self) -> String {
-        displayed(&self.client("id"))
+        displayed(&self.client("id")).into_owned()
     }
 }

@@ -308,9 +308,9 @@ impl Relay {
         let connected = links.values().filter(|link| link.wire.borrow().is_some()).count();
         let own = self.availability.pairing().into_iter().chain(self.more.borrow().clone());
         let own = own.map(|pairing| pairing.report("Barnacle"));
-        let clients = links
-            .values()
-            .filter_map(|link| Some(link.pairing.borrow().as_ref()?.report(&link.conn.session().name())));
+        let clients = links.values().filter_map(|link| {
+            Some(link.pairing.borrow().as_ref()?.report(&link.conn.session().name().to_string()))
+        });
         let pairings: Vec<String> = own.chain(clients).take(PAIRINGS).collect();
         Some(self.availability.report(&upstream.url.to_string(), self.waiting(), connected, &pairings))
     }

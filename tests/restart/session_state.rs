@@ -83,6 +83,8 @@ fn a_live_session_continues_in_another_gateway() {
     assert!(!saved.input.is_empty() && saved.output == b"\x81\x02{}");
     let again: SavedConn = DeBin::deserialize_bin(&saved.serialize_bin()).unwrap();
     assert_eq!(again, saved);
+    // What it holds is of this thread.
+    drop((again, saved));
 
     let other = Home::fix();
     let (stop, enough) = smol::channel::bounded(1);
@@ -91,6 +93,7 @@ fn a_live_session_continues_in_another_gateway() {
         scope.spawn(|| {
             let executor = Rc::new(LocalExecutor::new());
             let app = start(&other, &executor);
+            let saved = DeBin::deserialize_bin(&bytes).unwrap();
             block_on(executor.run(async {
                 let conn = Gateway::restore(&app, saved, Async::new(socket).unwrap());
                 gone.recv().await.unwrap();

@@ -85,7 +85,7 @@ fn is_the_scene(state: &State) {
         assert_eq!((&conn.close, conn.quiet, &*conn.output), (&None, 0, &[][..]));
         assert_eq!(conn.socket.cookie, None);
     }
-    assert_eq!(all[2].session.declared.commands, ["system.notify", "camera.snap"]);
+    assert_eq!(all[2].session.declared().commands, ["system.notify", "camera.snap"]);
     let attached: Vec<_> = all.iter().map(|c| c.session.connected_ms).collect();
     assert_eq!(attached, [1_795_997_177_246, 1_795_997_177_256, 1_795_997_177_368, 1_795_997_177_389]);
     // The last one is in the middle of a frame: masked, of less than 126 bytes.

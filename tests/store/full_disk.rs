@@ -101,7 +101,8 @@ fn full_from_the_start() {
     fails(&store, 1);
     fs::remove_file(ballast).unwrap();
     smol::block_on(add(&store, 2)).unwrap();
-    let token = |store: &Store| store.key().device_token(&key(2).device_id(), Role::Operator, 1);
+    let token =
+        |store: &Store| store.key().device_token(&key(2).device_id(), Role::Operator, 1).as_str().to_owned();
     let handed_out = token(&store);
     drop(store);
     let (store, _) = open(&dir.path()).unwrap();

@@ -64,7 +64,7 @@ pub async fn note_wider(app: &Rc<App>, proof: &Proof<'_>, wider: Scopes) {
 }
 
 async fn note(app: &Rc<App>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -> Result<RequestId, Refusal> {
-    let Some(key) = proof.key else {
+    let Some(key) = proof.public_key() else {
         return Err(Refusal::DeviceRequired { control_ui: false, switches: String::new() });
     };
     let registry = app.devices.registry();
@@ -87,7 +87,7 @@ async fn note(app: &Rc<App>, proof: &Proof<'_>, scopes: Scopes, trusted: bool) -
         key,
         role: proof.role,
         scopes,
-        display: proof.display.clone(),
+        display: (*proof.display).clone(),
         trusted,
         created_ms: wall_ms(),
     };
@@ -125,10 +125,9 @@ pub async fn approve(
     via: Via,
     basis: Basis,
 ) -> Result<Outcome, Refusal> {
-    let Some(key) = proof.key else {
+    let Some((key, device)) = proof.public_key().zip(proof.device()) else {
         return Err(Refusal::DeviceRequired { control_ui: false, switches: String::new() });
     };
-    let device = key.device_id();
     let bootstrap = proof.good_bootstrap().map(str::to_owned);
     let waiting = app.devices.registry();
     let wanted = grants.clone();
@@ -184,13 +183,13 @@ fn describe(grants: &[(Role, Scopes)]) -> String {
 /// in use.
 pub fn used(app: &Rc<App>, proof: &Proof<'_>) {
     let Some((record, device)) = proof.record.as_ref().zip(proof.device()) else { return };
-    app.devices.saw(device, (record.display != proof.display).then(|| proof.display.clone()));
+    app.devices.saw(device, (record.display != *proof.display).then(|| (*proof.display).clone()));
     let Some(grant) = record.grant(proof.role) else { return };
     if grant.grace_ms.is_none() && grant.imported.is_none() {
         return;
     }
-    let current = app.devices.key().device_token(&device, proof.role, grant.generation);
-    if !proof.bearer_tokens().any(|t| t == current) {
+    let current = app.devices.device_token(&device, proof.role, grant.generation);
+    if !proof.bearer_tokens().any(|token| current.matches(token)) {
         return;
     }
     let (role, generation, task) = (proof.role, grant.generation, app.clone());
@@ -212,7 +211,7 @@ pub fn used(app: &Rc<App>, proof: &Proof<'_>) {
 
 /// A node says what it can do: what is not approved yet waits, what is stays in use.
 pub async fn declare(app: &Rc<App>, session: &Session) {
-    let (Some(device), declared) = (session.device, &session.declared) else { return };
+    let (Some(device), declared) = (session.device, session.declared()) else { return };
     let Some(record) = app.devices.registry().device(&device).cloned() else { return };
     let node = &record.node;
     let settled = node.approved.covers(declared);

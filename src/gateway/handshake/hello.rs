@@ -27,10 +27,7 @@ pub fn token_generations(
     role: Role,
     token: &str,
 ) -> Bearer {
-    let equal = |role, generation| {
-        let right = app.devices.key().device_token(id, role, generation);
-        bool::from(subtle::ConstantTimeEq::ct_eq(right.as_bytes(), token.as_bytes()))
-    };
+    let equal = |role, generation| app.devices.device_token(id, role, generation).matches(token);
     let newest = |role| match record {
         Some(d) => d.grant(role).map_or(0, |g| g.generation),
         None => registry.tombstone(id).map_or(1, |t| t.generation),
@@ -69,10 +66,10 @@ struct Token {
     issuedAtMs: u64,
 }
 
-fn token(app: &App, device: &Device, role: Role) -> Option<Token> {
+fn token(app: &App, id: &DeviceId, device: &Device, role: Role) -> Option<Token> {
     let grant = device.grant(role).filter(|g| g.revoked_ms.is_none())?;
     Some(Token {
-        deviceToken: app.devices.key().device_token(&device.id(), role, grant.generation),
+        deviceToken: app.devices.device_token(id, role, grant.generation).as_str().to_owned(),
         role: role.as_str(),
         scopes: grant.scopes,
         issuedAtMs: grant.rotated_ms.unwrap_or(grant.created_ms),
@@ -85,10 +82,10 @@ pub fn frame(app: &Rc<App>, conn: &Conn, request_id: &str, extra: &[(Role, Scope
     let fixed = FIXED.get_or_init(fixed);
     let session = conn.session();
     let registry = app.devices.registry();
-    let device = session.device.and_then(|id| registry.device(&id).cloned());
-    let own = device.as_ref().and_then(|d| token(app, d, session.role));
-    let extra: Vec<Token> =
-        device.iter().flat_map(|d| extra.iter().filter_map(|(role, _)| token(app, d, *role))).collect();
+    let device = session.device.and_then(|id| Some((id, registry.device(&id)?)));
+    let token = |role| device.and_then(|(id, device)| token(app, &id, device, role));
+    let own = token(session.role);
+    let extra: Vec<Token> = extra.iter().filter_map(|(role, _)| token(*role)).collect();
     let auth = Auth {
         role: session.role.as_str(),
         scopes: session.scopes,

@@ -11,9 +11,9 @@ mod proof;
 use crate::{
     admission::{LastingPermit, Source, limits},
     app::App,
-    auth::{Lost, Refusal, Verdict, decide},
+    auth::{Lost, Refusal, Verdict, decide, prepared::PreparedKey},
     clock::wall_ms,
-    hub::{Challenged, Conn, PendingConn, Session, Stage},
+    hub::{Challenged, Conn, PendingConn, Session, Stage, session::boxed},
     journal::PEER,
     net::{Message, Peer, ReadError, Wire, peer::Head, ws},
     protocol::{
@@ -50,7 +50,7 @@ pub async fn attach(app: &Rc<App>, pending: &PendingConn, head: &Head) -> Option
         }
     };
     // The challenge rides on the answer to the upgrade: one packet, and the very first frame.
-    wire.queue(ws::accept(key, head.subprotocol.as_deref()).as_bytes());
+    wire.queue_with(|out| ws::accept(key, head.subprotocol.as_deref(), out));
     wire.send_text(&format!(
         r#"{{"type":"event","event":"connect.challenge","payload":{{"nonce":"{nonce}","ts":{}}}}}"#,
         wall_ms()
@@ -234,7 +234,7 @@ async fn admit(
         basis: outcome.basis,
         client: proof.display,
         instance: connect.client.instance_id.map(str::to_owned),
-        declared: if role == Role::Node { declared() } else { Surface::default() },
+        declared: if role == Role::Node { boxed(declared()) } else { None },
         local: peer.local,
         connected_ms: wall_ms(),
         subscriptions: Default::default(),
@@ -273,7 +273,19 @@ async fn admit(
         session.scopes
     );
     drop(session);
+    // One that is new may never come again.
+    if let (Some(key), Some(_)) = (&proof.key, &proof.record) {
+        keep(app, key);
+    }
     Ok(conn)
+}
+
+/// Keeps the key of a paired device that came back; what takes long of that is done after whoever waits now.
+fn keep(app: &Rc<App>, key: &Rc<PreparedKey>) {
+    if app.handshakes.keys.borrow_mut().proved(key, Instant::now()) {
+        let (task, key) = (app.clone(), key.public_key());
+        app.spawn(async move { task.handshakes.keys.borrow_mut().build(&key) });
+    }
 }
 
 /// Sends the refusal, closes, and waits until the peer has read it.

@@ -9,15 +9,17 @@ use crate::{
         limiter::Origin,
         payload::Payload,
         policy::{Bearer, Bootstrap, Denied, Shared},
+        prepared::PreparedKey,
         refusal::{Mismatch, SecretKind},
     },
     clock::wall_ms,
     config::AuthMode,
+    hub::displays,
     net::Peer,
     protocol::{Connect, DeviceId, DeviceParams, Fingerprints, PublicKey, Role, Scopes, displayed, hex},
     store::{Device, Display, Registry},
 };
-use std::{net::IpAddr, rc::Rc, time::Duration};
+use std::{borrow::Cow, net::IpAddr, rc::Rc, time::Duration};
 
 /// The verified identity and credentials of a connect frame, and the facts that a refusal names.
 pub struct Proof<'a> {
@@ -26,13 +28,13 @@ pub struct Proof<'a> {
     pub role: Role,
     pub requested: Scopes,
     /// Public key that the signature was verified with.
-    pub key: Option<PublicKey>,
+    pub key: Option<Rc<PreparedKey>>,
     /// Record of the device in the registry.
     pub record: Option<Rc<Device>>,
     /// Time at which the device was removed, if it was.
     pub removed_ms: Option<u64>,
     /// Display data that the client sent.
-    pub display: Display,
+    pub display: Rc<Display>,
     shared: Shared,
     bearer: Bearer,
     bootstrap: Bootstrap,
@@ -56,30 +58,34 @@ pub fn gather<'a>(
     connect: &'a Connect<'a>,
     role: Role,
 ) -> Result<Proof<'a>, Refusal> {
-    let key = connect.device.as_ref().map(|d| verify_device(connect, d, nonce)).transpose()?;
+    let key = connect.device.as_ref().map(|d| verify_device(app, connect, d, nonce)).transpose()?;
     let registry = app.devices.registry();
-    let id = key.map(|k| k.device_id());
+    let id = key.as_ref().map(|key| key.device_id());
     let record = id.and_then(|id| registry.device(&id).cloned());
     let settings = app.settings();
     let client = &connect.client;
-    let text = |s: Option<&str>| s.map(displayed).filter(|s| !s.is_empty());
-    let display = Display {
-        name: text(client.display_name),
-        platform: text(client.platform),
-        family: text(client.device_family),
-        model: text(client.model),
-        version: text(client.version),
-        client_id: text(Some(client.id)),
-        client_mode: text(Some(client.mode)),
-        ip: Some(peer.ip.to_string()),
-    };
+    let shown = [
+        client.display_name,
+        client.platform,
+        client.device_family,
+        client.model,
+        client.version,
+        Some(client.id),
+        Some(client.mode),
+    ];
+    let [name, platform, family, model, version, client_id, client_mode] =
+        &shown.map(|text| text.map(displayed).filter(|text| !text.is_empty()));
+    let ip = Some(Cow::Owned(peer.ip.to_string()));
+    let fields = [name, platform, family, model, version, client_id, client_mode, &ip];
+    let display = displays::shared(&fields.map(Option::as_deref));
     let origin = Origin { ip: peer.ip, loopback: peer.loopback };
     // A token of the device's own may stand where the shared one does.
     let is_own = |token: &&str| {
         let generation = |id| token_generations(app, &registry, &id, record.as_deref(), role, token);
         id.is_some_and(|id| !matches!(generation(id), Bearer::None | Bearer::Unknown { .. }))
     };
-    let guesses = match shared(&settings, connect) {
+    let shared = shared(&settings, connect);
+    let guesses = match shared {
         Shared::Wrong => offered(connect).filter(|token| !is_own(token)).collect(),
         _ => Vec::new(),
     };
@@ -95,7 +101,7 @@ pub fn gather<'a>(
         key,
         removed_ms: id.and_then(|id| registry.tombstone(&id).map(|t| t.removed_ms)),
         display,
-        shared: shared(&settings, connect),
+        shared,
         bearer: id.map_or(Bearer::None, |id| bearer(app, &registry, &id, record.as_deref(), connect, role)),
         bootstrap: bootstrap(app, &registry, id, connect),
         locked: app.handshakes.locked(origin),
@@ -105,13 +111,15 @@ pub fn gather<'a>(
 }
 
 fn verify_device(
+    app: &App,
     connect: &Connect<'_>,
     device: &DeviceParams<'_>,
     nonce: &str,
-) -> Result<PublicKey, Refusal> {
+) -> Result<Rc<PreparedKey>, Refusal> {
     let key = PublicKey::parse(device.public_key).ok_or(Refusal::PublicKey)?;
-    let id = key.device_id();
-    if !device.id.eq_ignore_ascii_case(&id.to_string()) {
+    let known = app.handshakes.keys.borrow().get(&key);
+    let id = known.as_ref().map_or_else(|| key.device_id(), |known| known.device_id());
+    if DeviceId::parse(device.id) != Some(id) {
         return Err(Refusal::DeviceId { expected: id });
     }
     if device.nonce.trim().is_empty() {
@@ -133,7 +141,11 @@ fn verify_device(
         device_family: client.device_family.unwrap_or_default(),
     };
     let tokens = connect.auth.signed_tokens();
-    identity::verify(&key, device.signature, &payload, &tokens).map_err(|e| match e {
+    let key = match known {
+        Some(known) => known,
+        None => Rc::new(PreparedKey::new(&key).ok_or(Refusal::PublicKey)?),
+    };
+    identity::verify_by(&key, device.signature, &payload, &tokens).map_err(|e| match e {
         BadProof::Key => Refusal::PublicKey,
         BadProof::Signature => Refusal::Signature,
     })?;
@@ -220,7 +232,12 @@ impl Proof<'_> {
 
     /// Id of the verified device.
     pub fn device(&self) -> Option<DeviceId> {
-        self.key.map(|k| k.device_id())
+        self.key.as_ref().map(|key| key.device_id())
+    }
+
+    /// Public key of the verified device.
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.key.as_ref().map(|key| key.public_key())
     }
 
     /// The bootstrap token, if it is good.

@@ -78,7 +78,7 @@ pub(super) async fn apply(app: &Rc<App>, by: &By, change: &Change) -> Result<(Js
         Changed::Rotated(id, role, _, generation)
             if by.conn().is_ok_and(|conn| rests_on_token(conn, &id, role)) =>
         {
-            Some(app.devices.key().device_token(&id, role, generation))
+            Some(app.devices.device_token(&id, role, generation).as_str().to_owned())
         }
         _ => None,
     };

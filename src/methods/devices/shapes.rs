@@ -7,6 +7,7 @@ use crate::{
     protocol::{DeviceId, Json, RequestId, Scopes},
     store::{Device, Display, Grant, NodeRequest, Registry, Request, SetupCode, Surface},
 };
+use std::rc::Rc;
 
 /// An entry of `pending`; the payload of `device.pair.requested`. `repair`: whether the device is paired already.
 pub(crate) fn requested(r: &Request, repair: bool) -> Json {
@@ -46,7 +47,7 @@ pub(crate) fn setup_completed(code: &SetupCode, display: &Display) -> Json {
 #[derive(Default)]
 pub(crate) struct Live {
     /// The display data of its newest connection: fresher than the registry's.
-    client: Option<Display>,
+    client: Option<Rc<Display>>,
     seen_ms: Option<u64>,
     connected: bool,
 }
@@ -66,7 +67,7 @@ impl Live {
 
 /// An entry of `paired`.
 pub(super) fn paired(device: &Device, now: Live) -> Json {
-    let d = now.client.as_ref().unwrap_or(&device.display);
+    let d = now.client.as_deref().unwrap_or(&device.display);
     let seen = now.seen_ms.or(device.seen_ms);
     let live: Vec<&Grant> = device.grants.iter().filter(|g| g.revoked_ms.is_none()).collect();
     let role = live.first().copied().or(device.grants.first());

@@ -56,13 +56,13 @@ pub(in crate::methods) async fn invoke(call: Call) -> Answer {
     let conn = app.hub.conns.node(&id).ok_or_else(|| {
         failed("NOT_CONNECTED", format!("node {} is not connected", device.name().unwrap_or(&id.short())))
     })?;
-    let declared = conn.session().declared.commands.contains(&command);
+    let declared = conn.session().declared().commands.contains(&command);
     if is_denied(app, &command) {
         return Err(ErrorShape::invalid(format!(
             "node command not allowed: {command} is in gateway.nodes.commands.deny"
         )));
     }
-    if !device.node.usable(Some(&conn.session().declared)).commands.contains(&command) {
+    if !device.node.usable(Some(conn.session().declared())).commands.contains(&command) {
         let why = match (&device.node.pending, declared) {
             (_, false) => "the node does not declare it".into(),
             (Some(p), true) => format!(

@@ -34,8 +34,8 @@ pub(super) fn node(app: &App, device: &Device, ts: Option<u64>) -> Json {
     let id = device.id();
     let conn = app.hub.conns.node(&id);
     let session = conn.as_ref().map(|conn| conn.session());
-    let display = session.as_ref().map_or(&device.display, |session| &session.client);
-    let live = device.node.usable(session.as_ref().map(|session| &session.declared));
+    let display = session.as_ref().map_or(&device.display, |session| &*session.client);
+    let live = device.node.usable(session.as_ref().map(|session| session.declared()));
     let pending = device.node.pending.as_ref();
     let connected_ms = session.as_ref().map(|session| session.connected_ms);
     let seen = connected_ms.or(app.devices.seen_ms(&id)).or(device.seen_ms);

@@ -61,11 +61,11 @@ pub struct Wire {
     buffers: RefCell<Buffers>,
     reader: Cell<Option<Waker>>,
     /// Who waits until less is unsent, and how much less.
-    room: Cell<Option<(usize, Waker)>>,
+    room: Cell<Option<Box<(usize, Waker)>>>,
     limit: Cell<usize>,
     /// Set by others: it has to make room.
     no_room: Cell<bool>,
-    close: RefCell<Option<Close>>,
+    close: RefCell<Option<Box<Close>>>,
     source: Cell<Option<Source>>,
     charge: RefCell<Charge>,
     tick: Cell<Tick>,
@@ -215,6 +215,12 @@ impl Wire {
     pub(crate) fn with_buffers<T>(&self, look: impl FnOnce(&[u8], &[u8]) -> T) -> T {
         let b = self.buffers.borrow();
         look(&b.input, &b.output[b.written..])
+    }
+
+    /// Whether both buffers are empty, and the kernel alone has the rest to do.
+    pub fn is_settled(&self) -> bool {
+        let b = self.buffers.borrow();
+        self.tls.is_none() && b.input.is_empty() && b.unsent() == 0
     }
 
     /// Wakes the task that reads, so that it looks at the wire again.

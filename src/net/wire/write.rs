@@ -50,6 +50,15 @@ impl Wire {
         self.buffers.borrow_mut().append(|out| out.extend_from_slice(bytes));
     }
 
+    /// Queues bytes that `write` writes, to go out with the next frame.
+    pub fn queue_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.buffers.borrow_mut().append(|out| {
+            // An answer and a challenge, so that the buffer is made once.
+            out.reserve(512);
+            write(out);
+        });
+    }
+
     fn push(&self, frame: impl FnOnce(Option<Mask>, &mut Vec<u8>)) {
         if self.close.borrow().is_none() {
             self.append(frame);
@@ -77,7 +86,7 @@ impl Wire {
             return;
         }
         let reason = host::cut(reason, 123);
-        *close = Some(Close { code, reason: reason.into() });
+        *close = Some(Box::new(Close { code, reason: reason.into() }));
         drop(close);
         self.append(|mask, out| frame::close(code, reason, mask, out));
         self.try_drain();
@@ -87,12 +96,12 @@ impl Wire {
     /// Continues an end that was asked for before this wire was; its frame is among the unsent bytes,
     /// or gone out.
     pub fn set_closing(&self, close: Option<Close>) {
-        *self.close.borrow_mut() = close;
+        *self.close.borrow_mut() = close.map(Box::new);
     }
 
     /// The end that was asked for.
     pub fn closing(&self) -> Option<Close> {
-        self.close.borrow().clone()
+        self.close.borrow().as_deref().cloned()
     }
 
     fn try_drain(&self) {
@@ -106,14 +115,14 @@ impl Wire {
         if self.unsent() <= most {
             return Poll::Ready(());
         }
-        self.room.set(Some((most, cx.waker().clone())));
+        self.room.set(Some(Box::new((most, cx.waker().clone()))));
         Poll::Pending
     }
 
     /// Wakes the task that waits for room, if there is enough of it.
     fn give_room(&self, unsent: usize) {
         match self.room.take() {
-            Some((most, waker)) if unsent <= most => waker.wake(),
+            Some(waits) if unsent <= waits.0 => waits.1.wake(),
             waits => self.room.set(waits),
         }
     }

@@ -228,3 +228,37 @@ fn a98_unknown_names() {
         });
     }
 }
+
+/// The key of a device that comes again is prepared: what is refused stays refused, and in the same order.
+#[test]
+fn a_device_s_later_visits_are_judged_as_its_first() {
+    let home = Home::fix();
+    let server = home.start();
+    let (device, other) = (Device::pair(&server, READ), Device::new());
+    let judged = || {
+        let offer = || Offer::device(&device).token(device.token()).remote();
+        let refused = |offer: Offer<'_>| server.refuse(&offer).code();
+        let (id, nonce) = (Some(other.id()), Some("another".to_owned()));
+        let by_other = other.key.sign("v3");
+        let of_old = device.key.sign("v3");
+        [
+            refused(Offer { id, nonce: nonce.clone(), ..offer() }),
+            refused(Offer { nonce, signature: Some("AAAA".into()), ..offer() }),
+            refused(Offer { without_nonce: true, signature: Some("AAAA".into()), ..offer() }),
+            refused(Offer { signature: Some("AAAA".into()), ..offer() }),
+            refused(Offer { signature: Some(by_other), ..offer() }),
+            refused(Offer { signature: Some(of_old), ..offer() }),
+            refused(Offer { signed_token: Some("another".into()), ..offer() }),
+            refused(offer().role("node")),
+        ]
+    };
+    let first = judged();
+    assert_eq!(first[0], "DEVICE_AUTH_DEVICE_ID_MISMATCH");
+    assert_eq!(first[5], "DEVICE_AUTH_SIGNATURE_INVALID");
+    for _ in 0..3 {
+        server.connect(&Offer::device(&device).token(device.token()).remote());
+        assert_eq!(judged(), first);
+    }
+    server.admin().ok("device.pair.remove", &format!(r#"{{"deviceId":"{}"}}"#, device.id()));
+    server.refuse(&Offer::device(&device).token(device.token()).remote()).expect("PAIRING_REQUIRED");
+}
