@@ -28,7 +28,7 @@ pub use event::{AudienceKind, Event};
 pub use fields::{Fields, raw_member};
 pub use frame::{BadFrame, Json, Request as RequestFrame, refusal, response};
 pub use id::{DeviceId, PublicKey, RequestId, TokenHash, hex};
-pub use method::openclaw_scope;
+pub use method::{is_openclaws, openclaw_scope};
 pub use params::{ParamFault, Params};
 pub use role::Role;
 pub use scope::{Scope, Scopes};
