@@ -11,6 +11,7 @@ mod full_disk;
 mod large;
 mod lists;
 mod model;
+mod nothing;
 mod power_cut;
 mod rights;
 mod runs;
