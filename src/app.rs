@@ -7,6 +7,7 @@ use crate::{
     auth::{KnownKeys, Limiter, identity::Identity, limiter::Origin},
     config::{Running, Settings},
     devices::Devices,
+    http::Site,
     hub::{Boot, Hub, Restarts},
     journal::Journal,
     outbound::Pool,
@@ -44,6 +45,8 @@ pub struct App {
     pub(crate) ticks: Ticks,
     /// The budgets that connections share.
     pub(crate) admission: Rc<Admission>,
+    /// Files of the Control UI.
+    pub(crate) site: Site,
     /// Idle HTTP connections to the gateway behind this one.
     pub(crate) pool: Pool,
     /// Key pair that `gateway.identity.get` shows and that setup codes name.

@@ -114,6 +114,8 @@ pub(crate) fn forbid_core_dumps() -> io::Result<()> {
 pub(crate) struct Disk {
     /// Free for this account, bytes.
     pub free: u64,
+    /// Size of the file system, bytes.
+    pub total: u64,
     /// Whether no file can be added, whatever is free.
     pub no_inodes: bool,
 }
@@ -134,7 +136,7 @@ impl Disk {
 impl From<rustix::fs::StatVfs> for Disk {
     fn from(disk: rustix::fs::StatVfs) -> Self {
         let no_inodes = disk.f_files > 0 && disk.f_favail == 0;
-        Self { free: disk.f_bavail * disk.f_frsize, no_inodes }
+        Self { free: disk.f_bavail * disk.f_frsize, total: disk.f_blocks * disk.f_frsize, no_inodes }
     }
 }
 

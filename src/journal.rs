@@ -71,11 +71,29 @@ struct Inner {
     output: Output,
 }
 
+/// A line of the journal.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Time, level and message.
+    pub text: String,
+    /// Whether a peer caused it.
+    pub peer: bool,
+}
+
+impl Line {
+    /// Its time, level and message.
+    pub fn parts(&self) -> (&str, &str, &str) {
+        let (time, rest) = self.text.split_once(' ').unwrap_or(("", &self.text));
+        let (level, message) = rest.split_once(' ').unwrap_or((rest, ""));
+        (time, level, message)
+    }
+}
+
 /// A part of the journal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Tail {
     /// Kept lines, oldest first.
-    pub lines: Vec<String>,
+    pub lines: Vec<Line>,
     /// Cursor behind the last line.
     pub cursor: u64,
     /// Whether lines after the asked cursor are gone.
@@ -190,7 +208,10 @@ impl Journal {
         let gone = inner.lines.gone().max(inner.peers.gone());
         Tail {
             truncated: kept < lines.len(),
-            lines: lines[lines.len() - kept..].iter().map(|(_, line, _)| (*line).to_owned()).collect(),
+            lines: lines[lines.len() - kept..]
+                .iter()
+                .map(|(_, line, peer)| Line { text: (*line).to_owned(), peer: *peer })
+                .collect(),
             cursor: inner.end,
             reset: cursor.is_some_and(|c| c < gone || c > inner.end),
         }
@@ -315,7 +336,7 @@ mod tests {
     }
 
     fn texts(tail: &Tail) -> Vec<&str> {
-        tail.lines.iter().map(|line| &line[30..]).collect()
+        tail.lines.iter().map(|line| line.parts().2).collect()
     }
 
     #[test]
@@ -327,9 +348,9 @@ mod tests {
         }
         let tail = journal.tail(None, 5000, usize::MAX);
         assert_eq!(texts(&tail)[0], "device abc approved");
-        assert!(tail.lines.iter().all(|line| line.len() <= LINE) && tail.lines[1].ends_with('…'));
-        assert!(tail.lines.iter().map(String::len).sum::<usize>() <= RING + PEER_RING);
-        assert!(tail.lines.last().unwrap().contains("refused 4999"));
+        assert!(tail.lines.iter().all(|line| line.text.len() <= LINE) && tail.lines[1].text.ends_with('…'));
+        assert!(tail.lines.iter().map(|line| line.text.len()).sum::<usize>() <= RING + PEER_RING);
+        assert!(tail.lines.last().unwrap().text.contains("refused 4999"));
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! ```text
 //! socket ─ net ─ gateway: accept ─ admission: is there room
 //!                 ├─ GET: pages: /health, /healthz, /readyz
-//!                 ├─ every other path: proxy: the gateway behind this one, if there is one
+//!                 ├─ every other path: http: the Control UI and APIs, or proxy: the gateway behind this one, if
+//!                 │  there is one
 //!                 └─ upgrade: handshake ─ auth: who is it, may it ─ devices ─ store
 //!                     └─ session ─ methods ─┬─ devices ─ store
 //!                                           ├─ sessions: rows and transcripts, on disk
@@ -67,6 +68,8 @@ mod app;
 
 mod handoff;
 mod methods;
+
+mod http;
 
 mod proxy;
 

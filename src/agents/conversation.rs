@@ -480,7 +480,7 @@ mod tests {
                     let some: Vec<&str> = (0..number(4)).map(|_| ids[number(5)]).collect();
                     let mut line = calls(&some, run.unwrap_or("A"));
                     if let (Said::Assistant(text, calls), 0) = (&mut line.said, number(3)) {
-                        text.push_str("t");
+                        text.push('t');
                         calls
                             .iter_mut()
                             .for_each(|call| call.arguments = ["[]", "{", r#"{"x":1}"#][n % 3].into());

@@ -130,6 +130,17 @@ pub struct Ended {
     pub error: Option<String>,
 }
 
+/// How busy the runs of a gateway are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Load {
+    /// Runs that ask their models.
+    pub asking: usize,
+    /// Runs that wait.
+    pub waiting: usize,
+    /// Most runs that ask at once.
+    pub most: usize,
+}
+
 /// The runs of this gateway.
 #[derive(Default)]
 pub struct Runs {
@@ -235,6 +246,13 @@ impl Runs {
         .await;
         self.asking.set(self.asking.get() + 1);
         Turn(self.clone())
+    }
+
+    /// How busy they are.
+    pub fn load(&self, most: usize) -> Load {
+        let asking = self.asking.get();
+        let all = self.lanes.borrow().values().map(VecDeque::len).sum::<usize>();
+        Load { asking, waiting: all.saturating_sub(asking), most }
     }
 
     fn watch(&self, waker: &Waker) {

@@ -71,7 +71,15 @@ fn lines(answer: &str, json: bool) -> (String, Option<u64>) {
     let text = match json {
         true if lines.is_empty() => String::new(),
         true => format!("{answer}\n"),
-        false => lines.iter().map(|line| plain(line) + "\n").collect(),
+        false => lines.iter().map(|line| plain(&text(line)) + "\n").collect(),
     };
     (text, cursor)
+}
+
+/// A line as a person reads it. One that is no JSON object is what an older gateway says.
+fn text(line: &str) -> String {
+    let value: Value = miniserde::json::from_str(line).unwrap_or_default();
+    let Some(line_of) = Fields::of(&value) else { return line.into() };
+    let part = |name: &str| line_of.str(name).unwrap_or_default();
+    format!("{} {} {}", part("time"), part("level").to_ascii_uppercase(), part("message"))
 }

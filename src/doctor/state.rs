@@ -158,7 +158,7 @@ pub fn disk(facts: &Facts) -> Vec<Finding> {
     const LITTLE: u64 = 16 << 20;
     let dir = &facts.paths.barnacle_dir;
     let there = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
-    let Some(Disk { free, no_inodes }) = Disk::of(there) else { return Vec::new() };
+    let Some(Disk { free, no_inodes, .. }) = Disk::of(there) else { return Vec::new() };
     if free >= LITTLE && !no_inodes {
         return Vec::new();
     }

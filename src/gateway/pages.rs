@@ -5,7 +5,7 @@ mod debug;
 
 use crate::{
     app::App,
-    methods,
+    http, methods,
     net::http::{Handler, Page, Route, Routes},
     proxy,
 };
@@ -15,12 +15,12 @@ use std::time::Duration;
 /// Body of `/health`.
 pub(super) const LIVE: &str = r#"{"ok":true,"status":"live"}"#;
 
-/// Table of plain HTTP pages. Each is cheap to make, since pages are polled. The first is that of a gateway which has
-/// none behind it.
+/// Table of plain HTTP. Pages are cheap to make, since they are polled. The first [`ALONE`] are those of a gateway which
+/// has none behind it.
 static ROUTES: &[Route<App>] = &[
-    Route::page("/", |_| {
-        Page::text(200, "This is a Barnacle gateway. Attach over WebSocket: openclaw gateway status\n")
-    }),
+    http::CHAT,
+    http::MODELS,
+    http::INVOKE,
     Route::page("/health", health),
     Route::page("/healthz", health),
     Route::page("/readyz", ready),
@@ -31,6 +31,9 @@ static ROUTES: &[Route<App>] = &[
     #[cfg(debug_assertions)]
     debug::HURRY,
 ];
+
+/// Rows that are the other's where a gateway stands behind this one.
+const ALONE: usize = 3;
 
 /// Everything that is not a page here, where there is a gateway behind this one.
 static BEHIND: Route<App> = Route {
@@ -44,8 +47,8 @@ static BEHIND: Route<App> = Route {
 /// The routes as they are now.
 pub(super) fn routes(app: &App) -> Routes<App> {
     match app.settings().upstream {
-        Some(_) => Routes { rows: &ROUTES[1..], rest: Some(&BEHIND) },
-        None => Routes { rows: ROUTES, rest: None },
+        Some(_) => Routes { rows: &ROUTES[ALONE..], rest: Some(&BEHIND) },
+        None => Routes { rows: ROUTES, rest: Some(&http::REST) },
     }
 }
 

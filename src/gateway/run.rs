@@ -11,6 +11,7 @@ use crate::{
     devices::Devices,
     handoff::{self, Handoff, Inherited, Predecessor, Program, Serve, StateFormat},
     host::{self, MachineMemory},
+    http,
     hub::{Boot, Conn, Hub, Restarts, SavedConn, SavedInvocation, SavedPending},
     journal::Journal,
     methods,
@@ -128,7 +129,11 @@ impl Gateway {
         let app = Rc::downgrade(&self.app);
         self.app.relay.start(move || app.upgrade().map(|app| methods::own_status(&app)).unwrap_or_default());
         if !self.app.relay.is_on() && self.app.sessions.start() {
-            self.app.spawn(methods::resume(self.app.clone()));
+            let app = self.app.clone();
+            self.app.spawn(async move {
+                http::forget_temporary(&app).await;
+                methods::resume(app).await;
+            });
         }
         accept::accept(&self.app, &self.listeners);
         self.app.spawn(keepalive::run(self.app.clone()));
@@ -194,6 +199,7 @@ fn rooms(
         ticks,
         admission,
         pool: Default::default(),
+        site: Default::default(),
         identity,
         journal,
         store_notices,

@@ -9,7 +9,7 @@ use crate::{
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    rc::Rc,
+    rc::{Rc, Weak},
     time::{Duration, Instant},
 };
 
@@ -57,11 +57,18 @@ impl Audience<'_> {
 /// The event queue: events not yet sent to their whole audience, the oldest first, so that no connection
 /// receives two events in another order.
 pub struct Events {
+    /// Those in this process that hear what goes to everyone.
+    listeners: RefCell<Vec<Weak<Hear>>>,
     conns: Rc<Connections>,
     tasks: Tasks,
     queued: RefCell<VecDeque<QueuedEvent>>,
     sending: Cell<bool>,
 }
+
+type Hear = dyn Fn(Event, &Json);
+
+/// A listener within this process, until it is dropped.
+pub struct Listener(#[expect(dead_code, reason = "held, so that the list's weak reference lives")] Rc<Hear>);
 
 /// An event, and the connections that have yet to be sent it, the next one last.
 struct QueuedEvent {
@@ -75,7 +82,17 @@ impl Events {
     /// No events yet, for `conns`.
     pub(crate) fn new(conns: &Rc<Connections>, tasks: &Tasks) -> Rc<Self> {
         let (conns, tasks) = (conns.clone(), tasks.clone());
-        Rc::new(Self { conns, tasks, queued: RefCell::default(), sending: Cell::new(false) })
+        let (listeners, queued) = Default::default();
+        Rc::new(Self { listeners, conns, tasks, queued, sending: Cell::new(false) })
+    }
+
+    /// Has `hear` told of every event to everyone from now on. It must not publish any.
+    pub fn listen(&self, hear: impl Fn(Event, &Json) + 'static) -> Listener {
+        let hear: Rc<Hear> = Rc::new(hear);
+        let mut listeners = self.listeners.borrow_mut();
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(Rc::downgrade(&hear));
+        Listener(hear)
     }
 
     /// Sends an event to `audience`, which must be of the kind in the event's row.
@@ -88,6 +105,11 @@ impl Events {
                 let _ = self.deliver(&conn, event, payload);
             }
             return;
+        }
+        if matches!(audience, Audience::Everyone) {
+            for hear in self.listeners.borrow().iter().filter_map(Weak::upgrade) {
+                hear(event, payload);
+            }
         }
         self.enqueue(event, audience, head(event, payload), String::new());
     }

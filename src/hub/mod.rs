@@ -14,7 +14,7 @@ pub mod session;
 
 pub use conn::{Conn, ConnId, Undelivered};
 pub use connections::Connections;
-pub use events::{Audience, Events};
+pub use events::{Audience, Events, Listener};
 pub use invocations::{Asked, Invocation, Invocations, InvokeResult, SavedInvocation};
 pub use pending::{Challenged, PendingConn, PendingConns, PendingGuard, SavedPending, Stage};
 pub use presence::{Presence, listed as is_listed};

@@ -53,7 +53,7 @@ impl By {
     /// The words a log line calls it by.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Conn(conn) => conn.session().name(),
+            Self::Conn(conn) => conn.session().name().to_string(),
             Self::Agent => "an agent".into(),
         }
     }

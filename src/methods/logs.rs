@@ -1,8 +1,10 @@
-//! `logs.tail`: the journal's last lines.
+//! `logs.tail`: the journal's last lines, each a JSON object.
+//!
+//! A line has what OpenClaw's Control UI and CLI look for: `time`, `level`, `subsystem`, `message`.
 
-use super::{Access, Answer, Call, Method, Repeat};
+use super::{Access, Answer, Call, Method, Repeat, shape::Object};
 use crate::{
-    journal::Tail,
+    journal::{Line, Tail},
     protocol::{Json, Scope},
 };
 use nanoserde::SerJson;
@@ -33,5 +35,17 @@ fn tail(call: &Call) -> Answer {
     let bytes = params.opt_u64("maxBytes")?.unwrap_or(250_000).clamp(1, 1_000_000);
     let Tail { lines, cursor, reset, truncated } =
         call.app.journal.tail(cursor, limit as usize, bytes as usize);
+    let lines = lines.iter().map(json).collect();
     Ok(Json::of(&Result { file: FILE, cursor, size: cursor, lines, truncated, reset }).into())
+}
+
+fn json(line: &Line) -> String {
+    let (time, level, message) = line.parts();
+    Object::new()
+        .put("time", time)
+        .put("level", &level.to_ascii_lowercase())
+        .put("subsystem", if line.peer { "gateway/peers" } else { "gateway" })
+        .put("message", message)
+        .json()
+        .0
 }

@@ -6,28 +6,35 @@
 //!
 //! A new method is a function and a row in its family's `METHODS`.
 
+mod absent;
 mod agents;
 mod by;
+mod channels;
 mod chat;
 mod config;
 pub(crate) mod devices;
+mod host;
 mod logs;
 pub(crate) mod nodes;
 mod restart;
+mod secrets;
 mod sessions;
 mod shape;
 mod system;
 pub(crate) mod tools;
+mod usage;
 
 pub(crate) use by::By;
 pub(crate) use chat::run::resume;
+pub(crate) use sessions::change::forget as forget_session;
 pub(crate) use system::{own_status, ready};
 
 use crate::{
     admission::limits,
     app::App,
     hub::{Conn, Invocation},
-    protocol::{ErrorShape, Json, Params, RequestFrame, Role, Scope, openclaw_scope},
+    protocol::{ErrorShape, Json, Params, RequestFrame, Role, Scope, is_openclaws},
+    sessions::SessionKey,
 };
 use devices::change::ReadChange;
 use std::{future::Future, pin::Pin, rc::Rc};
@@ -79,6 +86,8 @@ enum Run {
     Now(fn(&Call) -> Answer),
     /// Answered later, where the method may have to wait.
     Waits(fn(Call) -> Pending),
+    /// Answered at once: there is nothing of what it is about.
+    Nothing(absent::Nothing),
     /// Changes the device registry, which the command line does itself where no gateway runs.
     Change(ReadChange),
 }
@@ -97,6 +106,10 @@ impl Method {
 
     const fn waits(name: &'static str, access: Access, repeat: Repeat, run: fn(Call) -> Pending) -> Self {
         Self::row(name, access, repeat, Run::Waits(run))
+    }
+
+    const fn nothing(name: &'static str, access: Access, nothing: absent::Nothing) -> Self {
+        Self::row(name, access, Repeat::Harmless, Run::Nothing(nothing))
     }
 
     const fn change(name: &'static str, access: Access, repeat: Repeat, read: ReadChange) -> Self {
@@ -124,7 +137,7 @@ impl Method {
     }
 }
 
-const FAMILIES: [&[Method]; 11] = [
+const FAMILIES: [&[Method]; 16] = [
     system::METHODS,
     logs::METHODS,
     config::METHODS,
@@ -136,6 +149,11 @@ const FAMILIES: [&[Method]; 11] = [
     chat::send::METHODS,
     agents::METHODS,
     tools::METHODS,
+    channels::METHODS,
+    host::METHODS,
+    secrets::METHODS,
+    usage::METHODS,
+    absent::METHODS,
 ];
 
 /// Lists all methods.
@@ -164,7 +182,7 @@ impl Call {
 }
 
 /// Action that runs once the answer is sent.
-type After = Box<dyn FnOnce(&Rc<App>)>;
+pub(crate) type After = Box<dyn FnOnce(&Rc<App>)>;
 
 /// The answer of a method.
 pub struct Reply {
@@ -214,11 +232,25 @@ fn dispatch(app: Rc<App>, by: By, request: RequestFrame) -> Pending {
         Err(error) => return Box::pin(std::future::ready(Err(error))),
     };
     let call = Call { app, by, request };
-    match method.run {
+    match &method.run {
         Run::Now(run) => Box::pin(std::future::ready(run(&call))),
         Run::Waits(run) => run(call),
-        Run::Change(read) => Box::pin(devices::change(call, read)),
+        Run::Nothing(nothing) => Box::pin(std::future::ready(absent::answer(&call, nothing))),
+        Run::Change(read) => Box::pin(devices::change(call, *read)),
     }
+}
+
+/// Accepts a message as the run `id` of a session: what follows from it, once whoever sent it knows.
+///
+/// # Errors
+/// Why it is not accepted.
+pub(crate) async fn admit_message(
+    app: &Rc<App>,
+    key: &SessionKey,
+    id: &str,
+    text: &str,
+) -> Result<Option<After>, ErrorShape> {
+    chat::send::admit(app, key, id, text, chat::send::How::default()).await.map(|(_, after)| after)
 }
 
 /// Restores a saved invocation: waits for the node, for the invocation's caller.
@@ -251,12 +283,12 @@ fn check(by: &By, request: &RequestFrame) -> Result<&'static Method, ErrorShape>
 
 /// The refusal of a method that is not served.
 fn unknown(name: &str) -> ErrorShape {
-    match openclaw_scope(name) {
+    match is_openclaws(name) {
         _ if name == "connect" => ErrorShape::invalid("connect is only valid as the first request"),
-        Some(_) => ErrorShape::never(format!(
+        true => ErrorShape::never(format!(
             "{name} is a method of OpenClaw that this version of Barnacle does not have"
         )),
-        None => ErrorShape::invalid(format!("unknown method: {name}")),
+        false => ErrorShape::invalid(format!("unknown method: {name}")),
     }
 }
 
@@ -288,6 +320,7 @@ fn need(conn: &Conn, scope: Scope) -> Result<(), ErrorShape> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::openclaw_scope;
 
     /// Barnacle's own methods, which OpenClaw does not have.
     const OWN: [&str; 1] = ["config.plan"];

@@ -95,9 +95,14 @@ impl ErrorShape {
         self
     }
 
-    /// The code as sent on the wire.
-    pub fn code(&self) -> &str {
-        &self.code
+    /// Whether the request itself is at fault.
+    pub fn is_invalid(&self) -> bool {
+        self.code == ErrorCode::InvalidRequest.as_str()
+    }
+
+    /// Time after which it may work, if it may.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        self.retryAfterMs
     }
 
     /// Message for a person.

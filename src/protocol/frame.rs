@@ -39,6 +39,19 @@ impl fmt::Display for BadFrame {
 }
 
 impl Request {
+    /// A request of `method` whose parameters came by themselves, as `params`; `None` where those are no JSON object.
+    pub fn of_params(method: &str, params: String) -> Option<Self> {
+        let mut scanner = json::Scanner::new(&params);
+        let object = scanner.peek() == Some(b'{') && scanner.skip().is_ok() && scanner.is_at_end();
+        object.then(|| Self {
+            id: String::new(),
+            method: method.into(),
+            params: 0..params.len(),
+            text: params,
+            texts: Texts::default(),
+        })
+    }
+
     /// Reads a request frame.
     ///
     /// # Errors

@@ -10,3 +10,19 @@ pub fn openclaw_scope(method: &str) -> Option<&'static str> {
         .find(|(name, _)| *name == method)
         .map(|(_, scope)| scope)
 }
+
+/// Methods that OpenClaw 2026.9.6 advertises and that its plugins add. No list of its own gives their scopes.
+const OF_PLUGINS: &[&str] = &[
+    "browser.request",
+    "github.detail",
+    "github.image",
+    "github.preview",
+    "memory.sessionBackfill.apply",
+    "memory.sessionBackfill.preview",
+    "memory.sessionBackfill.rollback",
+];
+
+/// Whether OpenClaw, or a plugin that comes with it, has this method.
+pub fn is_openclaws(method: &str) -> bool {
+    openclaw_scope(method).is_some() || OF_PLUGINS.contains(&method)
+}

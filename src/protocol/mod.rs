@@ -32,7 +32,7 @@ pub use event::{AudienceKind, Event};
 pub use fields::{Fields, raw_member};
 pub use frame::{BadFrame, Json, Request as RequestFrame, refusal, response};
 pub use id::{DeviceId, PublicKey, RequestId, TokenHash, hex};
-pub use method::openclaw_scope;
+pub use method::{is_openclaws, openclaw_scope};
 pub use object::{Object, Readable};
 pub use params::{ParamFault, Params};
 pub use role::Role;

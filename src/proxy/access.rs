@@ -5,23 +5,11 @@
 //! bounded here, by the device's scopes. Sources: `docs/gateway/tools-invoke-http-api.md`, `openai-http-api.md`,
 //! `operator-scopes.md` and `docs/plugins/architecture-internals/gateway-routes.md` of the npm package openclaw.
 
-use crate::protocol::{Scope, Scopes};
+use crate::{
+    http::caller::{Denied, MEDIA, Offered, ends},
+    protocol::Scope,
+};
 use std::time::Duration;
-
-/// Authorization that a request offers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Offered {
-    /// Nothing.
-    Nothing,
-    /// Another scheme than `Bearer`, or a signed token (RFC 7519) of another issuer: a plugin's business.
-    Foreign,
-    /// The shared secret.
-    Shared,
-    /// The operator token of a paired device that has these scopes.
-    Device(Scopes),
-    /// Neither.
-    Wrong,
-}
 
 /// Kind of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,17 +46,6 @@ pub(super) enum Verdict {
     WithSecret,
     /// Refuse it.
     Refuse(Denied),
-}
-
-/// Why a request is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Denied {
-    /// Neither the shared secret nor the token of a paired device.
-    Wrong,
-    /// The device lacks this scope.
-    Scope(Scope),
-    /// Too many guesses from its address.
-    Locked(Duration),
 }
 
 /// Part of a path by which a row is found; letters are compared without their case, as OpenClaw does for plugins.
@@ -118,15 +95,6 @@ const ROWS: &[(At, Judge)] = &[
 
 /// What all other paths ask for: pages and their data, and plugin routes, which run with `operator.write` at most.
 const USUAL: Judge = Here(Scope::Read, Scope::Write);
-
-/// The one path where a token may stand in the query, in place of the header.
-pub(super) const MEDIA: &str = "/__openclaw__/assistant-media";
-
-/// Whether `path` ends in `end`, whatever the case of its letters.
-pub(super) fn ends(path: &str, end: &str) -> bool {
-    let at = path.len().checked_sub(end.len());
-    at.and_then(|at| path.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
-}
 
 /// Whether `path` is `root` or below it, whatever the case of its letters.
 pub(super) fn is_under(path: &str, root: &str) -> bool {
@@ -191,7 +159,8 @@ pub(super) fn authorise(f: &Facts<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind::*, Offered::*, *};
+    use super::{Kind::*, *};
+    use Offered::*;
 
     fn device(scopes: &[Scope]) -> Offered {
         Device(scopes.iter().copied().collect())

@@ -1,10 +1,6 @@
 //! One request, passed on, and its answer, passed back.
 
-use super::{
-    access::Kind,
-    caller::{Refusal, authorise_headers},
-    headers,
-};
+use super::{access::Kind, caller::authorise_headers, headers};
 use crate::{
     app::App,
     config::Upstream,
@@ -72,7 +68,7 @@ async fn exchange(app: &Rc<App>, call: Call, sent: &Rc<Sent>) -> Result<Response
     let reads = matches!(head.method, Method::GET | Method::HEAD);
     let kind = if reads { Kind::Read } else { Kind::Write };
     let mut headers = head.headers;
-    authorise_headers(app, &settings, &wire, kind, &head.uri, &mut headers).map_err(refused)?;
+    authorise_headers(app, &settings, &wire, kind, &head.uri, &mut headers).map_err(Response::from)?;
     headers::of_a_client(&mut headers);
     let repeatable = reads && body.declared() == Some(0);
     if repeatable {
@@ -182,16 +178,6 @@ fn pass_back(app: &Rc<App>, url: &Url, keep: bool, mut answer: Answer) -> Respon
         }
     });
     *response.body_mut() = Body::stream(chunks);
-    response
-}
-
-fn refused(refusal: Refusal) -> Response<Body> {
-    let mut response = Response::from(Page::json(refusal.status, &refusal.body));
-    if let Some((name, value)) = refusal.header
-        && let Ok(value) = value.try_into()
-    {
-        response.headers_mut().insert(name, value);
-    }
     response
 }
 

@@ -8,15 +8,19 @@
 
 use super::{
     access::{Kind, is_plain, is_under},
-    caller::{Refusal, authorise_headers},
+    caller::authorise_headers,
     exchange::{LIMITS, unanswered},
     headers,
 };
 use crate::{
     app::App,
     config::{Settings, Upstream},
+    http::caller::Refusal,
     hub::{PendingConn, Stage},
-    net::{Wire, http::Phase},
+    net::{
+        Wire,
+        http::{Page, Phase},
+    },
     outbound::{Limits, RequestError, Stream, dial},
 };
 use hyper::{
@@ -109,7 +113,7 @@ impl Tunnel {
         };
         let (uri, headers) = (request.uri().clone(), request.headers_mut());
         if let Err(refusal) = authorise_headers(app, &settings, wire, Kind::Write, &uri, headers) {
-            let Refusal { status, header, body } = refusal;
+            let Refusal { header, page: Page { status, body, .. } } = refusal;
             let header = header.map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
             return say(wire, status, &header, &body);
         }

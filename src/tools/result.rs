@@ -2,7 +2,7 @@
 
 pub use crate::config::redact::{REDACTED, is_credential_of, without_credentials};
 use crate::{
-    protocol::{ErrorCode, ErrorShape, Json, Object, ParamFault},
+    protocol::{ErrorShape, Json, Object, ParamFault},
     sessions::SessionKey,
 };
 
@@ -81,7 +81,7 @@ impl Problem {
 
 impl From<ErrorShape> for Problem {
     fn from(error: ErrorShape) -> Self {
-        let fault = match error.code() == ErrorCode::InvalidRequest.as_str() {
+        let fault = match error.is_invalid() {
             true => Fault::Arguments,
             false => Fault::Failed,
         };

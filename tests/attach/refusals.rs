@@ -382,7 +382,7 @@ fn refusals_of_methods() {
         ("connect", "{}", "INVALID_REQUEST", "connect is only valid as the first request"),
         ("no.such.method", "{}", "INVALID_REQUEST", "unknown method: no.such.method"),
         ("device.pair.list", "{}", "FORBIDDEN", "missing scope: operator.pairing"),
-        ("cron.list", "{}", "UNAVAILABLE", "cron.list is a method of OpenClaw that this version"),
+        ("cron.add", "{}", "UNAVAILABLE", "cron.add is a method of OpenClaw that this version"),
         ("node.event", r#"{"event":"x"}"#, "INVALID_REQUEST", "unauthorized role"),
         (
             "logs.tail",

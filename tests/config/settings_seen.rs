@@ -1,7 +1,7 @@
 //! Settings as clients see them: agents, sessions, channels and models, the log level, and a header of plain HTTP.
 //! Each follows the file from the next answer on.
 
-use crate::wire::{Home, Server, json, signal};
+use crate::wire::{Home, Server, json, list, signal};
 use std::io::{Read, Write};
 
 fn told(server: &Server) -> (String, String, String) {
@@ -92,7 +92,11 @@ fn log_level() {
     let mut watcher = server.admin();
     let refuse =
         |token: &str| _ = server.refuse(&crate::wire::Offer::new().token(token).scopes(crate::wire::ADMIN));
-    let kept = || json(&server.admin().ok("logs.tail", "{}")).matches("WARN refused").count();
+    let kept = || {
+        let lines = list(&server.admin().ok("logs.tail", "{}"), "lines");
+        let refused = r#""level":"warn","subsystem":"gateway/peers","message":"refused"#;
+        lines.iter().filter(|line| line.contains(refused)).count()
+    };
     refuse("wrong-1");
     assert_eq!(kept(), 1);
     set("level: 'info', consoleLevel: 'silent'");

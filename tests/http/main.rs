@@ -1,6 +1,9 @@
 //! HTTP, WebSocket and TLS both ways: what the gateway serves over plain HTTP, and the client by which it is to call
 //! others, each against a real peer over a socket.
 
+#[path = "../sessions/model.rs"]
+#[allow(dead_code)]
+mod model;
 #[path = "../support/wire/mod.rs"]
 mod wire;
 
@@ -10,10 +13,13 @@ mod client;
 mod client_errors;
 mod handoff;
 mod heads;
+mod openai;
 #[cfg(feature = "tls")]
 mod peer;
 mod proxy;
 mod server;
+mod tools;
+mod ui;
 #[cfg(feature = "tls")]
 mod upgrade;
 #[cfg(feature = "tls")]

@@ -249,7 +249,12 @@ fn its_own_paths_and_all_others() {
         ("GET", "/any/path?q=%20", 200, "behind"),
         ("DELETE", "/any", 200, "behind"),
         ("OPTIONS", "/any", 200, "behind"),
-        ("POST", "/health", 405, "only GET here\n"),
+        (
+            "POST",
+            "/health",
+            405,
+            r#"{"error":{"message":"/health takes GET alone","type":"method_not_allowed"}}"#,
+        ),
     ] {
         http.send(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
         let answer = http.answer();

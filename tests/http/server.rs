@@ -79,9 +79,18 @@ fn pages_on_one_connection() {
         ("GET", "/health", 200, r#"{"ok":true,"status":"live"}"#),
         ("GET", "/healthz?x", 200, r#"{"ok":true,"status":"live"}"#),
         ("GET", "/readyz", 200, r#"{"ready":true}"#),
-        ("GET", "/nothing", 404, "no such page\n"),
-        ("GET", "/", 200, "This is a Barnacle gateway. Attach over WebSocket: openclaw gateway status\n"),
-        ("POST", "/health", 405, "only GET here\n"),
+        (
+            "GET",
+            "/api/x",
+            404,
+            r#"{"error":{"message":"GET /api/x: a path of OpenClaw's that this version of Barnacle does not serve","type":"not_found"}}"#,
+        ),
+        (
+            "POST",
+            "/health",
+            405,
+            r#"{"error":{"message":"/health takes GET alone","type":"method_not_allowed"}}"#,
+        ),
     ] {
         http.send(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
         let answer = http.answer();

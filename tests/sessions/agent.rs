@@ -46,7 +46,7 @@ fn an_agent_lists_sessions_and_sends_a_message() {
     assert_eq!(until_end(&mut client, "K2").pop().unwrap().0, "final");
     assert_eq!(text(&listener.event("session.message"), "payload.message.content.0.text"), "the pump is on");
     let page = client.ok("chat.history", r#"{"sessionKey":"other"}"#);
-    assert_eq!(text(&items(&page, "messages")[0], "content.0.text"), "the pump is on");
+    assert_eq!(text(items(&page, "messages")[0], "content.0.text"), "the pump is on");
 
     // To its own: what it has said with a tool it does not say once more.
     let before = said(&mut client).len();

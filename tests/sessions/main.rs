@@ -13,6 +13,7 @@ mod large;
 mod lists;
 #[allow(dead_code)]
 mod model;
+mod nothing;
 mod power_cut;
 mod providers;
 mod queue;

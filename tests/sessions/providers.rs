@@ -34,7 +34,7 @@ fn a_server_of_anthropic_messages_is_asked_in_its_own_way() {
         all[4]
     );
     let page = client.ok("chat.history", r#"{"sessionKey":"main"}"#);
-    let first = &items(&page, "messages")[1];
+    let first = items(&page, "messages")[1];
     assert_eq!(
         (text(first, "api"), text(first, "provider")),
         ("anthropic-messages".into(), "messages".into())
@@ -71,7 +71,7 @@ fn a_model_that_has_had_enough_is_left_alone_and_another_one_answers() {
     }
     assert_eq!(models(&model.asked()), ["broke", "echo", "echo"]);
     let page = client.ok("chat.history", r#"{"sessionKey":"main"}"#);
-    assert_eq!(text(&items(&page, "messages")[1], "provider"), "messages");
+    assert_eq!(text(items(&page, "messages")[1], "provider"), "messages");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_hostile_model_is_told_what_is_wrong_and_stopped_in_the_end() {
     let one = ["user", "assistant", "toolResult", "assistant"];
     let twice = ["user", "assistant", "toolResult", "toolResult", "assistant"];
     assert_eq!(roles, [&one[..], &one, &twice].concat());
-    assert!(get(&items(&page, "messages")[2], "isError").is_some());
+    assert!(get(items(&page, "messages")[2], "isError").is_some());
     // One that goes round in a circle.
     let before = model.asked().len();
     send(&mut client, "loop nothing", "L").unwrap();

@@ -10,7 +10,8 @@ use miniserde::json::Value;
 /// What was sent to the model in request `n`: roles and texts.
 fn sent(model: &Model, n: usize) -> Vec<(String, String)> {
     let body: Value = miniserde::json::from_str(&model.asked()[n]).unwrap();
-    let all = items(&body, "messages").iter().map(|m| (text(m, "role"), text(m, "content")));
+    let messages = items(&body, "messages");
+    let all = messages.iter().map(|m| (text(m, "role"), text(m, "content")));
     all.filter(|(role, _)| role != "system").collect()
 }
 

@@ -293,3 +293,26 @@ fn agent_is_answered_when_it_is_accepted_and_when_it_has_ended() {
         assert_eq!(text(&reader.err(method, params), "details.missingScope"), "operator.write", "{method}");
     }
 }
+
+#[test]
+fn tokens_are_counted_by_day_model_and_session() {
+    let (_model, _home, server) = gateway();
+    let mut client = server.admin();
+    for run in ["K1", "K2"] {
+        send(&mut client, &format!("say hello {run}"), run).unwrap();
+        until_end(&mut client, run);
+    }
+    let usage = client.ok("sessions.usage", r#"{"range":"7d"}"#);
+    let total = number(&usage, "totals.totalTokens");
+    assert!(total > 0 && number(&usage, "totals.missingCostEntries") == 2, "{}", json(&usage));
+    assert_eq!(text(&usage, "aggregates.byModel.0.model"), "echo");
+    assert_eq!(number(&usage, "aggregates.messages.total"), 4);
+    let row = items(&usage, "sessions")[0];
+    assert_eq!((text(row, "key"), number(row, "usage.totalTokens")), ("agent:main:main".into(), total));
+    let cost = client.ok("usage.cost", r#"{"days":3}"#);
+    assert_eq!(number(&cost, "totals.totalTokens"), total);
+    let days = items(&cost, "daily");
+    assert_eq!((days.len(), number(days.last().unwrap(), "totalTokens")), (3, total));
+    let before = client.ok("sessions.usage", r#"{"startDate":"2020-01-01","endDate":"2020-01-31"}"#);
+    assert_eq!(number(&before, "totals.totalTokens"), 0);
+}

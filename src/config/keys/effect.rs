@@ -15,6 +15,8 @@ pub enum Effect {
     Upstreams,
     /// Applies to new connections.
     NextConnect,
+    /// Applies to the next request over plain HTTP.
+    NextPage,
     /// Applies to the next request that waits for the gateway behind this one.
     NextRequest,
     /// Applies to the next call of a node's command.
@@ -58,6 +60,7 @@ impl Effect {
             Limits => "from the next wrong guess on; what was counted stays counted",
             Upstreams => "connections to the gateway behind this one are made anew; clients stay attached",
             NextConnect => "for new connections; existing ones stay",
+            NextPage => "for the next request over plain HTTP",
             NextRequest => "for the next request that waits",
             NextCall => "for the next call of a node's command",
             NextRun => "for the next request to a model",
@@ -82,6 +85,7 @@ impl Effect {
             Limits => "limits of guessing",
             Upstreams => "upstream connections",
             NextConnect => "new connections",
+            NextPage => "next HTTP requests",
             NextRequest => "next waiting requests",
             NextCall => "next node calls",
             NextRun => "next requests to models",

@@ -274,7 +274,7 @@ mod tests {
             ("gateway.port", Listen),
             ("gateway.auth.rateLimit.maxAttempts", Limits),
             ("gateway.ports", Unused),
-            ("gateway.controlUi.basePath", Unused),
+            ("gateway.controlUi.embedSandbox", Unused),
             ("gateway.auth.token.id", Credentials),
             ("channels.whatsapp.ackReaction.group", Unused),
             ("channels.whatsapp.allowFrom", Unused),

@@ -88,6 +88,11 @@ impl Agents {
         }
     }
 
+    /// Runs that ask a model at once.
+    pub(crate) fn runs_at_once(&self) -> usize {
+        usize::try_from(self.at_once).unwrap_or(1).max(1)
+    }
+
     /// The model of an agent, and those that stand in for it.
     pub(crate) fn model_of(&self, agent: &str) -> (Option<&str>, &[String]) {
         match self.own.iter().find(|own| own.id == agent && own.model.is_some()) {

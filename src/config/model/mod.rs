@@ -73,6 +73,12 @@ pub struct Remote {
 
 /// `gateway.controlUi`.
 pub struct ControlUi {
+    /// Whether its pages are served.
+    pub enabled: bool,
+    /// Folder of its files, as it was typed.
+    pub root: Option<String>,
+    /// Path below which it is: empty, or beginning with a slash and not ending with one.
+    pub base: String,
     /// Origins a browser may come from.
     pub allowed_origins: Vec<String>,
     /// Whether a Control UI without device identity is let in over plain HTTP.
@@ -117,6 +123,8 @@ pub struct GatewayConfig {
     pub reload: Reload,
     /// Time-out of the handshake (a key of OpenClaw's until 2026.8).
     pub handshake_timeout: Option<Duration>,
+    /// `gateway.http.endpoints.chatCompletions.enabled`: whether the API of OpenAI is spoken.
+    pub chat_completions: bool,
     /// `gateway.http.securityHeaders.strictTransportSecurity`: the header of that name.
     pub strict_transport_security: Option<String>,
     /// `logging`: log levels.
@@ -163,6 +171,9 @@ impl GatewayConfig {
             trusted_proxies: trusted_proxies(&gateway),
             tls: TlsKeys::decode(&gateway),
             control_ui: ControlUi {
+                enabled: ui.flag("enabled"),
+                root: ui.text("root").map(Cow::into_owned).filter(|root| !root.trim().is_empty()),
+                base: base_path(&ui),
                 allowed_origins: ui.list("allowedOrigins", "it admits no origin").items,
                 allow_insecure_auth: ui.flag("allowInsecureAuth"),
                 disable_device_auth: ui.flag("dangerouslyDisableDeviceAuth"),
@@ -174,6 +185,11 @@ impl GatewayConfig {
             },
             reload: Reload::decode(&gateway),
             handshake_timeout: gateway.number("handshakeTimeoutMs").map(Duration::from_millis),
+            chat_completions: gateway
+                .section("http")
+                .section("endpoints")
+                .section("chatCompletions")
+                .flag("enabled"),
             strict_transport_security: strict_transport_security(&gateway),
             levels: Levels::decode(root),
             agents: Agents::decode(root),
@@ -267,6 +283,25 @@ fn strict_transport_security(gateway: &Section<'_>) -> Option<String> {
     let instead = "as if it were not there";
     headers.error(NAME, value, "no value of a header".into(), "like \"max-age=31536000\"", instead);
     None
+}
+
+/// `gateway.controlUi.basePath`, with a slash before it and none behind it.
+fn base_path(ui: &Section<'_>) -> String {
+    let (Some(text), Some(value)) = (ui.text("basePath"), ui.value("basePath")) else { return String::new() };
+    let base = text.trim().trim_matches('/');
+    let fits = |part: &str| {
+        !matches!(part, "" | "." | "..")
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+    };
+    match base {
+        "" => String::new(),
+        base if base.split('/').all(fits) => format!("/{base}"),
+        _ => {
+            let expected = "a path of letters, digits and -._~, like \"/openclaw\"";
+            ui.error("basePath", value, format!("{text:?}"), expected, "no path before the pages");
+            String::new()
+        }
+    }
 }
 
 fn trusted_proxies(gateway: &Section<'_>) -> Vec<Cidr> {

@@ -12,6 +12,9 @@ use crate::{
 };
 use nanoserde::SerJson;
 
+/// Parameters of `device.pair.setupCode`.
+const KNOWN: &[&str] = &["publicUrl", "preferRemoteUrl", "includeQr", "bootstrapProfile", "joinUrl"];
+
 /// Most codes kept; the oldest go first.
 const MOST: usize = 32;
 
@@ -37,6 +40,24 @@ struct Content {
 /// `device.pair.setupCode`.
 pub(super) async fn code(call: Call) -> Answer {
     let (app, params) = (&call.app, call.params()?);
+    // A field that is not heeded would be a code of other rights than was meant.
+    if let Some((name, _)) = params.entries().find(|(name, _)| !KNOWN.contains(name)) {
+        return Err(ErrorShape::invalid(format!(
+            "invalid device.pair.setupCode params: at root: unexpected property '{name}'"
+        )));
+    }
+    match params.opt_bool("joinUrl")? {
+        None => {}
+        Some(false) => return Err(params.invalid("joinUrl", "equal to constant").into()),
+        Some(true) if params.opt_str("bootstrapProfile")? != Some("node") => {
+            return Err(ErrorShape::invalid("Join URLs require bootstrapProfile=node."));
+        }
+        Some(true) => {
+            return Err(ErrorShape::never(
+                "join URLs are not in this version of Barnacle; ask without joinUrl, and give the node the setupCode",
+            ));
+        }
+    }
     let access = match params.opt_str("bootstrapProfile")? {
         None => Access::Full,
         Some("limited") => Access::Limited,

@@ -2,12 +2,14 @@
 
 use super::{patch::is_kept, shapes};
 use crate::{
+    app::App,
     clock::wall_ms,
     hub::Audience,
     methods::{Answer, Call, Reply, chat::send::stop_all, shape::Object},
     protocol::{ErrorShape, Event},
-    sessions::{NewEntry, Row, Transcript, Wanted},
+    sessions::{NewEntry, Row, SessionKey, Transcript, Wanted},
 };
+use std::rc::Rc;
 
 /// Most entries that `sessions.compact` keeps.
 const KEPT: u64 = 100_000;
@@ -89,11 +91,28 @@ pub(super) async fn delete(call: Call) -> Answer {
         .json();
     Ok(Reply::then(payload, move |app| {
         if let Some(id) = deleted {
-            let audience = super::all_sessions();
-            let event = shapes::deleted(&key, &id);
-            app.hub.events.publish(Event::SessionsChanged, Audience::Subscribers(&audience), &event);
+            publish_deleted(app, &key, &id);
         }
     }))
+}
+
+fn publish_deleted(app: &App, key: &SessionKey, id: &str) {
+    let audience = super::all_sessions();
+    let event = shapes::deleted(key, id);
+    app.hub.events.publish(Event::SessionsChanged, Audience::Subscribers(&audience), &event);
+}
+
+/// Removes a session that has no run, with its transcript, and tells of it.
+pub(crate) async fn forget(app: &Rc<App>, key: &SessionKey) -> Result<(), ErrorShape> {
+    let changed = app.sessions.change(|draft| {
+        let Some(row) = draft.get(key) else { return Ok(None) };
+        draft.remove(key, row.id, true);
+        Ok(Some(row.id.to_string()))
+    });
+    if let (Some(id), _) = changed.await? {
+        publish_deleted(app, key, &id);
+    }
+    Ok(())
 }
 
 /// `sessions.compact`: what is older than the last `maxLines` entries is told to no model any more. It stays in the

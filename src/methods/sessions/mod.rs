@@ -3,7 +3,7 @@
 //! Shapes as OpenClaw 2026.9.6 answers; sources: `protocol.schema.json`, `docs/gateway/protocol/rpc-session-control.md`,
 //! and what a running one said.
 
-mod change;
+pub(super) mod change;
 mod create;
 mod list;
 mod patch;

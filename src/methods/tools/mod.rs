@@ -2,7 +2,6 @@
 //!
 //! Shapes as OpenClaw 2026.9 has them; sources: `protocol.schema.json`, `docs/gateway/protocol/operator-methods.md`.
 
-#[allow(dead_code, reason = "for the route of POST /tools/invoke")]
 pub(crate) mod http;
 
 use super::{Access::Operator, Answer, Call, Method, Repeat, Reply, call_as_agent, shape::Object};

@@ -3,6 +3,7 @@
 use super::{Body, Upload, UploadError};
 use crate::net::Wire;
 use hyper::{Method, Response, StatusCode, header, http::request::Parts};
+use nanoserde::SerJson;
 use std::{future::Future, pin::Pin, rc::Rc, time::Duration};
 
 /// A route: method, path and handler, for a gateway of type `C`.
@@ -66,6 +67,12 @@ impl Page {
     /// Makes a JSON page.
     pub fn json(status: u16, body: &str) -> Self {
         Self { status, kind: "application/json", body: body.into() }
+    }
+
+    /// Makes a page that says what is wrong, in the shape of OpenClaw's and OpenAI's.
+    pub fn problem(status: u16, kind: &str, message: &str) -> Self {
+        let message = message.to_owned().serialize_json();
+        Self::json(status, &format!(r#"{{"error":{{"message":{message},"type":"{kind}"}}}}"#))
     }
 
     /// Makes a plain-text page.

@@ -217,15 +217,16 @@ impl Exchange {
         let routes = routes(&context);
         let route = match routes.find(request.method(), path) {
             Ok(route) => route,
-            Err(false) => return self.closing(Page::text(404, "no such page\n"), declared),
+            Err(false) => {
+                return self.closing(Page::problem(404, "not_found", "there is no such page"), declared);
+            }
             Err(true) => {
                 let allowed = || {
                     routes.rows.iter().filter(|route| route.path == path).map(|route| route.method.as_str())
                 };
-                let get = allowed().all(|method| method == "GET");
-                let body = if get { "only GET here\n" } else { "another method here\n" };
                 let allowed = allowed().collect::<Vec<_>>().join(", ");
-                let mut response = self.closing(Page::text(405, body), None);
+                let message = format!("{path} takes {allowed} alone");
+                let mut response = self.closing(Page::problem(405, "method_not_allowed", &message), None);
                 if let Ok(allowed) = allowed.try_into() {
                     response.headers_mut().insert(ALLOW, allowed);
                 }

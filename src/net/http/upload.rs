@@ -49,12 +49,12 @@ impl fmt::Display for UploadError {
 
 impl From<UploadError> for Page {
     fn from(e: UploadError) -> Self {
-        let status = match e {
-            UploadError::TooLarge(_) => 413,
-            UploadError::Slow(_) => 408,
-            UploadError::Cut => 400,
+        let (status, kind) = match e {
+            UploadError::TooLarge(_) => (413, "payload_too_large"),
+            UploadError::Slow(_) => (408, "request_timeout"),
+            UploadError::Cut => (400, "invalid_request_error"),
         };
-        Self::text(status, format!("{e}\n"))
+        Self::problem(status, kind, &e.to_string())
     }
 }
 
@@ -101,7 +101,6 @@ impl Upload {
     ///
     /// # Errors
     /// [`UploadError`].
-    #[cfg_attr(not(debug_assertions), expect(dead_code, reason = "only the rows of the tests keep a body"))]
     pub async fn bytes(&mut self) -> Result<Vec<u8>, UploadError> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await? {

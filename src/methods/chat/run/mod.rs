@@ -165,8 +165,7 @@ fn lifecycle_end(outcome: &Outcome, run: &Run, now: u64) -> Json {
 
 /// Has the model answer, with as many tools as it calls.
 async fn answer(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>) -> Outcome {
-    let at_once = usize::try_from(app.settings().config.agents.at_once).unwrap_or(1).max(1);
-    let _turn = app.runs.turn(at_once).await;
+    let _turn = app.runs.turn(app.settings().config.agents.runs_at_once()).await;
     if run.tries.get() >= BEGUN {
         let why = format!("the gateway ended {BEGUN} times while this was answered; it is not tried again");
         return Outcome::Failed(why, "unknown");
