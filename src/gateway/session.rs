@@ -226,14 +226,14 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     fn parts_of_a_connection() {
         let rows = [
-            ("task that serves it", size_of_task(serve), 0),
-            ("connection", size_of::<Conn>(), 0),
-            ("its session, within that", size_of::<Session>(), 0),
-            ("wire", size_of::<Wire>(), 0),
+            ("task that serves it", size_of_task(serve), 136),
+            ("connection", size_of::<Conn>(), 224),
+            ("its session, within that", size_of::<Session>(), 128),
+            ("wire", size_of::<Wire>(), 280),
         ];
         for (part, size, most) in rows {
             println!("{part:28}{size:5} bytes");
-            assert!(most == 0 || size <= most, "{part}: {size} bytes, and {most} were enough");
+            assert!(size <= most, "{part}: {size} bytes, and {most} were enough");
         }
     }
 }

@@ -68,7 +68,12 @@ fn entry(conn: &Rc<Conn>) -> Entry {
         deviceId: s.device.map(|d| d.to_string()),
         roles: Some(vec![s.role.to_string()]),
         scopes: (!s.scopes.is_empty()).then(|| s.scopes.names()),
-        instanceId: filled(&s.instance).or_else(|| Some(s.id.to_string())),
+        instanceId: s
+            .instance
+            .as_deref()
+            .filter(|t| !t.is_empty())
+            .map(str::to_owned)
+            .or_else(|| Some(s.id.to_string())),
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Session {
     /// Id of the connection, unique among all processes of this gateway.
     pub id: super::ConnId,
     /// The protocol version agreed on.
-    pub protocol: u64,
+    pub protocol: u8,
     /// Role of the connection.
     pub role: Role,
     /// Scopes that the client asked for.
@@ -58,7 +58,7 @@ pub struct Session {
     /// Display data that the client sent.
     pub client: Rc<Display>,
     /// `client.instanceId`.
-    pub instance: Option<String>,
+    pub instance: Option<Box<str>>,
     /// See [`declared`](Self::declared).
     pub declared: Option<Box<Surface>>,
     /// Whether it is this host, speaking for itself.
@@ -192,19 +192,24 @@ impl DeBin for SavedConn {
 impl SerBin for Session {
     fn ser_bin(&self, out: &mut Vec<u8>) {
         self.id.ser_bin(out);
-        self.protocol.ser_bin(out);
+        u64::from(self.protocol).ser_bin(out);
         self.role.ser_bin(out);
         self.requested.ser_bin(out);
         self.scopes.ser_bin(out);
         self.device.ser_bin(out);
         self.basis.ser_bin(out);
         write_part(out, |out| self.client.ser_bin(out));
-        self.instance.ser_bin(out);
+        self.instance.as_deref().map(str::to_owned).ser_bin(out);
         write_part(out, |out| self.declared().ser_bin(out));
         self.local.ser_bin(out);
         self.connected_ms.ser_bin(out);
         self.subscriptions.ser_bin(out);
     }
+}
+
+/// A version of the protocol as it is kept; there are few.
+pub(crate) fn version(protocol: u64) -> u8 {
+    u8::try_from(protocol).unwrap_or(u8::MAX)
 }
 
 /// What a node declared; most clients declare nothing, and have no room for it.
@@ -216,14 +221,14 @@ impl DeBin for Session {
     fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
         Ok(Self {
             id: DeBin::de_bin(at, bytes)?,
-            protocol: DeBin::de_bin(at, bytes)?,
+            protocol: version(DeBin::de_bin(at, bytes)?),
             role: DeBin::de_bin(at, bytes)?,
             requested: DeBin::de_bin(at, bytes)?,
             scopes: DeBin::de_bin(at, bytes)?,
             device: DeBin::de_bin(at, bytes)?,
             basis: DeBin::de_bin(at, bytes)?,
             client: displays::shared(&read_part::<Display>(at, bytes)?.fields()),
-            instance: DeBin::de_bin(at, bytes)?,
+            instance: Option::<String>::de_bin(at, bytes)?.map(String::into_boxed_str),
             declared: boxed(read_part(at, bytes)?),
             local: DeBin::de_bin(at, bytes)?,
             connected_ms: DeBin::de_bin(at, bytes)?,

@@ -2,8 +2,8 @@
 
 use super::message::unmask;
 use async_tungstenite::tungstenite::protocol::frame::{
-    CloseFrame, Frame, FrameHeader, Utf8Bytes,
-    coding::{CloseCode, Control, Data, OpCode},
+    FrameHeader,
+    coding::{Control, Data, OpCode},
 };
 
 /// The mask of one frame.
@@ -26,9 +26,11 @@ pub fn pong(payload: &[u8], mask: Option<Mask>, out: &mut Vec<u8>) {
 
 /// Appends the end, and why; `reason` has at most 123 bytes.
 pub fn close(code: u16, reason: &str, mask: Option<Mask>, out: &mut Vec<u8>) {
-    let (code, reason) = (CloseCode::from(code), Utf8Bytes::from(reason.to_owned()));
-    let frame = Frame::close(Some(CloseFrame { code, reason }));
-    append(OpCode::Control(Control::Close), mask, frame.payload(), out);
+    let mut payload = [0; 125];
+    let reason = &reason.as_bytes()[..reason.len().min(payload.len() - 2)];
+    payload[..2].copy_from_slice(&code.to_be_bytes());
+    payload[2..2 + reason.len()].copy_from_slice(reason);
+    append(OpCode::Control(Control::Close), mask, &payload[..2 + reason.len()], out);
 }
 
 fn append(opcode: OpCode, mask: Option<Mask>, payload: &[u8], out: &mut Vec<u8>) {

@@ -73,7 +73,8 @@ struct Slots {
 #[derive(Default)]
 struct Waiting {
     reader: Option<Waker>,
-    writer: Option<Waker>,
+    /// Few ever wait for it.
+    writer: Option<Box<Waker>>,
     /// There is nothing to read until `epoll` says so.
     quiet: bool,
     /// `epoll` was asked to tell of room to write.
@@ -145,7 +146,10 @@ impl Reactor {
                     waiting.quiet &= !read;
                     (
                         waiting.reader.take_if(|_| read),
-                        waiting.writer.take_if(|_| ended || flags.contains(epoll::EventFlags::OUT)),
+                        waiting
+                            .writer
+                            .take_if(|_| ended || flags.contains(epoll::EventFlags::OUT))
+                            .map(|waker| *waker),
                     )
                 }
                 // The alarm: it has done its work.

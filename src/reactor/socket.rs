@@ -84,7 +84,7 @@ impl<T: AsFd> Async<T> {
     pub fn wait_writable(&self, cx: &Context<'_>) {
         let mut slots = self.reactor.slots.borrow_mut();
         let waiting = &mut slots.waiting[self.slot as usize];
-        waiting.writer = Some(cx.waker().clone());
+        waiting.writer = Some(Box::new(cx.waker().clone()));
         // Most sockets never block, and need not be looked at by the kernel for it.
         if !waiting.asked {
             let data = epoll::EventData::new_u64(self.slot.into());

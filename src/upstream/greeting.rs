@@ -50,9 +50,10 @@ impl Greeting {
             ("deviceFamily", &client.family),
             ("displayName", &client.name),
             ("modelIdentifier", &client.model),
-            ("instanceId", &session.instance),
         ];
-        let members = members.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let members = members.map(|(name, value)| (name, value.as_deref()));
+        let members = members.into_iter().chain([("instanceId", session.instance.as_deref())]);
+        let members = members.filter_map(|(name, value)| Some((name, value?)));
         let client: Vec<String> =
             members.map(|(name, value)| format!("\"{name}\":{}", value.serialize_json())).collect();
         let declared = session.declared();

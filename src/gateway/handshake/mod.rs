@@ -13,7 +13,10 @@ use crate::{
     app::App,
     auth::{Lost, Refusal, Verdict, decide, prepared::PreparedKey},
     clock::wall_ms,
-    hub::{Challenged, Conn, PendingConn, Session, Stage, session::boxed},
+    hub::{
+        Challenged, Conn, PendingConn, Session, Stage,
+        session::{boxed, version},
+    },
     journal::PEER,
     net::{Message, Peer, ReadError, Wire, peer::Head, ws},
     protocol::{
@@ -226,14 +229,14 @@ async fn admit(
     };
     let mut session = Session {
         id: app.hub.conns.next_id(),
-        protocol: max.min(PROTOCOL_MAX),
+        protocol: version(max.min(PROTOCOL_MAX)),
         role,
         requested: proof.requested,
         scopes: outcome.scopes,
         device: proof.device(),
         basis: outcome.basis,
         client: proof.display,
-        instance: connect.client.instance_id.map(str::to_owned),
+        instance: connect.client.instance_id.map(Box::from),
         declared: if role == Role::Node { boxed(declared()) } else { None },
         local: peer.local,
         connected_ms: wall_ms(),
