@@ -343,7 +343,7 @@ impl Client {
     }
 
     /// The payload of the next frame.
-    fn text(&mut self) -> Result<String, Failure> {
+    pub fn text(&mut self) -> Result<String, Failure> {
         loop {
             let unread = &self.input[self.used..];
             let (head, payload) = match unread {
