@@ -130,6 +130,9 @@ impl Gateway {
         if !self.app.relay.is_on() && self.app.sessions.start() {
             self.app.spawn(methods::resume(self.app.clone()));
         }
+        if !self.app.relay.is_on() {
+            self.app.spawn(methods::keep_tidy(self.app.clone()));
+        }
         accept::accept(&self.app, &self.listeners);
         self.app.spawn(keepalive::run(self.app.clone()));
         self.app.spawn(follow::follow(self.app.reloads.clone()));

@@ -18,6 +18,7 @@ mod shape;
 mod system;
 
 pub(crate) use chat::run::resume;
+pub(crate) use sessions::keep_tidy;
 pub(crate) use system::{own_status, ready};
 
 use crate::{

@@ -16,3 +16,4 @@ mod power_cut;
 mod rights;
 mod runs;
 mod said;
+mod upkeep;

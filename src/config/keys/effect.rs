@@ -21,6 +21,8 @@ pub enum Effect {
     NextCall,
     /// Applies to the next request to a model.
     NextRun,
+    /// Applies when sessions are next tidied: within the hour, and at the next start.
+    Upkeep,
     /// Applies from the next log line on.
     Log,
     /// Reported from the next `hello-ok`, `health` and `status` on.
@@ -59,6 +61,7 @@ impl Effect {
             NextRequest => "for the next request that waits",
             NextCall => "for the next call of a node's command",
             NextRun => "for the next request to a model",
+            Upkeep => "when sessions are next tidied: within the hour, and at the next start",
             Log => "from the next log line on",
             NextAnswer => "from the next answer that reports it",
             Reload => "for the next change of the file",
@@ -82,6 +85,7 @@ impl Effect {
             NextRequest => "next waiting requests",
             NextCall => "next node calls",
             NextRun => "next requests to models",
+            Upkeep => "next tidying of sessions",
             Log => "log",
             NextAnswer => "next answers",
             Reload => "reloading",
