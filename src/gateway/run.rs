@@ -135,6 +135,9 @@ impl Gateway {
                 methods::resume(app).await;
             });
         }
+        if !self.app.relay.is_on() {
+            self.app.spawn(methods::keep_tidy(self.app.clone()));
+        }
         accept::accept(&self.app, &self.listeners);
         self.app.spawn(keepalive::run(self.app.clone()));
         self.app.spawn(follow::follow(self.app.reloads.clone()));

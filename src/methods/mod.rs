@@ -27,6 +27,7 @@ mod usage;
 pub(crate) use by::By;
 pub(crate) use chat::run::resume;
 pub(crate) use sessions::change::forget as forget_session;
+pub(crate) use sessions::keep_tidy;
 pub(crate) use system::{own_status, ready};
 
 use crate::{

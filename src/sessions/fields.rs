@@ -50,6 +50,7 @@ pub const FIELDS: &[Field] = {
         field("lastRunError",     Own,        Admin),
         field("parentSessionKey", Own,        Admin),
         field("archivedAt",       Own,        Admin),
+        field("archiveReason",    Own,        Admin),
         field("pinnedAt",         Own,        Admin),
         field("markedUnreadAt",   Own,        Admin),
     ]

@@ -28,6 +28,7 @@ mod row;
 mod row_log;
 mod scan;
 mod transcript;
+pub mod upkeep;
 
 pub use cursor::Cursor;
 pub use draft::Draft;

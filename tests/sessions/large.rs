@@ -17,7 +17,12 @@ fn id(n: usize) -> String {
 
 #[test]
 fn ten_thousand_sessions() {
-    let home = Home::fix();
+    let home = Home::empty();
+    home.config(&format!(
+        "{{gateway:{{mode:\"local\",bind:\"loopback\",port:{},auth:{{mode:\"token\",token:\"T1\"}}}},\
+         session:{{maintenance:{{maxEntries:20000}}}}}}",
+        home.port
+    ));
     let server = home.start();
     let mut client = server.admin();
     client.ok("sessions.create", r#"{"key":"one"}"#);

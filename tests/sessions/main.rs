@@ -21,3 +21,4 @@ mod rights;
 mod runs;
 mod said;
 mod tools;
+mod upkeep;

@@ -7,7 +7,7 @@ use super::{
     Kind::*,
     Visibility::*,
     flag, key, number, one_of, section,
-    words::{QueueMode, SessionScope},
+    words::{Maintenance, QueueMode, SessionScope},
 };
 
 #[rustfmt::skip]
@@ -16,6 +16,15 @@ pub(super) static KEYS: &[Key] = &[
         "Session Main Key", "Name of an agent's main session; \"main\" without the key."),
     key("session.scope", one_of::<SessionScope>(Some("per-sender"), Some("per-sender")), NextAnswer, Public,
         "Session Scope", "Whether each sender has a session, or all share one."),
+    key("session.maintenance.mode", one_of::<Maintenance>(Some("enforce"), Some("enforce")), Upkeep, Public,
+        "Session Maintenance", "Whether old sessions are archived, or only counted in the log."),
+    key("session.maintenance.pruneAfter", Text, Upkeep, Public,
+        "Archive After", "How long a session may be left alone until it is archived; \"30d\" without the key."),
+    key("session.maintenance.maxEntries", number(1, 1_000_000, Some(5000)), Upkeep, Public,
+        "Most Sessions", "The most sessions that are not archived; the oldest are archived."),
+    key("session.maintenance.maxDiskBytes", Any, Upkeep, Public,
+        "Most Bytes", "Bytes of an agent's transcripts, \"10gb\" without the key, or false; then what was archived as one of \
+         too many is removed."),
     key("agents.defaults.model", Any, NextAnswer, Unknown,
         "Default Model", "A model's name, or {primary, fallbacks}."),
     key("agents.defaults.workspace", Text, NextRun, Unknown,

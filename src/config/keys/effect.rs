@@ -25,6 +25,8 @@ pub enum Effect {
     NextRun,
     /// Applies to the next request to a model, and to the next call of a tool.
     NextTool,
+    /// Applies when sessions are next tidied: within the hour, and at the next start.
+    Upkeep,
     /// Applies from the next log line on.
     Log,
     /// Reported from the next `hello-ok`, `health` and `status` on.
@@ -65,6 +67,7 @@ impl Effect {
             NextCall => "for the next call of a node's command",
             NextRun => "for the next request to a model",
             NextTool => "for the next request to a model and the next call of a tool",
+            Upkeep => "when sessions are next tidied: within the hour, and at the next start",
             Log => "from the next log line on",
             NextAnswer => "from the next answer that reports it",
             Reload => "for the next change of the file",
@@ -90,6 +93,7 @@ impl Effect {
             NextCall => "next node calls",
             NextRun => "next requests to models",
             NextTool => "next calls of tools",
+            Upkeep => "next tidying of sessions",
             Log => "log",
             NextAnswer => "next answers",
             Reload => "reloading",

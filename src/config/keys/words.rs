@@ -210,6 +210,17 @@ impl Choice for SessionScope {
         &[("per-sender", Self::PerSender), ("global", Self::Global)];
 }
 
+/// What is done by `session.maintenance.mode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Maintenance {
+    Enforce,
+    Warn,
+}
+
+impl Choice for Maintenance {
+    const WORDS: &'static [(&'static str, Self)] = &[("enforce", Self::Enforce), ("warn", Self::Warn)];
+}
+
 impl Choice for LevelFilter {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("silent", Self::Off),

@@ -193,7 +193,7 @@ fn heartbeat(section: &Section<'_>) -> Option<Duration> {
 }
 
 /// `90s`, `30m`, `1h30m`; a bare number is of minutes.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let (mut total, mut rest) = (0_u64, text.trim());
     if rest.is_empty() {
         return None;

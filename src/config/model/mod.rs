@@ -11,6 +11,7 @@ pub(crate) mod models;
 pub(crate) mod tls;
 pub(crate) mod tools;
 pub(crate) mod tree;
+pub(crate) mod upkeep;
 
 use super::{
     cidr::Cidr,
@@ -19,7 +20,7 @@ use super::{
         secret::{Credential, Kind},
     },
     keys::words::{AuthMode, Bind, Mode, ReloadMode, RevokeOnRotate},
-    model::{agents::Agents, tls::TlsKeys, tree::Section},
+    model::{agents::Agents, tls::TlsKeys, tree::Section, upkeep::Upkeep},
     text::node::Value,
 };
 use crate::{auth::limiter::Limits, journal::Levels};
@@ -131,6 +132,8 @@ pub struct GatewayConfig {
     pub levels: Levels,
     /// `agents`, `session` and `channels`.
     pub agents: Agents,
+    /// `session.maintenance`.
+    pub upkeep: Upkeep,
     /// `models.providers`.
     pub(crate) providers: Vec<models::Provider>,
     /// `tools`, of all agents and of each, and `gateway.tools`.
@@ -193,6 +196,7 @@ impl GatewayConfig {
             strict_transport_security: strict_transport_security(&gateway),
             levels: Levels::decode(root),
             agents: Agents::decode(root),
+            upkeep: Upkeep::decode(&root.section("session")),
             providers: models::decode(root, resolver),
             tools: tools::Tools::decode(root),
         }

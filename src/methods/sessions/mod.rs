@@ -10,6 +10,7 @@ mod patch;
 mod preview;
 pub(super) mod shapes;
 mod subscribe;
+mod upkeep;
 
 use super::{
     Access::{Dynamic, Operator},
@@ -21,6 +22,8 @@ use crate::{
     protocol::{Details, ErrorShape, Event, Params, Scope},
     sessions::{SessionId, SessionKey},
 };
+
+pub(crate) use upkeep::keep_tidy;
 
 const READ: super::Access = Operator(Scope::Read);
 const ADMIN: super::Access = Operator(Scope::Admin);

@@ -168,6 +168,10 @@ fn apply(row: &mut Row, wanted: &Wanted<'_>, marked: Option<u64>, now: u64) {
             _ => {}
         }
     }
+    if wanted.archived.is_some() {
+        // What a person archived is not removed to spare the disk.
+        row.set("archiveReason", None);
+    }
     if wanted.archived == Some(true) {
         row.set("pinnedAt", None);
     }

@@ -28,6 +28,9 @@ const CLEARED: [&str; 14] = [
     "owner",
 ];
 
+/// Fields that no client is told of.
+const OF_THE_GATEWAY: [&str; 2] = ["openRuns", "archiveReason"];
+
 /// Adds the model that a session's runs use, if one is configured.
 fn model(object: Object, agents: &Agents) -> Object {
     let Some(model) = &agents.model else { return object };
@@ -110,7 +113,7 @@ pub(in crate::methods) fn row(
                 .put("archived", &row.get("archivedAt").is_some())
                 .put("pinned", &row.get("pinnedAt").is_some())
                 .put("unread", &row.is_unread());
-            for (name, value) in row.fields().filter(|(name, _)| *name != "openRuns") {
+            for (name, value) in row.fields().filter(|(name, _)| !OF_THE_GATEWAY.contains(name)) {
                 object = object.put(name, &Json(value.to_owned()));
             }
             if row.get("displayName").is_none() {
@@ -143,7 +146,7 @@ pub(super) fn entry(row: &Row) -> Json {
     for (name, time) in [("lastInteractionAt", row.times.interaction), ("lastReadAt", row.times.read)] {
         object = object.opt(name, Some(time).filter(|time| *time > 0).as_ref());
     }
-    for (name, value) in row.fields().filter(|(name, _)| *name != "openRuns") {
+    for (name, value) in row.fields().filter(|(name, _)| !OF_THE_GATEWAY.contains(name)) {
         object = object.put(name, &Json(value.to_owned()));
     }
     object.json()
