@@ -83,8 +83,10 @@ pub(super) const METHODS: &[Method] = {
         none("plugins.catalog.browse", Read,
             r#"{"items":[],"remoteError":"This version of Barnacle runs no plugins."}"#)
             .unadvertised(),
+        // Of a registry: what is found there is to be installed, and nothing can be.
+        none("skills.search", Read, r#"{"results":[]}"#).unadvertised(),
         none("skills.proposals.list", Read,
-            r#"{"schema":"openclaw.skill-workshop.proposals-manifest.v1","updatedAt":"$time","proposals":[]}"#)
+            r#"{"schema":"openclaw.skill-workshop.proposals-manifest.v1","updatedAt":"$time","proposals":[],"installedSkills":[]}"#)
             .unadvertised(),
         none("migrations.memory.plan", Admin, r#"{"agentId":"$agent","workspace":"$workspace","providers":[]}"#)
             .unadvertised(),

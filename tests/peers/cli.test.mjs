@@ -74,7 +74,14 @@ describe('commands that read', { concurrency: 3 }, () => {
   test('logs', async () => {
     const lines = (await openclawOk(g, ['logs', '--limit', '200', '--json'])).out.trim().split('\n').map((l) => JSON.parse(l));
     assert.equal(lines[0].type, 'meta');
-    assert.ok(lines.filter((l) => l.type !== 'meta' && l.type !== 'notice').length > 0, 'there are lines');
+    const said = lines.filter((l) => l.type === 'log');
+    assert.ok(said.length > 0 && said.every((l) => l.time && l.level && l.subsystem.startsWith('gateway')), JSON.stringify(said[0]));
+  });
+  test('what there is none of', async () => {
+    for (const [args, said] of [
+      ['channels status', /no configured chat channels/], ['cron list', /No automations/], ['cron status', /"enabled": false/], ['skills list', /No skills found/],
+      ['gateway stability', /Events: 0/], ['gateway usage-cost', /0 tokens/], ['approvals pending', /No pending approvals/], ['secrets reload', /Secrets reloaded/],
+    ]) assert.match((await openclawOk(g, args.split(' '))).out, said, args);
   });
   test('a wrong token is called a wrong gateway token, and no retry is left hanging', async () => {
     const r = await openclaw(g, ['gateway', 'call', 'health', '--url', g.url, '--token', 'not-the-token']);

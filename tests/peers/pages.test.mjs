@@ -18,8 +18,8 @@ const PAGES = [
   ...['agents', 'channels', 'connection', 'general', 'profile', 'communications', 'appearance', 'notifications', 'security', 'secrets', 'advanced', 'approvals',
     'automation', 'mcp', 'memory', 'infrastructure', 'labs', 'about', 'ai-agents', 'model-setup', 'model-providers', 'plugins', 'devices'].map((name) => `/settings/${name}`),
 ];
-/** Methods that pages ask for and go on without: a registry of skills that OpenClaw does not reach here either, and keys that only OpenClaw has. */
-const REFUSED = ['skills.search', 'config.schema.lookup'];
+/** Methods that pages ask for and go on without: keys of the configuration that only OpenClaw has. */
+const REFUSED = ['config.schema.lookup'];
 
 let model, g, browser, page;
 
@@ -71,7 +71,7 @@ for (const route of PAGES) {
   });
 }
 
-test('a chat is answered as it is said, and aborted', { timeout: 120_000 }, async () => {
+test('a chat is answered', { timeout: 120_000 }, async () => {
   await page.go('/chat');
   await rest('/chat');
   await page.type('hello from the page');

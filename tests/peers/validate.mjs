@@ -28,6 +28,8 @@ const RESULTS = {
   'sessions.list': object({ sessions: { type: 'array', items: row }, count: integer, totalCount: integer, hasMore: { type: 'boolean' } }),
   'sessions.describe': object({ session: { anyOf: [row, { type: 'null' }] } }),
   'chat.history': { anyOf: [{ $ref: 'p#/definitions/ChatHistoryCursorResult' }, page] },
+  // A closed object without the installed ones in the schema; a running 2026.9.6 lists them, and the page goes by that.
+  'skills.proposals.list': object({ updatedAt: { type: 'string' }, proposals: { type: 'array' }, installedSkills: { type: 'array' } }),
   'chat.startup': { anyOf: [{ $ref: 'p#/definitions/ChatHistoryCursorResult' }, page] },
 };
 const EVENTS = {

@@ -44,6 +44,7 @@ const NOT_OFFERED: &[(&str, &str, &str)] = &[
     ("exec.approval.grants.list", "{}", r#""grants":[]"#),
     ("themes.list", "{}", r#""id":"claw""#),
     ("plugins.catalog.browse", "{}", r#""items":[]"#),
+    ("skills.search", r#"{"query":"x"}"#, r#""results":[]"#),
     ("skills.proposals.list", "{}", r#""proposals":[]"#),
     ("migrations.memory.plan", r#"{"agentId":"m\"x"}"#, r#""agentId":"m\"x""#),
     ("doctor.memory.status", "{}", r#""agentId":"main""#),
