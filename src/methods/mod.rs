@@ -33,6 +33,7 @@ pub(crate) use system::{own_status, ready};
 use crate::{
     admission::limits,
     app::App,
+    config::QueueMode,
     hub::{Conn, Invocation},
     protocol::{ErrorShape, Json, Params, RequestFrame, Role, Scope, is_openclaws},
     sessions::SessionKey,
@@ -241,7 +242,7 @@ fn dispatch(app: Rc<App>, by: By, request: RequestFrame) -> Pending {
     }
 }
 
-/// Accepts a message as the run `id` of a session: what follows from it, once whoever sent it knows.
+/// Accepts a message as the run `id` of a session, which is its own: what follows from it, once whoever sent it knows.
 ///
 /// # Errors
 /// Why it is not accepted.
@@ -251,7 +252,9 @@ pub(crate) async fn admit_message(
     id: &str,
     text: &str,
 ) -> Result<Option<After>, ErrorShape> {
-    chat::send::admit(app, key, id, text, chat::send::How::default()).await.map(|(_, after)| after)
+    // Who waits for this run's events gets none where another one takes its message in.
+    let how = chat::send::How { session: None, mode: Some(QueueMode::Followup) };
+    chat::send::admit(app, key, id, text, how).await.map(|(_, after)| after)
 }
 
 /// Restores a saved invocation: waits for the node, for the invocation's caller.

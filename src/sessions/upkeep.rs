@@ -77,12 +77,8 @@ mod tests {
         let agents = Agents {
             ids: vec!["main".into()],
             default: "main".into(),
-            model: None,
-            context_tokens: None,
-            heartbeat: None,
             main_key: "main".into(),
-            global: false,
-            channels: Vec::new(),
+            ..Agents::default()
         };
         let row = |updated: u64, field: Option<&str>| {
             let mut row = Row::new(updated).unwrap();

@@ -129,35 +129,26 @@ impl Agents {
 /// The agents, and the one that is marked as the default. `entries` is the newer form, and counts where both
 /// are there.
 fn roster(agents: &Section<'_>) -> (Vec<Own>, Option<String>) {
-    let read = |id: &str, entry: &Section<'_>| Own {
-        id: agent_id(id),
-        model: model(entry),
-        fallbacks: fallbacks(entry),
-        workspace: entry.text("workspace").map(Cow::into_owned),
+    // All of it is read, so that what is wrong with an entry is said whatever else is.
+    let read = |id: Option<&str>, entry: &Section<'_>| {
+        let own = Own {
+            id: id.map(agent_id).unwrap_or_default(),
+            model: model(entry),
+            fallbacks: fallbacks(entry),
+            workspace: entry.text("workspace").map(Cow::into_owned),
+        };
+        let default = entry.flag("default");
+        id.is_some().then_some((own, default))
     };
     let entries = agents.section("entries");
-    let mut marked = None;
-    let mut mark = |entry: &Section<'_>, agent: &Own| {
-        if entry.flag("default") && marked.is_none() {
-            marked = Some(agent.id.clone());
-        }
-    };
-    let mut all = Vec::new();
-    for name in entries.names() {
-        let entry = entries.section(name);
-        let agent = read(name, &entry);
-        mark(&entry, &agent);
-        all.push(agent);
-    }
+    let mut all: Vec<(Own, bool)> =
+        entries.names().filter_map(|name| read(Some(name), &entries.section(name))).collect();
     if all.is_empty() {
-        for entry in agents.sections("list", "as if it were not there") {
-            let Some(id) = entry.text("id") else { continue };
-            let agent = read(&id, &entry);
-            mark(&entry, &agent);
-            all.push(agent);
-        }
+        let list = agents.sections("list", "as if it were not there");
+        all = list.iter().filter_map(|entry| read(entry.text("id").as_deref(), entry)).collect();
     }
-    (all, marked)
+    let marked = all.iter().find(|(_, default)| *default).map(|(own, _)| own.id.clone());
+    (all.into_iter().map(|(own, _)| own).collect(), marked)
 }
 
 /// An id as OpenClaw has it in session keys.

@@ -100,7 +100,11 @@ fn of_agents(agents: &Section<'_>) -> Vec<(String, Scoped)> {
         return named;
     }
     let list = agents.sections("list", "as if it were not there");
-    let read = |entry: &Section<'_>| Some((agent_id(&entry.text("id")?), scoped(&entry.section("tools"))));
+    // All of it is read, so that what is wrong with an entry is said whatever else is.
+    let read = |entry: &Section<'_>| {
+        let (id, scoped) = (entry.text("id").map(|id| agent_id(&id)), scoped(&entry.section("tools")));
+        Some((id?, scoped))
+    };
     list.iter().filter_map(read).collect()
 }
 

@@ -83,7 +83,8 @@ pub(super) async fn end(
     };
     let change = |row: &mut Row| {
         let mut open = OpenRuns::of(row);
-        open.0.retain(|open| open.id != run.id);
+        let took = run.took.borrow();
+        open.0.retain(|open| open.id != run.id && took.iter().all(|other| other.id != open.id));
         open.put(row);
         row.set("status", Some(&format!("\"{status}\"")));
         row.set("lastRunId", Some(&run.id.serialize_json()));
