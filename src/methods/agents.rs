@@ -21,8 +21,15 @@ pub(super) const METHODS: &[Method] = &[
 fn list(call: &Call) -> Answer {
     let settings = call.app.settings();
     let agents = &settings.config.agents;
-    let model = agents.model.as_ref().map(|model| Object::new().put("primary", model).json());
-    let rows = agents.ids.iter().map(|id| Object::new().put("id", id).opt("model", model.as_ref()).json());
+    let row = |id: &String| {
+        let (primary, fallbacks) = agents.model_of(id);
+        let model = primary.map(|primary| {
+            let object = Object::new().put("primary", primary);
+            object.opt("fallbacks", (!fallbacks.is_empty()).then(|| fallbacks.to_vec()).as_ref()).json()
+        });
+        Object::new().put("id", id).opt("model", model.as_ref()).json()
+    };
+    let rows = agents.ids.iter().map(row);
     Ok(Object::new()
         .put("defaultId", &agents.default)
         .put("ownership", "sole")

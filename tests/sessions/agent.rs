@@ -2,7 +2,7 @@
 
 use crate::{
     runs::{gateway, gateway_with, said, send, until_end},
-    wire::{get, items, json, text},
+    wire::{Device, Offer, get, items, json, text},
 };
 use miniserde::json::Value;
 
@@ -104,4 +104,44 @@ fn what_an_agent_may_not_do_is_neither_offered_nor_done() {
     );
     let offered: Value = miniserde::json::from_str(&model.asked()[0]).unwrap();
     assert!(items(&offered, "tools").iter().all(|tool| text(tool, "function.name") != "message"));
+}
+
+#[test]
+fn a_tool_that_was_at_work_when_the_gateway_ended_is_not_used_again_unless_it_is_harmless() {
+    let (model, home, server) = gateway();
+    let mut client = server.admin();
+    let device = Device::new();
+    let mut node = server.connect(&Offer::node(&device, &["pump.on"]).token("T1"));
+    let request = client.ok("node.pair.list", "{}");
+    for pending in items(&request, "pending") {
+        client.ok("node.pair.approve", &format!(r#"{{"requestId":"{}"}}"#, text(pending, "requestId")));
+    }
+    let arguments =
+        format!(r#"{{\"action\":\"invoke\",\"node\":\"{}\",\"command\":\"pump.on\"}}"#, device.id());
+    send(&mut client, &format!("calls nodes {arguments}"), "K1").unwrap();
+    node.event("node.invoke.request");
+    server.kill();
+    let server = home.start();
+    server.wait_log(&["going on with run K1"]);
+    let mut client = server.admin();
+    let mut node = server.connect(&Offer::node(&device, &["pump.on"]).token("T1"));
+    // The first may have been carried out, and is not done again; the second had not begun.
+    let event = node.event("node.invoke.request");
+    let (invoke, id) = (text(&event, "payload.id"), device.id());
+    node.ok(
+        "node.invoke.result",
+        &format!(r#"{{"id":"{invoke}","nodeId":"{id}","ok":true,"payload":{{"on":true}}}}"#),
+    );
+    let waited = client.ok("agent.wait", r#"{"runId":"K1"}"#);
+    assert_eq!(text(&waited, "status"), "ok", "{}", json(&waited));
+    let asked = model.asked();
+    assert_eq!(asked.len(), 2, "the model was asked once for the calls, and once with their results");
+    let last: Value = miniserde::json::from_str(&asked[1]).unwrap();
+    let results: Vec<String> = items(&last, "messages")
+        .iter()
+        .filter(|message| text(message, "role") == "tool")
+        .map(|message| text(message, "content"))
+        .collect();
+    assert_eq!(results.len(), 2, "{results:?}");
+    assert!(results[0].contains("outcome is unknown") && results[1].contains("\"on\":true"), "{results:?}");
 }
