@@ -170,7 +170,7 @@ fn lies_about_itself() {
         ("methods no list", r#""methods":["#, r#""methods":{"a":1},"more":["#),
         (
             "methods text",
-            r#""methods":["health","status","sessions.list","chat.send","cron.list"]"#,
+            r#""methods":["health","status","sessions.list","chat.send","cron.add"]"#,
             r#""methods":"all""#,
         ),
         ("methods numbers", r#""methods":["#, r#""methods":[1,null,{"a":[]},"#),

@@ -193,7 +193,7 @@ fn parse(text: &str) -> Value {
 /// The payload of a `hello-ok` of OpenClaw's form.
 pub fn hello(boot: u32, link: usize) -> String {
     format!(
-        r#"{{"type":"hello-ok","protocol":4,"server":{{"version":"2026.9.6","buildId":"2026.9.6-stand-in","bootId":"boot-{boot}","controlUiBuildSource":"bundled","connId":"conn-{link}"}},"features":{{"methods":["health","status","sessions.list","chat.send","cron.list"],"events":["connect.challenge","agent","chat","presence","tick","shutdown","cron","device.pair.requested"],"capabilities":["stand-in"]}},"snapshot":{{"presence":[],"health":{{"ok":true,"ts":1795512524141}},"stateVersion":{{"presence":1,"health":3}},"uptimeMs":9428,"sessionDefaults":{{"defaultAgentId":"main","mainKey":"main","mainSessionKey":"agent:main:main"}},"authMode":"token"}},"auth":{{"role":"operator","scopes":["operator.read"]}},"policy":{{"maxPayload":26214400,"maxBufferedBytes":52428800,"tickIntervalMs":30000}}}}"#
+        r#"{{"type":"hello-ok","protocol":4,"server":{{"version":"2026.9.6","buildId":"2026.9.6-stand-in","bootId":"boot-{boot}","controlUiBuildSource":"bundled","connId":"conn-{link}"}},"features":{{"methods":["health","status","sessions.list","chat.send","cron.add"],"events":["connect.challenge","agent","chat","presence","tick","shutdown","cron","device.pair.requested"],"capabilities":["stand-in"]}},"snapshot":{{"presence":[],"health":{{"ok":true,"ts":1795512524141}},"stateVersion":{{"presence":1,"health":3}},"uptimeMs":9428,"sessionDefaults":{{"defaultAgentId":"main","mainKey":"main","mainSessionKey":"agent:main:main"}},"authMode":"token"}},"auth":{{"role":"operator","scopes":["operator.read"]}},"policy":{{"maxPayload":26214400,"maxBufferedBytes":52428800,"tickIntervalMs":30000}}}}"#
     )
 }
 

@@ -37,12 +37,12 @@ fn a_page_that_came_before_openclaw_was_ever_seen_is_told_to_look_again() {
     let front = behind.front_anyhow(&home);
     let (mut early, mut agent) = (page(&front), front.admin());
     let methods = |client: &Client| list(&client.hello, "features.methods");
-    assert!(!methods(&early).contains(&"cron.list".into()));
+    assert!(!methods(&early).contains(&"cron.add".into()));
     behind.back();
     expect_gap(&mut early);
     // It connects again by itself, and has everything; nothing is said to it twice.
     let mut again = page(&front);
-    assert!(methods(&again).contains(&"cron.list".into()), "{:?}", methods(&again));
+    assert!(methods(&again).contains(&"cron.add".into()), "{:?}", methods(&again));
     for client in [&mut again, &mut agent] {
         client.ok("agents.list", "{}");
         assert!(!has_a_gap(client), "{:?}", client.hello);
