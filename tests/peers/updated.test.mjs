@@ -33,8 +33,12 @@ class Behind {
   }
 
   #file(request, response) {
-    const wanted = path.join(ui, path.normalize(new URL(request.url, 'http://ui').pathname));
-    const isFile = wanted.startsWith(ui) && fs.statSync(wanted, { throwIfNoEntry: false })?.isFile();
+    // A page loads its assets from beside itself: below /chat, too, they are those of the page.
+    const parts = path.normalize(new URL(request.url, 'http://ui').pathname).split('/');
+    const all = parts.map((_, n) => path.join(ui, ...parts.slice(n)));
+    const isAsset = (file) => file.startsWith(ui + path.sep) && fs.statSync(file, { throwIfNoEntry: false })?.isFile();
+    const wanted = all.find(isAsset) ?? all[0];
+    const isFile = isAsset(wanted);
     if (!isFile && path.extname(wanted)) return response.writeHead(404).end();
     const file = isFile ? wanted : path.join(ui, 'index.html');
     response.writeHead(200, { 'content-type': TYPES[path.extname(file)] ?? 'application/octet-stream' });
