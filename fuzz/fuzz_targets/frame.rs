@@ -42,11 +42,16 @@ fuzz_target!(|text: &str| {
     }
 });
 
+/// Names of the objects that methods read.
+const OBJECTS: [&str; 4] = ["client", "auth", "device", "x"];
+
 /// Every reader on every field, and what is within.
 fn read_all(params: &Params<'_>, depth: usize) {
     for (name, _) in params.entries() {
         let _ = (params.value(name), params.opt_str(name), params.str(name), params.strs(name));
         let _ = (params.opt_u64(name), params.u64(name), params.opt_bool(name));
+    }
+    for name in OBJECTS {
         if let (Ok(Some(within)), true) = (params.opt_object(name), depth < 8) {
             read_all(&within, depth + 1);
         }
