@@ -118,20 +118,13 @@ fn a_tool_that_was_at_work_when_the_gateway_ended_is_not_used_again_unless_it_is
     }
     let arguments =
         format!(r#"{{\"action\":\"invoke\",\"node\":\"{}\",\"command\":\"pump.on\"}}"#, device.id());
-    send(&mut client, &format!("calls nodes {arguments}"), "K1").unwrap();
+    send(&mut client, &format!("call nodes {arguments}"), "K1").unwrap();
     node.event("node.invoke.request");
     server.kill();
     let server = home.start();
     server.wait_log(&["going on with run K1"]);
     let mut client = server.admin();
-    let mut node = server.connect(&Offer::node(&device, &["pump.on"]).token("T1"));
-    // The first may have been carried out, and is not done again; the second had not begun.
-    let event = node.event("node.invoke.request");
-    let (invoke, id) = (text(&event, "payload.id"), device.id());
-    node.ok(
-        "node.invoke.result",
-        &format!(r#"{{"id":"{invoke}","nodeId":"{id}","ok":true,"payload":{{"on":true}}}}"#),
-    );
+    // It may have been carried out, and is not done again.
     let waited = client.ok("agent.wait", r#"{"runId":"K1"}"#);
     assert_eq!(text(&waited, "status"), "ok", "{}", json(&waited));
     let asked = model.asked();
@@ -142,6 +135,5 @@ fn a_tool_that_was_at_work_when_the_gateway_ended_is_not_used_again_unless_it_is
         .filter(|message| text(message, "role") == "tool")
         .map(|message| text(message, "content"))
         .collect();
-    assert_eq!(results.len(), 2, "{results:?}");
-    assert!(results[0].contains("outcome is unknown") && results[1].contains("\"on\":true"), "{results:?}");
+    assert!(results.len() == 1 && results[0].contains("outcome is unknown"), "{results:?}");
 }
