@@ -6,15 +6,15 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-/// Times of the same call with the same result from which on the model is told, and at which the run is ended.
-const TOLD: u32 = 3;
+/// Times of the same call with the same result from which on the result says so, and at which the run is ended.
+const NOTED: u32 = 3;
 const ENDED: u32 = 6;
 /// Most times that a model is asked in one run.
 const STEPS: u32 = 100;
 /// Most tokens of one run.
 const TOKENS: u64 = 4_000_000;
 
-/// What the model is told of the result of a call that it made before.
+/// Note in the result of a call that the model made before.
 const AGAIN: &str =
     "\n\n(You made this call before, with this result. Do something else, or say what you have.)";
 
@@ -55,7 +55,7 @@ impl Guard {
                 "stopped: {} was called {ENDED} times with the same arguments and the same result",
                 call.name
             )),
-            TOLD.. => {
+            NOTED.. => {
                 result.text.push_str(AGAIN);
                 Ok(())
             }

@@ -2,7 +2,7 @@
 //!
 //! What a run is about is on disk before it is accepted: its message in the transcript, and its id in the session's row. Here
 //! is only what is under way now, and how the last ones ended. [`conversation`] says what a model is sent, [`model`] how
-//! it is asked, [`workspace`] what it is told to be, [`cool_down`] which one is left alone for a while, and [`guard`] when a
+//! it is asked, [`workspace`] what instructs it, [`cool_down`] which one is left alone for a while, and [`guard`] when a
 //! run goes round in a circle.
 
 pub mod conversation;
@@ -39,8 +39,8 @@ pub struct Run {
     pub text: RefCell<String>,
     /// What the model has said so far.
     pub said: RefCell<String>,
-    /// What its tools said in its own session.
-    pub told: RefCell<Vec<String>>,
+    /// Messages that its tools sent to its own session.
+    pub sent: RefCell<Vec<String>>,
     /// Number of its last event.
     seq: Cell<u64>,
     /// Times that its model was asked before this process began, or anew.
@@ -76,7 +76,7 @@ impl Run {
             accepted_ms,
             text: RefCell::default(),
             said: RefCell::default(),
-            told: RefCell::default(),
+            sent: RefCell::default(),
             seq: Cell::new(0),
             tries: Cell::new(tries),
             mode,
@@ -93,9 +93,9 @@ impl Run {
         self.seq.get()
     }
 
-    /// Whether it has said a text in its own session by a tool: it is not said twice.
-    pub fn has_told(&self, text: &str) -> bool {
-        self.told.borrow().iter().any(|told| told.trim() == text.trim())
+    /// Whether a tool has sent this text to the run's own session: the answer does not repeat it.
+    pub fn has_sent(&self, text: &str) -> bool {
+        self.sent.borrow().iter().any(|sent| sent.trim() == text.trim())
     }
 
     /// Ends it as soon as it can.

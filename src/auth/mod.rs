@@ -1,8 +1,9 @@
 //! Authentication and authorisation: the facts of a connect, and the one decision made from them.
 //!
 //! [`identity`] proves a device by its key, [`prepared`] is a key that has done so before, of which [`known_keys`] keeps
-//! those of late; [`payload`] is the text it signs, [`limiter`] slows down guessing, and [`policy`] turns facts into a verdict without any I/O; [`standing`] does so for who was admitted before something
-//! changed. [`refusal`] holds every way to be turned away, with its words.
+//! the latest; [`payload`] is the text it signs, [`limiter`] slows down guessing, and [`policy`] turns facts into a verdict
+//! without any I/O; [`standing`] does so for who was admitted before something changed. [`refusal`] holds every way to be
+//! turned away, with its words.
 
 pub mod caller;
 pub mod identity;

@@ -98,7 +98,7 @@ impl Going<'_> {
         let outcome = methods::tools::invoke(self.app, self.key, run, &call.name, &call.arguments).await;
         pending.after.extend(outcome.after);
         if let Some(said) = outcome.said.filter(|said| said.session == *self.key) {
-            self.run.told.borrow_mut().push(said.text);
+            self.run.sent.borrow_mut().push(said.text);
         }
         let (id, name) = (call.id.clone(), call.name.clone());
         CallResult { id, name, text: outcome.text, is_error: outcome.fault.is_some() }

@@ -138,7 +138,7 @@ fn last(outcome: &Outcome, run: &Run, key: &SessionKey, now: u64, superseded: bo
         Outcome::Said(_) if superseded => event.put("state", "final").put("stopReason", "superseded"),
         Outcome::Said(answer) => {
             let event = event.put("state", "final").put("stopReason", "stop");
-            if run.has_told(&answer.reply.text) {
+            if run.has_sent(&answer.reply.text) {
                 return event.json();
             }
             event.put("message", &snapshot(&answer.reply.text, now))

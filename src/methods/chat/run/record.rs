@@ -75,8 +75,8 @@ pub(super) async fn end(
 ) -> Result<(), String> {
     let partial = run.said.borrow().clone();
     let (status, error, message) = match outcome {
-        // A tool has said it in this session.
-        Outcome::Said(answer) if run.has_told(&answer.reply.text) => ("done", None, None),
+        // A tool has sent it to this session.
+        Outcome::Said(answer) if run.has_sent(&answer.reply.text) => ("done", None, None),
         Outcome::Said(answer) => ("done", None, Some(spoken(&answer.by, &answer.reply, now, "stop"))),
         Outcome::Failed(why, _) => ("failed", Some(why), Some(failure(app, key, why, now))),
         Outcome::Aborted => ("killed", None, (!partial.is_empty()).then(|| aborted(app, key, &partial, now))),
