@@ -5,7 +5,7 @@
 
 use super::{
     Answered, Group, Repeat, Tool, Use,
-    result::{Outcome, Problem},
+    result::{Fault, Outcome, Problem},
 };
 use crate::{
     config::KeyPath,
@@ -23,12 +23,11 @@ pub(super) const TOOL: Tool = Tool {
     description: "Read or change the configuration of this gateway, or restart it. config.get shows the value at path, or all; \
                   config.schema.lookup tells which keys there are at path and what they take; config.patch merges patch into \
                   the configuration (null removes a key) and applies it at once; restart is never needed after a change. Change \
-                  or restart only when the user asked for it.",
+                  or restart only when the user asked for it. Who gets in and what agents may do is changed by people alone.",
     parameters: r#"{"type":"object","properties":{
         "action":{"type":"string","enum":["config.get","config.schema.lookup","config.patch","restart"],"description":"What to do."},
         "path":{"type":"string","description":"Dotted path of a key, for config.get and config.schema.lookup."},
         "patch":{"type":"object","description":"The keys to change, nested, for config.patch."},
-        "raw":{"type":"string","minLength":2,"description":"The same as JSON5 text, instead of patch."},
         "baseHash":{"type":"string","minLength":1,"description":"The hash that config.get gave: the patch is refused if the configuration changed since."},
         "replacePaths":{"type":"array","items":{"type":"string"},"description":"Paths of lists that the patch replaces and may shorten."},
         "note":{"type":"string","maxLength":1000,"description":"Why it is changed."},
@@ -106,12 +105,69 @@ fn at<'a>(value: &'a str, path: &[String]) -> Option<&'a str> {
     })
 }
 
+/// Sections that a model does not change, whoever speaks to it: who gets in, where from, what stands in for a value, and
+/// what agents may do. Of a section named with a dot only that part.
+const KEPT: [&str; 15] = [
+    "agents.list",
+    "gateway.auth",
+    "gateway.bind",
+    "gateway.customBindHost",
+    "gateway.controlUi",
+    "gateway.http",
+    "gateway.mode",
+    "gateway.nodes",
+    "gateway.port",
+    "gateway.remote",
+    "gateway.tls",
+    "gateway.tools",
+    "gateway.trustedProxies",
+    "env",
+    "secrets",
+];
+
+/// The first key of a patch that is kept from agents: one of [`KEPT`], any `tools`, `$include`, a whole section that has
+/// such a part and is removed or replaced, or an agent that is removed with the rules for its tools.
+fn kept_from_agents(patch: &str) -> Option<String> {
+    fn walk(value: &str, path: &str) -> Option<String> {
+        let within = |part: &str| format!("{path}{}{part}", if path.is_empty() { "" } else { "." });
+        for item in json::items(value) {
+            if let Some(found) = walk(item, path) {
+                return Some(found);
+            }
+        }
+        for (name, value) in json::members(value) {
+            let name = json::unescape(name);
+            let path = within(&name);
+            let has_part = KEPT.iter().any(|kept| kept.starts_with(&format!("{path}.")));
+            if KEPT.contains(&&*path)
+                || matches!(&*name, "tools" | "$include")
+                || has_part && !value.starts_with('{')
+                || path.starts_with("agents.") && value == "null"
+            {
+                return Some(path);
+            }
+            if let Some(found) = walk(value, &path) {
+                return Some(found);
+            }
+        }
+        None
+    }
+    walk(patch.trim(), "")
+}
+
 async fn patched(with: &Use, given: &Params<'_>) -> Result<Outcome, Problem> {
-    let raw = match (given.value("patch"), given.opt_str("raw")?) {
-        (Some(patch), None) => patch.to_owned(),
-        (None, Some(raw)) => raw.to_owned(),
-        _ => return Err(Problem::arguments("config.patch takes patch (an object), or raw (its text)")),
+    let Some(raw) = given.value("patch").map(str::to_owned) else {
+        return Err(Problem::arguments("config.patch takes patch, an object"));
     };
+    if let Some(path) = kept_from_agents(&raw) {
+        return Err(Problem {
+            fault: Fault::NotAllowed,
+            message: format!(
+                "nothing was changed: {path} decides who gets in or what agents may do, and only a person changes it, with \
+                 barnacle config set or in the file"
+            ),
+        });
+    }
     let base = match given.opt_str("baseHash")? {
         Some(base) => Some(base.to_owned()),
         None => get(with).await?.params().opt_str("hash")?.map(str::to_owned),
@@ -136,6 +192,31 @@ async fn patched(with: &Use, given: &Params<'_>) -> Result<Outcome, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_gets_in_is_not_an_agent_s_to_change() {
+        let rows = [
+            (r#"{"session":{"mainKey":"home"}}"#, None),
+            (r#"{"gateway":{"reload":{"mode":"off"}}}"#, None),
+            (r#"{"channels":{"whatsapp":{"allowFrom":["+1"]}}}"#, None),
+            (r#"{"agents":{"entries":{"a":{"model":"x/y"}}}}"#, None),
+            (r#"{"gateway":{"auth":{"mode":"none"}}}"#, Some("gateway.auth")),
+            (r#"{"gateway":{"reload":{},"auth":null}}"#, Some("gateway.auth")),
+            (r#"{"g\u0061teway":{"\u0061uth":{"mode":"none"}}}"#, Some("gateway.auth")),
+            (r#"{"gateway":null}"#, Some("gateway")),
+            (r#"{"agents":{"list":[{"id":"a","tools":{"profile":"full"}}]}}"#, Some("agents.list")),
+            (r#"{"agents":{"entries":{"a":{"tools":null}}}}"#, Some("agents.entries.a.tools")),
+            (r#"{"agents":{"entries":{"a":null}}}"#, Some("agents.entries.a")),
+            (r#"{"agents":null}"#, Some("agents")),
+            (r#"{"tools":{"deny":[]}}"#, Some("tools")),
+            (r#"{"$include":"/etc/x"}"#, Some("$include")),
+            (r#"{"session":{"$include":"./x"}}"#, Some("session.$include")),
+            (r#" {"env":{"vars":{"A":"b"}}} "#, Some("env")),
+        ];
+        for (patch, expected) in rows {
+            assert_eq!(kept_from_agents(patch).as_deref(), expected, "{patch}");
+        }
+    }
 
     #[test]
     fn values_by_their_paths() {

@@ -111,9 +111,15 @@ fn what_a_model_does_wrong_is_told_in_a_sentence() {
         ("gateway", r#"{"action":"config.patch"}"#, "invalid_request", "config.patch takes patch"),
         (
             "gateway",
-            r#"{"action":"config.patch","patch":{"gateway":{"port":"x"}}}"#,
+            r#"{"action":"config.patch","patch":{"session":{"scope":"x"}}}"#,
             "invalid_request",
-            "gateway.port",
+            "session.scope",
+        ),
+        (
+            "gateway",
+            r#"{"action":"config.patch","patch":{"gateway":{"auth":{"mode":"none"}}}}"#,
+            "not_allowed",
+            "gateway.auth decides who gets in",
         ),
         ("nodes", r#"{"action":"invoke","node":"none"}"#, "invalid_request", "command is required"),
         ("nodes", r#"{"action":"describe","node":"none"}"#, "invalid_request", "unknown nodeId"),
