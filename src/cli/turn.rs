@@ -163,6 +163,12 @@ impl Turn<'_> {
                 Some(chat) if chat.str("runId") == Some(&self.id) => match heard(chat) {
                     Heard::So(text) => take(text),
                     Heard::Nothing => {}
+                    // Its answer is another's too, or a tool has sent it already.
+                    Heard::End(End::Answered, None) => {
+                        let (end, text) = self.in_history(client)?;
+                        text.into_iter().for_each(take);
+                        return Ok(Some(end));
+                    }
                     Heard::End(end, text) => {
                         text.into_iter().for_each(take);
                         return Ok(Some(end));
@@ -209,9 +215,11 @@ fn answer_of(page: Fields<'_>, id: &str) -> (End, Option<String>) {
     let is_answer = |message: &&Fields<'_>| message.text("role") == "assistant";
     let by_run = messages.iter().filter(is_answer).rfind(|message| member(**message, "runId") == Some(id));
     let asked = format!("{id}:user");
-    let found = by_run.or_else(|| {
+    // One that only called tools says nothing itself.
+    let speaks = |message: &&Fields<'_>| message.str("stopReason") != Some("toolUse");
+    let found = by_run.filter(speaks).or_else(|| {
         let at = messages.iter().position(|message| member(*message, "idempotencyKey") == Some(&asked))?;
-        messages[at + 1..].iter().find(is_answer)
+        messages[at + 1..].iter().filter(speaks).find(is_answer)
     });
     let Some(message) = found else { return (End::Answered, None) };
     let end = match (message.text("stopReason"), message.str("errorMessage")) {
@@ -287,6 +295,15 @@ mod tests {
             // A gateway that names no run.
             (vec![asked("A"), r#"{"role":"assistant","content":"it"}"#.into()], (End::Answered, Some("it"))),
             (vec![asked("B")], (End::Answered, None)),
+            // A tool has sent it, or the run that was going took the message in.
+            (
+                vec![asked("A"), said("A", "", r#","stopReason":"toolUse""#), said("", "sent", "")],
+                (End::Answered, Some("sent")),
+            ),
+            (
+                vec![said("B", "", r#","stopReason":"toolUse""#), asked("A"), said("B", "both", "")],
+                (End::Answered, Some("both")),
+            ),
         ];
         for (messages, (end, text)) in rows {
             let page = format!(r#"{{"messages":[{}]}}"#, messages.join(","));

@@ -1,6 +1,7 @@
 //! Errors of a call from the command line to a gateway.
 
 use crate::protocol::Fields;
+use miniserde::json::Value;
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 /// The error that a gateway answered with.
@@ -12,6 +13,8 @@ pub struct ErrorResponse {
     pub message: String,
     /// `error.details.hint`, or OpenClaw's `remediationHint`.
     pub hint: Option<String>,
+    /// Whether `error.retryable` says that the same request is refused again.
+    pub is_final: bool,
 }
 
 impl ErrorResponse {
@@ -23,6 +26,7 @@ impl ErrorResponse {
             code: error.text("code").into(),
             message: error.str("message").unwrap_or("the gateway gave no reason").into(),
             hint: hint.map(String::from),
+            is_final: matches!(error.0.get("retryable"), Some(Value::Bool(false))),
         }
     }
 }
@@ -74,7 +78,7 @@ impl CallError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable(..) | Self::Closed(..) => true,
-            Self::Refused(error) | Self::Failed(error) => error.code == "UNAVAILABLE",
+            Self::Refused(error) | Self::Failed(error) => error.code == "UNAVAILABLE" && !error.is_final,
             _ => false,
         }
     }

@@ -70,6 +70,7 @@ impl Offline {
                 code: String::new(),
                 message: e.message().into(),
                 hint,
+                is_final: false,
             }))
         })
     }

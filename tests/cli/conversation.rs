@@ -45,6 +45,27 @@ fn rest(mut from: impl Read) -> String {
 }
 
 #[test]
+fn what_is_refused_for_good_is_not_sent_again() {
+    let home = Home::fix();
+    let _server = home.start();
+    for args in [&["agent", "-m", "hello"][..], &["chat", "-m", "hello"]] {
+        let (code, out, err) = told(&home, args, "");
+        assert_ne!(code, 0);
+        assert!(
+            out.is_empty() && err.contains("set agents.defaults.model to") && !err.contains("again"),
+            "{err}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_a_tool_has_sent_is_printed_too() {
+    let (_model, home, _server) = gateway();
+    let (code, out, err) = told(&home, &["agent", "-m", "tell the pump is on"], "");
+    assert_eq!((code, &*out), (0, "the pump is on\n"), "{err}");
+}
+
+#[test]
 fn a_chat_in_a_pipe_answers_line_by_line() {
     let (model, home, _server) = gateway();
     let (code, out, err) = told(&home, &["chat"], "say hello there\n\n  \nand a last line");

@@ -20,8 +20,10 @@ use std::time::{Duration, Instant};
 const AGAIN: u32 = 8;
 /// Times that one model is asked before another one is.
 const PATIENCE: u32 = 2;
-/// The wait before a model is asked again: doubled each time, up to a minute.
+/// The wait before a model is asked again: doubled each time up to a limit, so that all takes 75 s at most; and the longest
+/// that a server may ask for.
 const WAIT: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The time for which a server is left alone whose account is the fault.
 const ACCOUNT: Duration = Duration::from_secs(300);
@@ -59,8 +61,8 @@ struct Failure {
 /// Decides what is done after a failure.
 fn next(failure: Failure) -> Next {
     let Failure { cure, of_this, of_all, others, smaller, tools } = failure;
-    let pause =
-        |wait: Option<Duration>| wait.unwrap_or(WAIT * 2_u32.pow(of_this.min(8) - 1)).min(LONGEST_WAIT);
+    let usual = (WAIT * 2_u32.pow(of_this.min(8) - 1)).min(LONGEST_PAUSE);
+    let pause = |wait: Option<Duration>| wait.map_or(usual, |wait| wait.min(LONGEST_WAIT));
     match cure {
         Cure::Less if smaller < SMALLER => Next::Smaller,
         Cure::NoTools if tools => Next::WithoutTools,
@@ -136,7 +138,6 @@ impl Going<'_> {
             };
             let wait = left(chosen).min(LONGEST_WAIT);
             if !wait.is_zero() {
-                status(app, key, run, "waiting_for_model");
                 Timer::after(wait).await;
             }
             let offers = if self.tools { self.offers() } else { Vec::new() };
@@ -244,7 +245,7 @@ mod tests {
         let rows = [
             (of(later, 1, 1, false), Next::Again(WAIT)),
             (of(later, 3, 3, false), Next::Again(WAIT * 4)),
-            (of(later, 8, 8, false), Next::Again(LONGEST_WAIT.min(WAIT * 128))),
+            (of(later, 8, 8, false), Next::Again(LONGEST_PAUSE)),
             (of(later, 9, 9, false), Next::GiveUp),
             (of(later, 1, 1, true), Next::Again(WAIT)),
             (of(later, 2, 2, true), Next::Another),
