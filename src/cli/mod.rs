@@ -1,9 +1,8 @@
 //! The command line: one file a command, each with the row that declares it.
 
-mod agent;
+mod agents;
 mod args;
 mod call;
-mod chat;
 mod command;
 mod config;
 mod devices;
@@ -13,13 +12,10 @@ mod gateway;
 mod health;
 mod import;
 mod logs;
-mod models;
 mod option;
 mod reader;
-mod sessions;
 mod status;
 mod table;
-mod turn;
 
 use crate::{
     client::{CallError, Target},
@@ -103,10 +99,10 @@ static ROOT: Command = Command {
         &doctor::COMMAND,
         &CONFIG,
         &devices::COMMAND,
-        &chat::COMMAND,
-        &agent::COMMAND,
-        &sessions::COMMAND,
-        &models::COMMAND,
+        &agents::chat::COMMAND,
+        &agents::agent::COMMAND,
+        &agents::sessions::COMMAND,
+        &agents::models::COMMAND,
         &import::COMMAND,
         &logs::COMMAND,
         &call::COMMAND,

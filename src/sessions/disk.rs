@@ -1,12 +1,10 @@
 //! The files of all sessions, as a worker thread writes them: changes in groups, each group synced once.
 
 use super::{
-    beside,
-    entry::NewEntry,
+    NewEntry, SessionId,
     key::SessionKey,
-    row::SessionId,
-    row_log::{Loaded, RowLog},
-    transcript::{self, Appended, Transcript},
+    rows::log::{Loaded, RowLog},
+    transcript::{self, Appended, Transcript, beside},
 };
 use std::{
     collections::HashSet,

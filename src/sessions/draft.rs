@@ -1,10 +1,6 @@
 //! A change of sessions that is being made.
 
-use super::{
-    NewEntry, Sessions,
-    key::SessionKey,
-    row::{Row, SessionId},
-};
+use super::{NewEntry, Row, SessionId, Sessions, key::SessionKey};
 use std::rc::Rc;
 
 /// A change that is being made: sees what was staged before it.

@@ -6,10 +6,11 @@
 use super::{
     Index, NewEntry, SessionId, SessionKey,
     disk::log_path,
-    entry::{Place, header},
-    row::Row,
-    row_log::RowLog,
-    transcript::{self, Transcript},
+    rows::{Row, log::RowLog},
+    transcript::{
+        self, Transcript,
+        entry::{Place, header},
+    },
 };
 use crate::store::atomic;
 use std::{

@@ -12,32 +12,20 @@
 //! that an answer is never truer than the disk. Where a gateway stands behind this one its sessions are the truth, and
 //! nothing here is ever read or written.
 
-mod at_rest;
-mod beside;
-mod cursor;
 mod disk;
 mod draft;
-mod entry;
-pub mod fields;
-mod history;
 pub mod incoming;
-mod index;
 pub mod key;
 pub(crate) mod line;
-mod row;
-mod row_log;
+pub(crate) mod rows;
 mod scan;
-mod transcript;
+pub(crate) mod transcript;
 pub mod upkeep;
 
-pub use cursor::Cursor;
 pub use draft::Draft;
-pub use entry::{Entry, NewEntry};
-pub use history::{Page, Wanted};
-pub use index::{Index, Query};
 pub use key::{BadKey, SessionKey};
-pub use row::{Row, SessionId};
-pub use transcript::{Appended, Transcript};
+pub use rows::{Index, Query, Row, SessionId};
+pub use transcript::{Appended, Cursor, Entry, NewEntry, Page, Transcript, Wanted};
 
 use crate::{
     clock::wall_ms,
@@ -252,7 +240,7 @@ impl Sessions {
             return Err(io::Error::other(why));
         }
         let (agents, agent, id) = (self.agents.clone(), key.agent().to_owned(), *id);
-        on_worker(move || beside::keep(&agents, &agent, &id, &text)).await
+        on_worker(move || transcript::beside::keep(&agents, &agent, &id, &text)).await
     }
 
     /// Makes a change; done when it is on disk. `make` sees the changes staged before it; if it says no, or changes

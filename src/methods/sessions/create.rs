@@ -9,7 +9,7 @@ use crate::{
         shape::Object,
     },
     protocol::{ErrorShape, Json, Params},
-    sessions::{BadKey, Row, SessionId, SessionKey, fields::settable},
+    sessions::{BadKey, Row, SessionId, SessionKey, rows::fields::settable},
 };
 use nanoserde::SerJson;
 use sha2::{Digest, Sha256};

@@ -5,7 +5,7 @@ use crate::{
     clock::wall_ms,
     methods::{Answer, Call, Reply, chat::send::stop_all, shape::Object},
     protocol::{ErrorShape, Json, Params},
-    sessions::{Row, SessionKey, fields::settable},
+    sessions::{Row, SessionKey, rows::fields::settable},
 };
 
 /// Parameters that say which session is meant, and what it must be.

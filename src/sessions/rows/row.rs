@@ -2,12 +2,11 @@
 //!
 //! One that is worked with; thousands are in memory [`AtRest`](super::at_rest::AtRest).
 
-use super::{
-    fields::{FIELDS, place},
-    key::SessionKey,
-    line,
+use super::fields::{FIELDS, place};
+use crate::{
+    protocol::{hex, json},
+    sessions::{key::SessionKey, line},
 };
-use crate::protocol::{hex, json};
 use nanoserde::SerJson;
 use std::fmt;
 
@@ -74,11 +73,11 @@ pub struct Times {
 }
 
 /// Where a time stands.
-pub(super) type Time = fn(&mut Times) -> &mut u64;
+pub(in crate::sessions) type Time = fn(&mut Times) -> &mut u64;
 
 impl Times {
     /// The names of the times in the log, and where each stands.
-    pub(super) const NAMES: [(&'static str, Time); 6] = [
+    pub(in crate::sessions) const NAMES: [(&'static str, Time); 6] = [
         ("created", |t| &mut t.created),
         ("updated", |t| &mut t.updated),
         ("started", |t| &mut t.started),
@@ -144,12 +143,16 @@ impl Row {
     }
 
     /// The fields that are set: their places in [`FIELDS`], and values as JSON.
-    pub(super) fn placed(&self) -> impl Iterator<Item = (u8, &str)> {
+    pub(in crate::sessions) fn placed(&self) -> impl Iterator<Item = (u8, &str)> {
         self.fields.iter().map(|(at, value)| (*at, &**value))
     }
 
     /// A row of these parts.
-    pub(super) fn placing(id: SessionId, times: Times, fields: impl Iterator<Item = (u8, Box<str>)>) -> Self {
+    pub(in crate::sessions) fn placing(
+        id: SessionId,
+        times: Times,
+        fields: impl Iterator<Item = (u8, Box<str>)>,
+    ) -> Self {
         Self { id, times, fields: fields.collect() }
     }
 
@@ -159,7 +162,7 @@ impl Row {
     }
 
     /// The line of the log that says that `key` has this row, or has none any more.
-    pub(super) fn line(key: &SessionKey, row: Option<&Self>) -> String {
+    pub(in crate::sessions) fn line(key: &SessionKey, row: Option<&Self>) -> String {
         let mut out = format!(r#"{{"key":{}"#, key.as_str().to_owned().serialize_json());
         let Some(row) = row else {
             out.push_str(r#","deleted":true"#);
@@ -182,7 +185,7 @@ impl Row {
     }
 
     /// Reads a line's object; `None` if it is none of this log. What a later version added is ignored.
-    pub(super) fn read(object: &str) -> Option<(SessionKey, Option<Self>)> {
+    pub(in crate::sessions) fn read(object: &str) -> Option<(SessionKey, Option<Self>)> {
         let (mut key, mut id, mut deleted, mut times, mut fields) =
             (None, None, false, Times::default(), Box::default());
         for (name, value) in json::members(object) {

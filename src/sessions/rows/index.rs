@@ -2,9 +2,9 @@
 
 use super::{
     at_rest::AtRest,
-    key::{KeyText, SessionKey},
     row::{Row, SessionId},
 };
+use crate::sessions::key::{KeyText, SessionKey};
 use std::{cmp::Reverse, collections::BTreeSet};
 
 /// The rows of all sessions, by key.
@@ -44,7 +44,7 @@ pub struct Query<'a> {
 
 impl Index {
     /// The same rows in as little memory as there is.
-    pub(super) fn packed(self) -> Self {
+    pub(in crate::sessions) fn packed(self) -> Self {
         // A tree that is built at once has no room left over.
         Self { rows: self.rows.into_iter().collect() }
     }
@@ -54,7 +54,7 @@ impl Index {
         self.rows.get(key.as_str()).map(AtRest::row)
     }
 
-    pub(super) fn put(&mut self, key: &SessionKey, row: Option<&Row>) {
+    pub(in crate::sessions) fn put(&mut self, key: &SessionKey, row: Option<&Row>) {
         match row {
             Some(row) => _ = self.rows.replace(AtRest::of(key, row)),
             None => _ = self.rows.remove(key.as_str()),

@@ -2,8 +2,8 @@
 //!
 //! It is rewritten once most of it is out of date, beside the old one and then in its place.
 
-use super::{Index, line, row::Row};
-use crate::store::atomic;
+use super::{Index, Row};
+use crate::{sessions::line, store::atomic};
 use rustix::fs::{Mode, OFlags};
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ const LONGEST: u64 = 64 << 10;
 const LEAST_GARBAGE: u64 = 256;
 
 /// The open log.
-pub(super) struct RowLog {
+pub(in crate::sessions) struct RowLog {
     path: PathBuf,
     file: Option<File>,
     /// End of its last whole line.
@@ -31,7 +31,7 @@ pub(super) struct RowLog {
 }
 
 /// What was read of a log.
-pub(super) struct Loaded {
+pub(in crate::sessions) struct Loaded {
     pub rows: Index,
     /// What there is to say of it, a line each.
     pub notices: Vec<String>,
@@ -206,7 +206,7 @@ fn open(path: &Path, flags: OFlags) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sessions::{SessionKey, row::SessionId};
+    use crate::sessions::{SessionId, SessionKey};
 
     fn path() -> PathBuf {
         std::env::temp_dir()

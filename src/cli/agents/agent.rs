@@ -1,15 +1,11 @@
 //! `barnacle agent`: one message, one answer.
 
-use super::{
-    Command, Failure, Opt,
-    args::Args,
-    print,
-    turn::{End, Place, Turn, run_id, shown},
-};
+use super::turn::{self, End, Place, Turn, run_id, shown};
+use crate::cli::{Command, Failure, Opt, args::Args, print};
 use nanoserde::SerJson;
 use std::time::{Duration, Instant};
 
-pub(super) static COMMAND: Command = Command {
+pub(in crate::cli) static COMMAND: Command = Command {
     name: "agent",
     summary: "send a message to an agent, print its answer",
     about: "Send a message to an agent, wait for its answer and print it. A gateway that is restarted meanwhile goes on \
@@ -72,7 +68,7 @@ fn run(args: Args) -> Result<(), Failure> {
     let limit = (seconds > 0).then(|| Duration::from_secs(seconds));
     target.timeout = limit.map_or(CALL, |limit| limit.min(CALL));
     // Whether a gateway is there shows at once; what becomes of it later is another matter.
-    let client = super::turn::attach(&target).map_err(|e| Failure::of(e, &target))?;
+    let client = turn::attach(&target).map_err(|e| Failure::of(e, &target))?;
     let place = place(&args);
     let turn =
         Turn { place: &place, text: &text, id: run_id()?, until: limit.map(|limit| Instant::now() + limit) };

@@ -6,8 +6,7 @@
 //!
 //! A file is whole and on disk before anything names it, and goes with its session.
 
-use super::row::SessionId;
-use crate::protocol::hex;
+use crate::{protocol::hex, sessions::SessionId};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
@@ -21,7 +20,12 @@ fn folder(agents: &Path, agent: &str, id: &SessionId) -> PathBuf {
 }
 
 /// Keeps a text; where it is.
-pub(super) fn keep(agents: &Path, agent: &str, id: &SessionId, text: &str) -> io::Result<PathBuf> {
+pub(in crate::sessions) fn keep(
+    agents: &Path,
+    agent: &str,
+    id: &SessionId,
+    text: &str,
+) -> io::Result<PathBuf> {
     let folder = folder(agents, agent, id);
     fs::create_dir_all(&folder)?;
     let mut random = [0; 8];
@@ -41,7 +45,7 @@ pub(super) fn keep(agents: &Path, agent: &str, id: &SessionId, text: &str) -> io
 }
 
 /// Removes the files of a session that is gone.
-pub(super) fn remove(agents: &Path, agent: &str, id: &SessionId) {
+pub(in crate::sessions) fn remove(agents: &Path, agent: &str, id: &SessionId) {
     let folder = folder(agents, agent, id);
     if let Err(e) = fs::remove_dir_all(&folder)
         && e.kind() != io::ErrorKind::NotFound

@@ -1,18 +1,24 @@
 //! `barnacle sessions`: conversations, listed, read, reset and deleted, by the gateway that has them.
 
 use super::{
-    Command, Failure, Opt,
     agent::AGENT,
-    args::Args,
-    call, print,
-    table::{Table, plain},
     turn::{Place, shown, text_of},
 };
-use crate::{client::Target, clock::timestamp, protocol::Fields};
+use crate::{
+    cli::{
+        Command, Failure, Opt,
+        args::Args,
+        call, print,
+        table::{Table, plain},
+    },
+    client::Target,
+    clock::timestamp,
+    protocol::Fields,
+};
 use miniserde::json::Value;
 use nanoserde::SerJson;
 
-pub(super) static COMMAND: Command = Command {
+pub(in crate::cli) static COMMAND: Command = Command {
     name: "sessions",
     summary: "list, show, reset and delete sessions",
     about: "List sessions, the one that changed last first; show, reset and delete them.",

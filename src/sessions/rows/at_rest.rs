@@ -10,17 +10,16 @@
 
 use super::{
     fields::FIELDS,
-    key::SessionKey,
     row::{Row, SessionId, Times},
 };
-use crate::protocol::json;
+use crate::{protocol::json, sessions::key::SessionKey};
 use std::{
     borrow::{Borrow, Cow},
     cmp::Ordering,
 };
 
 /// A row and its key.
-pub(super) struct AtRest(Box<[u8]>);
+pub(in crate::sessions) struct AtRest(Box<[u8]>);
 
 /// The bytes before the key.
 const HEAD: usize = 2;

@@ -62,7 +62,7 @@ pub fn settable(name: &str) -> Option<&'static Field> {
 }
 
 /// Place of the field `name`.
-pub(super) fn place(name: &str) -> Option<u8> {
+pub(in crate::sessions) fn place(name: &str) -> Option<u8> {
     FIELDS.iter().position(|field| field.name == name).map(|at| at as u8)
 }
 

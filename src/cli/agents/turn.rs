@@ -3,8 +3,8 @@
 //! The gateway keeps what it accepted, and the same request begins one run whenever it comes again: so where a connection
 //! ends, another one asks the same, and listens on.
 
-use super::Failure;
 use crate::{
+    cli::Failure,
     client::{CallError, Client, Target},
     protocol::{Fields, Scope},
     sessions::SessionId,

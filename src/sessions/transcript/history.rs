@@ -4,10 +4,10 @@
 //! what it returns.
 
 use super::{
+    Transcript,
     entry::{Entry, Place, seq_of},
-    line, scan,
-    transcript::Transcript,
 };
+use crate::sessions::{line, scan};
 use std::{io, ops::ControlFlow};
 
 /// Bytes within which looking at each line is quicker than halving.
@@ -175,7 +175,7 @@ impl Transcript {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sessions::{entry::NewEntry, row::SessionId, transcript};
+    use crate::sessions::{NewEntry, SessionId, transcript};
 
     const ALL: Wanted = Wanted { offset: 0, limit: 1000, bytes: 1 << 20 };
 

@@ -4,13 +4,20 @@
 //! never acknowledged: readers pass over it, and the next append cuts it off. A damaged line elsewhere is passed over and
 //! stays as it is.
 
-use super::{
-    entry::{Entry, NewEntry, Place, header},
-    line,
-    row::SessionId,
-    scan,
+pub(super) mod beside;
+mod cursor;
+pub(super) mod entry;
+mod history;
+
+pub use cursor::Cursor;
+pub use entry::{Entry, NewEntry};
+pub use history::{Page, Wanted};
+
+use crate::{
+    sessions::{SessionId, line, scan},
+    store::atomic,
 };
-use crate::store::atomic;
+use entry::{Place, header};
 use rustix::fs::{Mode, OFlags};
 use std::{
     fs::File,
@@ -21,7 +28,7 @@ use std::{
 };
 
 /// Name of a session's transcript below the directory of all agents.
-pub(super) fn path(agents: &Path, agent: &str, id: &SessionId) -> PathBuf {
+pub(in crate::sessions) fn path(agents: &Path, agent: &str, id: &SessionId) -> PathBuf {
     agents.join(agent).join("sessions").join(format!("{id}.jsonl"))
 }
 
@@ -29,9 +36,9 @@ pub(super) fn path(agents: &Path, agent: &str, id: &SessionId) -> PathBuf {
 #[derive(Clone, Default, Debug)]
 pub struct Tail {
     /// End of the last line that counts.
-    pub(super) end: u64,
+    pub(in crate::sessions) end: u64,
     /// Bytes behind it.
-    pub(super) torn: u64,
+    pub(in crate::sessions) torn: u64,
     /// Whether the last line that counts has no newline: another program wrote it.
     unended: bool,
     /// Place of the last entry.
@@ -58,7 +65,7 @@ pub struct Appended {
 
 /// An open transcript.
 pub struct Transcript {
-    pub(super) file: File,
+    pub(in crate::sessions) file: File,
     /// Its end when it was opened, or last appended to.
     pub tail: Tail,
 }
@@ -68,7 +75,7 @@ impl Transcript {
     ///
     /// # Errors
     /// The system's; a link is not followed.
-    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+    pub(in crate::sessions) fn open(path: &Path) -> io::Result<Option<Self>> {
         match open(path, OFlags::RDONLY) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
@@ -80,7 +87,7 @@ impl Transcript {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn open_or_begin(path: &Path, id: &SessionId, now: u64) -> io::Result<Self> {
+    pub(in crate::sessions) fn open_or_begin(path: &Path, id: &SessionId, now: u64) -> io::Result<Self> {
         match open(path, OFlags::RDWR) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
@@ -144,7 +151,7 @@ impl Transcript {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn append(&mut self, entries: &[NewEntry]) -> io::Result<Vec<Appended>> {
+    pub(in crate::sessions) fn append(&mut self, entries: &[NewEntry]) -> io::Result<Vec<Appended>> {
         let (mut place, mut parent) = (self.tail.place.clone(), self.tail.id.clone());
         let mut text = String::from(if self.tail.unended { "\n" } else { "" });
         let mut appended = Vec::with_capacity(entries.len());
@@ -168,13 +175,13 @@ impl Transcript {
     }
 
     /// Whether the last line that counts has no newline.
-    pub(super) fn is_unended(&self) -> bool {
+    pub(in crate::sessions) fn is_unended(&self) -> bool {
         self.tail.unended
     }
 }
 
 /// Takes what was appended to the transcript at `path` after `end` away again, as far as the disk allows.
-pub(super) fn cut(path: &Path, end: u64) {
+pub(in crate::sessions) fn cut(path: &Path, end: u64) {
     if let Ok(file) = open(path, OFlags::RDWR) {
         let _ = file.set_len(end);
     }

@@ -1,13 +1,13 @@
 //! `barnacle chat`: a conversation with an agent, a line a message.
 
 use super::{
-    Command, Failure, Opt,
     agent::{AGENT, SESSION, place},
-    args::Args,
-    print,
     turn::{End, Place, Turn, attach, run_id, shown},
 };
-use crate::client::{Client, Target};
+use crate::{
+    cli::{Command, Failure, Opt, args::Args, print},
+    client::{Client, Target},
+};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
@@ -22,7 +22,7 @@ use std::{
     thread,
 };
 
-pub(super) static COMMAND: Command = Command {
+pub(in crate::cli) static COMMAND: Command = Command {
     name: "chat",
     summary: "talk with an agent in this terminal",
     about: "Talk with an agent: each line is a message, and its answer is printed as it is said. A gateway that is \

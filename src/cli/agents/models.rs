@@ -1,13 +1,13 @@
 //! `barnacle models`: the models that are configured, and what is missing.
 
-use super::{Command, Failure, args::Args, print, table::Table};
 use crate::{
+    cli::{Command, Failure, args::Args, print, table::Table},
     client::Client,
     protocol::{Fields, Scope, raw_member},
 };
 use miniserde::json::Value;
 
-pub(super) static COMMAND: Command = Command {
+pub(in crate::cli) static COMMAND: Command = Command {
     name: "models",
     summary: "list the models that are configured, and say what is missing",
     about: "List the models that are configured, and say what is missing before an agent can answer.",

@@ -10,8 +10,11 @@
 //! what a history shows from there on. By them any part of a transcript is found by halving the file, and nothing of it
 //! need be in memory. Source of the types: OpenClaw's `docs/reference/session-management-compaction/schema.md`.
 
-use super::{line, row::SessionId};
-use crate::{clock::timestamp, protocol::json};
+use crate::{
+    clock::timestamp,
+    protocol::json,
+    sessions::{SessionId, line},
+};
 use nanoserde::SerJson;
 
 /// Place of an entry in its transcript.
@@ -96,7 +99,7 @@ impl NewEntry {
     ///
     /// # Errors
     /// When the kernel has no randomness to give.
-    pub(super) fn line(
+    pub(in crate::sessions) fn line(
         &self,
         last: &Place,
         parent: Option<&str>,
@@ -126,7 +129,7 @@ impl NewEntry {
 }
 
 /// The first line of a transcript.
-pub(super) fn header(id: &SessionId, at_ms: u64) -> String {
+pub(in crate::sessions) fn header(id: &SessionId, at_ms: u64) -> String {
     line::seal(format!(r#"{{"type":"session","version":1,"id":"{id}","timestamp":"{}""#, timestamp(at_ms)))
 }
 
@@ -138,7 +141,7 @@ fn entry_id(seq: u64) -> Result<String, getrandom::Error> {
 }
 
 /// The number in an entry's id.
-pub(super) fn seq_of(id: &str) -> Option<u64> {
+pub(in crate::sessions) fn seq_of(id: &str) -> Option<u64> {
     let SessionId(bytes) = SessionId::parse(id)?;
     Some(u64::from(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])))
 }
@@ -164,7 +167,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Reads a line's object.
-    pub(super) fn read(object: &'a str) -> Self {
+    pub(in crate::sessions) fn read(object: &'a str) -> Self {
         let mut entry = Self { kind: "", id: "", place: Place::default(), message: None, object };
         for (name, value) in json::members(object) {
             let text = || value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or_default();
@@ -194,7 +197,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Whether it was brought from another gateway.
-    pub(super) fn is_imported(&self) -> bool {
+    pub(in crate::sessions) fn is_imported(&self) -> bool {
         self.member("importedId").is_some()
     }
 

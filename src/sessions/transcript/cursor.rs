@@ -1,7 +1,9 @@
 //! A client's place in a transcript, which it gives back to hear what came since.
 
-use super::row::SessionId;
-use crate::protocol::{base64url_decode, base64url_encode};
+use crate::{
+    protocol::{base64url_decode, base64url_encode},
+    sessions::SessionId,
+};
 
 /// A place in a transcript; opaque on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
