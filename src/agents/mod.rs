@@ -47,8 +47,8 @@ pub struct Run {
     pub tries: Cell<u32>,
     /// What becomes of it while another run of its session is under way.
     pub mode: QueueMode,
-    /// Whether its message is on disk.
-    pub accepted: Cell<bool>,
+    /// Whether its message is on disk; `None` while it is being written.
+    accepted: Cell<Option<bool>>,
     /// The runs whose messages it took in, which end with it.
     pub took: RefCell<Vec<Rc<Run>>>,
     aborted: Cell<bool>,
@@ -63,11 +63,12 @@ impl Run {
 
     /// A run that a gateway before this one had accepted.
     pub fn restore(open: &OpenRun) -> Rc<Self> {
-        let took =
-            open.took.iter().map(|id| Self::with(id, open.at, open.tries, QueueMode::Followup, Vec::new()));
-        let run = Self::with(&open.id, open.at, open.tries, QueueMode::Followup, took.collect());
-        run.accepted.set(true);
-        run
+        let accepted = |id: &str, took| {
+            let run = Self::with(id, open.at, open.tries, QueueMode::Followup, took);
+            run.settle(true);
+            run
+        };
+        accepted(&open.id, open.took.iter().map(|id| accepted(id, Vec::new())).collect())
     }
 
     fn with(id: &str, accepted_ms: u64, tries: u32, mode: QueueMode, took: Vec<Rc<Self>>) -> Rc<Self> {
@@ -80,7 +81,7 @@ impl Run {
             seq: Cell::new(0),
             tries: Cell::new(tries),
             mode,
-            accepted: Cell::new(false),
+            accepted: Cell::new(None),
             took: RefCell::new(took),
             aborted: Cell::new(false),
             waiting: RefCell::default(),
@@ -101,19 +102,41 @@ impl Run {
     /// Ends it as soon as it can.
     pub fn abort(&self) {
         self.aborted.set(true);
-        self.waiting.take().into_iter().for_each(Waker::wake);
+        self.wake();
     }
 
     /// Waits until it is to end.
     pub async fn aborted(&self) {
-        poll_fn(|cx| match self.aborted.get() {
-            true => Poll::Ready(()),
-            false => {
-                self.waiting.borrow_mut().push(cx.waker().clone());
+        self.until(|| self.aborted.get().then_some(())).await;
+    }
+
+    /// Notes whether its message is on disk.
+    pub fn settle(&self, accepted: bool) {
+        self.accepted.set(Some(accepted));
+        self.wake();
+    }
+
+    /// Waits until its message is on disk, or is not to be; whether it is.
+    pub async fn settled(&self) -> bool {
+        self.until(|| self.accepted.get()).await
+    }
+
+    async fn until<T>(&self, ready: impl Fn() -> Option<T>) -> T {
+        poll_fn(|cx| match ready() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                let mut waiting = self.waiting.borrow_mut();
+                if !waiting.iter().any(|known| known.will_wake(cx.waker())) {
+                    waiting.push(cx.waker().clone());
+                }
                 Poll::Pending
             }
         })
-        .await;
+        .await
+    }
+
+    fn wake(&self) {
+        self.waiting.take().into_iter().for_each(Waker::wake);
     }
 }
 
@@ -195,7 +218,7 @@ impl Runs {
     pub fn waiting(&self, key: &SessionKey, mode: QueueMode) -> Vec<Rc<Run>> {
         let lanes = self.lanes.borrow();
         let behind = lanes.get(key).into_iter().flatten().skip(1);
-        behind.take_while(|run| run.mode == mode && run.accepted.get()).cloned().collect()
+        behind.take_while(|run| run.mode == mode && run.accepted.get() == Some(true)).cloned().collect()
     }
 
     /// Moves runs that waited behind `by` into it.

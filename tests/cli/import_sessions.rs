@@ -182,7 +182,7 @@ fn sessions_of_files_are_brought_and_brought_again() {
 }
 
 #[test]
-fn an_import_that_is_cut_anywhere_is_done_again() {
+fn g23_an_import_that_is_cut_anywhere_is_done_again() {
     let home = Home::fix();
     let from = old(&home);
     let path = from.to_str().unwrap().to_owned();

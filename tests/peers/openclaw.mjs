@@ -60,8 +60,10 @@ export class OpenClaw {
     await this.exited;
   }
 
+  /** The end of its log, without the lines that stand there once for each refused connection. */
   tail() {
-    return fs.readFileSync(this.log, 'utf8').slice(-3000);
+    const lines = fs.readFileSync(this.log, 'utf8').split('\n');
+    return lines.filter((line) => !/closed before connect|localPort=/.test(line)).join('\n').slice(-4000);
   }
 }
 

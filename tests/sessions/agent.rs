@@ -47,9 +47,12 @@ fn an_agent_lists_sessions_and_sends_a_message() {
     assert_eq!(text(&listener.event("session.message"), "payload.message.content.0.text"), "the pump is on");
     let page = client.ok("chat.history", r#"{"sessionKey":"other"}"#);
     assert_eq!(text(items(&page, "messages")[0], "content.0.text"), "the pump is on");
+}
 
-    // To its own: what it has said with a tool it does not say once more.
-    let before = said(&mut client).len();
+#[test]
+fn g20_what_a_tool_has_sent_to_its_own_session_is_not_said_again() {
+    let (_model, _home, server) = gateway();
+    let mut client = server.admin();
     send(&mut client, "tell got it", "K3").unwrap();
     let (state, last) = until_end(&mut client, "K3").pop().unwrap();
     assert!(state == "final" && get(&last, "payload.message").is_none(), "{}", json(&last));
@@ -59,7 +62,7 @@ fn an_agent_lists_sessions_and_sends_a_message() {
         1,
         "{now:?}"
     );
-    assert_eq!(now.len(), before + 4, "{now:?}");
+    assert_eq!(now.len(), 4, "{now:?}");
 }
 
 #[test]
@@ -136,4 +139,38 @@ fn a_tool_that_was_at_work_when_the_gateway_ended_is_not_used_again_unless_it_is
         .map(|message| text(message, "content"))
         .collect();
     assert!(results.len() == 1 && results[0].contains("outcome is unknown"), "{results:?}");
+}
+
+#[test]
+fn g5_a_run_that_restarts_the_gateway_goes_on_with_the_result() {
+    let (model, _home, server) = gateway();
+    let mut client = server.admin();
+    send(&mut client, r#"call gateway {\"action\":\"restart\"}"#, "K1").unwrap();
+    let (state, last) = until_end(&mut client, "K1").pop().unwrap();
+    assert_eq!(state, "final", "{}", json(&last));
+    assert!(text(&last, "payload.message.content.0.text").contains("scheduled"), "{}", json(&last));
+    let page = client.ok("chat.history", r#"{"sessionKey":"main"}"#);
+    let results = items(&page, "messages").iter().filter(|m| text(m, "role") == "toolResult").count();
+    assert_eq!(results, 1, "it is restarted once");
+    assert!(model.asked().len() >= 2);
+    // The same connection, another process image.
+    server.wait_log(&["restart"]);
+    assert_eq!(text(&client.ok("agent.wait", r#"{"runId":"K1"}"#), "status"), "ok");
+}
+
+#[test]
+fn g16_after_an_abort_no_tool_begins_and_no_model_is_asked() {
+    let (model, _home, server) = gateway();
+    let mut client = server.admin();
+    client.ok("sessions.create", r#"{"key":"other"}"#);
+    send(&mut client, r#"held call message {\"target\":\"other\",\"message\":\"too late\"}"#, "K1").unwrap();
+    model.wait(1);
+    client.ok("chat.abort", r#"{"sessionKey":"main"}"#);
+    model.release();
+    assert_eq!(until_end(&mut client, "K1").pop().unwrap().0, "aborted");
+    send(&mut client, "say on", "K2").unwrap();
+    assert_eq!(until_end(&mut client, "K2").pop().unwrap().0, "final");
+    assert_eq!(model.asked().len(), 2);
+    let page = client.ok("chat.history", r#"{"sessionKey":"other"}"#);
+    assert_eq!(items(&page, "messages").len(), 0);
 }

@@ -3,7 +3,8 @@
 //! It answers by what the user said last: `say <text>` is said in a few pieces; `hang <text>` is said and never ended;
 //! `refuse <status>` is refused, `refuse once <status>` the first time alone; `cut` ends in the middle the first time;
 //! `garbage` is no stream; `nothing` is an answer without a text; `call <tool> <arguments>` calls a tool, and says what it
-//! gave; `calls <tool> <arguments>` calls it twice at once; `loop <tool>` calls it again and again; `tell <text>` says it with the
+//! gave; `calls <tool> <arguments>` calls it twice at once; `loop <tool>` calls it again and again;
+//! `cutat <n> <tool> <arguments>` calls it and breaks off after so many bytes of the call the first time; `tell <text>` says it with the
 //! tool `message`, and then once more; `held …` is answered as
 //! what comes behind it, and `wait …` as itself, once the test lets it. Anything else is repeated. The model `busy` is refused with 429, and the model `broke` with 402.
 
@@ -164,6 +165,11 @@ impl Said {
                 let arguments = format!("{{\"message\":{}}}", quoted(behind(1)));
                 Self { text: String::new(), calls: vec![("call_0".into(), "message".into(), arguments)] }
             }
+            "cutat" if !request.results.is_empty() => text(&format!("got {}", request.results.join(" and "))),
+            "cutat" => Self {
+                text: String::new(),
+                calls: vec![("call_0".into(), request.word(2).into(), behind(3).into())],
+            },
             "calls" => Self { text: String::new(), calls: vec![call(0), call(1)] },
             "loop" => Self { text: String::new(), calls: vec![call(times)] },
             _ => text(&format!("you said: {}", request.last)),
@@ -268,8 +274,14 @@ fn answer(socket: TcpStream, asked: &Asked, gate: &(Mutex<usize>, Condvar)) -> s
     if !rest.is_empty() {
         chunk(&dialect.text(rest))?;
     }
-    for (n, call) in said.calls.iter().enumerate() {
-        dialect.call(n, call).iter().try_for_each(|event| chunk(event))?;
+    let calls: String = said.calls.iter().enumerate().flat_map(|(n, call)| dialect.call(n, call)).collect();
+    if request.word(0) == "cutat" && times == 1 {
+        let at = request.word(1).parse().unwrap();
+        // Longer than it is: all of it, without the end of the stream.
+        return chunk(calls.get(..at).unwrap_or(&calls));
+    }
+    if !calls.is_empty() {
+        chunk(&calls)?;
     }
     chunk(&dialect.end(!said.calls.is_empty()))?;
     write!(out, "0\r\n\r\n")

@@ -49,7 +49,7 @@ fn a_server_of_anthropic_messages_is_asked_in_its_own_way() {
 }
 
 #[test]
-fn a_model_that_has_had_enough_is_left_alone_and_another_one_answers() {
+fn g27_a_model_that_has_had_enough_is_left_alone_and_another_one_answers() {
     let primary = "{primary:\"stand-in/busy\",fallbacks:[\"nowhere/x\",\"messages/echo\"]}";
     let (model, _home, server) = gateway_with(primary, "");
     let mut client = server.admin();
@@ -75,8 +75,8 @@ fn a_model_that_has_had_enough_is_left_alone_and_another_one_answers() {
 }
 
 #[test]
-fn a_hostile_model_is_told_what_is_wrong_and_stopped_in_the_end() {
-    let (model, _home, server) = gateway();
+fn what_a_hostile_model_does_wrong_is_a_result_that_it_can_read() {
+    let (_model, _home, server) = gateway();
     let mut client = server.admin();
     // A tool that is not there, and arguments that are no JSON: results that it can read.
     for (n, message) in
@@ -94,7 +94,13 @@ fn a_hostile_model_is_told_what_is_wrong_and_stopped_in_the_end() {
     let twice = ["user", "assistant", "toolResult", "toolResult", "assistant"];
     assert_eq!(roles, [&one[..], &one, &twice].concat());
     assert!(get(items(&page, "messages")[2], "isError").is_some());
-    // One that goes round in a circle.
+}
+
+/// One that goes round in a circle.
+#[test]
+fn g11_the_same_call_with_the_same_result_ends_the_run() {
+    let (model, _home, server) = gateway();
+    let mut client = server.admin();
     let before = model.asked().len();
     send(&mut client, "loop nothing", "L").unwrap();
     let (state, last) = until_end(&mut client, "L").pop().unwrap();
@@ -107,4 +113,27 @@ fn a_hostile_model_is_told_what_is_wrong_and_stopped_in_the_end() {
     send(&mut client, "say on", "N").unwrap();
     assert_eq!(until_end(&mut client, "N").pop().unwrap().0, "final");
     assert_eq!(said(&mut client).last(), pairs(&[("assistant", "on")]).last());
+}
+
+#[test]
+fn g6_a_call_that_broke_off_leaves_nothing() {
+    let (model, _home, server) = gateway();
+    let mut client = server.admin();
+    let mut asked = 0;
+    // The last is longer than the call: only the end of the stream is missing.
+    for at in (1..400).step_by(57).chain([10_000]) {
+        let key = format!("K{at}");
+        send(&mut client, &format!(r#"cutat {at} nothing {{\"deep\":{{\"a\":[1,2,\"}}\"]}}}}"#), &key)
+            .unwrap();
+        let (state, last) = until_end(&mut client, &key).pop().unwrap();
+        assert_eq!(state, "final", "{at}: {}", json(&last));
+        asked += 3;
+        assert_eq!(model.asked().len(), asked, "{at}: cut, called, and asked with the result");
+        let page = client.ok("chat.history", r#"{"sessionKey":"main"}"#);
+        let messages = items(&page, "messages");
+        let own = &messages[messages.len() - 4..];
+        let roles: Vec<_> = own.iter().map(|message| text(message, "role")).collect();
+        assert_eq!(roles, ["user", "assistant", "toolResult", "assistant"], "{at}");
+        assert_eq!(items(own[1], "content").len(), 1, "{at}: one call, whole");
+    }
 }

@@ -218,7 +218,7 @@ fn what_fails_is_tried_again_or_said_in_words() {
 }
 
 #[test]
-fn a_run_goes_on_after_a_kill_and_after_a_restart() {
+fn g1_a_run_goes_on_after_a_kill_and_after_a_restart() {
     let (model, home, server) = gateway();
     let mut client = server.admin();
     send(&mut client, "hang in there", "K1").unwrap();
@@ -315,4 +315,28 @@ fn tokens_are_counted_by_day_model_and_session() {
     assert_eq!((days.len(), number(days.last().unwrap(), "totalTokens")), (3, total));
     let before = client.ok("sessions.usage", r#"{"startDate":"2020-01-01","endDate":"2020-01-31"}"#);
     assert_eq!(number(&before, "totals.totalTokens"), 0);
+}
+
+#[test]
+fn g8_g10_one_key_is_one_run_whenever_it_comes_and_stands_in_the_history() {
+    let (model, home, server) = gateway();
+    let mut client = server.admin();
+    let first = client.ask("chat.send", r#"{"sessionKey":"main","message":"say one","idempotencyKey":"K1"}"#);
+    let second =
+        client.ask("chat.send", r#"{"sessionKey":"main","message":"say one","idempotencyKey":"K1"}"#);
+    for id in [first, second] {
+        assert_eq!(text(&client.answer(&id).unwrap(), "runId"), "K1");
+    }
+    until_end(&mut client, "K1");
+    server.kill();
+    let server = home.start();
+    let mut client = server.admin();
+    assert_eq!(text(&send(&mut client, "say one", "K1").unwrap(), "status"), "ok");
+    let other = send(&mut client, "say two", "K1").unwrap_err();
+    assert_eq!(text(&other, "code"), "INVALID_REQUEST");
+    assert_eq!((model.asked().len(), said(&mut client).len()), (1, 2));
+    let page = client.ok("chat.history", r#"{"sessionKey":"main"}"#);
+    let place = |n: usize, name: &str| text(items(&page, "messages")[n], &format!("__openclaw.{name}"));
+    assert_eq!((place(0, "idempotencyKey"), place(0, "runId")), ("K1:user".into(), "K1".into()));
+    assert_eq!(place(1, "runId"), "K1");
 }

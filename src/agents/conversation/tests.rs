@@ -261,7 +261,7 @@ fn fault_of_messages(messages: &str) -> Option<String> {
 }
 
 #[test]
-fn whatever_the_transcript_every_server_accepts_what_is_sent() {
+fn g7_whatever_the_transcript_every_server_accepts_what_is_sent() {
     for seed in 0..4_000 {
         let transcript = history(seed);
         for (run, waiting) in [("B", vec![]), ("A", vec!["B".to_owned()])] {

@@ -81,16 +81,20 @@ pub(in crate::methods) async fn admit(
     // Nothing waits from here to where the run is known.
     let there = app.runs.find(id).map(|(_, run)| run);
     let known = before.or_else(|| there.as_ref().map(|run| run.text.borrow().clone()));
-    match known {
-        Some(known) if known != text => {
-            return Err(ErrorShape::invalid(format!(
-                "idempotencyKey {id} was sent with another message before; take a new one"
-            )));
-        }
-        _ if there.is_some() => return Ok(("in_flight", None)),
-        Some(_) => return Ok(("ok", None)),
-        None if app.runs.ended(id).is_some() => return Ok(("ok", None)),
-        None => {}
+    if known.as_ref().is_some_and(|known| known != text) {
+        return Err(ErrorShape::invalid(format!(
+            "idempotencyKey {id} was sent with another message before; take a new one"
+        )));
+    }
+    if let Some(there) = there {
+        // It is under way once its message is on disk, and not before.
+        return match there.settled().await {
+            true => Ok(("in_flight", None)),
+            false => Err(ErrorShape::later("the same message was not accepted; send it again", 1000)),
+        };
+    }
+    if known.is_some() || app.runs.ended(id).is_some() {
+        return Ok(("ok", None));
     }
     // Only a new message needs a model: the same one again is answered as before.
     run::endpoint(app, key).map_err(ErrorShape::never)?;
@@ -134,15 +138,17 @@ pub(in crate::methods) async fn admit(
     let (session, appended) = match changed.await {
         Ok(changed) => changed,
         Err(e) => {
-            // Whoever waits behind it has its turn all the same.
-            let next = app.runs.remove(key, id);
-            if next.is_some() {
+            run.settle(false);
+            // Whoever waits behind it has its turn all the same. Where it is next itself, it is passed over.
+            if first && app.runs.remove(key, id).is_some() {
                 run::begin(app, key);
+            } else if app.runs.of(key).first().is_some_and(|next| next.id != id) {
+                app.runs.remove(key, id);
             }
             return Err(e);
         }
     };
-    run.accepted.set(true);
+    run.settle(true);
     if first {
         run::begin(app, key);
     } else if mode == QueueMode::Interrupt {

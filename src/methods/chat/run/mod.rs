@@ -91,8 +91,14 @@ pub(in crate::methods) fn begin(app: &Rc<App>, key: &SessionKey) {
     let (app, key) = (app.clone(), key.clone());
     app.clone().spawn(async move {
         while let Some(run) = app.runs.of(&key).into_iter().next() {
-            go(&app, &key, &run).await;
+            let accepted = run.settled().await;
+            if accepted {
+                go(&app, &key, &run).await;
+            }
             app.runs.remove(&key, &run.id);
+            if !accepted {
+                continue;
+            }
             publish_changed(&app, &key, "agent.input.settled");
         }
     });
