@@ -5,11 +5,13 @@
 //! it is asked, [`workspace`] what instructs it, [`cool_down`] which one is left alone for a while, and [`guard`] when a
 //! run goes round in a circle.
 
+pub mod compaction;
 pub mod conversation;
 pub mod cool_down;
 pub mod guard;
 pub mod model;
 mod open;
+pub mod selection;
 pub mod workspace;
 
 pub use open::{OpenRun, OpenRuns};
@@ -18,7 +20,7 @@ use crate::{config::QueueMode, sessions::SessionKey};
 use cool_down::CoolDowns;
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::poll_fn,
     rc::Rc,
     task::{Poll, Waker},
@@ -51,6 +53,8 @@ pub struct Run {
     accepted: Cell<Option<bool>>,
     /// The runs whose messages it took in, which end with it.
     pub took: RefCell<Vec<Rc<Run>>>,
+    /// Whether its conversation takes much of what its model takes.
+    pub crowded: Cell<bool>,
     aborted: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
 }
@@ -83,6 +87,7 @@ impl Run {
             mode,
             accepted: Cell::new(None),
             took: RefCell::new(took),
+            crowded: Cell::new(false),
             aborted: Cell::new(false),
             waiting: RefCell::default(),
         })
@@ -172,6 +177,8 @@ pub struct Runs {
     ended: RefCell<VecDeque<Ended>>,
     asking: Cell<usize>,
     waiting: RefCell<Vec<Waker>>,
+    /// Ids of commands that are being carried out.
+    carried: RefCell<BTreeSet<String>>,
     /// The models that are left alone for a while.
     pub cool_downs: CoolDowns,
 }
@@ -182,7 +189,10 @@ impl Runs {
         let mut lanes = self.lanes.borrow_mut();
         let lane = lanes.entry(key.clone()).or_default();
         lane.push_back(run.clone());
-        lane.len() == 1
+        let is_first = lane.len() == 1;
+        drop(lanes);
+        self.wake();
+        is_first
     }
 
     /// Takes a run away that was not accepted after all, or has ended; the one that comes next, if that was the first.
@@ -271,6 +281,24 @@ impl Runs {
         Turn(self.clone())
     }
 
+    /// Begins to carry out the command `id`, unless that is done already.
+    pub fn carry(self: &Rc<Self>, id: &str) -> Option<Carrying> {
+        let is_new = self.carried.borrow_mut().insert(id.to_owned());
+        is_new.then(|| Carrying(self.clone(), id.to_owned()))
+    }
+
+    /// Waits until a session has a run.
+    pub async fn begun(&self, key: &SessionKey) {
+        poll_fn(|cx| match self.lanes.borrow().contains_key(key) {
+            true => Poll::Ready(()),
+            false => {
+                self.watch(cx.waker());
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
     /// How busy they are.
     pub fn load(&self, most: usize) -> Load {
         let asking = self.asking.get();
@@ -297,5 +325,14 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.0.asking.set(self.0.asking.get() - 1);
         self.0.wake();
+    }
+}
+
+/// A command that is being carried out, which ends when this is dropped.
+pub struct Carrying(Rc<Runs>, String);
+
+impl Drop for Carrying {
+    fn drop(&mut self) {
+        self.0.carried.borrow_mut().remove(&self.1);
     }
 }

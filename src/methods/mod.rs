@@ -253,7 +253,7 @@ pub(crate) async fn admit_message(
     text: &str,
 ) -> Result<Option<After>, ErrorShape> {
     // Who waits for this run's events gets none where another one takes its message in.
-    let how = chat::send::How { session: None, mode: Some(QueueMode::Followup) };
+    let how = chat::send::How { mode: Some(QueueMode::Followup), ..Default::default() };
     chat::send::admit(app, key, id, text, how).await.map(|(_, after)| after)
 }
 

@@ -56,6 +56,9 @@ impl Draft<'_> {
 
     /// Appends entries to the transcript of a session.
     pub fn append(&mut self, key: &SessionKey, id: SessionId, entries: Vec<NewEntry>) {
-        self.append = Some((key.clone(), id, entries));
+        match &mut self.append {
+            Some((known, _, before)) if known == key => before.extend(entries),
+            _ => self.append = Some((key.clone(), id, entries)),
+        }
     }
 }

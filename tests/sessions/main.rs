@@ -7,6 +7,8 @@ mod crash_model;
 mod wire;
 
 mod agent;
+mod commands;
+mod compaction;
 mod crash;
 mod full_disk;
 mod large;

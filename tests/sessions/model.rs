@@ -6,7 +6,9 @@
 //! gave; `calls <tool> <arguments>` calls it twice at once; `loop <tool>` calls it again and again;
 //! `cutat <n> <tool> <arguments>` calls it and breaks off after so many bytes of the call the first time; `tell <text>` says it with the
 //! tool `message`, and then once more; `held …` is answered as
-//! what comes behind it, and `wait …` as itself, once the test lets it. Anything else is repeated. The model `busy` is refused with 429, and the model `broke` with 402.
+//! what comes behind it, and `wait …` as itself, once the test lets it. Anything else is repeated. The model `busy` is refused with 429, and the model `broke` with 402. Asked to sum up, it
+//! says `SUMMARY`; the models `sum-hang`, `sum-refuse`, `sum-long` and `sum-overflow`
+//! do then what their names say, and else as any other.
 
 use crate::wire::{get, items, text};
 use miniserde::json::Value;
@@ -100,6 +102,8 @@ struct Request {
     /// What tools gave to what was called since.
     results: Vec<String>,
     model: String,
+    /// Whether a conversation is to be summed up.
+    sums_up: bool,
 }
 
 impl Request {
@@ -130,7 +134,10 @@ impl Request {
                 _ => {}
             }
         }
-        Self { last, results, model: text(&body, "model") }
+        let first = items(&body, "messages").first().map(|message| text(message, "content"));
+        let system = first.unwrap_or_default() + &text(&body, "system");
+        let sums_up = system.starts_with("You sum up");
+        Self { last, results, model: text(&body, "model"), sums_up }
     }
 
     fn word(&self, n: usize) -> &str {
@@ -154,6 +161,8 @@ impl Said {
             (format!("call_{n}"), request.word(1).to_owned(), arguments.to_owned())
         };
         match request.word(0) {
+            _ if request.sums_up && request.model == "sum-long" => text(&"long ".repeat(20_000)),
+            _ if request.sums_up => text("SUMMARY"),
             "say" | "hang" => text(behind(1)),
             "nothing" => Self::default(),
             "call" | "calls" if !request.results.is_empty() => {
@@ -233,6 +242,11 @@ fn answer(socket: TcpStream, asked: &Asked, gate: &(Mutex<usize>, Condvar)) -> s
         )
     };
     match (&*request.model, request.word(0)) {
+        ("sum-refuse", _) if request.sums_up => return refuse(&mut out, "500"),
+        ("sum-overflow", _) if request.sums_up => {
+            let text = r#"{"error":{"message":"This model's maximum context length is 10 tokens"}}"#;
+            return write!(out, "HTTP/1.1 400 No\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+        }
         ("busy", _) => return refuse(&mut out, "429"),
         ("broke", _) => return refuse(&mut out, "402"),
         (_, "refuse") if request.word(1) == "once" && times > 1 => {}
@@ -262,7 +276,7 @@ fn answer(socket: TcpStream, asked: &Asked, gate: &(Mutex<usize>, Condvar)) -> s
         chunk(one)?;
         chunk(two)?;
     }
-    if request.word(0) == "hang" {
+    if request.word(0) == "hang" || (request.sums_up && request.model == "sum-hang") {
         // Until the other side closes.
         let mut byte = [0];
         let _ = reader.read(&mut byte);

@@ -153,8 +153,8 @@ fn what_is_compacted_stays_and_what_is_deleted_does_not() {
     let mut client = server.admin();
     let made = client.ok("sessions.create", r#"{"key":"one"}"#);
     (1..=5).for_each(|n| _ = inject(&mut client, &format!("said {n}")));
-    let refused = client.err("sessions.compact", r#"{"key":"one"}"#);
-    assert!(text(&refused, "message").contains("summaries are not in this version"));
+    let refused = client.ok("sessions.compact", r#"{"key":"one"}"#);
+    assert_eq!(text(&refused, "reason"), "there is nothing to sum up yet", "nobody asked anything");
     assert!(!flag(&client.ok("sessions.compact", r#"{"key":"one","maxLines":5}"#), "compacted"));
     let done = client.ok("sessions.compact", r#"{"key":"one","maxLines":2}"#);
     assert_eq!((flag(&done, "compacted"), number(&done, "kept")), (true, 2));

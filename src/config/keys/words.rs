@@ -63,6 +63,11 @@ impl Choice for QueueMode {
 }
 
 impl QueueMode {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, mode)| *mode == self).map_or("", |(word, _)| word)
+    }
+
     /// The mode of this name.
     pub fn parse(word: &str) -> Option<Self> {
         Self::of(word)

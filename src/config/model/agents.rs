@@ -26,6 +26,8 @@ pub struct Agents {
     pub workspace: Option<String>,
     /// `agents.defaults.maxConcurrent`: runs that ask a model at once.
     pub at_once: u64,
+    /// `agents.defaults.compaction`.
+    pub compaction: Compaction,
     /// `messages.queue.mode`.
     pub queue: QueueMode,
     /// `agents.defaults.contextTokens` (a key of OpenClaw's until 2026.8).
@@ -38,6 +40,17 @@ pub struct Agents {
     pub global: bool,
     /// The channels that are configured and not switched off.
     pub channels: Vec<String>,
+}
+
+/// When and how a conversation is summed up.
+#[derive(Clone, Default)]
+pub struct Compaction {
+    /// Whether that is done without being asked for.
+    pub enabled: bool,
+    /// Tokens that are kept word for word.
+    pub keep: u64,
+    /// Time for each question to the model.
+    pub deadline: Duration,
 }
 
 /// What one agent has of its own.
@@ -79,6 +92,7 @@ impl Agents {
             own,
             workspace: defaults.text("workspace").map(Cow::into_owned),
             at_once: defaults.number_or_default("maxConcurrent"),
+            compaction: compaction(&defaults.section("compaction")),
             queue: root.section("messages").section("queue").word("mode").unwrap_or(QueueMode::Steer),
             context_tokens: defaults.number("contextTokens"),
             heartbeat: heartbeat(&defaults.section("heartbeat")),
@@ -123,6 +137,14 @@ impl Agents {
     /// The session of the default agent that direct messages go to.
     pub(crate) fn main_session(&self) -> String {
         if self.global { "global".into() } else { format!("agent:{}:{}", self.default, self.main_key) }
+    }
+}
+
+fn compaction(section: &Section<'_>) -> Compaction {
+    Compaction {
+        enabled: section.flag("enabled"),
+        keep: section.number_or_default("keepRecentTokens"),
+        deadline: Duration::from_secs(section.number_or_default("timeoutSeconds")),
     }
 }
 

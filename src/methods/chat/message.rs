@@ -30,8 +30,13 @@ pub(super) fn message(entry: &Entry<'_>, session: &SessionId, most: usize) -> St
     let message = match entry.message.filter(|_| is_message) {
         Some(message) => shortened(message, most),
         None => {
-            let name = if entry.kind == "reset" { "Reset" } else { "Compaction" };
-            let text = Object::new().put("type", "text").put("text", name).json();
+            let why = entry.member("note").and_then(json::text);
+            let name = match (entry.kind, why) {
+                ("reset", _) => "Reset".to_owned(),
+                (_, None) => "Compaction".to_owned(),
+                (_, Some(why)) => format!("Compaction, with an outline for a summary: {why}"),
+            };
+            let text = Object::new().put("type", "text").put("text", &name).json();
             Object::new().put("role", "system").put("content", &vec![text]).json().0
         }
     };

@@ -3,6 +3,7 @@
 //! Shapes as OpenClaw 2026.9.6 answers; sources: `protocol.schema.json`, `docs/gateway/protocol/rpc-session-control.md`,
 //! and what a running one said.
 
+mod commands;
 mod history;
 mod inject;
 mod message;
@@ -10,7 +11,7 @@ pub(super) mod run;
 pub(super) mod send;
 
 use super::{Access::Operator, Answer, Call, Method, Repeat, shape::Object};
-use crate::protocol::{Json, Scope};
+use crate::protocol::Scope;
 
 const READ: super::Access = Operator(Scope::Read);
 /// The largest parameters that hold a message, bytes.
@@ -22,13 +23,14 @@ pub(super) const METHODS: &[Method] = &[
     Method::waits("chat.startup", READ, Repeat::Harmless, |c| Box::pin(history::history(c))),
     Method::waits("chat.message.get", READ, Repeat::Harmless, |c| Box::pin(history::message(c))),
     Method::now("chat.metadata", READ, Repeat::Harmless, metadata),
+    Method::now("commands.list", READ, Repeat::Harmless, commands::list),
     Method::waits("chat.inject", Operator(Scope::Admin), Repeat::ChangesTwice, |c| {
         Box::pin(inject::inject(c))
     })
     .content(MESSAGE),
 ];
 
-/// `chat.metadata`. No command is understood by this version, and a list that names some would promise it.
+/// `chat.metadata`.
 fn metadata(call: &Call) -> Answer {
     let params = call.params()?;
     if params.value("sessionKey").is_some() {
@@ -37,7 +39,7 @@ fn metadata(call: &Call) -> Answer {
     let account = Object::new().put("kind", "automatic").put("label", "Automatic account selection");
     Ok(Object::new()
         .put("models", &super::agents::rows(&call.app.settings()))
-        .put("commands", &Vec::<Json>::new())
+        .put("commands", &commands::rows(true))
         .put("swarmEnabled", &false)
         .put("accountSelection", &account.json())
         .put("runtimeSelectionLocked", &false)

@@ -3,25 +3,29 @@
 //! `idempotencyKey` is the id of the run. The message is on disk before the answer, with the run in the session's row, so that
 //! the same request begins one run whenever it comes again.
 
-use super::{MESSAGE, message, run};
+use super::{
+    MESSAGE,
+    commands::{Taken, take},
+    message, run,
+};
 use crate::{
-    agents::{Ended, OpenRun, OpenRuns, Run, WAITING},
+    agents::{Ended, OpenRun, OpenRuns, Run, WAITING, conversation::text_of, selection::CHOSEN},
     app::App,
     clock::wall_ms,
     config::QueueMode,
     methods::{
         Access::{Dynamic, Operator},
-        After, Answer, Call, Method, Repeat, Reply,
+        After, Answer, By, Call, Method, Repeat, Reply,
         sessions::{key, may_begin, publish_changed, publish_message, shapes},
         shape::Object,
     },
     protocol::{Details, ErrorShape, Json, Params, Scope, json, response},
     reactor::Timer,
-    sessions::{Entry, NewEntry, Row, SessionId, SessionKey, Transcript, Wanted},
+    sessions::{Entry, NewEntry, Row, SessionId, SessionKey, Transcript},
 };
 use nanoserde::SerJson;
 use smol::future;
-use std::{rc::Rc, time::Duration};
+use std::{ops::ControlFlow, rc::Rc, time::Duration};
 
 const WRITE: crate::methods::Access = Operator(Scope::Write);
 
@@ -36,18 +40,29 @@ pub(in crate::methods) const METHODS: &[Method] = &[
 ];
 
 /// Entries of a transcript in which the same request is looked for.
-const LOOKED_THROUGH: Wanted = Wanted { offset: 0, limit: 400, bytes: 4 << 20 };
+const LOOKED_THROUGH: usize = 400;
 
 /// The time for a run to end that is to.
 const END: Duration = Duration::from_secs(5);
 
 /// How a message is to be taken.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(in crate::methods) struct How<'a> {
     /// The session's id that the client expects.
     pub(in crate::methods) session: Option<&'a str>,
     /// What becomes of it while a run is under way, if not what the configuration says.
     pub(in crate::methods) mode: Option<QueueMode>,
+    /// Whether it begins the conversation anew.
+    pub(in crate::methods) afresh: Option<Afresh>,
+}
+
+/// How a conversation begins anew.
+#[derive(Clone)]
+pub(in crate::methods) struct Afresh {
+    /// `reason` of the event.
+    pub(in crate::methods) reason: &'static str,
+    /// The model that is chosen for it.
+    pub(in crate::methods) model: Option<String>,
 }
 
 impl<'a> How<'a> {
@@ -60,7 +75,7 @@ impl<'a> How<'a> {
                     params.invalid("queueMode", "one of steer, followup, collect, interrupt")
                 })?),
             };
-        Ok(Self { session: params.opt_str("sessionId")?, mode })
+        Ok(Self { session: params.opt_str("sessionId")?, mode, afresh: None })
     }
 }
 
@@ -74,13 +89,9 @@ pub(in crate::methods) async fn admit(
     how: How<'_>,
 ) -> Result<(&'static str, Option<After>), ErrorShape> {
     app.sessions.ready().await?;
-    let before = match app.sessions.row(key) {
-        Some(row) => accepted_before(app, key, &row, id).await?,
-        None => None,
-    };
+    let known = known_before(app, key, id).await?;
     // Nothing waits from here to where the run is known.
     let there = app.runs.find(id).map(|(_, run)| run);
-    let known = before.or_else(|| there.as_ref().map(|run| run.text.borrow().clone()));
     if known.as_ref().is_some_and(|known| known != text) {
         return Err(ErrorShape::invalid(format!(
             "idempotencyKey {id} was sent with another message before; take a new one"
@@ -101,7 +112,10 @@ pub(in crate::methods) async fn admit(
     if app.runs.of(key).len() > WAITING {
         return Err(ErrorShape::later(format!("{WAITING} messages of {} wait already", key.wire()), 5000));
     }
-    let mode = how.mode.unwrap_or(app.settings().config.agents.queue);
+    let mode = how.mode.unwrap_or_else(|| {
+        let row = app.sessions.row(key);
+        shapes::queue_mode(&app.settings().config.agents, row.as_ref())
+    });
     let now = wall_ms();
     let run = Run::new(id, now, mode);
     *run.text.borrow_mut() = text.to_owned();
@@ -115,6 +129,7 @@ pub(in crate::methods) async fn admit(
             let details = Details { reason: Some("session-changed".into()), ..Details::default() };
             return Err(ErrorShape::invalid(format!("Session {} changed. Retry.", key.wire())).with(details));
         }
+        let is_there = there.is_some();
         let mut row = match there {
             Some(row) => row,
             None => {
@@ -122,6 +137,15 @@ pub(in crate::methods) async fn admit(
                 Row::new(now).map_err(|e| ErrorShape::later(format!("no randomness: {e}"), 1000))?
             }
         };
+        if let Some(afresh) = &how.afresh {
+            if is_there {
+                draft.append(key, row.id, vec![NewEntry::reset(now)]);
+            }
+            row.times.started = now;
+            if let Some(model) = &afresh.model {
+                row.set(CHOSEN, Some(&model.serialize_json()));
+            }
+        }
         let mut open = OpenRuns::of(&row);
         open.0.push(OpenRun { id: id.to_owned(), at: now, tries: 0, took: Vec::new() });
         open.put(&mut row);
@@ -156,9 +180,10 @@ pub(in crate::methods) async fn admit(
         app.runs.of(key).iter().rev().filter(|other| other.id != run.id).for_each(|other| other.abort());
     }
     let (key, id) = (key.clone(), id.to_owned());
+    let reason = how.afresh.map_or("send", |afresh| afresh.reason);
     let after: After = Box::new(move |app| {
-        publish_changed(app, &key, "send");
-        if let Some(appended) = appended.into_iter().next() {
+        publish_changed(app, &key, reason);
+        if let Some(appended) = appended.into_iter().last() {
             let beside =
                 Object::new().put("runId", &id).put("idempotencyKey", &format!("{id}:user")).json().0;
             let entry = Entry::of_message(&appended.id, appended.place, &message, &beside);
@@ -180,6 +205,19 @@ fn user_message(text: &str, id: &str, now: u64) -> String {
     object.put("idempotencyKey", &key).json().0
 }
 
+/// The text of the message that began run `id`, if it came before.
+pub(super) async fn known_before(
+    app: &Rc<App>,
+    key: &SessionKey,
+    id: &str,
+) -> Result<Option<String>, ErrorShape> {
+    let before = match app.sessions.row(key) {
+        Some(row) => accepted_before(app, key, &row, id).await?,
+        None => None,
+    };
+    Ok(before.or_else(|| app.runs.find(id).map(|(_, run)| run.text.borrow().clone())))
+}
+
 /// The text of the message that began run `id`, if the transcript has it.
 async fn accepted_before(
     app: &Rc<App>,
@@ -190,22 +228,20 @@ async fn accepted_before(
     let wanted = format!("{id}:user").serialize_json();
     let read = move |transcript: Option<Transcript>| {
         let Some(transcript) = transcript else { return Ok(None) };
-        let page = transcript.page(LOOKED_THROUGH, |entry| {
-            match entry.member("idempotencyKey") == Some(&*wanted) {
-                true => {
-                    let content =
-                        json::members(entry.message.unwrap_or("{}")).find(|(name, _)| *name == "content");
-                    format!(
-                        "={}",
-                        content
-                            .map(|(_, value)| crate::agents::conversation::text_of(value))
-                            .unwrap_or_default()
-                    )
-                }
-                false => String::new(),
+        let (mut found, mut left) = (None, LOOKED_THROUGH);
+        // Across resets too.
+        transcript.entries(transcript.last(), |entry| {
+            if entry.member("idempotencyKey") == Some(&*wanted) {
+                let content = entry.message.and_then(|message| json::member(message, "content"));
+                found = Some(content.map(text_of).unwrap_or_default());
+            }
+            left -= 1;
+            match found.is_some() || left == 0 {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
             }
         })?;
-        Ok(page.entries.into_iter().find_map(|text| text.strip_prefix('=').map(str::to_owned)))
+        Ok(found)
     };
     app.sessions.read(key, &row.id, read).await
 }
@@ -224,16 +260,14 @@ async fn send(call: Call) -> Answer {
     only_text(&params)?;
     let key = key(&call, &params, "sessionKey")?;
     let (id, text) = (params.str("idempotencyKey")?, params.str("message")?);
-    if matches!(text.trim(), "/stop") {
-        let stopped = stop(&call.app, &key, None);
-        return Ok(Object::new().put("runId", id).put("status", "ok").put("aborted", &stopped).json().into());
-    }
-    let (status, after) = admit(&call.app, &key, id, text, How::of(&params)?).await?;
-    Ok(accepted(Object::new().put("runId", id).put("status", status).json(), after))
+    let Taken { status, after, stopped, .. } =
+        take(&call.app, &call.by, &key, id, text, How::of(&params)?).await?;
+    let object = Object::new().put("runId", id).put("status", status).opt("aborted", stopped.as_ref());
+    Ok(accepted(object.json(), after))
 }
 
 /// Aborts one run of a session, or all; their ids.
-fn stop(app: &Rc<App>, key: &SessionKey, id: Option<&str>) -> Vec<String> {
+pub(super) fn stop(app: &Rc<App>, key: &SessionKey, id: Option<&str>) -> Vec<String> {
     // What waits first, so that it does not begin when the one before it ends.
     let meant = app.runs.of(key).into_iter().rev().filter(|run| id.is_none_or(|id| run.id == id));
     meant.map(|run| (run.abort(), run.id.clone()).1).collect()
@@ -246,8 +280,14 @@ async fn send_to(call: Call) -> Answer {
     let key = key(&call, &params, "key")?;
     let random = SessionId::random().map_err(|e| ErrorShape::later(format!("no randomness: {e}"), 1000))?;
     let id = params.opt_str("idempotencyKey")?.map_or_else(|| random.to_string(), str::to_owned);
-    let (status, after) = admit(&call.app, &key, &id, params.str("message")?, How::of(&params)?).await?;
-    Ok(accepted(Object::new().put("runId", &id).put("status", status).json(), after))
+    let (text, how) = (params.str("message")?, How::of(&params)?);
+    // What an agent sends to another session is a message, whatever it looks like.
+    let Taken { status, after, stopped, .. } = match call.by {
+        By::Conn(_) => take(&call.app, &call.by, &key, &id, text, how).await?,
+        By::Agent => admit(&call.app, &key, &id, text, how).await?.into(),
+    };
+    let object = Object::new().put("runId", &id).put("status", status).opt("aborted", stopped.as_ref());
+    Ok(accepted(object.json(), after))
 }
 
 /// Ends every run of a session, and waits a while for it.
@@ -308,7 +348,13 @@ async fn agent(call: Call) -> Answer {
         }
     };
     let (id, text) = (params.str("idempotencyKey")?.to_owned(), params.str("message")?);
-    let (_, after) = admit(&call.app, &key, &id, text, How::of(&params)?).await?;
+    let Taken { after, said: replied, stopped, .. } =
+        take(&call.app, &call.by, &key, &id, text, How::of(&params)?).await?;
+    if let Some(stopped) = stopped {
+        let ended_ms = wall_ms();
+        call.app.runs.end(Ended { id: id.clone(), status: "ok", ended_ms, error: None });
+        log::debug!("{}: stopped {}", key.wire(), stopped.join(", "));
+    }
     let payload = Object::new()
         .put("runId", &id)
         .put("sessionKey", key.wire())
@@ -328,7 +374,8 @@ async fn agent(call: Call) -> Answer {
             let answer = match &ended.error {
                 Some(why) => crate::protocol::refusal(&request, &ErrorShape::later(why.clone(), 1000)),
                 None => {
-                    let said = run.map(|run| run.said.borrow().clone()).filter(|_| ended.status == "ok");
+                    let said = run.map(|run| run.said.borrow().clone()).or(replied);
+                    let said = said.filter(|_| ended.status == "ok");
                     response(&request, &answered(&ended, said.as_deref()))
                 }
             };

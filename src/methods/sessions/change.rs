@@ -5,7 +5,11 @@ use crate::{
     app::App,
     clock::wall_ms,
     hub::Audience,
-    methods::{Answer, Call, Reply, chat::send::stop_all, shape::Object},
+    methods::{
+        Answer, Call, Reply,
+        chat::{run, send::stop_all},
+        shape::Object,
+    },
     protocol::{ErrorShape, Event},
     sessions::{NewEntry, Row, SessionKey, Transcript, Wanted},
 };
@@ -47,7 +51,7 @@ pub(super) async fn reset(call: Call) -> Answer {
         .put("ok", &true)
         .put("key", key.wire())
         .put("entry", &shapes::entry(&row))
-        .opt("resolved", shapes::resolved(&call.app).as_ref())
+        .opt("resolved", shapes::resolved(&call.app, &key, &row).as_ref())
         .json();
     Ok(Reply::then(payload, move |app| super::publish_changed(app, &key, reason)))
 }
@@ -115,6 +119,22 @@ pub(crate) async fn forget(app: &Rc<App>, key: &SessionKey) -> Result<(), ErrorS
     Ok(())
 }
 
+/// `sessions.compact` without `maxLines`: what is older is summed up.
+async fn sum_up(app: &Rc<App>, key: SessionKey) -> Answer {
+    let object = Object::new().put("ok", &true).put("key", key.wire());
+    let done = match run::compact::now(app, &key, None).await {
+        Ok(done) => done,
+        Err(why) => return Ok(object.put("compacted", &false).put("reason", &why).json().into()),
+    };
+    let result = Object::new()
+        .put("summary", &done.summary)
+        .put("firstKeptEntryId", &done.first_kept)
+        .put("tokensBefore", &done.before)
+        .put("tokensAfter", &done.after);
+    let payload = object.put("compacted", &true).put("result", &result.json()).json();
+    Ok(Reply::then(payload, move |app| super::publish_changed(app, &key, "compact")))
+}
+
 /// `sessions.compact`: what is older than the last `maxLines` entries is told to no model any more. It stays in the
 /// transcript.
 pub(super) async fn compact(call: Call) -> Answer {
@@ -122,10 +142,7 @@ pub(super) async fn compact(call: Call) -> Answer {
     let params = call.params()?;
     let key = super::key(&call, &params, "key")?;
     let Some(kept) = params.opt_u64("maxLines")? else {
-        return Err(ErrorShape::never(
-            "summaries are not in this version of Barnacle; with maxLines sessions.compact keeps the \
-             last entries without one",
-        ));
+        return sum_up(&call.app, key).await;
     };
     let kept = kept.clamp(1, KEPT);
     if !call.app.runs.of(&key).is_empty() {

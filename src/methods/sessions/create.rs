@@ -2,6 +2,7 @@
 
 use super::shapes;
 use crate::{
+    agents::selection::{CHOSEN, whole_name},
     clock::wall_ms,
     methods::{
         Answer, Call, Reply,
@@ -15,7 +16,7 @@ use nanoserde::SerJson;
 use sha2::{Digest, Sha256};
 
 /// Parameters that would make another session than this version can, unless they have this value.
-const NOT_HERE: [(&str, &str); 16] = [
+const NOT_HERE: [(&str, &str); 15] = [
     ("attachments", "[]"),
     ("fork", "false"),
     ("forkFrom", ""),
@@ -28,7 +29,6 @@ const NOT_HERE: [(&str, &str); 16] = [
     ("projectGitUrl", ""),
     ("catalogId", ""),
     ("incognito", "false"),
-    ("model", ""),
     ("permissionMode", ""),
     ("toolOverrides", ""),
     ("visibility", "\"shared\""),
@@ -47,6 +47,9 @@ pub(super) async fn create(call: Call) -> Answer {
     let parent = params.opt_str("parentSessionKey")?;
     let parent = parent.map(|text| SessionKey::parse(text, None, &call.app.settings().config.agents));
     let parent = parent.transpose().map_err(|e| ErrorShape::invalid(e.to_string()))?;
+    let settings = call.app.settings();
+    let chosen = params.opt_str("model")?.map(|model| whole_name(&settings.config.providers, model));
+    let chosen = chosen.transpose().map_err(ErrorShape::invalid)?;
     let mut fields = Vec::new();
     for name in ["label", "displayName", "category"] {
         let Some(value) = params.value(name) else { continue };
@@ -71,6 +74,9 @@ pub(super) async fn create(call: Call) -> Answer {
         // A title that was made for a new session is none for one that is there.
         for (name, value) in fields.iter().filter(|(name, _)| is_new || *name == "label") {
             row.set(name, Some(value));
+        }
+        if let Some(model) = chosen.as_ref().filter(|_| is_new) {
+            row.set(CHOSEN, Some(&model.serialize_json()));
         }
         if let Some(parent) = parent.as_ref().filter(|_| is_new) {
             row.set("parentSessionKey", Some(&parent.wire().to_owned().serialize_json()));
@@ -106,7 +112,7 @@ pub(super) async fn create(call: Call) -> Answer {
             }
         }
     };
-    let payload = object.opt("resolved", shapes::resolved(&call.app).as_ref()).json();
+    let payload = object.opt("resolved", shapes::resolved(&call.app, &key, &row).as_ref()).json();
     Ok(Reply::then(payload, move |app| {
         super::publish_changed(app, &key, "create");
         if let Some(begun) = begun {

@@ -2,11 +2,13 @@
 
 use super::shapes;
 use crate::{
+    agents::selection::{CHOSEN, whole_name},
     clock::wall_ms,
     methods::{Answer, Call, Reply, chat::send::stop_all, shape::Object},
     protocol::{ErrorShape, Json, Params},
     sessions::{Row, SessionKey, rows::fields::settable},
 };
+use nanoserde::SerJson;
 
 /// Parameters that say which session is meant, and what it must be.
 const WHICH: [&str; 8] = [
@@ -20,7 +22,7 @@ const WHICH: [&str; 8] = [
     "ttlMinutes",
 ];
 /// Fields of OpenClaw that say how runs are to be, which no run of this version heeds. Clearing them changes nothing.
-const NOT_HERE: [&str; 22] = [
+const NOT_HERE: [&str; 21] = [
     "contextWindow",
     "thinkingLevel",
     "fastMode",
@@ -35,7 +37,6 @@ const NOT_HERE: [&str; 22] = [
     "execAsk",
     "execNode",
     "permissionMode",
-    "model",
     "completionOwnerSessionKey",
     "inheritedToolPolicyVersion",
     "inheritedToolAllow",
@@ -53,6 +54,8 @@ struct Wanted<'a> {
     archived: Option<bool>,
     pinned: Option<bool>,
     unread: Option<bool>,
+    /// The model's whole name; `None` for the agent's own.
+    model: Option<Option<String>>,
 }
 
 /// `sessions.patch`.
@@ -109,7 +112,7 @@ pub(super) async fn patch(call: Call) -> Answer {
         .put("path", &*call.app.sessions.path().to_string_lossy())
         .put("key", key.wire())
         .put("entry", &shapes::entry(&row))
-        .put("resolved", &shapes::resolved(&call.app).unwrap_or_else(|| Json("{}".into())))
+        .put("resolved", &shapes::resolved(&call.app, &key, &row).unwrap_or_else(|| Json("{}".into())))
         .json();
     Ok(Reply::then(payload, move |app| super::publish_changed(app, &key, "patch")))
 }
@@ -124,6 +127,7 @@ fn read<'a>(call: &Call, params: &Params<'a>) -> Result<Wanted<'a>, ErrorShape> 
             "archived" => wanted.archived = params.opt_bool(name)?,
             "pinned" => wanted.pinned = params.opt_bool(name)?,
             "unread" => wanted.unread = params.opt_bool(name)?,
+            "model" => wanted.model = Some(chosen(call, params)?),
             _ => match settable(name) {
                 Some(field) => {
                     call.by.need(field.scope)?;
@@ -149,6 +153,13 @@ fn read<'a>(call: &Call, params: &Params<'a>) -> Result<Wanted<'a>, ErrorShape> 
     Ok(wanted)
 }
 
+/// The model that a request chooses: its whole name, or `None` for the agent's own.
+fn chosen(call: &Call, params: &Params<'_>) -> Result<Option<String>, ErrorShape> {
+    let Some(model) = params.opt_str("model")? else { return Ok(None) };
+    let settings = call.app.settings();
+    whole_name(&settings.config.providers, model).map(Some).map_err(ErrorShape::invalid)
+}
+
 /// What the client saw of the mark that `unread` sets: `None` if it does not say, 0 for no mark.
 fn marked(params: &Params<'_>) -> Option<u64> {
     let (_, value) = params.entries().filter(|(name, _)| *name == "expectedMarkedUnreadAt").last()?;
@@ -158,6 +169,9 @@ fn marked(params: &Params<'_>) -> Option<u64> {
 /// Changes the row as wanted at `now`, where the client saw the mark `marked`.
 fn apply(row: &mut Row, wanted: &Wanted<'_>, marked: Option<u64>, now: u64) {
     let at = now.to_string();
+    if let Some(model) = &wanted.model {
+        row.set(CHOSEN, model.as_ref().map(|model| model.serialize_json()).as_deref());
+    }
     for (name, value) in &wanted.fields {
         row.set(name, *value);
     }

@@ -12,6 +12,8 @@ use std::{io, ops::ControlFlow, rc::Rc};
 
 /// Sessions of one request.
 const KEYS: usize = 64;
+/// Entries that are looked through for the first message.
+const FIRST: u64 = 16;
 /// Characters of a title and of a last message.
 const TITLE: usize = 60;
 const LAST: usize = 240;
@@ -99,9 +101,9 @@ fn last_said(transcript: &Transcript) -> io::Result<Option<String>> {
 /// The first message of a person since the last reset.
 fn first_said(transcript: &Transcript) -> io::Result<Option<String>> {
     let total = transcript.tail.place.shown;
-    let wanted = Wanted { offset: total.saturating_sub(8), limit: 8, bytes: 64 << 10 };
+    let wanted = Wanted { offset: total.saturating_sub(FIRST), limit: FIRST as usize, bytes: 64 << 10 };
     let page = transcript.page(wanted, |entry| match text_of(entry) {
-        Some((role, text)) if role == "user" => shortened(&text, TITLE),
+        Some((role, text)) if role == "user" && !entry.is_command() => shortened(&text, TITLE),
         _ => String::new(),
     })?;
     Ok(page.entries.into_iter().find(|text| !text.is_empty()))

@@ -1,9 +1,10 @@
 //! The answers and events about sessions.
 
 use crate::{
+    agents::selection::{CHOSEN, Selection, window},
     app::App,
     clock::wall_ms,
-    config::model::agents::Agents,
+    config::{QueueMode, Settings, model::agents::Agents},
     methods::{By, shape::Object},
     protocol::{Json, Scope},
     sessions::{Entry, Row, SessionKey},
@@ -28,17 +29,28 @@ const CLEARED: [&str; 14] = [
     "owner",
 ];
 
-/// Fields that no client is told of.
-const OF_THE_GATEWAY: [&str; 2] = ["openRuns", "archiveReason"];
+/// Fields that no client is told of as they are.
+const OF_THE_GATEWAY: [&str; 4] = ["openRuns", "archiveReason", CHOSEN, QUEUE_MODE];
+/// Field of a row: what becomes of a message while another one is answered, if not what the configuration says.
+pub(in crate::methods) const QUEUE_MODE: &str = "queueMode";
 
-/// Adds the model that a session's runs use, if one is configured.
-fn model(object: Object, agents: &Agents) -> Object {
-    let Some(model) = &agents.model else { return object };
+/// Adds the model that a session's runs use, if there is one.
+fn model(object: Object, settings: &Settings, key: &SessionKey, row: Option<&Row>) -> Object {
+    let agents = &settings.config.agents;
+    let selection = Selection::of(agents, key.agent(), row);
+    let source = if selection.is_chosen { Json("\"user\"".into()) } else { Json::null() };
+    let object = object.put("modelOverrideSource", &source);
+    let Some(model) = &selection.model else { return object };
     let (provider, name) = split_model(model);
     object
         .opt("modelProvider", provider)
         .put("model", name)
-        .opt("contextTokens", agents.context_tokens.as_ref())
+        .opt("contextTokens", window(&settings.config.providers, model).or(agents.context_tokens).as_ref())
+}
+
+/// What becomes of a message of a session while another one is answered.
+pub(in crate::methods) fn queue_mode(agents: &Agents, row: Option<&Row>) -> QueueMode {
+    row.and_then(|row| QueueMode::parse(&row.text(QUEUE_MODE)?)).unwrap_or(agents.queue)
 }
 
 /// The provider and the name in `provider/name`.
@@ -122,10 +134,9 @@ pub(in crate::methods) fn row(
             object
         }
     };
-    model(object, agents)
-        .put("modelOverrideSource", &Json::null())
+    model(object, &settings, key, row)
         .put("totalTokensFresh", &false)
-        .put("effectiveQueueMode", "followup")
+        .put("effectiveQueueMode", queue_mode(agents, row).as_str())
         .put("effectiveResponseUsage", "off")
         .opt("derivedTitle", texts.title.as_ref())
         .opt("lastMessagePreview", texts.last.as_ref())
@@ -152,10 +163,11 @@ pub(super) fn entry(row: &Row) -> Json {
     object.json()
 }
 
-/// `resolved` of an answer: the model that a session's runs use, if one is configured.
-pub(super) fn resolved(app: &App) -> Option<Json> {
+/// `resolved` of an answer: the model that a session's runs use, if there is one.
+pub(super) fn resolved(app: &App, key: &SessionKey, row: &Row) -> Option<Json> {
     let settings = app.settings();
-    let (provider, name) = split_model(settings.config.agents.model.as_deref()?);
+    let model = Selection::of(&settings.config.agents, key.agent(), Some(row)).model?;
+    let (provider, name) = split_model(&model);
     Some(Object::new().opt("modelProvider", provider).put("model", name).json())
 }
 

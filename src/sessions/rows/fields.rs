@@ -28,8 +28,8 @@ const fn field(name: &'static str, kind: Kind, scope: Scope) -> Field {
 
 /// Every field; a row names them by their names, so that their order may change.
 ///
-/// Those of OpenClaw that say how a session's runs are to be (its model, permissions, worktree, node) are not among them,
-/// since nothing here would heed them.
+/// Those of OpenClaw that say how a session's runs are to be (permissions, worktree, node) are not among them, since nothing
+/// here would heed them.
 #[rustfmt::skip]
 pub const FIELDS: &[Field] = {
     use Kind::{Own, Text, Word};
@@ -44,6 +44,8 @@ pub const FIELDS: &[Field] = {
         field("statusNote",       Text(120),  Write),
         field("attention",        Word(&["hand", "key", "alert", "flag", "lock", "hourglass"]), Write),
         field("boardFace",        Word(&["chat", "dashboard"]), Write),
+        field("modelOverride",    Own,        Admin),
+        field("queueMode",        Own,        Admin),
         field("openRuns",         Own,        Admin),
         field("status",           Own,        Admin),
         field("lastRunId",        Own,        Admin),

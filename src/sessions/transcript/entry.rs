@@ -56,6 +56,13 @@ impl NewEntry {
         Self { kind: Kind::Message, at_ms, members }
     }
 
+    /// A message that is a command, or the reply to one: a history shows it, and no model is sent it.
+    pub fn command(at_ms: u64, message: &str, run: &str, key: Option<&str>) -> Self {
+        let mut entry = Self::message(at_ms, message, Some(run), key);
+        entry.members.insert_str(0, r#","command":true"#);
+        entry
+    }
+
     /// A message of another gateway, JSON, where it had the id `there`.
     pub fn imported(at_ms: u64, message: &str, there: &str) -> Self {
         let there = there.to_owned().serialize_json();
@@ -86,6 +93,15 @@ impl NewEntry {
         let first = first_kept.to_owned().serialize_json();
         let members = format!(r#","firstKeptEntryId":{first},"tokensBefore":{tokens_before}"#);
         Self { kind: Kind::Compaction, at_ms, members }
+    }
+
+    /// The same with a summary of what is before, and why it is no model's.
+    pub fn summed_up(mut self, summary: &str, why: Option<&str>) -> Self {
+        self.members.push_str(&format!(r#","summary":{}"#, summary.serialize_json()));
+        if let Some(why) = why {
+            self.members.push_str(&format!(r#","note":{}"#, why.serialize_json()));
+        }
+        self
     }
 
     /// A note of this gateway's own, which neither a history shows nor a model is told.
@@ -194,6 +210,11 @@ impl<'a> Entry<'a> {
     /// A member of the entry, JSON.
     pub fn member(&self, name: &str) -> Option<&'a str> {
         json::members(self.object).find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Whether it is a command, or the reply to one.
+    pub fn is_command(&self) -> bool {
+        self.member("command") == Some("true")
     }
 
     /// Whether it was brought from another gateway.

@@ -6,6 +6,7 @@
 //! disk before it is said ([`record`]).
 
 mod calls;
+pub(in crate::methods) mod compact;
 mod progress;
 mod prompt;
 mod record;
@@ -90,16 +91,20 @@ fn start(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>) {
 pub(in crate::methods) fn begin(app: &Rc<App>, key: &SessionKey) {
     let (app, key) = (app.clone(), key.clone());
     app.clone().spawn(async move {
+        let mut crowded = false;
         while let Some(run) = app.runs.of(&key).into_iter().next() {
             let accepted = run.settled().await;
             if accepted {
                 go(&app, &key, &run).await;
+                crowded = run.crowded.get();
             }
             app.runs.remove(&key, &run.id);
-            if !accepted {
-                continue;
+            if accepted {
+                publish_changed(&app, &key, "agent.input.settled");
             }
-            publish_changed(&app, &key, "agent.input.settled");
+        }
+        if crowded {
+            compact::later(&app, &key).await;
         }
     });
 }

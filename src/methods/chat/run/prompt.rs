@@ -16,8 +16,8 @@ use crate::{
 use std::{io, ops::ControlFlow, rc::Rc};
 
 /// Bytes of a token, and the most that is sent.
-const BYTES: u64 = 3;
-const MOST: usize = 8 << 20;
+pub(super) const BYTES: u64 = 3;
+pub(super) const MOST: usize = 8 << 20;
 /// Entries that are looked through for the message that a run began with.
 const FAR: usize = 2000;
 
@@ -56,24 +56,28 @@ pub(super) async fn system(app: &Rc<App>, key: &SessionKey) -> String {
     on_worker(move || workspace::instructions(&id, &workspace, &today)).await
 }
 
-/// The turns that the model is sent.
-pub(super) async fn turns(going: &Going<'_>, room: &Room<'_>) -> Result<Vec<Turn>, String> {
+/// What the model is sent of the conversation: the summary of what is before, and the turns.
+pub(super) async fn turns(going: &Going<'_>, room: &Room<'_>) -> Result<(Option<String>, Vec<Turn>), String> {
     let waiting: Vec<String> = going.app.runs.of(going.key).iter().map(|other| other.id.clone()).collect();
-    let (room, id) = (room.bytes(), going.run.id.clone());
+    let (room, is_smaller, id) = (room.bytes(), room.smaller > 0, going.run.id.clone());
     let waiting: Vec<String> = waiting.into_iter().filter(|other| *other != id).collect();
-    read(going, move |transcript| {
-        let lines = recent(transcript, room, &id)?;
-        Ok(fit(conversation::turns(&lines, &id, &waiting), room))
-    })
-    .await
-    .map(Option::unwrap_or_default)
+    let read = read(going, move |transcript| {
+        let Recent { lines, summary, room, is_crowded } = recent(transcript, room, &id)?;
+        Ok((is_crowded, summary, fit(conversation::turns(&lines, &id, &waiting), room)))
+    });
+    let (is_crowded, summary, turns) = read.await?.unwrap_or_default();
+    if is_crowded || is_smaller {
+        going.run.crowded.set(true);
+    }
+    Ok((summary, turns))
 }
 
 /// The calls of a run that have no result.
 pub(super) async fn unanswered(going: &Going<'_>) -> Result<Vec<conversation::Call>, String> {
     let id = going.run.id.clone();
-    let read =
-        read(going, move |transcript| Ok(conversation::unanswered(&recent(transcript, MOST, &id)?, &id)));
+    let read = read(going, move |transcript| {
+        Ok(conversation::unanswered(&recent(transcript, MOST, &id)?.lines, &id))
+    });
     read.await.map(Option::unwrap_or_default)
 }
 
@@ -85,16 +89,31 @@ async fn read<T: Send + 'static>(
     going.app.sessions.read(going.key, &going.session, read).await.map_err(|e| e.message().to_owned())
 }
 
+/// What is recent of a conversation.
+struct Recent {
+    lines: Vec<Line>,
+    /// The summary of what is before.
+    summary: Option<String>,
+    /// Bytes that are left for the lines.
+    room: usize,
+    /// Whether they take much of it, or all.
+    is_crowded: bool,
+}
+
 /// The lines since the last reset or compaction, as many as there is room for, and in any case the message that run `id`
 /// began with.
-fn recent(transcript: &Transcript, room: usize, id: &str) -> io::Result<Vec<Line>> {
+fn recent(transcript: &Transcript, mut room: usize, id: &str) -> io::Result<Recent> {
+    let (mut summary, mut is_crowded): (Option<String>, bool) = (None, false);
     let (mut all, mut bytes, mut far) = (Vec::new(), 0, 0);
     let (mut first_kept, mut begun): (Option<String>, bool) = (None, false);
     transcript.entries(transcript.last(), |entry| {
         match entry.kind {
             "reset" => return ControlFlow::Break(()),
             "compaction" if first_kept.is_none() => {
-                first_kept = entry.member("firstKeptEntryId").and_then(json::text).map(|id| id.into_owned());
+                let text = |name| Some(json::text(entry.member(name)?)?.into_owned());
+                first_kept = text("firstKeptEntryId");
+                summary = text("summary");
+                room = room.saturating_sub(summary.as_ref().map_or(0, String::len)).max(room / 2);
             }
             _ => {}
         }
@@ -106,6 +125,7 @@ fn recent(transcript: &Transcript, room: usize, id: &str) -> io::Result<Vec<Line
                 all.push(line);
             }
             begun |= begins;
+            is_crowded |= !fits || bytes > room / 4 * 3;
             far += 1;
             if (!fits && begun) || far == FAR {
                 return ControlFlow::Break(());
@@ -118,11 +138,11 @@ fn recent(transcript: &Transcript, room: usize, id: &str) -> io::Result<Vec<Line
         }
     })?;
     all.reverse();
-    Ok(all)
+    Ok(Recent { lines: all, summary, room, is_crowded })
 }
 
 /// What of an entry concerns a model, and its size in bytes.
-fn line(entry: &Entry<'_>) -> Option<(Line, usize)> {
+pub(super) fn line(entry: &Entry<'_>) -> Option<(Line, usize)> {
     let text = |value: &str| Some(json::text(value)?.into_owned());
     let run = entry.member("runId").and_then(text);
     if entry.kind == "custom" {
@@ -130,7 +150,7 @@ fn line(entry: &Entry<'_>) -> Option<(Line, usize)> {
         let other = text(json::member(entry.member("data")?, "run")?)?;
         return Some((Line { said: Said::TookIn(other), run, failed: false }, 0));
     }
-    let message = entry.message?;
+    let message = entry.message.filter(|_| !entry.is_command())?;
     let member = |name| json::member(message, name);
     let content = member("content")?;
     let said = match &*json::text(member("role")?)? {

@@ -6,6 +6,7 @@ use crate::{
         OpenRuns, Run,
         conversation::{Call, CallResult},
         model::Reply,
+        selection::Selection,
     },
     app::App,
     clock::wall_ms,
@@ -161,9 +162,9 @@ fn spoken(by: &By, reply: &Reply, now: u64, stop: &str) -> String {
 /// The model that was to answer, as far as the configuration names one.
 fn configured(app: &App, key: &SessionKey) -> By {
     let settings = app.settings();
-    let (name, _) = settings.config.agents.model_of(key.agent());
-    let name = name.unwrap_or_default();
-    let (provider, model) = name.split_once('/').unwrap_or(("", name));
+    let row = app.sessions.row(key);
+    let name = Selection::of(&settings.config.agents, key.agent(), row.as_ref()).model.unwrap_or_default();
+    let (provider, model) = name.split_once('/').unwrap_or(("", &name));
     By { provider: provider.into(), model: model.into(), api: "openai-completions" }
 }
 

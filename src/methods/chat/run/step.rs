@@ -7,7 +7,10 @@ use super::{
     record::By,
 };
 use crate::{
-    agents::model::{Cure, Endpoint, ModelError, Prompt},
+    agents::{
+        model::{Cure, Endpoint, ModelError, Prompt},
+        selection::Selection,
+    },
     app::App,
     methods::shape::Object,
     random,
@@ -81,8 +84,10 @@ fn endpoints(app: &App, key: &SessionKey) -> Result<Vec<Endpoint>, String> {
     let settings = app.settings();
     let agents = &settings.config.agents;
     let file = settings.paths.config_file.display();
-    let (first, fallbacks) = agents.model_of(key.agent());
-    let Some(first) = first.filter(|name| name.contains('/')) else {
+    let row = app.sessions.row(key);
+    let selection = Selection::of(agents, key.agent(), row.as_ref());
+    let (fallbacks, is_chosen) = (selection.fallbacks, selection.is_chosen);
+    let Some(first) = selection.model.filter(|name| name.contains('/')) else {
         return Err(format!(
             "no model is configured: set agents.defaults.model to \"<provider>/<model>\" and \
              models.providers.<provider>.baseUrl to where it is, in {file}"
@@ -92,13 +97,17 @@ fn endpoints(app: &App, key: &SessionKey) -> Result<Vec<Endpoint>, String> {
         let (provider, model) = name.split_once('/').unwrap_or_default();
         match settings.config.providers.iter().find(|known| known.id == provider) {
             Some(found) => Endpoint::of(found, model, agents.context_tokens),
+            None if is_chosen => Err(format!(
+                "{name} was chosen for this session, and models.providers has no {provider:?} any more; \
+                 choose another one with /model, or the agent's own with /model default"
+            )),
             None => Err(format!(
                 "agents.defaults.model names the server {provider:?}, and models.providers has none of that name: \
                  set models.providers.{provider}.baseUrl in {file}"
             )),
         }
     };
-    let mut all = vec![read(first)?];
+    let mut all = vec![read(&first)?];
     for name in fallbacks {
         match read(name) {
             Ok(endpoint) => all.push(endpoint),
@@ -142,7 +151,11 @@ impl Going<'_> {
             }
             let offers = if self.tools { self.offers() } else { Vec::new() };
             let room = Room { endpoint: chosen, system: &system, offers: &offers, smaller };
-            let turns = prompt::turns(self, &room).await.map_err(unknown)?;
+            let (summary, turns) = prompt::turns(self, &room).await.map_err(unknown)?;
+            let system = match summary {
+                Some(summary) => format!("{system}\n## Earlier in this conversation\n\n{summary}\n"),
+                None => system.clone(),
+            };
             status(app, key, run, "starting_model");
             let prompt = Prompt { system: &system, turns: &turns, tools: &offers };
             let by = By { provider: chosen.provider.clone(), model: chosen.model.clone(), api: chosen.api() };
