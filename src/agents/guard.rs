@@ -11,8 +11,6 @@ const NOTED: u32 = 3;
 const ENDED: u32 = 6;
 /// Most times that a model is asked in one run.
 const STEPS: u32 = 100;
-/// Most tokens of one run.
-const TOKENS: u64 = 4_000_000;
 
 /// Note in the result of a call that the model made before.
 const AGAIN: &str =
@@ -27,16 +25,19 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Counts a request to the model, and its tokens.
+    /// Counts a request to the model, and its tokens, of which one run may use `most`; 0 is without a limit.
     ///
     /// # Errors
     /// In words, which limit the run has reached.
-    pub fn step(&mut self, tokens: u64) -> Result<(), String> {
+    pub fn step(&mut self, tokens: u64, most: u64) -> Result<(), String> {
         self.steps += 1;
         self.tokens += tokens;
-        match (self.steps >= STEPS, self.tokens >= TOKENS) {
+        match (self.steps >= STEPS, most > 0 && self.tokens >= most) {
             (true, _) => Err(format!("stopped: the model called tools {STEPS} times in this one run")),
-            (_, true) => Err(format!("stopped: this one run has used {TOKENS} tokens")),
+            (_, true) => Err(format!(
+                "stopped: this one run has used {} tokens, and may use {most} (budget.perRun in barnacle.json)",
+                self.tokens
+            )),
             _ => Ok(()),
         }
     }
@@ -84,7 +85,7 @@ mod tests {
             assert!(guard.call(&call(&format!("[{n}]")), &mut result("x")).is_ok());
         }
         let mut guard = Guard::default();
-        assert!((0..99).all(|_| guard.step(1).is_ok()) && guard.step(1).is_err());
-        assert!(Guard::default().step(TOKENS).is_err());
+        assert!((0..99).all(|_| guard.step(1, 1000).is_ok()) && guard.step(1, 1000).is_err());
+        assert!(Guard::default().step(1000, 1000).is_err() && Guard::default().step(1000, 0).is_ok());
     }
 }

@@ -5,6 +5,7 @@
 //! it is asked, [`workspace`] what instructs it, [`cool_down`] which one is left alone for a while, and [`guard`] when a
 //! run goes round in a circle.
 
+pub mod budget;
 pub mod compaction;
 pub mod conversation;
 pub mod cool_down;
@@ -17,6 +18,7 @@ pub mod workspace;
 pub use open::{OpenRun, OpenRuns};
 
 use crate::{config::QueueMode, sessions::SessionKey};
+use budget::Spending;
 use cool_down::CoolDowns;
 use std::{
     cell::{Cell, RefCell},
@@ -181,6 +183,8 @@ pub struct Runs {
     carried: RefCell<BTreeSet<String>>,
     /// The models that are left alone for a while.
     pub cool_downs: CoolDowns,
+    /// Tokens that were used today.
+    pub spending: Spending,
 }
 
 impl Runs {

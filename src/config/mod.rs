@@ -33,6 +33,7 @@ pub use model::{
     tls::{CA_UNUSED, NOBODY_LET_IN},
     tree::ConfigError,
 };
+pub use own::Budget;
 pub use paths::Paths;
 pub use running::Running;
 pub use settings::{

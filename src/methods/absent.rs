@@ -69,7 +69,6 @@ pub(super) const METHODS: &[Method] = {
         none("plugins.list", Read, r#"{"plugins":[],"diagnostics":[],"mutationAllowed":false}"#),
         none("skills.library.list", Read,
             r#"{"entries":[],"profileId":null,"multipleProfiles":false,"defaultTarget":"workspace","canManageWorkspace":false,"defaultSelectionLimit":64}"#),
-        none("usage.status", Read, r#"{"updatedAt":$now,"providers":[]}"#),
         none("update.status", Admin, r#"{"sentinel":null,"updateAvailable":null}"#),
         none("worktrees.list", Read, r#"{"worktrees":[]}"#),
         none("channels.pairing.list", Pairing,

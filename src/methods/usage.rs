@@ -7,6 +7,7 @@
 
 use super::{Access, Answer, Call, Method, Repeat, shape::Object};
 use crate::{
+    agents::budget::{ends, percent},
     app::App,
     clock::{timestamp, wall_ms},
     protocol::{ErrorShape, Json, Params, Scope, json},
@@ -18,6 +19,7 @@ const READ: Access = Access::Operator(Scope::Read);
 
 /// The methods of this family.
 pub(super) const METHODS: &[Method] = &[
+    Method::waits("usage.status", READ, Repeat::Harmless, |c| Box::pin(status(c))),
     Method::waits("usage.cost", READ, Repeat::Harmless, |c| Box::pin(cost(c))),
     Method::waits("sessions.usage", READ, Repeat::Harmless, |c| Box::pin(sessions(c))),
 ];
@@ -270,6 +272,61 @@ async fn found(
         }
     }
     Ok(all)
+}
+
+/// Counts what was used today before this start, once.
+pub(super) async fn count_past(app: &Rc<App>) {
+    let now = wall_ms();
+    if !app.runs.spending.wants_past(now) || app.sessions.ready().await.is_err() {
+        return;
+    }
+    let mut span = Span { start: String::new(), end: String::new(), offset_ms: 0, now };
+    span.start = span.day(now);
+    span.end.clone_from(&span.start);
+    let span = Rc::new(span);
+    let midnight = ends(now) - DAY_MS;
+    let rows: Vec<(SessionKey, SessionId)> = app.sessions.index().map_or(Vec::new(), |index| {
+        let query = Query { global: true, unknown: true, limit: MOST, ..Query::default() };
+        let (found, _) = index.list(&query);
+        let today = found.into_iter().filter(|(_, row)| row.times.updated >= midnight);
+        today.map(|(key, row)| (key, row.id)).collect()
+    });
+    for (key, id) in rows {
+        match used(app, &key, &id, &span).await {
+            Ok(used) => app.runs.spending.add(key.agent(), used.tokens.total(), now),
+            Err(why) => log::warn!("{}: its tokens of today are not counted: {}", key.wire(), why.message()),
+        }
+    }
+}
+
+/// `usage.status`: what is used of the budgets for today. What a model's server allows is not known here.
+async fn status(call: Call) -> Answer {
+    count_past(&call.app).await;
+    let now = wall_ms();
+    let settings = call.app.settings();
+    let (budget, spending) = (settings.own.budget(), &call.app.runs.spending);
+    let window = |label: &str, used: u64, limit: u64| {
+        let object = Object::new().put("label", label).put("usedPercent", &percent(used, limit));
+        object.put("resetAt", &ends(now)).json()
+    };
+    let agents = &settings.config.agents.ids;
+    let all = spending.used("", now).all;
+    let mut windows = Vec::new();
+    if budget.day > 0 {
+        windows.push(window(&format!("today, {all} of {} tokens", budget.day), all, budget.day));
+    }
+    for agent in agents.iter().filter(|_| budget.agent > 0) {
+        let used = spending.used(agent, now).agent;
+        windows.push(window(
+            &format!("{agent} today, {used} of {} tokens", budget.agent),
+            used,
+            budget.agent,
+        ));
+    }
+    let provider =
+        Object::new().put("provider", "barnacle").put("displayName", "Budget").put("windows", &windows);
+    let providers: Vec<Json> = (!windows.is_empty()).then(|| provider.json()).into_iter().collect();
+    Ok(Object::new().put("updatedAt", &now).put("providers", &providers).json().into())
 }
 
 /// `usage.cost`.

@@ -25,7 +25,6 @@ const ANSWERED: &[(&str, &str, &str)] = &[
     ("plugins.list", "{}", r#""plugins":[]"#),
     ("skills.library.list", "{}", r#""entries":[]"#),
     ("commands.list", "{}", r#""commands":"#),
-    ("usage.status", "{}", r#""providers":[]"#),
     ("update.status", "{}", r#""updateAvailable":null"#),
     ("worktrees.list", "{}", r#""worktrees":[]"#),
     ("channels.status", "{}", r#""channelOrder":[]"#),

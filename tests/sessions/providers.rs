@@ -2,7 +2,7 @@
 
 use crate::{
     runs::{gateway, gateway_with, pairs, said, send, until_end},
-    wire::{get, items, json, text},
+    wire::{get, items, json, number, text},
 };
 use miniserde::json::Value;
 
@@ -136,4 +136,43 @@ fn g6_a_call_that_broke_off_leaves_nothing() {
         assert_eq!(roles, ["user", "assistant", "toolResult", "assistant"], "{at}");
         assert_eq!(items(own[1], "content").len(), 1, "{at}: one call, whole");
     }
+}
+
+#[test]
+fn a_budget_for_the_day_is_kept_across_a_kill_and_said() {
+    let (model, home, server) = gateway();
+    let own = home.store().join("barnacle.json");
+    let write = |keys: &str| std::fs::write(&own, format!("{{budget:{{{keys}}}}}")).unwrap();
+    let mut client = server.admin();
+    // The stand-in counts ten tokens an answer.
+    send(&mut client, "say one", "K1").unwrap();
+    until_end(&mut client, "K1");
+    write("perDay:20");
+    server.wait_log(&["budget.perDay"]);
+    let status = client.ok("usage.status", "{}");
+    assert_eq!(number(&status, "providers.0.windows.0.usedPercent"), 50, "{}", json(&status));
+    send(&mut client, "say two", "K2").unwrap();
+    assert_eq!(until_end(&mut client, "K2").pop().unwrap().0, "final");
+    server.kill();
+    let server = home.start();
+    let mut client = server.admin();
+    send(&mut client, "say three", "K3").unwrap();
+    let (state, last) = until_end(&mut client, "K3").pop().unwrap();
+    assert_eq!((&*state, text(&last, "payload.errorKind")), ("error", "rate_limit".into()));
+    let why = text(&last, "payload.errorMessage");
+    assert!(why.contains("today's budget of 20 tokens is used up (20 were used)"), "{why}");
+    assert!(why.contains("budget.perDay"), "{why}");
+    assert_eq!(model.asked().len(), 2);
+    // Of one agent, and of one run, which ends at the next step.
+    write("perAgentDay:25,perRun:10");
+    server.wait_log(&["budget.perAgentDay"]);
+    send(&mut client, "call nothing {}", "K4").unwrap();
+    let (state, last) = until_end(&mut client, "K4").pop().unwrap();
+    let why = text(&last, "payload.errorMessage");
+    assert!(state == "error" && why.contains("has used 10 tokens, and may use 10"), "{why}");
+    send(&mut client, "say five", "K5").unwrap();
+    let (_, last) = until_end(&mut client, "K5").pop().unwrap();
+    let why = text(&last, "payload.errorMessage");
+    assert!(why.contains("agent main's budget of 25 tokens for today is used up (30 were used)"), "{why}");
+    assert_eq!(model.asked().len(), 3);
 }

@@ -9,6 +9,9 @@ use crate::config::Upstream;
 /// Longest time that a request may wait for the gateway behind this one.
 const LONGEST_WAIT_MS: u64 = 600_000;
 
+/// More tokens than anybody means.
+const MOST_TOKENS: u64 = 1_000_000_000_000;
+
 pub(super) const DEVICE_KEY_PROOF: Kind = flag_unless_wrong(true, false);
 pub(super) const REVOKE_ON_ROTATE: Kind = one_of::<RevokeOnRotate>(Some("none"), Some("browsers"));
 
@@ -51,6 +54,12 @@ static KEYS: &[Key] = &[
         "Device Key Proof", "Whether a paired device's key alone lets it in."),
     key("auth.revokeOnRotate", REVOKE_ON_ROTATE, Credentials, Public,
         "Revoke on Rotate", "Whose device tokens a new shared secret revokes."),
+    key("budget.perRun", number(0, MOST_TOKENS, Some(4_000_000)), NextRun, Public,
+        "Tokens a Run", "Most tokens that one run may use; 0 is without a limit, as below."),
+    key("budget.perDay", number(0, MOST_TOKENS, Some(20_000_000)), NextRun, Public,
+        "Tokens a Day", "Most tokens that all agents may use in a day of UTC, as their models count them."),
+    key("budget.perAgentDay", number(0, MOST_TOKENS, Some(0)), NextRun, Public,
+        "Tokens an Agent and Day", "Most tokens that each agent may use in a day."),
 ];
 
 #[cfg(test)]

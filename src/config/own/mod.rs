@@ -25,6 +25,7 @@ use super::{
     },
 };
 use crate::{net::url::Url, store::atomic};
+pub use model::Budget;
 use model::OwnKeys;
 use std::{
     io,
@@ -211,6 +212,11 @@ impl Own {
     /// Whether the file may be readable the next moment though nothing is done to it.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(&self.found, FileState::Broken(ReadError::Unreadable(file)) if file.may_pass())
+    }
+
+    /// Tokens that runs may use.
+    pub fn budget(&self) -> &Budget {
+        &self.keys.budget
     }
 
     /// Takes the keys that this file has from `openclaw.json`: here they count.

@@ -18,6 +18,17 @@ use std::{
     time::Duration,
 };
 
+/// Tokens that runs may use; 0 is without a limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// `budget.perRun`.
+    pub run: u64,
+    /// `budget.perDay`: of all agents.
+    pub day: u64,
+    /// `budget.perAgentDay`.
+    pub agent: u64,
+}
+
 /// Decoded values of all keys of the file.
 pub(super) struct OwnKeys {
     /// `upstream.url`.
@@ -36,6 +47,8 @@ pub(super) struct OwnKeys {
     pub(super) device_key_proof: Option<bool>,
     /// `auth.revokeOnRotate`, where it is there.
     pub(super) revoke_on_rotate: Option<RevokeOnRotate>,
+    /// `budget`.
+    pub(super) budget: Budget,
     /// The file of the token with its mode, where every account can read it.
     pub(super) open: Option<(PathBuf, u32)>,
     /// The files that the keys lead to, there or not.
@@ -48,7 +61,8 @@ const NONE_MADE: &str = "no connection is made to it";
 impl OwnKeys {
     /// Decodes the keys below `root`; secrets are resolved by `resolver`, which belongs to `openclaw.json`.
     pub(super) fn decode(root: &Section<'_>, resolver: &Resolver<'_>, env: &Env) -> Self {
-        let (upstream, auth) = (root.section("upstream"), root.section("auth"));
+        let (upstream, auth, budget) =
+            (root.section("upstream"), root.section("auth"), root.section("budget"));
         let (mut files, mut open) = (Vec::new(), None);
         let count = |name| usize::try_from(upstream.number_or_default(name)).unwrap_or(usize::MAX);
         Self {
@@ -64,6 +78,11 @@ impl OwnKeys {
             revoke_on_rotate: match auth.value("revokeOnRotate") {
                 None if !auth.is_broken() => None,
                 _ => auth.word("revokeOnRotate"),
+            },
+            budget: Budget {
+                run: budget.number_or_default("perRun"),
+                day: budget.number_or_default("perDay"),
+                agent: budget.number_or_default("perAgentDay"),
             },
             open,
             files,

@@ -15,6 +15,7 @@ use crate::{
         },
         sessions::{may_begin, publish_changed, publish_message, shapes},
         shape::Object,
+        usage,
     },
     protocol::{ErrorShape, Event, Json, json},
     sessions::{Entry, NewEntry, Row, SessionKey},
@@ -76,6 +77,7 @@ pub(in crate::methods) async fn take(
             ))),
         };
     }
+    usage::count_past(app).await;
     let row = app.sessions.row(key);
     let effect = match command {
         None => Effect::Says(format!(

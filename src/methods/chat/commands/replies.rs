@@ -184,6 +184,12 @@ pub(super) fn status(asked: &Asked<'_>) -> Effect {
         }
     };
     let _ = write!(said, "; queue {}", shapes::queue_mode(agents, asked.row).as_str());
+    let used = asked.app.runs.spending.used(asked.key.agent(), now);
+    let budget = settings.own.budget();
+    let _ = write!(said, "\nTokens today: {} of this agent, {} of all", used.agent, used.all);
+    if budget.day > 0 {
+        let _ = write!(said, " ({} may be used)", budget.day);
+    }
     if let Some(why) = asked.row.and_then(|row| row.text("lastRunError")) {
         let _ = write!(said, "\nThe last run failed: {why}");
     }

@@ -10,19 +10,20 @@ use super::{
 };
 use crate::{
     agents::{
+        budget,
         compaction::{INSTRUCTIONS, Part, cut, outline, pieces, reduces, request},
         conversation::Turn,
         model::{Cure, Endpoint, ModelError, Prompt},
     },
     app::App,
     clock::wall_ms,
-    methods::sessions::publish_changed,
+    methods::{sessions::publish_changed, usage},
     protocol::{ErrorShape, json},
     reactor::Timer,
     sessions::{NewEntry, SessionId, SessionKey, Transcript},
 };
 use smol::future;
-use std::{fmt, io, ops::ControlFlow, rc::Rc};
+use std::{fmt, io, ops::ControlFlow, rc::Rc, time::Duration};
 
 /// Times that a piece is made smaller for a model that takes less than it says.
 const SMALLER: u32 = 3;
@@ -92,6 +93,11 @@ pub(in crate::methods) async fn now(
     if !app.runs.of(key).is_empty() {
         return Err(format!("session {} is being answered; try again once it is", key.wire()));
     }
+    usage::count_past(app).await;
+    let used = app.runs.spending.used(key.agent(), wall_ms());
+    if let Some(why) = budget::refusal(app.settings().own.budget(), key.agent(), used) {
+        return Err(why);
+    }
     let endpoint = step::endpoint(app, key);
     let window = endpoint.as_ref().map_or(u64::MAX, |endpoint| endpoint.window);
     let compaction = app.settings().config.agents.compaction.clone();
@@ -108,10 +114,11 @@ pub(in crate::methods) async fn now(
         Err(why) => Err(why),
         Ok(endpoint) => {
             let _turn = app.runs.turn(app.settings().config.agents.runs_at_once()).await;
-            let summed =
-                sum_up(&endpoint, older, before.as_deref(), attention.as_deref(), compaction.deadline).await;
-            summed.and_then(|summary| {
-                match reduces(&summary, older_bytes + before.as_ref().map_or(0, String::len)) {
+            let (before, attention) = (before.as_deref(), attention.as_deref());
+            let summing =
+                Summing { app, key, endpoint: &endpoint, before, attention, deadline: compaction.deadline };
+            summing.sum_up(older).await.and_then(|summary| {
+                match reduces(&summary, older_bytes + before.map_or(0, str::len)) {
                     true => Ok(summary),
                     false => Err("its summary is longer than what it was asked about".to_owned()),
                 }
@@ -188,48 +195,51 @@ fn grown(transcript: &Transcript) -> io::Result<Grown> {
     Ok(grown)
 }
 
-/// Asks the model for a summary, piece by piece.
-async fn sum_up(
-    endpoint: &Endpoint,
-    older: &[Part],
-    before: Option<&str>,
-    attention: Option<&str>,
-    deadline: std::time::Duration,
-) -> Result<String, String> {
-    // A quarter of the window is the answer's, and a half what is summed up.
-    let most = usize::try_from(endpoint.window.saturating_mul(BYTES) / 2).unwrap_or(MOST).min(MOST);
-    for smaller in 0..=SMALLER {
-        match in_pieces(endpoint, &pieces(older, most >> smaller), before, attention, deadline).await {
-            Err(error) if error.cure() == Cure::Less && smaller < SMALLER => {}
-            Err(error) => return Err(error.to_string()),
-            Ok(Some(summary)) => return Ok(summary),
-            Ok(None) => return Err(format!("it took longer than {} s", deadline.as_secs())),
-        }
-    }
-    Err("it takes less than it says".into())
+/// A model that is asked for a summary.
+struct Summing<'a> {
+    app: &'a App,
+    key: &'a SessionKey,
+    endpoint: &'a Endpoint,
+    /// The summary of what was before.
+    before: Option<&'a str>,
+    /// What must not be left out.
+    attention: Option<&'a str>,
+    /// Time for each question.
+    deadline: Duration,
 }
 
-/// The summary of all pieces; `None` where a question was not answered in time.
-async fn in_pieces(
-    endpoint: &Endpoint,
-    pieces: &[String],
-    before: Option<&str>,
-    attention: Option<&str>,
-    deadline: std::time::Duration,
-) -> Result<Option<String>, ModelError> {
-    let mut summary = before.map(str::to_owned);
-    for piece in pieces {
-        let turns = [Turn::User(request(summary.as_deref(), piece, attention))];
-        let prompt = Prompt { system: INSTRUCTIONS, turns: &turns, tools: &[] };
-        let asked = async { endpoint.ask(&prompt, |_| {}).await.map(Some) };
-        let late = async {
-            Timer::after(deadline).await;
-            Ok(None)
-        };
-        match future::or(asked, late).await? {
-            Some(reply) => summary = Some(reply.text.trim().to_owned()),
-            None => return Ok(None),
+impl Summing<'_> {
+    /// Has `older` summed up, in smaller pieces where the model takes less than it says.
+    async fn sum_up(&self, older: &[Part]) -> Result<String, String> {
+        // A quarter of the window is the answer's, and a half what is summed up.
+        let most = usize::try_from(self.endpoint.window.saturating_mul(BYTES) / 2).unwrap_or(MOST).min(MOST);
+        for smaller in 0..=SMALLER {
+            match self.in_pieces(&pieces(older, most >> smaller)).await {
+                Err(error) if error.cure() == Cure::Less && smaller < SMALLER => {}
+                Err(error) => return Err(error.to_string()),
+                Ok(Some(summary)) => return Ok(summary),
+                Ok(None) => return Err(format!("it took longer than {} s", self.deadline.as_secs())),
+            }
         }
+        Err("it takes less than it says".into())
     }
-    Ok(summary)
+
+    /// The summary of all pieces; `None` where a question was not answered in time.
+    async fn in_pieces(&self, pieces: &[String]) -> Result<Option<String>, ModelError> {
+        let mut summary = self.before.map(str::to_owned);
+        for piece in pieces {
+            let turns = [Turn::User(request(summary.as_deref(), piece, self.attention))];
+            let prompt = Prompt { system: INSTRUCTIONS, turns: &turns, tools: &[] };
+            let asked = async { self.endpoint.ask(&prompt, |_| {}).await.map(Some) };
+            let late = async {
+                Timer::after(self.deadline).await;
+                Ok(None)
+            };
+            let Some(reply) = future::or(asked, late).await? else { return Ok(None) };
+            let tokens = reply.usage.input + reply.usage.output;
+            self.app.runs.spending.add(self.key.agent(), tokens, wall_ms());
+            summary = Some(reply.text.trim().to_owned());
+        }
+        Ok(summary)
+    }
 }

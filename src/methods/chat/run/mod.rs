@@ -16,11 +16,11 @@ mod step;
 pub(in crate::methods) use step::endpoint;
 
 use crate::{
-    agents::{Ended, OpenRuns, Run, guard::Guard, model::Reply},
+    agents::{Ended, OpenRuns, Run, budget, guard::Guard, model::Reply},
     app::App,
     clock::wall_ms,
     hub::Audience,
-    methods::{sessions::publish_changed, shape::Object},
+    methods::{sessions::publish_changed, shape::Object, usage},
     protocol::{Event, Json},
     reactor::Timer,
     sessions::{Row, SessionId, SessionKey},
@@ -200,6 +200,16 @@ async fn answer(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>) -> Outcome {
 }
 
 impl Going<'_> {
+    /// Refuses to ask a model where the budget for the day is used up.
+    async fn heed_budget(&self) -> Result<(), (String, &'static str)> {
+        usage::count_past(self.app).await;
+        let used = self.app.runs.spending.used(self.key.agent(), wall_ms());
+        match budget::refusal(self.app.settings().own.budget(), self.key.agent(), used) {
+            Some(why) => Err((why, "rate_limit")),
+            None => Ok(()),
+        }
+    }
+
     async fn steps(&mut self) -> Result<Answer, (String, &'static str)> {
         let unknown = |why: String| (why, "unknown");
         if self.run.tries.get() > 0 {
@@ -207,13 +217,16 @@ impl Going<'_> {
         }
         self.collect().await.map_err(unknown)?;
         loop {
+            self.heed_budget().await?;
             let answer = self.ask().await?;
+            let usage = answer.reply.usage;
+            let tokens = usage.input + usage.output;
+            self.app.runs.spending.add(self.key.agent(), tokens, wall_ms());
             if answer.reply.calls.is_empty() {
                 return Ok(answer);
             }
-            let usage = answer.reply.usage;
             record::called(self, &answer).await.map_err(unknown)?;
-            self.guard.step(usage.input + usage.output).map_err(unknown)?;
+            self.guard.step(tokens, self.app.settings().own.budget().run).map_err(unknown)?;
             self.call_all(&answer.reply.calls).await.map_err(unknown)?;
             self.steer().await.map_err(unknown)?;
         }
