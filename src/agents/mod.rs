@@ -20,6 +20,7 @@ pub use open::{OpenRun, OpenRuns};
 use crate::{config::QueueMode, sessions::SessionKey};
 use budget::Spending;
 use cool_down::CoolDowns;
+use model::Windows;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -183,6 +184,8 @@ pub struct Runs {
     carried: RefCell<BTreeSet<String>>,
     /// The models that are left alone for a while.
     pub cool_downs: CoolDowns,
+    /// What servers say of the tokens that their models take.
+    pub windows: Windows,
     /// Tokens that were used today.
     pub spending: Spending,
 }

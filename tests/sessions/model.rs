@@ -201,6 +201,14 @@ fn answer(socket: TcpStream, asked: &Asked, gate: &(Mutex<usize>, Condvar)) -> s
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let body = String::from_utf8(body).unwrap();
+    if !head.starts_with("post /v1/") {
+        // What is asked of a server beside its models; as vLLM answers.
+        let list = r#"{"data":[{"id":"told","max_model_len":6000}]}"#;
+        return match head.starts_with("get /v1/models ") {
+            true => write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{list}", list.len()),
+            false => write!(out, "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
+        };
+    }
     let dialect = match head.starts_with("post /v1/messages http/1.1") {
         true => Dialect::Messages,
         false => Dialect::Completions,

@@ -176,3 +176,23 @@ fn a_budget_for_the_day_is_kept_across_a_kill_and_said() {
     assert!(why.contains("agent main's budget of 25 tokens for today is used up (30 were used)"), "{why}");
     assert_eq!(model.asked().len(), 3);
 }
+
+#[test]
+fn a_server_is_asked_what_its_model_takes_and_the_log_says_it() {
+    for (name, said, kept) in [
+        ("told", " takes 6000 tokens, as its server says", 1),
+        ("untold", ": its server does not say how many tokens it takes, so 8192 it is", 2),
+    ] {
+        let (model, _home, server) = gateway_with(&format!("{{primary:\"stand-in/{name}\"}}"), "");
+        let mut client = server.admin();
+        let long = "word ".repeat(600);
+        for n in 0..2 {
+            send(&mut client, &format!("say {n} {long}"), &format!("K{n}")).unwrap();
+            assert_eq!(until_end(&mut client, &format!("K{n}")).pop().unwrap().0, "final");
+        }
+        server.wait_log(&[&format!("stand-in/{name}{said}")]);
+        // Three thousand bytes asked and as many answered: what is too much for the one fits the other.
+        let users = model.asked()[1].matches(r#""role":"user""#).count();
+        assert_eq!(users, kept, "{name}");
+    }
+}

@@ -9,10 +9,12 @@ mod error;
 mod openai;
 mod reply;
 mod sse;
+mod window;
 
 pub use dialect::{DIALECTS, Offer, Prompt};
 pub use error::{Cure, ModelError};
 pub use reply::Reply;
+pub use window::Windows;
 
 use crate::{
     config::{
@@ -49,8 +51,10 @@ pub struct Endpoint {
     pub provider: String,
     /// Name of the model there.
     pub model: String,
-    /// Tokens that it takes, its answer's included.
-    pub window: u64,
+    /// Tokens that it takes, its answer's included, where the configuration says it.
+    configured: Option<u64>,
+    /// `baseUrl` of its server.
+    base: String,
     dialect: &'static Dialect,
     url: Url,
     key: Option<Secret>,
@@ -88,7 +92,8 @@ impl Endpoint {
         Ok(Self {
             provider: id.clone(),
             model: model.to_owned(),
-            window: known.and_then(|known| known.window).or(window).unwrap_or(WINDOW),
+            configured: known.and_then(|known| known.window).or(window),
+            base: provider.base_url.clone(),
             dialect,
             key,
             silence: provider.timeout.unwrap_or(SILENCE[usize::from(is_near(&url))]),

@@ -99,7 +99,10 @@ pub(in crate::methods) async fn now(
         return Err(why);
     }
     let endpoint = step::endpoint(app, key);
-    let window = endpoint.as_ref().map_or(u64::MAX, |endpoint| endpoint.window);
+    let window = match &endpoint {
+        Ok(endpoint) => app.runs.windows.of(endpoint).await,
+        Err(_) => u64::MAX,
+    };
     let compaction = app.settings().config.agents.compaction.clone();
     let keep = compaction.keep.min(window / 4).saturating_mul(BYTES);
     let grown =
@@ -115,8 +118,15 @@ pub(in crate::methods) async fn now(
         Ok(endpoint) => {
             let _turn = app.runs.turn(app.settings().config.agents.runs_at_once()).await;
             let (before, attention) = (before.as_deref(), attention.as_deref());
-            let summing =
-                Summing { app, key, endpoint: &endpoint, before, attention, deadline: compaction.deadline };
+            let summing = Summing {
+                app,
+                key,
+                endpoint: &endpoint,
+                window,
+                before,
+                attention,
+                deadline: compaction.deadline,
+            };
             summing.sum_up(older).await.and_then(|summary| {
                 match reduces(&summary, older_bytes + before.map_or(0, str::len)) {
                     true => Ok(summary),
@@ -200,6 +210,8 @@ struct Summing<'a> {
     app: &'a App,
     key: &'a SessionKey,
     endpoint: &'a Endpoint,
+    /// Tokens that it takes.
+    window: u64,
     /// The summary of what was before.
     before: Option<&'a str>,
     /// What must not be left out.
@@ -212,7 +224,7 @@ impl Summing<'_> {
     /// Has `older` summed up, in smaller pieces where the model takes less than it says.
     async fn sum_up(&self, older: &[Part]) -> Result<String, String> {
         // A quarter of the window is the answer's, and a half what is summed up.
-        let most = usize::try_from(self.endpoint.window.saturating_mul(BYTES) / 2).unwrap_or(MOST).min(MOST);
+        let most = usize::try_from(self.window.saturating_mul(BYTES) / 2).unwrap_or(MOST).min(MOST);
         for smaller in 0..=SMALLER {
             match self.in_pieces(&pieces(older, most >> smaller)).await {
                 Err(error) if error.cure() == Cure::Less && smaller < SMALLER => {}

@@ -4,7 +4,7 @@ use super::{Going, steer::TOOK_IN};
 use crate::{
     agents::{
         conversation::{self, Line, Said, Turn, calls_of, fit, text_of},
-        model::{Endpoint, Offer},
+        model::Offer,
         workspace,
     },
     app::App,
@@ -23,7 +23,8 @@ const FAR: usize = 2000;
 
 /// What limits the size of a conversation.
 pub(super) struct Room<'a> {
-    pub(super) endpoint: &'a Endpoint,
+    /// Tokens that the model takes.
+    pub(super) window: u64,
     pub(super) system: &'a str,
     pub(super) offers: &'a [Offer],
     /// Times that it was too large.
@@ -33,7 +34,7 @@ pub(super) struct Room<'a> {
 impl Room<'_> {
     /// Bytes for the conversation.
     fn bytes(&self) -> usize {
-        let tokens = self.endpoint.window;
+        let tokens = self.window;
         // A quarter is the answer's.
         let all = usize::try_from((tokens - tokens / 4).saturating_mul(BYTES)).unwrap_or(MOST).min(MOST);
         let offers: usize =

@@ -150,7 +150,8 @@ impl Going<'_> {
                 Timer::after(wait).await;
             }
             let offers = if self.tools { self.offers() } else { Vec::new() };
-            let room = Room { endpoint: chosen, system: &system, offers: &offers, smaller };
+            let window = app.runs.windows.of(chosen).await;
+            let room = Room { window, system: &system, offers: &offers, smaller };
             let (summary, turns) = prompt::turns(self, &room).await.map_err(unknown)?;
             let system = match summary {
                 Some(summary) => format!("{system}\n## Earlier in this conversation\n\n{summary}\n"),
