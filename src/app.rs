@@ -7,6 +7,7 @@ use crate::{
     auth::{KnownKeys, Limiter, identity::Identity, limiter::Origin},
     config::{Running, Settings},
     devices::Devices,
+    gateway::SameForAll,
     http::Site,
     hub::{Boot, Hub, Restarts},
     journal::Journal,
@@ -64,6 +65,8 @@ pub(crate) struct Handshakes {
     pub(crate) limiter: Rc<RefCell<Limiter>>,
     /// Keys of devices that were here of late.
     pub(crate) keys: RefCell<KnownKeys>,
+    /// What all are sent in `hello-ok`.
+    pub(crate) hello: RefCell<Option<Rc<SameForAll>>>,
 }
 
 impl Handshakes {

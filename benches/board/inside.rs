@@ -58,13 +58,14 @@ pub fn computed(table: &mut Table, run: &Run) -> Result<(), Failure> {
         device_family: "",
     };
     let key = PublicKey::parse(device.public_key).ok_or("no key in the frame")?;
-    let tokens = connect.auth.signed_tokens();
+    let tokens: Vec<&str> = connect.auth.signed_tokens().collect();
     let proven = || verify(black_box(&key), device.signature, &payload, &tokens).is_ok();
     const FIRST: &str = "verify of its signature, first visit";
     const LATER: &str = "verify of its signature, later visits";
     put(FIRST, Column::Barnacle, timed(rounds, proven));
     let prepared = PreparedKey::new(&key).ok_or("the key is no point")?.with_comb();
-    let proven = || verify_by(black_box(&prepared), device.signature, &payload, &tokens).is_ok();
+    let proven =
+        || verify_by(black_box(&prepared), device.signature, &payload, tokens.iter().copied()).is_ok();
     put(LATER, Column::Barnacle, timed(rounds, proven));
     let bare = SigningKey::from_bytes(&[7; 32]);
     let message = [7; 250];

@@ -26,6 +26,7 @@ pub fn verify(
     payload: &Payload<'_>,
     tokens: &[&str],
 ) -> Result<Version, BadProof> {
+    let tokens = tokens.iter().copied();
     verify_by(&PreparedKey::new(key).ok_or(BadProof::Key)?, signature, payload, tokens)
 }
 
@@ -36,16 +37,16 @@ pub fn verify(
 ///
 /// # Errors
 /// [`BadProof::Signature`].
-pub fn verify_by(
+pub fn verify_by<'a>(
     key: &PreparedKey,
     signature: &str,
     payload: &Payload<'_>,
-    tokens: &[&str],
+    tokens: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<Version, BadProof> {
     let signature = base64url_decode_array(signature).ok_or(BadProof::Signature)?;
     let signature = Signature::from_bytes(&signature);
     for version in [Version::V3, Version::V2] {
-        for token in tokens {
+        for token in tokens.clone() {
             if key.verify(payload.text(version, token).as_bytes(), &signature) {
                 return Ok(version);
             }

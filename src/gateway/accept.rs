@@ -103,7 +103,7 @@ async fn head(app: &Rc<App>, guard: PendingGuard) {
             return session::linger(&pending).await;
         }
         pending.wire.forget(length);
-        let attached = handshake::attach(app, &pending, &head).await;
+        let attached = handshake::attach(app, &pending, head).await;
         serve(app, guard, attached);
     } else {
         // Boxed: it is larger than the handshake, which every task of this kind has room for.

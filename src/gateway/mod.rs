@@ -15,5 +15,6 @@ mod start_failure;
 mod stop;
 mod supervisor;
 
+pub(crate) use handshake::SameForAll;
 pub use run::{Gateway, run};
 pub use start_failure::StartFailure;

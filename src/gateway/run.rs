@@ -186,7 +186,7 @@ fn rooms(
         tasks: tasks.clone(),
     });
     let keys = RefCell::new(KnownKeys::new(MachineMemory::now()));
-    let handshakes = Handshakes { limiter, keys };
+    let handshakes = Handshakes { limiter, keys, hello: RefCell::default() };
     let ticks = Ticks::default();
     Rc::new(App {
         boot,

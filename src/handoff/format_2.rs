@@ -348,9 +348,11 @@ impl Pending2 {
         Self {
             stage: match saved.stage.clone() {
                 Stage::Head => Stage2::Head,
-                Stage::Challenged(Challenged { peer, nonce, connect }) => {
-                    Stage2::Challenged(Challenged2 { peer, nonce, connect })
-                }
+                Stage::Challenged(challenged) => Stage2::Challenged(Challenged2 {
+                    peer: challenged.peer.clone(),
+                    nonce: challenged.nonce.clone(),
+                    connect: challenged.connect_text(),
+                }),
                 Stage::Leaving => Stage2::Leaving,
             },
             until_ns: saved.until_ns,
@@ -366,7 +368,7 @@ impl Pending2 {
             stage: match self.stage {
                 Stage2::Head => Stage::Head,
                 Stage2::Challenged(Challenged2 { peer, nonce, connect }) => {
-                    Stage::Challenged(Challenged { peer, nonce, connect })
+                    Stage::Challenged(Challenged::restored(peer, nonce, connect))
                 }
                 Stage2::Leaving => Stage::Leaving,
             },

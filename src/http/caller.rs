@@ -227,7 +227,7 @@ fn peer(settings: &Settings, wire: &Wire, headers: &HeaderMap) -> Option<Peer> {
     let socket = wire.socket().get_ref();
     let remote = socket.peer_addr().ok()?;
     let head = http::facts_of(headers);
-    Some(Peer::new(remote, || socket.local_addr().ok(), &head, |ip| settings.config.trusts(ip)))
+    Some(Peer::new(remote, || socket.local_addr().ok(), head, |ip| settings.config.trusts(ip)))
 }
 
 fn origin(settings: &Settings, wire: &Wire, headers: &HeaderMap) -> Result<Origin, Refusal> {

@@ -16,7 +16,7 @@ pub use conn::{Conn, ConnId, Undelivered};
 pub use connections::Connections;
 pub use events::{Audience, Events, Listener};
 pub use invocations::{Asked, Invocation, Invocations, InvokeResult, SavedInvocation};
-pub use pending::{Challenged, PendingConn, PendingConns, PendingGuard, SavedPending, Stage};
+pub use pending::{Challenge, Challenged, PendingConn, PendingConns, PendingGuard, SavedPending, Stage};
 pub use presence::{Presence, listed as is_listed};
 pub use restarts::{Preflight, Restart, RestartReport, Restarts};
 pub use session::{SavedConn, SavedSocket, Session, Topic};

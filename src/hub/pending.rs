@@ -6,14 +6,16 @@ use crate::{
     admission::{Admission, Budget, MakeRoom, Permit, Source},
     net::{Peer, Wire, http::Phase, wire::Close},
     packed::{read_part, take_part, write_part},
+    protocol::RequestFrame,
     reactor::Async,
     tls::Session,
 };
 use nanoserde::{DeBin, DeBinErr, SerBin};
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::BTreeMap,
     net::{SocketAddr, TcpStream},
+    ops::Deref,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -30,15 +32,46 @@ pub enum Stage {
     Leaving,
 }
 
-/// A connection that was challenged.
+/// A connection that was challenged. The clones are one.
 #[derive(Clone, Debug)]
-pub struct Challenged {
+pub struct Challenged(Rc<Challenge>);
+
+/// What a connection was challenged with, and its answer.
+#[derive(Debug)]
+pub struct Challenge {
     /// Address and origin of the peer.
     pub peer: Peer,
     /// Nonce that the device signs.
     pub nonce: String,
-    /// Text of `connect`, once it arrived and is being judged.
-    pub connect: Option<String>,
+    /// The request `connect`, once it arrived and is being judged.
+    pub connect: OnceCell<RequestFrame>,
+}
+
+impl Challenged {
+    /// A challenge without an answer.
+    pub fn new(peer: Peer, nonce: String) -> Self {
+        Self(Rc::new(Challenge { peer, nonce, connect: OnceCell::new() }))
+    }
+
+    /// Restores a challenge, with the text of `connect` if that was being judged: it is judged again. A text that is no
+    /// request to this version of the gateway counts as none, and the client runs out of time.
+    pub(crate) fn restored(peer: Peer, nonce: String, connect: Option<String>) -> Self {
+        let connect = connect.and_then(|text| RequestFrame::parse(text).ok());
+        Self(Rc::new(Challenge { peer, nonce, connect: connect.map(OnceCell::from).unwrap_or_default() }))
+    }
+
+    /// The text of `connect`, if that is being judged.
+    pub(crate) fn connect_text(&self) -> Option<String> {
+        self.connect.get().map(|request| request.text().to_owned())
+    }
+}
+
+impl Deref for Challenged {
+    type Target = Challenge;
+
+    fn deref(&self) -> &Challenge {
+        &self.0
+    }
 }
 
 /// A connection that is not attached.
@@ -62,14 +95,15 @@ impl SerBin for Challenged {
     fn ser_bin(&self, out: &mut Vec<u8>) {
         write_part(out, |out| self.peer.ser_bin(out));
         self.nonce.ser_bin(out);
-        self.connect.ser_bin(out);
+        self.connect_text().ser_bin(out);
     }
 }
 
 impl DeBin for Challenged {
     fn de_bin(at: &mut usize, bytes: &[u8]) -> Result<Self, DeBinErr> {
         let peer = read_part(at, bytes)?;
-        Ok(Self { peer, nonce: DeBin::de_bin(at, bytes)?, connect: DeBin::de_bin(at, bytes)? })
+        let (nonce, connect) = (DeBin::de_bin(at, bytes)?, DeBin::de_bin(at, bytes)?);
+        Ok(Self::restored(peer, nonce, connect))
     }
 }
 

@@ -138,6 +138,11 @@ impl Presence {
         self.list(usize::MAX)
     }
 
+    /// Number that is another one whenever the list is.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.get()
+    }
+
     /// Returns `stateVersion` as JSON.
     pub(crate) fn state_version(&self) -> Json {
         Json(format!(r#"{{"presence":{},"health":1}}"#, self.version.get()))

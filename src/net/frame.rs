@@ -1,10 +1,14 @@
 //! The frames that this process sends (RFC 6455 §5), each in one piece: unmasked by a server, masked by a client.
 
 use super::message::unmask;
-use async_tungstenite::tungstenite::protocol::frame::{
-    FrameHeader,
-    coding::{Control, Data, OpCode},
+use async_tungstenite::tungstenite::{
+    self,
+    protocol::frame::{
+        FrameHeader,
+        coding::{Control, Data, OpCode},
+    },
 };
+use std::io::Write;
 
 /// The mask of one frame.
 pub type Mask = [u8; 4];
@@ -12,6 +16,29 @@ pub type Mask = [u8; 4];
 /// Appends a text message.
 pub fn text(text: &str, mask: Option<Mask>, out: &mut Vec<u8>) {
     append(OpCode::Data(Data::Text), mask, text.as_bytes(), out);
+}
+
+/// Appends a text message that `write` writes where it goes out from.
+pub fn text_with(mask: Option<Mask>, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    /// The header of most messages: of 126 bytes to 64 KiB, and unmasked.
+    const USUAL: usize = 4;
+    let start = out.len();
+    out.extend([0; USUAL]);
+    write(out);
+    let message = start + USUAL;
+    let mut room = [0; 14];
+    let mut rest = &mut room[..];
+    // It has the room that it needs.
+    let _ = header(OpCode::Data(Data::Text), mask, out.len() - message, &mut rest);
+    let left = rest.len();
+    let header = &room[..room.len() - left];
+    if let Some(mask) = mask {
+        unmask(&mut out[message..], mask);
+    }
+    match out[start..message].len() == header.len() {
+        true => out[start..message].copy_from_slice(header),
+        false => drop(out.splice(start..message, header.iter().copied())),
+    }
 }
 
 /// Appends a ping.
@@ -35,9 +62,8 @@ pub fn close(code: u16, reason: &str, mask: Option<Mask>, out: &mut Vec<u8>) {
 
 fn append(opcode: OpCode, mask: Option<Mask>, payload: &[u8], out: &mut Vec<u8>) {
     out.reserve(payload.len() + if mask.is_some() { 14 } else { 10 });
-    let header = FrameHeader { opcode, mask, ..FrameHeader::default() };
     // Writing to a Vec cannot fail.
-    let _ = header.format(payload.len() as u64, out);
+    let _ = header(opcode, mask, payload.len(), out);
     let start = out.len();
     out.extend_from_slice(payload);
     if let Some(mask) = mask {
@@ -45,10 +71,32 @@ fn append(opcode: OpCode, mask: Option<Mask>, payload: &[u8], out: &mut Vec<u8>)
     }
 }
 
+fn header(
+    opcode: OpCode,
+    mask: Option<Mask>,
+    length: usize,
+    out: &mut impl Write,
+) -> Result<(), tungstenite::Error> {
+    FrameHeader { opcode, mask, ..FrameHeader::default() }.format(length as u64, out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::message::{Message, Scan, Side};
+
+    #[test]
+    fn what_is_written_in_place_is_the_same_frame() {
+        for mask in [None, Some([1, 2, 0, 4])] {
+            for length in [0, 1, 125, 126, 3000, 65_535, 65_536, 70_000] {
+                let (mut copied, mut written) = (b"before".to_vec(), b"before".to_vec());
+                let message = "y".repeat(length);
+                text(&message, mask, &mut copied);
+                text_with(mask, &mut written, |out| out.extend_from_slice(message.as_bytes()));
+                assert!(copied == written, "{length} bytes, mask {mask:?}");
+            }
+        }
+    }
 
     #[test]
     fn each_side_reads_what_the_other_sends() {

@@ -128,9 +128,9 @@ impl Scan {
             let body = self.at + head.length;
             if head.is_control() {
                 unmask(&mut input[body..end], head.mask);
-                let payload = input[body..end].to_vec();
+                let message = control(head.opcode, &input[body..end]);
                 input.drain(self.at..end);
-                return control(head.opcode, payload).map(Some);
+                return message.map(Some);
             }
             if head.opcode != 0 {
                 self.open = Some(head.opcode == 1);
@@ -179,9 +179,9 @@ impl Scan {
     }
 }
 
-fn control(opcode: u8, payload: Vec<u8>) -> Result<Message, ReadError> {
-    match (opcode, &payload[..]) {
-        (9, _) => Ok(Message::Ping(payload)),
+fn control(opcode: u8, payload: &[u8]) -> Result<Message, ReadError> {
+    match (opcode, payload) {
+        (9, _) => Ok(Message::Ping(payload.to_vec())),
         (10, _) => Ok(Message::Pong),
         (_, []) => Ok(Message::Close(None)),
         (_, [_]) => Err(ReadError::Protocol("a close frame of one byte")),

@@ -69,11 +69,11 @@ impl Peer {
     pub fn new(
         remote: SocketAddr,
         own: impl Fn() -> Option<SocketAddr>,
-        head: &Head,
+        head: Head,
         trusted: impl Fn(IpAddr) -> bool,
     ) -> Self {
         let direct = remote.ip().to_canonical();
-        let client = if head.proxied && trusted(direct) { named(head, &trusted) } else { None };
+        let client = if head.proxied && trusted(direct) { named(&head, &trusted) } else { None };
         // What the kernel has to be asked for comes last.
         let here = |ip: IpAddr| own().is_some_and(|own| own.ip().to_canonical() == ip);
         let own_host = |ip: IpAddr| ip.is_loopback() || here(ip) || is_own(ip);
@@ -85,8 +85,8 @@ impl Peer {
             ip,
             local,
             loopback: local && ip.is_loopback(),
-            origin: head.origin.clone(),
-            host: head.host.clone(),
+            origin: head.origin,
+            host: head.host,
             proxied: head.proxied,
         }
     }
@@ -164,7 +164,7 @@ mod tests {
 
     fn peer(remote: &str, head: &Head, trusted: &str) -> Peer {
         let at = |ip: &str| SocketAddr::new(ip.parse().unwrap_or_else(|_| panic!("{ip}")), 1);
-        Peer::new(at(remote), || Some(at("127.0.0.1")), head, |ip| ip.to_string() == trusted)
+        Peer::new(at(remote), || Some(at("127.0.0.1")), head.clone(), |ip| ip.to_string() == trusted)
     }
 
     #[test]

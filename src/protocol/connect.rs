@@ -70,19 +70,10 @@ pub struct Auth<'a> {
 impl<'a> Auth<'a> {
     /// Every text that may stand in the token's place of the signed payload: those of the frame in the
     /// order OpenClaw looks at them, then none.
-    pub fn signed_tokens(&self) -> Vec<&'a str> {
-        let mut tokens = Vec::with_capacity(4);
-        for token in
-            [self.token, self.device_token, self.bootstrap_token, self.password].into_iter().flatten()
-        {
-            if !tokens.contains(&token) {
-                tokens.push(token);
-            }
-        }
-        if !tokens.contains(&"") {
-            tokens.push("");
-        }
-        tokens
+    pub fn signed_tokens(&self) -> impl Iterator<Item = &'a str> + Clone {
+        let all = [self.token, self.device_token, self.bootstrap_token, self.password, Some("")];
+        // Of two that are equal the first one counts.
+        (0..all.len()).filter_map(move |n| all[n].filter(|_| !all[..n].contains(&all[n])))
     }
 }
 

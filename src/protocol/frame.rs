@@ -9,6 +9,7 @@ use nanoserde::{SerJson, SerJsonState};
 use std::{fmt, ops::Range};
 
 /// A request frame: `{type:"req", id, method, params}`.
+#[derive(Debug)]
 pub struct Request {
     /// Id chosen by the client; the response repeats it.
     pub id: String,
@@ -78,12 +79,10 @@ impl Request {
         if !members.end().is_ok_and(|mut rest| rest.is_at_end()) {
             return Err((BadFrame::NotJson, None));
         }
-        let text_of = |value: &str| {
-            let raw = value.strip_prefix('"')?.strip_suffix('"')?;
-            Some(json::unescape(raw).into_owned()).filter(|text| !text.is_empty())
-        };
+        let text_of = |value| Some(json::text(value)?.into_owned()).filter(|text| !text.is_empty());
         let id = text_of(id);
-        let (true, Some(method)) = (text_of(kind).as_deref() == Some("req"), text_of(method)) else {
+        let is_request = json::text(kind).is_some_and(|kind| kind == "req");
+        let (true, Some(method)) = (is_request, text_of(method)) else {
             return Err((BadFrame::NotRequest, id));
         };
         let Some(id) = id else { return Err((BadFrame::NotRequest, None)) };

@@ -7,7 +7,7 @@ use std::{borrow::Cow, cell::OnceCell, fmt};
 /// never larger than the text.
 const INDEXED: usize = 64;
 
-/// Members that an index has room for from the start.
+/// Members that an index has room for in place: few objects have more.
 const USUAL: usize = 12;
 
 /// A field of a method's parameters that is missing or of the wrong kind.
@@ -21,7 +21,7 @@ impl fmt::Display for ParamFault {
 }
 
 /// Texts that had escapes, kept as long as the request.
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub(super) struct Texts(OnceCell<Box<(Vec<String>, Texts)>>);
 
 impl Texts {
@@ -48,11 +48,34 @@ pub struct Params<'a> {
     method: &'a str,
     /// The names that lead to the object, with slashes between them.
     path: Cow<'static, str>,
-    /// The first members: names as they stand between their quotes, and the texts of the values.
-    first: Vec<(&'a str, &'a str)>,
+    first: Index<'a>,
     /// Fields that are not read yet.
     others: json::Members<'a>,
     texts: &'a Texts,
+}
+
+/// The first members of an object: names as they stand between their quotes, and the texts of the values.
+struct Index<'a> {
+    usual: [(&'a str, &'a str); USUAL],
+    count: usize,
+    /// Those for which there is no room.
+    more: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Index<'a> {
+    fn of(members: &mut json::Members<'a>) -> Self {
+        let (mut usual, mut count) = ([("", ""); USUAL], 0);
+        for (place, member) in usual.iter_mut().zip(members.by_ref()) {
+            *place = member;
+            count += 1;
+        }
+        let more = if count < USUAL { Vec::new() } else { members.take(INDEXED - USUAL).collect() };
+        Self { usual, count, more }
+    }
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = &(&'a str, &'a str)> {
+        self.usual[..self.count].iter().chain(&self.more)
+    }
 }
 
 type Read<T> = Result<T, ParamFault>;
@@ -65,9 +88,7 @@ impl<'a> Params<'a> {
 
     fn within(method: &'a str, path: Cow<'static, str>, object: &'a str, texts: &'a Texts) -> Self {
         let mut others = json::members(object);
-        // Few objects have more members: else it would grow step by step.
-        let mut first = Vec::with_capacity(USUAL);
-        first.extend(others.by_ref().take(INDEXED));
+        let first = Index::of(&mut others);
         Self { method, path, first, others, texts }
     }
 

@@ -34,6 +34,7 @@ mod serve;
 mod session;
 mod watch;
 
+pub(crate) use hello::Merged;
 pub(crate) use ownership::Owner;
 pub(crate) use relay::Relay;
 pub use saved::SavedLink;

@@ -19,7 +19,7 @@ use crate::{
     config::{Running, Secret, Settings, Upstream},
     devices::Devices,
     hub::{Conn, ConnId},
-    protocol::{DeviceId, ErrorShape, Params, RequestFrame, Role, Scope},
+    protocol::{DeviceId, ErrorShape, RequestFrame, Role, Scope},
     reactor::Tasks,
 };
 use std::{
@@ -164,14 +164,15 @@ impl Relay {
     pub(crate) fn greet(
         self: &Rc<Self>,
         conn: &Rc<Conn>,
-        params: &Params<'_>,
+        request: &RequestFrame,
         host: Option<&str>,
         origin: Option<&str>,
     ) {
         if !self.is_on() {
             return;
         }
-        let link = self.insert(conn, Greeting::of(params, host, origin));
+        let Ok(params) = request.params() else { return };
+        let link = self.insert(conn, Greeting::of(&params, host, origin));
         link.told.replace(self.build());
         if listens(conn) {
             self.serve(&link);

@@ -95,7 +95,8 @@ fn is_the_scene(state: &State) {
 
     let all = pending(state);
     let Stage::Challenged(challenged) = &all[0].stage else { panic!("{:?}", all[0]) };
-    assert_eq!((&*challenged.nonce, &challenged.connect), ("6i00mJvn9qiN_E3z-u4JkSFnrkLqLPb-", &None));
+    assert_eq!(challenged.nonce, "6i00mJvn9qiN_E3z-u4JkSFnrkLqLPb-");
+    assert!(challenged.connect.get().is_none());
     let peer = &challenged.peer;
     assert_eq!(
         (peer.ip.to_string(), peer.local, peer.loopback, peer.proxied),

@@ -1,6 +1,7 @@
 //! `hello-ok`, and the device tokens it hands out.
 //!
-//! What never changes of it is built once. Source: `HelloOk` of `protocol.schema.json`.
+//! What is the same for all is built once and kept until it changes; only what differs is written for each, straight to
+//! where it goes out from. Source: `HelloOk` of `protocol.schema.json`.
 
 use crate::{
     app::App,
@@ -9,11 +10,15 @@ use crate::{
     hub::Conn,
     methods,
     protocol::{DeviceId, Event, MAX_BUFFERED, MAX_PAYLOAD, Role, Scopes, TICK_MS},
-    store::{Device, Registry},
-    upstream::Owner,
+    store::{Device, DeviceToken, Registry},
+    upstream::{Merged, Owner},
 };
 use nanoserde::{SerJson, SerJsonState};
-use std::{fmt::Write, rc::Rc, sync::OnceLock};
+use std::{
+    fmt::{self, Write as _},
+    io::Write as _,
+    rc::{Rc, Weak},
+};
 
 /// Most generations looked back for a token that was once right.
 const LOOK_BACK: u32 = 16;
@@ -47,95 +52,158 @@ pub fn token_generations(
     Bearer::Unknown { explicit: false }
 }
 
-#[derive(SerJson)]
-#[allow(non_snake_case)]
-struct Auth {
-    role: &'static str,
-    scopes: Scopes,
-    deviceToken: Option<String>,
-    issuedAtMs: Option<u64>,
-    deviceTokens: Option<Vec<Token>>,
-}
-
-#[derive(SerJson)]
-#[allow(non_snake_case)]
-struct Token {
-    deviceToken: String,
-    role: &'static str,
-    scopes: Scopes,
-    issuedAtMs: u64,
-}
-
-fn token(app: &App, id: &DeviceId, device: &Device, role: Role) -> Option<Token> {
-    let grant = device.grant(role).filter(|g| g.revoked_ms.is_none())?;
-    Some(Token {
-        deviceToken: app.devices.device_token(id, role, grant.generation).as_str().to_owned(),
-        role: role.as_str(),
-        scopes: grant.scopes,
-        issuedAtMs: grant.rotated_ms.unwrap_or(grant.created_ms),
-    })
-}
-
-/// The response to `connect` that lets `conn` in; `extra` are further roles whose tokens it gets.
-pub fn frame(app: &Rc<App>, conn: &Conn, request_id: &str, extra: &[(Role, Scopes)]) -> String {
-    static FIXED: OnceLock<String> = OnceLock::new();
-    let fixed = FIXED.get_or_init(fixed);
+/// Sends `conn` the response to `connect` that lets it in; `extra` are further roles whose tokens it gets. Nothing waits
+/// to be sent there, so this is delivered.
+pub fn send(app: &Rc<App>, conn: &Conn, request_id: &str, extra: &[(Role, Scopes)]) {
+    let same = SameForAll::now(app);
+    let [server, snapshot] = &same.parts;
     let session = conn.session();
     let registry = app.devices.registry();
     let device = session.device.and_then(|id| Some((id, registry.device(&id)?)));
-    let token = |role| device.and_then(|(id, device)| token(app, &id, device, role));
-    let own = token(session.role);
-    let extra: Vec<Token> = extra.iter().filter_map(|(role, _)| token(*role)).collect();
-    let auth = Auth {
-        role: session.role.as_str(),
-        scopes: session.scopes,
-        issuedAtMs: own.as_ref().map(|t| t.issuedAtMs),
-        deviceToken: own.map(|t| t.deviceToken),
-        deviceTokens: (!extra.is_empty()).then_some(extra),
-    };
-    let settings = app.settings();
-    let presence = app.hub.presence.first();
-    let own = methods::all().filter(|m| m.advertised && app.relay.owner(m.name) != Owner::Upstream);
-    let merged = app.relay.merged(own.map(|m| m.name));
-    let mut s = SerJsonState::new(String::with_capacity(fixed.len() + presence.0.len() + 1024));
-    s.out.push_str(r#"{"type":"res","id":"#);
-    request_id.ser_json(0, &mut s);
-    // Writing to a String cannot fail.
-    let _ = write!(
-        s.out,
-        r#","ok":true,"payload":{{"type":"hello-ok","protocol":{},"server":{{"connId":"{}""#,
-        session.protocol, session.id,
-    );
-    match &merged {
-        Some(merged) => s.out.push_str(&merged.server),
-        None => {
-            let version = env!("CARGO_PKG_VERSION");
-            let _ = write!(s.out, r#","version":"{version}","bootId":"{}""#, app.boot.id);
+    let token = |role| device.and_then(|(id, device)| Token::of(app, &id, device, role));
+    conn.wire.send_text_with(|out| {
+        out.reserve(server.len() + snapshot.len() + OF_ONE);
+        let mut put = |args: fmt::Arguments<'_>| {
+            // Writing to a Vec cannot fail.
+            let _ = out.write_fmt(args);
+        };
+        let (id, protocol, conn_id) = (Quoted(request_id), session.protocol, session.id);
+        put(format_args!(
+            r#"{{"type":"res","id":{id},"ok":true,"payload":{{"type":"hello-ok","protocol":{protocol},"server":{{"connId":"{conn_id}"{server}{}{snapshot}"#,
+            app.boot.clock.uptime_ms(),
+        ));
+        put(format_args!(r#"{{"role":"{}","scopes":{}"#, session.role, List(session.scopes)));
+        if let Some(Token { token, issued_ms, .. }) = token(session.role) {
+            put(format_args!(r#","deviceToken":"{}","issuedAtMs":{issued_ms}"#, token.as_str()));
+        }
+        let extra = extra.iter().filter_map(|(role, _)| token(*role)).enumerate();
+        let mut end = "";
+        for (n, Token { token, role, scopes, issued_ms }) in extra {
+            put(format_args!(
+                r#"{}{{"deviceToken":"{}","role":"{role}","scopes":{},"issuedAtMs":{issued_ms}}}"#,
+                if n == 0 { r#","deviceTokens":["# } else { "," },
+                token.as_str(),
+                List(scopes),
+            ));
+            end = "]";
+        }
+        put(format_args!("{end}}}}}}}"));
+    });
+}
+
+/// Room for what differs from one connection to the next.
+const OF_ONE: usize = 512;
+
+/// A device token that is handed out.
+struct Token {
+    token: DeviceToken,
+    role: Role,
+    scopes: Scopes,
+    issued_ms: u64,
+}
+
+impl Token {
+    fn of(app: &App, id: &DeviceId, device: &Device, role: Role) -> Option<Self> {
+        let grant = device.grant(role).filter(|g| g.revoked_ms.is_none())?;
+        Some(Self {
+            token: app.devices.device_token(id, role, grant.generation),
+            role,
+            scopes: grant.scopes,
+            issued_ms: grant.rotated_ms.unwrap_or(grant.created_ms),
+        })
+    }
+}
+
+/// A text as a JSON string.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: u8| !byte.is_ascii_control() && !matches!(byte, b'"' | b'\\');
+        match self.0.bytes().all(is_plain) {
+            true => write!(f, "\"{}\"", self.0),
+            false => f.write_str(&self.0.serialize_json()),
         }
     }
-    let _ = write!(
-        s.out,
-        r#"}},"features":{{{}}},"policy":{{"maxPayload":{MAX_PAYLOAD},"maxBufferedBytes":{MAX_BUFFERED},"tickIntervalMs":{TICK_MS}}},"snapshot":{{"presence":{},"stateVersion":{},"uptimeMs":{},"authMode":"{}""#,
-        merged.as_ref().map_or(fixed.as_str(), |merged| &merged.features),
-        presence.0,
-        app.hub.presence.state_version().0,
-        app.boot.clock.uptime_ms(),
-        settings.auth.as_str(),
-    );
-    match &merged {
-        Some(merged) => s.out.push_str(&merged.snapshot),
-        None => snapshot(&settings, &mut s),
+}
+
+/// Scopes as a JSON list.
+struct List(Scopes);
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (n, scope) in self.0.iter().enumerate() {
+            f.write_str(if n == 0 { "\"" } else { ",\"" })?;
+            f.write_str(scope.as_str())?;
+            f.write_str("\"")?;
+        }
+        f.write_str("]")
     }
-    s.out.push('}');
-    s.out.push_str(merged.as_ref().map_or("", |merged| &merged.more));
-    s.out.push_str(r#","auth":"#);
-    auth.ser_json(0, &mut s);
-    s.out.push_str("}}");
-    s.out
+}
+
+/// What is the same in every `hello-ok`, until one of those changes that it is made of.
+pub(crate) struct SameForAll {
+    settings: Weak<Settings>,
+    presence: u64,
+    /// What the gateway behind this one adds.
+    merged: Option<Rc<Merged>>,
+    /// The text from behind `connId` to the value of `uptimeMs`, and from there to the value of `auth`.
+    parts: [String; 2],
+}
+
+impl SameForAll {
+    /// As it is now.
+    fn now(app: &App) -> Rc<Self> {
+        let settings = app.settings();
+        let presence = app.hub.presence.version();
+        let own = methods::all().filter(|m| m.advertised && app.relay.owner(m.name) != Owner::Upstream);
+        let merged = app.relay.merged(own.map(|m| m.name));
+        let kept = app.handshakes.hello.borrow().clone();
+        let is_current = |kept: &Rc<Self>| {
+            kept.presence == presence
+                && Weak::as_ptr(&kept.settings) == Rc::as_ptr(&settings)
+                && kept.merged.as_ref().map(Rc::as_ptr) == merged.as_ref().map(Rc::as_ptr)
+        };
+        if let Some(kept) = kept.filter(is_current) {
+            return kept;
+        }
+        let parts = parts(app, &settings, merged.as_deref());
+        let same = Rc::new(Self { settings: Rc::downgrade(&settings), presence, merged, parts });
+        app.handshakes.hello.replace(Some(same.clone()));
+        same
+    }
+}
+
+fn parts(app: &App, settings: &Settings, merged: Option<&Merged>) -> [String; 2] {
+    let [mut server, mut snapshot] = [(); 2].map(|()| SerJsonState::new(String::new()));
+    // Writing to a String cannot fail.
+    let _ = match merged {
+        Some(merged) => server.out.write_str(&merged.server),
+        None => {
+            let version = env!("CARGO_PKG_VERSION");
+            write!(server.out, r#","version":"{version}","bootId":"{}""#, app.boot.id)
+        }
+    };
+    let _ = write!(
+        server.out,
+        r#"}},"features":{{{}}},"policy":{{"maxPayload":{MAX_PAYLOAD},"maxBufferedBytes":{MAX_BUFFERED},"tickIntervalMs":{TICK_MS}}},"snapshot":{{"presence":{},"stateVersion":{},"uptimeMs":"#,
+        merged.map_or_else(own_features, |merged| merged.features.clone()),
+        app.hub.presence.first().0,
+        app.hub.presence.state_version().0,
+    );
+    let _ = write!(snapshot.out, r#","authMode":"{}""#, settings.auth.as_str());
+    match merged {
+        Some(merged) => snapshot.out.push_str(&merged.snapshot),
+        None => own_snapshot(settings, &mut snapshot),
+    }
+    let more = merged.map_or("", |merged| &merged.more);
+    let _ = write!(snapshot.out, r#"}}{more},"auth":"#);
+    [server.out, snapshot.out]
 }
 
 /// Writes the members of `snapshot` that a gateway behind this one would have of its own, each with a comma before it.
-fn snapshot(settings: &Settings, s: &mut SerJsonState) {
+fn own_snapshot(settings: &Settings, s: &mut SerJsonState) {
     s.out.push_str(r#","health":{},"configPath":"#);
     settings.paths.config_file.to_string_lossy().ser_json(0, s);
     s.out.push_str(r#","stateDir":"#);
@@ -151,8 +219,8 @@ fn snapshot(settings: &Settings, s: &mut SerJsonState) {
     let _ = write!(s.out, r#","scope":"{scope}"}}"#);
 }
 
-/// Builds `features`, which never change.
-fn fixed() -> String {
+/// Builds `features` of a gateway that has none behind it.
+fn own_features() -> String {
     let list = |names: Vec<String>| names.serialize_json();
     format!(
         r#""methods":{},"events":{},"capabilities":[]"#,

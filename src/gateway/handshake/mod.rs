@@ -8,20 +8,22 @@ mod grants;
 mod hello;
 mod proof;
 
+pub(crate) use hello::SameForAll;
+
 use crate::{
     admission::{LastingPermit, Source, limits},
     app::App,
     auth::{Lost, Refusal, Verdict, decide, prepared::PreparedKey},
     clock::wall_ms,
     hub::{
-        Challenged, Conn, PendingConn, Session, Stage,
+        Challenge, Challenged, Conn, PendingConn, Session, Stage,
         session::{boxed, version},
     },
     journal::PEER,
     net::{Message, Peer, ReadError, Wire, peer::Head, ws},
     protocol::{
-        BadFrame, Connect, DeviceId, MAX_CONNECT_FRAME, PROTOCOL_MAX, PROTOCOL_MIN, Params, RequestFrame,
-        Role, base64url_encode, refusal,
+        BadFrame, Connect, DeviceId, MAX_CONNECT_FRAME, PROTOCOL_MAX, PROTOCOL_MIN, RequestFrame, Role,
+        base64url_encode, refusal,
     },
     random,
     reactor::Timer,
@@ -29,7 +31,7 @@ use crate::{
     store::Surface,
 };
 use smol::future;
-use std::{future::poll_fn, rc::Rc, task::Poll, time::Instant};
+use std::{future::poll_fn, io::Write, rc::Rc, task::Poll, time::Instant};
 
 /// Bytes of a nonce.
 const NONCE: usize = 24;
@@ -38,9 +40,9 @@ const NONCE: usize = 24;
 type Refused = (Refusal, Option<String>);
 
 /// Takes a connection through the handshake. `None` when it was turned away or left.
-pub async fn attach(app: &Rc<App>, pending: &PendingConn, head: &Head) -> Option<Rc<Conn>> {
+pub async fn attach(app: &Rc<App>, pending: &PendingConn, mut head: Head) -> Option<Rc<Conn>> {
     let settings = app.settings();
-    let key = head.websocket_key.as_deref()?;
+    let (key, subprotocol) = (head.websocket_key.take()?, head.subprotocol.take());
     let wire = &pending.wire;
     let socket = wire.socket().get_ref();
     let remote = pending.remote.or_else(|| socket.peer_addr().ok())?;
@@ -53,12 +55,16 @@ pub async fn attach(app: &Rc<App>, pending: &PendingConn, head: &Head) -> Option
         }
     };
     // The challenge rides on the answer to the upgrade: one packet, and the very first frame.
-    wire.queue_with(|out| ws::accept(key, head.subprotocol.as_deref(), out));
-    wire.send_text(&format!(
-        r#"{{"type":"event","event":"connect.challenge","payload":{{"nonce":"{nonce}","ts":{}}}}}"#,
-        wall_ms()
-    ));
-    let challenged = Challenged { peer, nonce, connect: None };
+    wire.queue_with(|out| ws::accept(&key, subprotocol.as_deref(), out));
+    wire.send_text_with(|out| {
+        let ts = wall_ms();
+        // Writing to a Vec cannot fail.
+        let _ = write!(
+            out,
+            r#"{{"type":"event","event":"connect.challenge","payload":{{"nonce":"{nonce}","ts":{ts}}}}}"#
+        );
+    });
+    let challenged = Challenged::new(peer, nonce);
     pending.move_on(Stage::Challenged(challenged.clone()), settings.handshake_timeout);
     go_on(app, pending, challenged).await
 }
@@ -92,19 +98,21 @@ async fn handshake(
     challenged: &Challenged,
 ) -> Result<Rc<Conn>, Option<Refused>> {
     let wire = &pending.wire;
-    let Challenged { peer, nonce, connect } = challenged;
-    let text = match connect {
-        Some(text) => text.clone(),
+    let Challenge { peer, nonce, connect } = &**challenged;
+    let request = match connect.get() {
+        Some(request) => request,
         None => {
             let read = first_frame(wire);
             let late = async {
                 Timer::after(pending.left()).await;
                 Err(Some((Refusal::Timeout(app.settings().handshake_timeout), None)))
             };
-            future::or(read, late).await?
+            let text = future::or(read, late).await?;
+            // Judging it may have to wait for the disk; if another process image restores it, that one judges again.
+            let request = RequestFrame::parse(text).map_err(|(why, id)| bad_frame(why, id))?;
+            connect.get_or_init(|| request)
         }
     };
-    let request = RequestFrame::parse(text.clone()).map_err(|(why, id)| bad_frame(why, id))?;
     let refuse = |why| Some((why, Some(request.id.clone())));
     if request.method != "connect" {
         return Err(refuse(Refusal::NotConnect));
@@ -115,16 +123,14 @@ async fn handshake(
         wire.close(1012, "gateway stopping");
         return Err(None);
     }
-    let params = request.params().map_err(|f| refuse(Refusal::BadFrame(f.0)))?;
-    let connect = Connect::read(&params).map_err(|f| refuse(Refusal::Params(f.0)))?;
-    // Judging it may have to wait for the disk; if another process image restores it, that one judges
-    // again.
-    if let Stage::Challenged(challenged) = &mut *pending.stage.borrow_mut() {
-        challenged.connect = Some(text);
-    }
+    // Their index is not kept while others are waited for.
+    let connect = {
+        let params = request.params().map_err(|f| refuse(Refusal::BadFrame(f.0)))?;
+        Connect::read(&params).map_err(|f| refuse(Refusal::Params(f.0)))?
+    };
     pending.stay();
     app.hub.unpaused().await;
-    let conn = admit(app, wire, peer, nonce, (&params, &connect), &request.id).await.map_err(refuse)?;
+    let conn = admit(app, wire, peer, nonce, (request, &connect)).await.map_err(refuse)?;
     Ok(conn)
 }
 
@@ -180,8 +186,7 @@ async fn admit(
     wire: &Rc<Wire>,
     peer: &Peer,
     nonce: &str,
-    (params, connect): (&Params<'_>, &Connect<'_>),
-    request_id: &str,
+    (request, connect): (&RequestFrame, &Connect<'_>),
 ) -> Result<Rc<Conn>, Refusal> {
     let (min, max) = (connect.min_protocol, connect.max_protocol);
     if min > PROTOCOL_MAX || max < PROTOCOL_MIN || min > max {
@@ -262,10 +267,9 @@ async fn admit(
     }
     let permit = permit(app, session.device, wire)?;
     let conn = Conn::new(wire.clone(), session, permit, &app.admission);
-    // Nothing waits to be sent, so this is delivered.
-    let _ = conn.send(&hello::frame(app, &conn, request_id, &outcome.extra));
+    hello::send(app, &conn, &request.id, &outcome.extra);
     app.hub.join(&conn);
-    app.relay.greet(&conn, params, peer.host.as_deref(), peer.origin.as_deref());
+    app.relay.greet(&conn, request, peer.host.as_deref(), peer.origin.as_deref());
     let session = conn.session();
     log::info!(
         target: PEER,

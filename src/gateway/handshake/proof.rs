@@ -19,7 +19,7 @@ use crate::{
     protocol::{Connect, DeviceId, DeviceParams, Fingerprints, PublicKey, Role, Scopes, displayed, hex},
     store::{Device, Display, Registry},
 };
-use std::{borrow::Cow, net::IpAddr, rc::Rc, time::Duration};
+use std::{io::Write, net::IpAddr, rc::Rc, time::Duration};
 
 /// The verified identity and credentials of a connect frame, and the facts that a refusal names.
 pub struct Proof<'a> {
@@ -44,6 +44,8 @@ pub struct Proof<'a> {
     settings: Rc<crate::config::Settings>,
 }
 
+/// Bytes of the longest text of an address.
+const LONGEST_IP: usize = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".len();
 /// A signature further off than this is worth a word in the journal, milliseconds.
 const CLOCK_FAR_OFF: u64 = 120_000;
 
@@ -75,9 +77,11 @@ pub fn gather<'a>(
     ];
     let [name, platform, family, model, version, client_id, client_mode] =
         &shown.map(|text| text.map(displayed).filter(|text| !text.is_empty()));
-    let ip = Some(Cow::Owned(peer.ip.to_string()));
-    let fields = [name, platform, family, model, version, client_id, client_mode, &ip];
-    let display = displays::shared(&fields.map(Option::as_deref));
+    let said = [name, platform, family, model, version, client_id, client_mode].map(Option::as_deref);
+    let [name, platform, family, model, version, client_id, client_mode] = said;
+    let mut ip = [0; LONGEST_IP];
+    let ip = Some(ip_text(peer.ip, &mut ip));
+    let display = displays::shared(&[name, platform, family, model, version, client_id, client_mode, ip]);
     let origin = Origin { ip: peer.ip, loopback: peer.loopback };
     // A token of the device's own may stand where the shared one does.
     let is_own = |token: &&str| {
@@ -108,6 +112,15 @@ pub fn gather<'a>(
         record,
         settings,
     })
+}
+
+/// The text of an address, in `room`.
+fn ip_text(ip: IpAddr, room: &mut [u8; LONGEST_IP]) -> &str {
+    let mut rest = &mut room[..];
+    // It has the room that it needs.
+    let _ = write!(rest, "{ip}");
+    let length = LONGEST_IP - rest.len();
+    std::str::from_utf8(&room[..length]).unwrap_or_default()
 }
 
 fn verify_device(
@@ -145,7 +158,7 @@ fn verify_device(
         Some(known) => known,
         None => Rc::new(PreparedKey::new(&key).ok_or(Refusal::PublicKey)?),
     };
-    identity::verify_by(&key, device.signature, &payload, &tokens).map_err(|e| match e {
+    identity::verify_by(&key, device.signature, &payload, tokens).map_err(|e| match e {
         BadProof::Key => Refusal::PublicKey,
         BadProof::Signature => Refusal::Signature,
     })?;

@@ -33,6 +33,11 @@ impl Wire {
         self.push(|mask, out| frame::text(text, mask, out));
     }
 
+    /// Sends a text message that `write` writes where it goes out from, so that it is not copied.
+    pub fn send_text_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.push(|mask, out| frame::text_with(mask, out, write));
+    }
+
     /// Sends a ping.
     pub fn send_ping(&self) {
         self.push(frame::ping);
