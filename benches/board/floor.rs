@@ -29,19 +29,21 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// Starts the echo server: this program, under `under` if it needs that to run.
-    pub fn start(under: &[String], cpu: usize) -> Result<Self, Failure> {
-        let program = std::env::current_exe()?.to_string_lossy().into_owned();
-        let words: Vec<&String> = under.iter().chain([&program]).collect();
+    /// Starts the echo server: a program that has [`echo`], by `words`.
+    pub fn start(words: &[String]) -> Result<Self, Failure> {
         let me = stranger()?;
         let frame = connect_frame(&Offer { device: Some(&me), token: Some(TOKEN) }, &"n".repeat(32), 1);
-        let mut command = Command::new(words[0]);
+        let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg("--echo").arg(frame.len().to_string());
         let mut echo = command.stdout(Stdio::piped()).spawn()?;
-        crate::rig::pin(Some(&echo), cpu)?;
         let mut line = String::new();
         BufReader::new(echo.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
         Ok(Self { echo, at: line.trim().parse()?, frame: frame.into(), me })
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Child {
+        &self.echo
     }
 
     /// So many at once: how long each took.

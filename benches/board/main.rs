@@ -104,7 +104,9 @@ fn main() -> Result<(), Failure> {
     let server = SERVER.min(std::thread::available_parallelism()?.get() - 1);
     rig::pin(None, CLIENT)?;
 
-    let floor = floor::Floor::start(&under, server)?;
+    let this = std::env::current_exe()?.to_string_lossy().into_owned();
+    let floor = floor::Floor::start(&under.iter().cloned().chain([this]).collect::<Vec<_>>())?;
+    rig::pin(Some(floor.process()), server)?;
     let words: Vec<String> = under.into_iter().chain([gateway]).collect();
     let mut table = Table::default();
     let mut barnacle = Subject::barnacle(&words, &dir, server)?;

@@ -1,6 +1,6 @@
 //! What was counted before, as it stands in `benches/baseline.json`, and how it compares.
 
-use crate::{WAYS, rig::Failure};
+use crate::{FLOORS, WAYS, rig::Failure};
 use nanoserde::{DeJson, SerJson};
 use std::{collections::BTreeMap, fmt, fmt::Write, fs, path::Path, process::Command};
 
@@ -28,12 +28,23 @@ pub struct Counts {
     pub calls: BTreeMap<String, f64>,
 }
 
-/// The counts of every way in.
+/// The counts of every way in, and of the floor.
 #[derive(SerJson, DeJson)]
 pub struct Baseline {
     /// The processor's kind and the compiler: others take other instructions.
     pub machine: String,
     ways: BTreeMap<String, Counts>,
+    /// Instructions of the static builds for boards, by the name of the build.
+    #[nserde(default)]
+    pub boards: BTreeMap<String, Board>,
+}
+
+/// Instructions of the static build for a board.
+#[derive(SerJson, DeJson)]
+pub struct Board {
+    /// The compiler, and the emulator with its processor.
+    pub machine: String,
+    instructions: BTreeMap<String, f64>,
 }
 
 /// A count that is not what it was.
@@ -47,7 +58,7 @@ pub struct Change {
 impl Baseline {
     /// Without a count.
     pub fn of_this_machine() -> Self {
-        Self { machine: machine(), ways: BTreeMap::new() }
+        Self { machine: machine(), ways: BTreeMap::new(), boards: BTreeMap::new() }
     }
 
     /// Reads one.
@@ -65,7 +76,9 @@ impl Baseline {
     pub fn text(&self) -> String {
         let ways = self.ways.iter().map(|(way, counts)| format!("{way:?}:{}", counts.serialize_json()));
         let ways = ways.collect::<Vec<_>>().join(",\n");
-        format!("{{\"machine\":{:?},\"ways\":{{\n{ways}\n}}}}\n", self.machine)
+        let boards = self.boards.iter().map(|(name, board)| format!("{name:?}:{}", board.serialize_json()));
+        let boards = boards.collect::<Vec<_>>().join(",\n");
+        format!("{{\"machine\":{:?},\"ways\":{{\n{ways}\n}},\"boards\":{{\n{boards}\n}}}}\n", self.machine)
     }
 
     /// For a reader.
@@ -83,14 +96,15 @@ impl Baseline {
             let calls = calls.iter().filter(|(_, n)| **n >= 0.05).map(|(name, n)| format!("{name} {n:.1}"));
             let _ = writeln!(out, "    {}", calls.collect::<Vec<_>>().join(", "));
         }
-        out
+        let instructions = self.ways.iter().map(|(way, counts)| (way.clone(), counts.instructions));
+        out + &ratios(&instructions.collect())
     }
 
     /// What is not as it was.
     pub fn against(&self, before: &Self) -> Vec<Change> {
         let mut changes = Vec::new();
         let none = Counts::default();
-        for way in WAYS {
+        for way in WAYS.into_iter().chain(FLOORS.map(|(floor, _)| floor)) {
             let (was, now) = (before.ways.get(way).unwrap_or(&none), self.ways.get(way).unwrap_or(&none));
             let mut compare = |what: &str, before: f64, now: f64, tolerance: f64| {
                 if (now - before).abs() > tolerance {
@@ -114,16 +128,68 @@ impl Baseline {
     }
 }
 
+impl Board {
+    /// Without a count.
+    pub fn new(machine: String) -> Self {
+        Self { machine, instructions: BTreeMap::new() }
+    }
+
+    /// Notes what `way` took.
+    pub fn put(&mut self, way: &str, instructions: f64) {
+        self.instructions.insert(way.into(), instructions);
+    }
+
+    /// For a reader.
+    pub fn table(&self) -> String {
+        let mut out = "one handshake   instructions\n".to_owned();
+        for way in WAYS {
+            if let Some(n) = self.instructions.get(way) {
+                // Writing to a String cannot fail.
+                let _ = writeln!(out, "{way:14}{n:14}");
+            }
+        }
+        out + &ratios(&self.instructions)
+    }
+
+    /// What is not as it was.
+    pub fn against(&self, before: &Self) -> Vec<Change> {
+        let changes = self.instructions.iter().filter_map(|(way, now)| {
+            let before = before.instructions.get(way).copied().unwrap_or_default();
+            let is_other = (now - before).abs() > before * INSTRUCTIONS;
+            let what = "instructions".into();
+            is_other.then(|| Change { way: way.clone(), what, before, now: *now })
+        });
+        changes.collect()
+    }
+}
+
+/// Each way beside the floor that is of its kind.
+fn ratios(instructions: &BTreeMap<String, f64>) -> String {
+    let mut out = String::new();
+    for (floor, ways) in FLOORS {
+        let Some(least) = instructions.get(floor) else { continue };
+        let beside = ways.iter().filter_map(|way| Some((way, instructions.get(*way)? / least)));
+        let beside: Vec<_> = beside.map(|(way, ratio)| format!("{way} {ratio:.2} of it")).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{floor}: {least}; {}", beside.join(", "));
+    }
+    out
+}
+
 /// `x86_64 with AVX2, rustc 1.95.0`: curve25519-dalek computes with AVX2 where it is there.
 fn machine() -> String {
     #[cfg(target_arch = "x86_64")]
     let avx2 = if is_x86_feature_detected!("avx2") { " with AVX2" } else { "" };
     #[cfg(not(target_arch = "x86_64"))]
     let avx2 = "";
+    format!("{}{avx2}, {}", std::env::consts::ARCH, compiler())
+}
+
+/// `rustc 1.95.0`.
+pub fn compiler() -> String {
     let output = Command::new("rustc").arg("--version").output().map(|out| out.stdout).unwrap_or_default();
     let output = String::from_utf8_lossy(&output);
-    let version = output.split_whitespace().nth(1).unwrap_or("of unknown version");
-    format!("{}{avx2}, rustc {version}", std::env::consts::ARCH)
+    format!("rustc {}", output.split_whitespace().nth(1).unwrap_or("of unknown version"))
 }
 
 impl Change {

@@ -1,17 +1,18 @@
 //! The gateway under a tool that counts.
 //!
 //! `callgrind` counts instructions and calls of the allocator; what it counted since the last time it is
-//! asked for over `vgdb`. `strace` writes down every system call; what was called is what its file grew by.
+//! asked for over `vgdb`. `strace` writes down every system call; what was called is what its file grew by. What is
+//! built for another processor runs in an emulator ([`Machine`]), whose plugin counts instructions.
 
 use crate::{
+    Machine,
     baseline::{Counts, WOULD_BLOCK},
-    rig::{Failure, Gateway, wait_for},
+    rig::{Failure, wait_for},
 };
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -21,9 +22,14 @@ const ALLOCATOR: [&str; 6] = ["malloc", "calloc", "realloc", "posix_memalign", "
 /// The longest that `callgrind` may take to write down its counts.
 const DUMP: Duration = Duration::from_secs(60);
 
-/// A gateway that is counted.
-pub struct Tool {
-    gateway: Gateway,
+/// What is counted, and ends when it is dropped: the process of this id.
+pub trait Subject {
+    fn pid(&self) -> u32;
+}
+
+/// A subject that is counted.
+pub struct Tool<S> {
+    pub subject: S,
     kind: Kind,
     /// Goes when the gateway has.
     _scratch: Scratch,
@@ -34,11 +40,13 @@ enum Kind {
     Callgrind { dumps: usize, out: PathBuf, pipes: String },
     /// Where what is counted begins in its file.
     Strace { out: PathBuf, from: usize },
+    /// Where the plugin counts, and what it had counted before.
+    Emulator { out: PathBuf, from: u64 },
 }
 
-impl Tool {
-    /// Instructions and allocations.
-    pub fn callgrind() -> Result<Self, Failure> {
+impl<S: Subject> Tool<S> {
+    /// Instructions and allocations of what `start` starts by these words and its own.
+    pub fn callgrind(start: impl FnOnce(&[String]) -> Result<S, Failure>) -> Result<Self, Failure> {
         let scratch = Scratch::new()?;
         let (out, pipes) = (scratch.0.join("callgrind"), scratch.0.join("vgdb"));
         let pipes = pipes.to_string_lossy().into_owned();
@@ -49,25 +57,36 @@ impl Tool {
             format!("--callgrind-out-file={}", out.display()),
             format!("--vgdb-prefix={pipes}"),
         ];
-        let gateway = Gateway::start_under(&words)?;
-        Ok(Self { gateway, kind: Kind::Callgrind { dumps: 0, out, pipes }, _scratch: scratch })
+        Ok(Self {
+            subject: start(&words)?,
+            kind: Kind::Callgrind { dumps: 0, out, pipes },
+            _scratch: scratch,
+        })
     }
 
     /// System calls, and bytes handed to files.
-    pub fn strace() -> Result<Self, Failure> {
+    pub fn strace(start: impl FnOnce(&[String]) -> Result<S, Failure>) -> Result<Self, Failure> {
         let scratch = Scratch::new()?;
         let out = scratch.0.join("strace");
-        // As a daemon, so that the child is the gateway and ends when it is killed; strace then ends too.
+        // As a daemon, so that the child is the subject and ends when it is killed; strace then ends too.
         let words =
             ["strace", "--daemonize", "--follow-forks", "--decode-fds=path", "--string-limit=0", "--output"];
         let words = words.map(String::from).into_iter().chain([out.to_string_lossy().into_owned()]);
-        let gateway = Gateway::start_under(&words.collect::<Vec<_>>())?;
-        Ok(Self { gateway, kind: Kind::Strace { out, from: 0 }, _scratch: scratch })
+        let subject = start(&words.collect::<Vec<_>>())?;
+        Ok(Self { subject, kind: Kind::Strace { out, from: 0 }, _scratch: scratch })
     }
 
-    /// Where it listens.
-    pub fn at(&self) -> SocketAddr {
-        self.gateway.at
+    /// Instructions of what `start` starts by these words and its own, which are of another processor.
+    pub fn emulator(
+        machine: &Machine,
+        start: impl FnOnce(&[String]) -> Result<S, Failure>,
+    ) -> Result<Self, Failure> {
+        let scratch = Scratch::new()?;
+        let out = scratch.0.join("instructions");
+        let plugin = scratch.0.join("instructions.so");
+        machine.build_plugin(&plugin)?;
+        let words = machine.words(&plugin, &out);
+        Ok(Self { subject: start(&words)?, kind: Kind::Emulator { out, from: 0 }, _scratch: scratch })
     }
 
     /// Counts from now on.
@@ -76,6 +95,10 @@ impl Tool {
             Kind::Callgrind { .. } => self.dump().map(drop),
             Kind::Strace { out, from } => {
                 *from = fs::metadata(out)?.len() as usize;
+                Ok(())
+            }
+            Kind::Emulator { out, from } => {
+                *from = counted(out)?;
                 Ok(())
             }
         }
@@ -90,6 +113,7 @@ impl Tool {
                 counts.instructions = each(instructions).round();
                 counts.allocations = each(allocations);
             }
+            Kind::Emulator { out, from } => counts.instructions = each(counted(out)? - from).round(),
             Kind::Strace { out, from } => {
                 let text = fs::read(out)?;
                 let text = String::from_utf8_lossy(text.get(*from..).ok_or("strace's file has shrunk")?);
@@ -109,7 +133,7 @@ impl Tool {
 
     /// Has `callgrind` write down what it counted since the last time; the text.
     fn dump(&mut self) -> Result<String, Failure> {
-        let pid = self.gateway.pid();
+        let pid = self.subject.pid();
         let Kind::Callgrind { dumps, out, pipes } = &mut self.kind else { return Err("no callgrind".into()) };
         let mut vgdb = Command::new("vgdb");
         vgdb.args([&format!("--vgdb-prefix={pipes}"), &format!("--pid={pid}"), "--max-invoke-ms=10", "dump"]);
@@ -123,6 +147,12 @@ impl Tool {
         fs::remove_file(file)?;
         Ok(text)
     }
+}
+
+/// What the plugin has counted so far.
+fn counted(out: &Path) -> Result<u64, Failure> {
+    let bytes = fs::read(out).map_err(|e| format!("{}: {e}", out.display()))?;
+    Ok(u64::from_ne_bytes(bytes.try_into().map_err(|_| "the plugin's file is not of eight bytes")?))
 }
 
 /// Where the tools write.

@@ -55,11 +55,16 @@ impl Gateway {
 
     /// The same, in front of the gateway at `upstream`.
     pub fn start_in_front_of(upstream: SocketAddr) -> Result<Self, Failure> {
-        Self::start_as(&[], &["--upstream".into(), format!("ws://{upstream}")])
+        Self::start_as(&[BINARY.into()], &["--upstream".into(), format!("ws://{upstream}")])
     }
 
     /// The same, by a program that becomes it and watches it: `words` and then its own command.
     pub fn start_under(words: &[String]) -> Result<Self, Failure> {
+        Self::start_by(&words.iter().cloned().chain([BINARY.into()]).collect::<Vec<_>>())
+    }
+
+    /// A gateway of another build, which these words start.
+    pub fn start_by(words: &[String]) -> Result<Self, Failure> {
         Self::start_as(words, &[])
     }
 
@@ -72,7 +77,7 @@ impl Gateway {
             at.port()
         );
         fs::write(home.join(".openclaw/openclaw.json"), config)?;
-        let words = words.iter().cloned().chain([BINARY.into(), "gateway".into()]);
+        let words = words.iter().cloned().chain(["gateway".into()]);
         let words: Vec<String> = words.chain(args.iter().cloned()).collect();
         let child = spawn(&words, &home)?;
         let mut gateway = Self { child, words, home, at };
