@@ -3,12 +3,9 @@
 use crate::rig::{
     Failure, TOKEN, attach, listens,
     openclaw::{Words, end, living_in},
+    pin,
 };
 use crate::table::Column;
-use rustix::{
-    process::Pid,
-    thread::{CpuSet, sched_setaffinity},
-};
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
@@ -59,7 +56,7 @@ impl Subject {
             at.port()
         );
         fs::write(home.join(".openclaw/openclaw.json"), config)?;
-        let child = spawn(&words, &home)?;
+        let child = spawn(&words, &home, cpu)?;
         let mut subject = Self { column, at, words, home, child, cpu };
         subject.wait()?;
         Ok(subject)
@@ -69,12 +66,12 @@ impl Subject {
     pub fn kill_and_start(&mut self) -> Result<Duration, Failure> {
         self.kill();
         let began = Instant::now();
-        self.child = spawn(&self.words, &self.home)?;
+        self.child = spawn(&self.words, &self.home, self.cpu)?;
         self.wait_listening()?;
         Ok(began.elapsed())
     }
 
-    /// Waits until it listens and serves, and keeps it on its processor from then on.
+    /// Waits until it listens and serves.
     pub fn wait(&mut self) -> Result<(), Failure> {
         self.wait_listening()?;
         let end = Instant::now() + PATIENCE;
@@ -83,14 +80,6 @@ impl Subject {
                 return Err(format!("{} serves nobody: {e}", self.words.name).into());
             }
             sleep(Duration::from_millis(50));
-        }
-        let mut set = CpuSet::new();
-        set.set(self.cpu);
-        for pid in self.pids() {
-            for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-                let thread = thread.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
-                sched_setaffinity(thread, &set)?;
-            }
         }
         Ok(())
     }
@@ -160,7 +149,10 @@ impl Drop for Subject {
     }
 }
 
-fn spawn(words: &Words, home: &Path) -> Result<Child, Failure> {
+/// Starts it on its processor, from which what it starts itself does not go either.
+fn spawn(words: &Words, home: &Path, cpu: usize) -> Result<Child, Failure> {
     // The journal goes nowhere: what a terminal or journald costs is not the gateway's.
-    Ok(words.start(home, Stdio::null(), Stdio::null())?)
+    let child = words.start(home, Stdio::null(), Stdio::null())?;
+    pin(Some(&child), cpu)?;
+    Ok(child)
 }

@@ -93,7 +93,11 @@ pub struct PreparedKey {
 impl PreparedKey {
     /// Decompresses `key`; `None` if it is no point on the curve.
     pub fn new(key: &PublicKey) -> Option<Self> {
-        let id = key.device_id();
+        Self::of_device(key, key.device_id())
+    }
+
+    /// The same, where it is known already which device the key is.
+    pub fn of_device(key: &PublicKey, id: DeviceId) -> Option<Self> {
         let key = VerifyingKey::from_bytes(&key.0).ok()?;
         Some(Self { weak: key.is_weak(), key, id, comb: None })
     }

@@ -65,6 +65,35 @@ fn events_are_counted_for_each_client_and_go_to_those_who_may_hear_them() {
 }
 
 #[test]
+fn hello_ok_says_how_things_are_now() {
+    let home = Home::fix();
+    let server = home.start();
+    let mut watcher = server.admin();
+    // Of each: who is present, in which version of that list, and the session of the default agent.
+    let hello = || {
+        let hello = server.connect(&Offer::new().token("T1")).hello;
+        let present = items(&hello, "snapshot.presence").len();
+        let version = number(&hello, "snapshot.stateVersion.presence");
+        (present, version, text(&hello, "snapshot.sessionDefaults.mainSessionKey"))
+    };
+    let (present, version, session) = hello();
+    assert_eq!((present, session.as_str()), (1, "agent:main:main"));
+    assert_eq!(hello(), (present, version, session.clone()));
+    let page = Device::new();
+    let ui = server.connect(&Offer::device(&page).token("T1").client("openclaw-tui", "ui"));
+    let here = number(&watcher.event("presence"), "stateVersion.presence");
+    assert!(here > version);
+    assert_eq!(hello(), (2, here, session.clone()));
+    drop(ui);
+    let gone = number(&watcher.event("presence"), "stateVersion.presence");
+    assert_eq!(hello(), (1, gone, session));
+    let gateway = format!("gateway: {{mode: 'local', port: {}, auth: {{token: 'T1'}}}}", home.port);
+    home.config(&format!("{{{gateway}, session: {{mainKey: 'desk'}}}}"));
+    watcher.event("config.reloaded");
+    assert_eq!(hello(), (1, gone, "agent:main:desk".into()));
+}
+
+#[test]
 fn requests_are_answered_together_and_too_many_are_told_so() {
     let home = Home::fix();
     let server = home.start();

@@ -228,3 +228,19 @@ fn own_features() -> String {
         list(Event::names().map(String::from).collect()),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_by_hand_is_json() {
+        for id in ["1", "", "a-b_c.9", "ä€🦀", "a\"b", "a\\b", "a\nb", "\u{1}", "\u{7f}", "</script>"] {
+            assert_eq!(Quoted(id).to_string(), id.serialize_json(), "{id:?}");
+        }
+        for names in ["", "operator.read", "operator.read operator.write operator.admin"] {
+            let scopes = Scopes::from_names(names.split(' '));
+            assert_eq!(List(scopes).to_string(), scopes.serialize_json(), "{names}");
+        }
+    }
+}

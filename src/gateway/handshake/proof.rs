@@ -156,7 +156,7 @@ fn verify_device(
     let tokens = connect.auth.signed_tokens();
     let key = match known {
         Some(known) => known,
-        None => Rc::new(PreparedKey::new(&key).ok_or(Refusal::PublicKey)?),
+        None => Rc::new(PreparedKey::of_device(&key, id).ok_or(Refusal::PublicKey)?),
     };
     identity::verify_by(&key, device.signature, &payload, tokens).map_err(|e| match e {
         BadProof::Key => Refusal::PublicKey,
