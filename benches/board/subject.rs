@@ -16,7 +16,7 @@ use std::{
 };
 
 /// The longest that a start is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A gateway that runs.
 pub struct Subject {

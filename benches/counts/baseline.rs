@@ -169,9 +169,9 @@ fn ratios(instructions: &BTreeMap<String, f64>) -> String {
     for (floor, ways) in FLOORS {
         let Some(least) = instructions.get(floor) else { continue };
         let beside = ways.iter().filter_map(|way| Some((way, instructions.get(*way)? / least)));
-        let beside: Vec<_> = beside.map(|(way, ratio)| format!("{way} {ratio:.2} of it")).collect();
+        let beside: Vec<_> = beside.map(|(way, ratio)| format!("; {way} {ratio:.2} of it")).collect();
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{floor}: {least}; {}", beside.join(", "));
+        let _ = writeln!(out, "{floor:14}{least:14}{}", beside.concat());
     }
     out
 }

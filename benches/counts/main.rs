@@ -42,8 +42,7 @@ cargo bench --bench counts                     the release build, which no basel
 pub const WAYS: [&str; 4] = ["device token", "key proof", "shared token", "new device"];
 /// What no gateway can do with less, and the ways in that it is the floor of: a connection and two round trips of a
 /// handshake's sizes, and of those with a signature one plain verification.
-pub const FLOORS: [(&str, &[&str]); 2] =
-    [("floor, signed", &["device token", "key proof"]), ("floor", &["shared token"])];
+pub const FLOORS: [(&str, &[&str]); 2] = [("floor, signed", &["device token", "key proof"]), ("floor", &[])];
 /// Handshakes before counting, so that what happens once has happened, and those that are counted.
 const WARM: u32 = 20;
 const COUNTED: u32 = 100;
