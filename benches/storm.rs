@@ -40,10 +40,10 @@ const PEER_DEVICES: usize = 1_000;
 const ROUNDS: usize = 5;
 /// Clients that come in a row before those that were answered go on.
 const IN_A_ROW: usize = 32;
-/// What a client waits for that was put off, before it comes again.
-const PAUSE: Duration = Duration::from_millis(100);
+/// What a client waits for that was put off, before it comes again: the shortest first pause of OpenClaw's own.
+const PAUSE: Duration = Duration::from_millis(250);
 /// The longest that a storm is waited for.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// The processor of the clients, and that of the gateway.
 const CLIENTS: usize = 0;
 const SERVER: usize = 1;

@@ -18,11 +18,12 @@ pub fn text(text: &str, mask: Option<Mask>, out: &mut Vec<u8>) {
     append(OpCode::Data(Data::Text), mask, text.as_bytes(), out);
 }
 
-/// Appends a text message that `write` writes where it goes out from.
-pub fn text_with(mask: Option<Mask>, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a text message of about `room` bytes that `write` writes where it goes out from.
+pub fn text_with(room: usize, mask: Option<Mask>, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     /// The header of most messages: of 126 bytes to 64 KiB, and unmasked.
     const USUAL: usize = 4;
     let start = out.len();
+    out.reserve(USUAL + room);
     out.extend([0; USUAL]);
     write(out);
     let message = start + USUAL;
@@ -92,7 +93,7 @@ mod tests {
                 let (mut copied, mut written) = (b"before".to_vec(), b"before".to_vec());
                 let message = "y".repeat(length);
                 text(&message, mask, &mut copied);
-                text_with(mask, &mut written, |out| out.extend_from_slice(message.as_bytes()));
+                text_with(length / 2, mask, &mut written, |out| out.extend_from_slice(message.as_bytes()));
                 assert!(copied == written, "{length} bytes, mask {mask:?}");
             }
         }

@@ -61,8 +61,7 @@ pub fn send(app: &Rc<App>, conn: &Conn, request_id: &str, extra: &[(Role, Scopes
     let registry = app.devices.registry();
     let device = session.device.and_then(|id| Some((id, registry.device(&id)?)));
     let token = |role| device.and_then(|(id, device)| Token::of(app, &id, device, role));
-    conn.wire.send_text_with(|out| {
-        out.reserve(server.len() + snapshot.len() + OF_ONE);
+    conn.wire.send_text_with(server.len() + snapshot.len() + OF_ONE, |out| {
         let mut put = |args: fmt::Arguments<'_>| {
             // Writing to a Vec cannot fail.
             let _ = out.write_fmt(args);

@@ -36,6 +36,9 @@ use std::{future::poll_fn, io::Write, rc::Rc, task::Poll, time::Instant};
 /// Bytes of a nonce.
 const NONCE: usize = 24;
 
+/// Room for the text of a challenge, bytes.
+const CHALLENGE: usize = 160;
+
 /// A refusal with the id of the request it answers, if that could be read.
 type Refused = (Refusal, Option<String>);
 
@@ -56,7 +59,7 @@ pub async fn attach(app: &Rc<App>, pending: &PendingConn, mut head: Head) -> Opt
     };
     // The challenge rides on the answer to the upgrade: one packet, and the very first frame.
     wire.queue_with(|out| ws::accept(&key, subprotocol.as_deref(), out));
-    wire.send_text_with(|out| {
+    wire.send_text_with(CHALLENGE, |out| {
         let ts = wall_ms();
         // Writing to a Vec cannot fail.
         let _ = write!(

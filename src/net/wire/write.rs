@@ -33,9 +33,9 @@ impl Wire {
         self.push(|mask, out| frame::text(text, mask, out));
     }
 
-    /// Sends a text message that `write` writes where it goes out from, so that it is not copied.
-    pub fn send_text_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.push(|mask, out| frame::text_with(mask, out, write));
+    /// Sends a text message of about `room` bytes that `write` writes where it goes out from, so that it is not copied.
+    pub fn send_text_with(&self, room: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.push(|mask, out| frame::text_with(room, mask, out, write));
     }
 
     /// Sends a ping.
