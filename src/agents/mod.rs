@@ -46,6 +46,8 @@ pub struct Run {
     pub said: RefCell<String>,
     /// Messages that its tools sent to its own session.
     pub sent: RefCell<Vec<String>>,
+    /// Whether a gateway before this one had accepted it.
+    pub restored: bool,
     /// Number of its last event.
     seq: Cell<u64>,
     /// Times that its model was asked before this process began, or anew.
@@ -65,35 +67,41 @@ pub struct Run {
 impl Run {
     /// A run that a client asks for.
     pub fn new(id: &str, accepted_ms: u64, mode: QueueMode) -> Rc<Self> {
-        Self::with(id, accepted_ms, 0, mode, Vec::new())
+        Rc::new(Self::with(id, accepted_ms, mode, false))
     }
 
     /// A run that a gateway before this one had accepted.
     pub fn restore(open: &OpenRun) -> Rc<Self> {
-        let accepted = |id: &str, took| {
-            let run = Self::with(id, open.at, open.tries, QueueMode::Followup, took);
-            run.settle(true);
-            run
-        };
-        accepted(&open.id, open.took.iter().map(|id| accepted(id, Vec::new())).collect())
+        let run = Self::restore_id(&open.id, open.at);
+        run.tries.set(open.tries);
+        *run.took.borrow_mut() = open.took.iter().map(|id| Self::restore_id(id, open.at)).collect();
+        run
     }
 
-    fn with(id: &str, accepted_ms: u64, tries: u32, mode: QueueMode, took: Vec<Rc<Self>>) -> Rc<Self> {
-        Rc::new(Self {
+    /// The run `id`, which a gateway before this one had accepted.
+    fn restore_id(id: &str, accepted_ms: u64) -> Rc<Self> {
+        let run = Rc::new(Self::with(id, accepted_ms, QueueMode::Followup, true));
+        run.settle(true);
+        run
+    }
+
+    fn with(id: &str, accepted_ms: u64, mode: QueueMode, restored: bool) -> Self {
+        Self {
             id: id.into(),
             accepted_ms,
             text: RefCell::default(),
             said: RefCell::default(),
             sent: RefCell::default(),
+            restored,
             seq: Cell::new(0),
-            tries: Cell::new(tries),
+            tries: Cell::new(0),
             mode,
             accepted: Cell::new(None),
-            took: RefCell::new(took),
+            took: RefCell::default(),
             crowded: Cell::new(false),
             aborted: Cell::new(false),
             waiting: RefCell::default(),
-        })
+        }
     }
 
     /// Number of its next event.

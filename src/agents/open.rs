@@ -40,6 +40,11 @@ impl OpenRuns {
         Self(json::items(list).filter_map(read).collect())
     }
 
+    /// Whether run `id` is among them, or was taken in by one of them.
+    pub fn has(&self, id: &str) -> bool {
+        self.0.iter().any(|run| run.id == id || run.took.iter().any(|took| took == id))
+    }
+
     /// Writes them into `row`.
     pub fn put(&self, row: &mut Row) {
         let value = (!self.0.is_empty()).then(|| self.0.serialize_json());

@@ -25,12 +25,29 @@ pub(super) struct Job {
     /// Whether the lines are to be on disk before it is done.
     pub durable: bool,
     /// Entries for the end of a transcript.
-    pub append: Option<(SessionId, Vec<NewEntry>)>,
+    pub append: Option<Append>,
     /// Transcripts to be removed afterwards: their agents and ids.
     pub remove: Vec<(String, SessionId)>,
     /// Number of sessions there are then.
     pub count: u64,
     pub now_ms: u64,
+}
+
+/// Entries for the end of a transcript.
+pub(super) struct Append {
+    pub id: SessionId,
+    pub entries: Vec<NewEntry>,
+    /// Whether they may be on disk later than the job is done.
+    pub lazy: bool,
+}
+
+/// A transcript that a group of jobs appends to.
+struct Touched {
+    path: PathBuf,
+    /// Where it ended before.
+    end: u64,
+    /// Whether it is to be on disk.
+    synced: bool,
 }
 
 /// What became of a job.
@@ -62,25 +79,25 @@ impl Disk {
     /// those after it that change the same sessions.
     pub fn write(&mut self, jobs: Vec<Job>) -> Vec<Done> {
         let mut failed: HashSet<SessionKey> = HashSet::new();
-        let mut ends: Vec<(PathBuf, u64)> = Vec::new();
+        let mut touched: Vec<Touched> = Vec::new();
         let mut done: Vec<Done> = Vec::with_capacity(jobs.len());
         for job in &jobs {
             let result = match job.keys.iter().find(|key| failed.contains(key)) {
                 Some(key) => Err(format!("a change of {} before it was not saved", key.wire())),
-                None => self.append(job, &mut ends),
+                None => self.append(job, &mut touched),
             };
             if result.is_err() {
                 failed.extend(job.keys.iter().cloned());
             }
             done.push(result);
         }
-        for (path, _) in &ends {
-            if let Err(why) = self.sync(path) {
-                return self.undo(&ends, why, jobs.len());
+        for transcript in touched.iter().filter(|transcript| transcript.synced) {
+            if let Err(why) = self.sync(&transcript.path) {
+                return self.undo(&touched, why, jobs.len());
             }
         }
         if let Err(why) = self.log(&jobs, &done) {
-            return self.undo(&ends, why, jobs.len());
+            return self.undo(&touched, why, jobs.len());
         }
         for (agent, id) in
             jobs.iter().zip(&done).filter(|(_, done)| done.is_ok()).flat_map(|(job, _)| &job.remove)
@@ -97,14 +114,18 @@ impl Disk {
         done
     }
 
-    /// Appends a job's entries; `ends` keeps where each transcript ended before.
-    fn append(&mut self, job: &Job, ends: &mut Vec<(PathBuf, u64)>) -> Done {
-        let (Some((id, entries)), Some(key)) = (&job.append, job.keys.first()) else { return Ok(Vec::new()) };
+    /// Appends a job's entries; `touched` keeps what it appends to.
+    fn append(&mut self, job: &Job, touched: &mut Vec<Touched>) -> Done {
+        let (Some(append), Some(key)) = (&job.append, job.keys.first()) else { return Ok(Vec::new()) };
+        let Append { id, entries, lazy } = append;
         let path = transcript::path(&self.agents, key.agent(), id);
         let told = |e: io::Error| format!("{}: {e}", path.display());
         let transcript = self.transcript(&path, id, job.now_ms).map_err(told)?;
-        if !ends.iter().any(|(known, _)| *known == path) {
-            ends.push((path.clone(), transcript.tail.end));
+        match touched.iter_mut().find(|known| known.path == path) {
+            Some(known) => known.synced |= !lazy,
+            None => {
+                touched.push(Touched { path: path.clone(), end: transcript.tail.end, synced: !lazy });
+            }
         }
         if transcript.tail.torn > 0 {
             log::warn!(
@@ -172,9 +193,9 @@ impl Disk {
     }
 
     /// Takes a whole group back.
-    fn undo(&mut self, ends: &[(PathBuf, u64)], why: String, jobs: usize) -> Vec<Done> {
-        for (path, end) in ends {
-            transcript::cut(path, *end);
+    fn undo(&mut self, touched: &[Touched], why: String, jobs: usize) -> Vec<Done> {
+        for transcript in touched {
+            transcript::cut(&transcript.path, transcript.end);
         }
         self.open.clear();
         vec![Err(why); jobs]

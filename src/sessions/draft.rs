@@ -9,6 +9,7 @@ pub struct Draft<'a> {
     pub(super) rows: Vec<(SessionKey, Option<Row>)>,
     pub(super) durable: bool,
     pub(super) append: Option<(SessionKey, SessionId, Vec<NewEntry>)>,
+    pub(super) lazy: bool,
     pub(super) remove: Vec<(String, SessionId)>,
 }
 
@@ -54,11 +55,18 @@ impl Draft<'_> {
         }
     }
 
-    /// Appends entries to the transcript of a session.
+    /// Appends entries to the transcript of a session, all of which is on disk before the change is done.
     pub fn append(&mut self, key: &SessionKey, id: SessionId, entries: Vec<NewEntry>) {
         match &mut self.append {
             Some((known, _, before)) if known == key => before.extend(entries),
             _ => self.append = Some((key.clone(), id, entries)),
         }
+    }
+
+    /// Appends entries that a power cut may take back, up to the next change that has this transcript on disk. No other
+    /// crash takes them.
+    pub fn append_lazily(&mut self, key: &SessionKey, id: SessionId, entries: Vec<NewEntry>) {
+        self.append(key, id, entries);
+        self.lazy = true;
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     protocol::ErrorShape,
     reactor::{Tasks, on_worker},
 };
-use disk::{Disk, Done, Job, log_path};
+use disk::{Append, Disk, Done, Job, log_path};
 use smol::future;
 use std::{
     cell::{Cell, Ref, RefCell},
@@ -254,10 +254,17 @@ impl Sessions {
     ) -> Result<(T, Vec<Appended>), ErrorShape> {
         self.ready().await?;
         let (value, draft) = {
-            let mut draft =
-                Draft { sessions: self, rows: Vec::new(), durable: false, append: None, remove: Vec::new() };
+            let mut draft = Draft {
+                sessions: self,
+                rows: Vec::new(),
+                durable: false,
+                append: None,
+                lazy: false,
+                remove: Vec::new(),
+            };
             let value = make(&mut draft)?;
-            let Draft { rows, durable, append, remove, .. } = draft;
+            let Draft { rows, durable, append, lazy, remove, .. } = draft;
+            let append = append.map(|(key, id, entries)| (key, Append { id, entries, lazy }));
             (value, (rows, durable, append, remove))
         };
         let (rows, durable, append, remove) = draft;
@@ -284,12 +291,12 @@ impl Sessions {
         self: &Rc<Self>,
         rows: Vec<(SessionKey, Option<Row>)>,
         durable: bool,
-        append: Option<(SessionKey, SessionId, Vec<NewEntry>)>,
+        append: Option<(SessionKey, Append)>,
         remove: Vec<(String, SessionId)>,
     ) -> Rc<Outcome> {
         let number = self.changes.get() + 1;
         self.changes.set(number);
-        let mut keys: Vec<SessionKey> = append.iter().map(|(key, ..)| key.clone()).collect();
+        let mut keys: Vec<SessionKey> = append.iter().map(|(key, _)| key.clone()).collect();
         keys.extend(rows.iter().map(|(key, _)| key.clone()));
         let lines = rows.iter().map(|(key, row)| Row::line(key, row.as_ref())).collect();
         let mut newest = self.newest.borrow_mut();
@@ -301,7 +308,7 @@ impl Sessions {
             keys,
             lines,
             durable,
-            append: append.map(|(_, id, entries)| (id, entries)),
+            append: append.map(|(_, append)| append),
             remove,
             // Near enough to tell when the log is mostly out of date.
             count: (on_disk + newest.len()) as u64,

@@ -5,7 +5,7 @@ use super::{
     reach::{naming, seen, target},
     result::{Outcome, Problem, Said},
 };
-use crate::protocol::{Object, Readable};
+use crate::protocol::{Object, Readable, json};
 
 pub(super) const TOOL: Tool = Tool {
     name: "message",
@@ -23,6 +23,13 @@ pub(super) const TOOL: Tool = Tool {
     repeat: Repeat::ChangesTwice,
     run: |with| Box::pin(send(with)),
 };
+
+/// The text that a call sent to the session `key`, by the call's arguments and what it gave.
+pub(super) fn sent_to(key: &str, arguments: &str, result: &str) -> Option<String> {
+    let text = |of, name| Some(json::text(json::member(of, name)?)?.into_owned());
+    let is_there = text(result, "status")? == "ok" && text(result, "target")? == key;
+    text(arguments, "message").filter(|_| is_there)
+}
 
 async fn send(with: Use) -> Result<Outcome, Problem> {
     let given = with.arguments.params();

@@ -186,6 +186,11 @@ pub fn find(name: &str) -> Option<&'static Tool> {
     all().find(|tool| tool.name == name)
 }
 
+/// The text that a call of a run before a restart sent to the session `key`, by its arguments and what it gave.
+pub fn sent_to(key: &str, name: &str, arguments: &str, result: &str) -> Option<String> {
+    (name == message::TOOL.name).then(|| message::sent_to(key, arguments, result))?
+}
+
 /// What decides which tools an agent has in a session.
 pub fn facts<'a>(settings: &'a Settings, session: &'a SessionKey) -> Facts<'a> {
     let agents = &settings.config.agents;

@@ -1,6 +1,6 @@
 //! A stand-in for a model server that speaks the streams of openai-completions and of anthropic-messages, and their faults.
 //!
-//! It answers by what the user said last: `say <text>` is said in a few pieces; `hang <text>` is said and never ended;
+//! It answers by what the user said last: `say <text>` is said in a few pieces, `slow <text>` word by word; `hang <text>` is said and never ended;
 //! `refuse <status>` is refused, `refuse once <status>` the first time alone; `cut` ends in the middle the first time;
 //! `garbage` is no stream; `nothing` is an answer without a text; `call <tool> <arguments>` calls a tool, and says what it
 //! gave; `calls <tool> <arguments>` calls it twice at once; `loop <tool>` calls it again and again;
@@ -20,6 +20,9 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
+
+/// Between two words that are said slowly.
+const PACE: std::time::Duration = std::time::Duration::from_millis(4);
 
 /// The bodies of requests, each with what the user said last in it.
 type Asked = (Mutex<Vec<(String, String)>>, Condvar);
@@ -163,7 +166,7 @@ impl Said {
         match request.word(0) {
             _ if request.sums_up && request.model == "sum-long" => text(&"long ".repeat(20_000)),
             _ if request.sums_up => text("SUMMARY"),
-            "say" | "hang" => text(behind(1)),
+            "say" | "slow" | "hang" => text(behind(1)),
             "nothing" => Self::default(),
             "call" | "calls" if !request.results.is_empty() => {
                 text(&format!("got {}", request.results.join(" and ")))
@@ -275,6 +278,14 @@ fn answer(socket: TcpStream, asked: &Asked, gate: &(Mutex<usize>, Condvar)) -> s
     };
     let said = Said::to(&request, times);
     chunk(&dialect.begin())?;
+    if request.word(0) == "slow" {
+        for word in said.text.split_inclusive(' ') {
+            chunk(&dialect.text(word))?;
+            std::thread::sleep(PACE);
+        }
+        chunk(&dialect.end(false))?;
+        return write!(out, "0\r\n\r\n");
+    }
     let middle = (0..=said.text.len() / 2).rev().find(|at| said.text.is_char_boundary(*at)).unwrap_or(0);
     let (first, rest) = said.text.split_at(middle);
     if !first.is_empty() {

@@ -7,9 +7,10 @@ use super::{
     MESSAGE,
     commands::{Taken, take},
     message, run,
+    run::past::{self, Past},
 };
 use crate::{
-    agents::{Ended, OpenRun, OpenRuns, Run, WAITING, conversation::text_of, selection::CHOSEN},
+    agents::{Ended, OpenRun, OpenRuns, Run, WAITING, selection::CHOSEN},
     app::App,
     clock::wall_ms,
     config::QueueMode,
@@ -19,13 +20,13 @@ use crate::{
         sessions::{key, may_begin, publish_changed, publish_message, shapes},
         shape::Object,
     },
-    protocol::{Details, ErrorShape, Json, Params, Scope, json, response},
+    protocol::{Details, ErrorShape, Json, Params, Scope, response},
     reactor::Timer,
-    sessions::{Entry, NewEntry, Row, SessionId, SessionKey, Transcript},
+    sessions::{Entry, NewEntry, Row, SessionId, SessionKey},
 };
 use nanoserde::SerJson;
 use smol::future;
-use std::{ops::ControlFlow, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 const WRITE: crate::methods::Access = Operator(Scope::Write);
 
@@ -38,9 +39,6 @@ pub(in crate::methods) const METHODS: &[Method] = &[
     Method::waits("sessions.abort", WRITE, Repeat::Harmless, |c| Box::pin(abort_session(c))),
     Method::waits("agent.wait", WRITE, Repeat::Harmless, |c| Box::pin(wait(c))),
 ];
-
-/// Entries of a transcript in which the same request is looked for.
-const LOOKED_THROUGH: usize = 400;
 
 /// The time for a run to end that is to.
 const END: Duration = Duration::from_secs(5);
@@ -89,7 +87,7 @@ pub(in crate::methods) async fn admit(
     how: How<'_>,
 ) -> Result<(&'static str, Option<After>), ErrorShape> {
     app.sessions.ready().await?;
-    let known = known_before(app, key, id).await?;
+    let Known { text: known, is_written } = known_before(app, key, id).await?;
     // Nothing waits from here to where the run is known.
     let there = app.runs.find(id).map(|(_, run)| run);
     if known.as_ref().is_some_and(|known| known != text) {
@@ -104,7 +102,7 @@ pub(in crate::methods) async fn admit(
             false => Err(ErrorShape::later("the same message was not accepted; send it again", 1000)),
         };
     }
-    if known.is_some() || app.runs.ended(id).is_some() {
+    if (known.is_some() && !is_written) || app.runs.ended(id).is_some() {
         return Ok(("ok", None));
     }
     // Only a new message needs a model: the same one again is answered as before.
@@ -138,7 +136,7 @@ pub(in crate::methods) async fn admit(
             }
         };
         if let Some(afresh) = &how.afresh {
-            if is_there {
+            if is_there && !is_written {
                 draft.append(key, row.id, vec![NewEntry::reset(now)]);
             }
             row.times.started = now;
@@ -151,11 +149,8 @@ pub(in crate::methods) async fn admit(
         open.put(&mut row);
         (row.times.updated, row.times.interaction) = (now, now);
         row.set("status", Some("\"running\""));
-        draft.append(
-            key,
-            row.id,
-            vec![NewEntry::message(now, &message, Some(id), Some(&format!("{id}:user")))],
-        );
+        let entry = || NewEntry::message(now, &message, Some(id), Some(&format!("{id}:user")));
+        draft.append(key, row.id, (!is_written).then(entry).into_iter().collect());
         draft.put(key, row.clone());
         Ok(row.id)
     });
@@ -205,45 +200,24 @@ fn user_message(text: &str, id: &str, now: u64) -> String {
     object.put("idempotencyKey", &key).json().0
 }
 
-/// The text of the message that began run `id`, if it came before.
-pub(super) async fn known_before(
-    app: &Rc<App>,
-    key: &SessionKey,
-    id: &str,
-) -> Result<Option<String>, ErrorShape> {
-    let before = match app.sessions.row(key) {
-        Some(row) => accepted_before(app, key, &row, id).await?,
-        None => None,
-    };
-    Ok(before.or_else(|| app.runs.find(id).map(|(_, run)| run.text.borrow().clone())))
+/// What is known of a run that a client asks for.
+pub(super) struct Known {
+    /// Its message, if it came before.
+    pub(super) text: Option<String>,
+    /// Whether that was written down when a gateway before this one ended, and never accepted.
+    pub(super) is_written: bool,
 }
 
-/// The text of the message that began run `id`, if the transcript has it.
-async fn accepted_before(
-    app: &Rc<App>,
-    key: &SessionKey,
-    row: &Row,
-    id: &str,
-) -> Result<Option<String>, ErrorShape> {
-    let wanted = format!("{id}:user").serialize_json();
-    let read = move |transcript: Option<Transcript>| {
-        let Some(transcript) = transcript else { return Ok(None) };
-        let (mut found, mut left) = (None, LOOKED_THROUGH);
-        // Across resets too.
-        transcript.entries(transcript.last(), |entry| {
-            if entry.member("idempotencyKey") == Some(&*wanted) {
-                let content = entry.message.and_then(|message| json::member(message, "content"));
-                found = Some(content.map(text_of).unwrap_or_default());
-            }
-            left -= 1;
-            match found.is_some() || left == 0 {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        })?;
-        Ok(found)
+/// Looks for run `id` in the transcript of a session, and among those that are under way.
+pub(super) async fn known_before(app: &Rc<App>, key: &SessionKey, id: &str) -> Result<Known, ErrorShape> {
+    let past = match app.sessions.row(key) {
+        Some(row) => Past::of(app, key, &row, id, past::NEAR).await?,
+        None => Past::default(),
     };
-    app.sessions.read(key, &row.id, read).await
+    let there = app.runs.find(id).map(|(_, run)| run.text.borrow().clone());
+    let is_open = app.sessions.row(key).is_some_and(|row| OpenRuns::of(&row).has(id));
+    let is_written = past.text.is_some() && !past.is_over() && !is_open;
+    Ok(Known { text: past.text.or(there), is_written })
 }
 
 /// Refuses what this version does not take with a message.

@@ -53,6 +53,8 @@ impl RowLog {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((log, loaded)),
             file => file?,
         };
+        // A process before this one may have been killed with lines that were not on disk; what is read here is relied upon.
+        file.sync_data()?;
         let length = file.metadata()?.len();
         let (mut reader, mut bytes, mut damaged) = (BufReader::with_capacity(64 << 10, file), Vec::new(), 0);
         loop {

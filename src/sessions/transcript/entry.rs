@@ -104,6 +104,16 @@ impl NewEntry {
         self
     }
 
+    /// Shows it as it is read again.
+    #[cfg(test)]
+    pub(crate) fn shown_to(&self, see: impl FnOnce(&Entry<'_>)) {
+        if let Ok((line, ..)) = self.line(&Place::default(), None)
+            && let Some(object) = line::open(line.trim_end().as_bytes())
+        {
+            see(&Entry::read(object));
+        }
+    }
+
     /// A note of this gateway's own, which neither a history shows nor a model is told.
     pub fn custom(at_ms: u64, custom_type: &str, run: &str, data: &str) -> Self {
         let (kind, run) = (custom_type.serialize_json(), run.serialize_json());

@@ -68,8 +68,9 @@ pub(in crate::methods) async fn take(
     let Some(_carrying) = app.runs.carry(id) else {
         return Err(ErrorShape::later(format!("{id} is being carried out; ask again"), 1000));
     };
-    if let Some(known) = known_before(app, key, id).await? {
-        // A message that came with a command stands there alone.
+    let before = known_before(app, key, id).await?;
+    // A message that came with a command stands there alone, and is accepted below if it was not.
+    if let Some(known) = before.text.filter(|known| known == text || !before.is_written) {
         return match known == text || text.trim_end().ends_with(known.trim()) {
             true => Ok((if app.runs.find(id).is_some() { "in_flight" } else { "ok" }, None).into()),
             false => Err(ErrorShape::invalid(format!(

@@ -1,8 +1,9 @@
 //! Calls of tools by a model, and their results.
 //!
-//! A call is on disk before its tool does anything. A result is on disk before the next tool starts that changes something,
-//! so that of the calls without a result only the first can have begun. After a restart such a one is called again where
-//! that is harmless; else the model is told that its outcome is unknown.
+//! A call is on disk before its tool changes anything. A result is on disk before the next tool starts that changes
+//! something, so that of the calls without a result only the first can have begun, and else with the run's answer: each sync
+//! is slow on an SD card. After a restart a call without a result is called again where that is harmless; else the model is
+//! told that its outcome is unknown.
 
 use super::{Going, progress::agent_event, prompt, record};
 use crate::{
@@ -30,7 +31,7 @@ struct Pending {
 }
 
 /// Whether a call may be carried out again where nobody knows whether it was.
-fn is_harmless(call: &Call) -> bool {
+pub(super) fn is_harmless(call: &Call) -> bool {
     tools::find(&call.name).is_none_or(|tool| tool.repeat == Repeat::Harmless)
 }
 
@@ -60,7 +61,7 @@ impl Going<'_> {
                 error(call, SKIPPED)
             } else {
                 if !is_harmless(call) {
-                    self.keep(&mut pending).await?;
+                    self.keep(&mut pending, true).await?;
                 }
                 self.carry_out(call, &mut pending).await
             };
@@ -68,16 +69,22 @@ impl Going<'_> {
             self.tool_event(call, "result", Some(&result));
             pending.results.push(result);
             if verdict.is_err() || (!skipped && !is_harmless(call)) {
-                self.keep(&mut pending).await?;
+                self.keep(&mut pending, false).await?;
             }
             verdict?;
         }
-        self.keep(&mut pending).await
+        self.keep(&mut pending, false).await
     }
 
-    /// Writes results down, and does what follows from them.
-    async fn keep(&self, pending: &mut Pending) -> Result<(), String> {
-        record::results(self, std::mem::take(&mut pending.results)).await?;
+    /// Writes results down, and does what follows from them. All before is on disk then if it is to be `synced`, or
+    /// something follows.
+    async fn keep(&mut self, pending: &mut Pending, synced: bool) -> Result<(), String> {
+        let synced = synced || !pending.after.is_empty();
+        let results = std::mem::take(&mut pending.results);
+        if !results.is_empty() || (synced && self.unsynced) {
+            record::results(self, results, synced).await?;
+            self.unsynced = !synced;
+        }
         std::mem::take(&mut pending.after).into_iter().for_each(|after| after());
         Ok(())
     }
@@ -89,7 +96,7 @@ impl Going<'_> {
         if is_harmless(first) {
             return self.call_all(&calls).await;
         }
-        record::results(self, vec![error(first, UNKNOWN)]).await?;
+        record::results(self, vec![error(first, UNKNOWN)], false).await?;
         self.call_all(rest).await
     }
 

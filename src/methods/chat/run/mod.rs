@@ -3,10 +3,11 @@
 //! [`step`] asks the model once, again or another one where that helps; [`calls`] has the tools do what it asks for, and
 //! [`steer`] takes in what came meanwhile; then it is asked again, until it calls no more tools. Each state of a run is one
 //! event to all readers ([`progress`]), and exactly one of them ends it: `final`, `aborted` or `error`. What ends a run is on
-//! disk before it is said ([`record`]).
+//! disk before it is said ([`record`]). After a restart [`past`] says how far it came.
 
 mod calls;
 pub(in crate::methods) mod compact;
+pub(in crate::methods::chat) mod past;
 mod progress;
 mod prompt;
 mod record;
@@ -60,6 +61,8 @@ struct Going<'a> {
     system: String,
     /// Whether the model takes tools.
     tools: bool,
+    /// Whether the transcript has what a power cut may take back.
+    unsynced: bool,
     guard: Guard,
 }
 
@@ -115,10 +118,18 @@ async fn go(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>) {
         run.aborted().await;
         Outcome::Aborted
     };
-    let outcome = future::or(aborted, answer(app, key, run)).await;
+    let before = match run.restored {
+        true => past::take_up(app, key, run).await,
+        false => None,
+    };
+    let written = before.is_some();
+    let outcome = match before {
+        Some(outcome) => outcome,
+        None => future::or(aborted, answer(app, key, run)).await,
+    };
     let now = wall_ms();
     loop {
-        match record::end(app, key, run, &outcome, now).await {
+        match record::end(app, key, run, &outcome, written, now).await {
             Ok(()) => break,
             // It has ended only once that is on disk.
             Err(why) => {
@@ -189,7 +200,8 @@ async fn answer(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>) -> Outcome {
     // A gateway before this one may have sent a part of an answer.
     let replace = run.tries.get() > 0;
     let system = prompt::system(app, key).await;
-    let mut going = Going { app, key, run, session, replace, system, tools: true, guard: Guard::default() };
+    let (guard, unsynced) = (Guard::default(), run.restored);
+    let mut going = Going { app, key, run, session, replace, system, tools: true, unsynced, guard };
     status(app, key, run, "preparing_context");
     let started = Object::new().put("phase", "start").put("startedAt", &wall_ms()).json();
     agent_event(app, key, run, "lifecycle", &started);
@@ -212,7 +224,7 @@ impl Going<'_> {
 
     async fn steps(&mut self) -> Result<Answer, (String, &'static str)> {
         let unknown = |why: String| (why, "unknown");
-        if self.run.tries.get() > 0 {
+        if self.run.restored {
             self.finish_calls().await.map_err(unknown)?;
         }
         self.collect().await.map_err(unknown)?;

@@ -1,11 +1,11 @@
 //! What of a run is written down: that it began, each call and result, and its end.
 
-use super::{Answer, Going, Outcome};
+use super::{Answer, Going, Outcome, calls::is_harmless};
 use crate::{
     agents::{
         OpenRuns, Run,
         conversation::{Call, CallResult},
-        model::Reply,
+        model::{DIALECTS, Reply},
         selection::Selection,
     },
     app::App,
@@ -15,14 +15,17 @@ use crate::{
         sessions::{publish_message, shapes},
         shape::Object,
     },
-    protocol::Json,
-    sessions::{Entry, NewEntry, Row, SessionId, SessionKey},
+    protocol::{Json, json},
+    sessions::{Appended, Entry, NewEntry, SessionId, SessionKey},
 };
 use nanoserde::SerJson;
 use std::rc::Rc;
 
+/// `customType` of the entry that ends a run which had nothing to say.
+pub(super) const ENDED: &str = "barnacle.ended";
+
 /// Who said something.
-#[derive(Clone, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct By {
     pub(super) provider: String,
     pub(super) model: String,
@@ -42,18 +45,26 @@ pub(super) async fn begin(app: &Rc<App>, key: &SessionKey, run: &Run) -> Result<
     started.await.map(|(session, _)| session).map_err(|e| e.message().to_owned())
 }
 
-/// Writes down what the model said and called, before anything of it is carried out.
-pub(super) async fn called(going: &Going<'_>, answer: &Answer) -> Result<(), String> {
-    let now = wall_ms();
-    let said = spoken(&answer.by, &answer.reply, now, "toolUse");
-    append(going.app, going.key, going.run, vec![said], now, |_| {}).await
+impl By {
+    /// Who said a message.
+    pub(super) fn of(message: &str) -> Self {
+        let member = |name| json::member(message, name).and_then(json::text).unwrap_or_default().into_owned();
+        let api = DIALECTS.iter().map(|dialect| dialect.name).find(|name| *name == member("api"));
+        Self { provider: member("provider"), model: member("model"), api: api.unwrap_or_default() }
+    }
 }
 
-/// Writes down the results of calls.
-pub(super) async fn results(going: &Going<'_>, results: Vec<CallResult>) -> Result<(), String> {
-    if results.is_empty() {
-        return Ok(());
-    }
+/// Writes down what the model said and called: on disk before anything of it is carried out that changes something.
+pub(super) async fn called(going: &mut Going<'_>, answer: &Answer) -> Result<(), String> {
+    let now = wall_ms();
+    let said = spoken(&answer.by, &answer.reply, now, "toolUse");
+    let synced = !answer.reply.calls.iter().all(is_harmless);
+    going.unsynced = !synced;
+    append(going, vec![said], synced).await
+}
+
+/// Writes down the results of calls. If they are to be `synced`, all of the run is on disk then.
+pub(super) async fn results(going: &Going<'_>, results: Vec<CallResult>, synced: bool) -> Result<(), String> {
     let now = wall_ms();
     let message = |result: &CallResult| {
         let object = Object::new()
@@ -63,15 +74,17 @@ pub(super) async fn results(going: &Going<'_>, results: Vec<CallResult>) -> Resu
             .put("content", &vec![text_part(&result.text)]);
         object.put("isError", &result.is_error).put("timestamp", &now).json().0
     };
-    append(going.app, going.key, going.run, results.iter().map(message).collect(), now, |_| {}).await
+    append(going, results.iter().map(message).collect(), synced).await
 }
 
-/// Writes down how a run ended.
+/// Writes down how a run ended. The transcript has it before the row does, so that the row may be on disk later:
+/// [`past`](super::past) finds the run ended all the same. If that is `written` already, only the row is changed.
 pub(super) async fn end(
     app: &Rc<App>,
     key: &SessionKey,
     run: &Rc<Run>,
     outcome: &Outcome,
+    written: bool,
     now: u64,
 ) -> Result<(), String> {
     let partial = run.said.borrow().clone();
@@ -82,48 +95,69 @@ pub(super) async fn end(
         Outcome::Failed(why, _) => ("failed", Some(why), Some(failure(app, key, why, now))),
         Outcome::Aborted => ("killed", None, (!partial.is_empty()).then(|| aborted(app, key, &partial, now))),
     };
-    let change = |row: &mut Row| {
-        let mut open = OpenRuns::of(row);
+    let messages: Vec<String> = message.into_iter().filter(|_| !written).collect();
+    let mut entries = entries(run, &messages, now);
+    if entries.is_empty() && !written {
+        entries.push(NewEntry::custom(now, ENDED, &run.id, &format!(r#"{{"status":"{status}"}}"#)));
+    }
+    let changed = app.sessions.change(|draft| {
+        // A session that was removed meanwhile has no place for it.
+        let Some(mut row) = draft.get(key) else { return Ok(None) };
+        draft.append(key, row.id, entries);
+        let mut open = OpenRuns::of(&row);
         let took = run.took.borrow();
         open.0.retain(|open| open.id != run.id && took.iter().all(|other| other.id != open.id));
-        open.put(row);
+        open.put(&mut row);
         row.set("status", Some(&format!("\"{status}\"")));
         row.set("lastRunId", Some(&run.id.serialize_json()));
         row.set("lastRunError", error.map(|why| why.serialize_json()).as_deref());
         (row.times.updated, row.times.activity) = (now, now);
-    };
-    append(app, key, run, message.into_iter().collect(), now, change).await
-}
-
-/// Appends messages of a run, and changes its session's row with them; then tells whoever listens.
-async fn append(
-    app: &Rc<App>,
-    key: &SessionKey,
-    run: &Run,
-    messages: Vec<String>,
-    now: u64,
-    change: impl FnOnce(&mut Row),
-) -> Result<(), String> {
-    let changed = app.sessions.change(|draft| {
-        // A session that was removed meanwhile has no place for it.
-        let Some(mut row) = draft.get(key) else { return Ok(None) };
-        if !messages.is_empty() {
-            let entry = |message: &String| NewEntry::message(now, message, Some(&run.id), None);
-            draft.append(key, row.id, messages.iter().map(entry).collect());
-        }
-        change(&mut row);
-        draft.put(key, row.clone());
+        draft.touch(key, row.clone());
         Ok(Some(row.id))
     });
     let (session, appended) = changed.await.map_err(|e| e.message().to_owned())?;
-    let Some(session) = session else { return Ok(()) };
+    publish(app, key, run, session, &appended, &messages);
+    Ok(())
+}
+
+/// Appends messages of a run; then tells whoever listens.
+async fn append(going: &Going<'_>, messages: Vec<String>, synced: bool) -> Result<(), String> {
+    let Going { app, key, run, .. } = going;
+    let entries = entries(run, &messages, wall_ms());
+    let changed = app.sessions.change(|draft| {
+        // A session that was removed meanwhile has no place for it.
+        let Some(row) = draft.get(key) else { return Ok(None) };
+        match synced {
+            true => draft.append(key, row.id, entries),
+            false => draft.append_lazily(key, row.id, entries),
+        }
+        Ok(Some(row.id))
+    });
+    let (session, appended) = changed.await.map_err(|e| e.message().to_owned())?;
+    publish(app, key, run, session, &appended, &messages);
+    Ok(())
+}
+
+fn entries(run: &Run, messages: &[String], now: u64) -> Vec<NewEntry> {
+    messages.iter().map(|message| NewEntry::message(now, message, Some(&run.id), None)).collect()
+}
+
+/// Tells whoever listens of messages that were appended.
+fn publish(
+    app: &Rc<App>,
+    key: &SessionKey,
+    run: &Run,
+    session: Option<SessionId>,
+    appended: &[Appended],
+    messages: &[String],
+) {
+    let Some(session) = session else { return };
     let beside = Object::new().put("runId", &run.id).json().0;
-    for (appended, text) in appended.into_iter().zip(&messages) {
-        let entry = Entry::of_message(&appended.id, appended.place, text, &beside);
+    for (appended, text) in appended.iter().zip(messages) {
+        let entry = Entry::of_message(&appended.id, appended.place.clone(), text, &beside);
         let shown = message::message(&entry, &session, usize::MAX);
         publish_message(app, key, &shapes::said(app, key, &shown, entry.id, entry.place.shown));
     }
-    Ok(())
 }
 
 fn text_part(text: &str) -> Json {
