@@ -190,6 +190,9 @@ pub struct Runs {
     waiting: RefCell<Vec<Waker>>,
     /// Ids of commands that are being carried out.
     carried: RefCell<BTreeSet<String>>,
+    /// Those who have a message for a session, in the order in which they came.
+    arrived: RefCell<BTreeMap<SessionKey, VecDeque<u64>>>,
+    arrivals: Cell<u64>,
     /// The models that are left alone for a while.
     pub cool_downs: CoolDowns,
     /// What servers say of the tokens that their models take.
@@ -199,6 +202,26 @@ pub struct Runs {
 }
 
 impl Runs {
+    /// Waits until whoever came before with a message for this session has put it in its place.
+    pub async fn arrive(self: &Rc<Self>, key: &SessionKey) -> Arrival {
+        let number = self.arrivals.get() + 1;
+        self.arrivals.set(number);
+        self.arrived.borrow_mut().entry(key.clone()).or_default().push_back(number);
+        let arrival = Arrival { runs: self.clone(), key: key.clone(), number };
+        poll_fn(|cx| {
+            let arrived = self.arrived.borrow();
+            match arrived.get(key).and_then(VecDeque::front) == Some(&number) {
+                true => Poll::Ready(()),
+                false => {
+                    self.watch(cx.waker());
+                    Poll::Pending
+                }
+            }
+        })
+        .await;
+        arrival
+    }
+
     /// Adds a run to a session; whether it is the only one there, so that somebody has to begin.
     pub fn add(&self, key: &SessionKey, run: &Rc<Run>) -> bool {
         let mut lanes = self.lanes.borrow_mut();
@@ -330,6 +353,27 @@ impl Runs {
 
     fn wake(&self) {
         self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A place among those who have a message for a session, which the next one has when this is dropped.
+pub struct Arrival {
+    runs: Rc<Runs>,
+    key: SessionKey,
+    number: u64,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        let mut arrived = self.runs.arrived.borrow_mut();
+        if let Some(line) = arrived.get_mut(&self.key) {
+            line.retain(|number| *number != self.number);
+            if line.is_empty() {
+                arrived.remove(&self.key);
+            }
+        }
+        drop(arrived);
+        self.runs.wake();
     }
 }
 

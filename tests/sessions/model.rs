@@ -201,6 +201,10 @@ fn answer(socket: TcpStream, asked: &Asked, gate: &(Mutex<usize>, Condvar)) -> s
         head.push_str(&lower);
         line.clear();
     }
+    if head.is_empty() {
+        // It was killed before it had asked.
+        return Ok(());
+    }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let body = String::from_utf8(body).unwrap();

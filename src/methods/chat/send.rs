@@ -86,6 +86,8 @@ pub(in crate::methods) async fn admit(
     text: &str,
     how: How<'_>,
 ) -> Result<(&'static str, Option<After>), ErrorShape> {
+    // A client's messages stay in their order, whatever is read for each.
+    let arrival = app.runs.arrive(key).await;
     app.sessions.ready().await?;
     let Known { text: known, is_written } = known_before(app, key, id).await?;
     // Nothing waits from here to where the run is known.
@@ -97,6 +99,7 @@ pub(in crate::methods) async fn admit(
     }
     if let Some(there) = there {
         // It is under way once its message is on disk, and not before.
+        drop(arrival);
         return match there.settled().await {
             true => Ok(("in_flight", None)),
             false => Err(ErrorShape::later("the same message was not accepted; send it again", 1000)),
@@ -120,6 +123,7 @@ pub(in crate::methods) async fn admit(
     let first = app.runs.add(key, &run);
     let message = user_message(text, id, now);
     let changed = app.sessions.change(|draft| {
+        let _arrival = arrival;
         let there = draft.get(key);
         if let Some(expected) = how.session
             && there.as_ref().is_some_and(|row| row.id.to_string() != expected)
