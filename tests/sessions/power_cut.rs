@@ -5,8 +5,8 @@
 //! must hold what was acknowledged by then.
 
 use crate::{
-    crash_model::{Step, Tree, first_loss, read},
-    wire::{Client, Home, get, items, json, signal, text},
+    crash_model::{Run, Step, Tree, first_loss, read},
+    wire::{Client, Home, Server, get, items, json, signal, text},
 };
 use std::{
     fs,
@@ -77,9 +77,8 @@ fn loss(tree: &Tree, acks: u32) -> Option<String> {
     }
 }
 
-#[test]
-fn whatever_was_not_synced_nothing_acknowledged_is_lost() {
-    let home = Home::fix();
+/// Records what a gateway does to the files of its sessions while a client does `work`.
+pub fn recorded(home: &Home, work: impl FnOnce(&Server)) -> Run {
     let agents = home.store().join("agents");
     fs::create_dir_all(&agents).unwrap();
     let server = home.start();
@@ -97,12 +96,19 @@ fn whatever_was_not_synced_nothing_acknowledged_is_lost() {
     // It stays open: strace has a line for each new thread.
     let mut stderr = BufReader::new(strace.stderr.take().unwrap());
     assert!(stderr.by_ref().lines().any(|line| line.unwrap().contains("attached")));
-    let mut client = server.admin();
-    STEPS.iter().for_each(|(method, params)| _ = client.ok(method, params));
-    assert!(get(&client.ok("status", "{}"), "barnacle").is_some());
+    work(&server);
     signal(strace.id(), "INT");
     strace.wait().unwrap();
-    let run = read(&fs::read_to_string(&log).unwrap(), &agents);
+    read(&fs::read_to_string(&log).unwrap(), &agents)
+}
+
+#[test]
+fn whatever_was_not_synced_nothing_acknowledged_is_lost() {
+    let run = recorded(&Home::fix(), |server| {
+        let mut client = server.admin();
+        STEPS.iter().for_each(|(method, params)| _ = client.ok(method, params));
+        assert!(get(&client.ok("status", "{}"), "barnacle").is_some());
+    });
     let acknowledged = run.steps.iter().filter(|(step, _)| matches!(step, Step::Ack)).count();
     // The hello before them, and the status after.
     assert_eq!(acknowledged, STEPS.len() + 2);
