@@ -1,7 +1,11 @@
 //! The process is killed, at any moment and at every system call of a change: what was acknowledged is there.
 
 use crate::wire::{Client, Home, Strace, flag, items, json, number, text};
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// Texts of a session's history, the oldest first.
 fn said(client: &mut Client, key: &str) -> Vec<String> {
@@ -198,4 +202,38 @@ fn what_a_later_version_wrote_is_left_alone() {
     }
     client.ok("health", "{}");
     assert_eq!(fs::read_to_string(&log).unwrap(), "{\"log\":\"sessions\",\"format\":2}\n");
+}
+
+#[test]
+fn g24_the_command_line_reads_sessions_while_they_are_written() {
+    let home = Home::fix();
+    let server = home.start();
+    let mut client = server.admin();
+    for key in ["one", "two"] {
+        client.ok("sessions.create", &format!(r#"{{"key":"{key}"}}"#));
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut times = 0;
+            while !done.load(Ordering::SeqCst) || times < 3 {
+                let (code, out, err) = home.run(&["sessions", "list"]);
+                assert!(code == 0 && out.contains("agent:main:one"), "{code}: {out}{err}");
+                times += 1;
+            }
+            times
+        });
+        for n in 0..300 {
+            let key = ["one", "two"][n % 2];
+            client.ok("chat.inject", &format!(r#"{{"sessionKey":"{key}","message":"{n}"}}"#));
+        }
+        done.store(true, Ordering::SeqCst);
+        println!("read {} times", reader.join().unwrap());
+    });
+    assert_eq!((said(&mut client, "one").len(), said(&mut client, "two").len()), (150, 150));
+    drop(client);
+    server.kill();
+    let server = home.start();
+    assert_eq!(said(&mut server.admin(), "two").len(), 150);
+    assert!(!server.log().contains("damaged"), "{}", server.log());
 }

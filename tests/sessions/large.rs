@@ -1,6 +1,9 @@
 //! Many sessions, and one that is long: memory stays small, and the last messages are there at once.
 
-use crate::wire::{Client, Home, flag, items, json, number, text};
+use crate::{
+    runs::{gateway, until_end},
+    wire::{Client, Home, flag, items, json, number, text},
+};
 use std::{
     fs::{self, File},
     io::{BufWriter, Write},
@@ -62,8 +65,7 @@ fn ten_thousand_sessions() {
 
 #[test]
 fn a_transcript_of_a_hundred_megabytes() {
-    let home = Home::fix();
-    let server = home.start();
+    let (_model, home, server) = gateway();
     let mut client = server.admin();
     let made = client.ok("sessions.create", r#"{"key":"one"}"#);
     client.ok("chat.history", r#"{"sessionKey":"one"}"#);
@@ -118,6 +120,15 @@ fn a_transcript_of_a_hundred_megabytes() {
         (text(&last, "messages.0.content.0.text"), number(&last, "totalMessages")),
         ("the last".into(), 25_001)
     );
+    // A message to it is accepted without reading all of it, and answered.
+    let io = || fs::read_to_string(format!("/proc/{}/io", server.pid())).unwrap();
+    let read_so_far =
+        || -> u64 { io().lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap() };
+    let read_before = read_so_far();
+    client.ok("chat.send", r#"{"sessionKey":"one","message":"say yes","idempotencyKey":"K1"}"#);
+    assert_eq!(until_end(&mut client, "K1").pop().unwrap().0, "final");
+    let read_for_it = read_so_far() - read_before;
+    assert!(read_for_it < 8 << 20, "{read_for_it} bytes read for a message");
     let after = resident(&mut client);
     println!("{before} KiB before, {after} KiB after, {read} bytes read");
     assert!(after < before + 3072, "{before} KiB before, {after} KiB after");

@@ -10,6 +10,7 @@ mod agent;
 mod commands;
 mod compaction;
 mod crash;
+mod damage;
 mod full_disk;
 mod large;
 mod lists;

@@ -132,3 +132,45 @@ fn messages_are_collected_or_follow_each_other_as_the_configuration_says() {
     }
     assert_eq!(model.asked().len(), 7, "two for the call, one for each of the others");
 }
+
+#[test]
+fn g2_g3_whoever_comes_back_hears_each_answer_once() {
+    let (model, home, server) = gateway();
+    let mut client = server.admin();
+    send(&mut client, "held say one", "K1").unwrap();
+    model.wait(1);
+    let behind = r#"{"sessionKey":"main","message":"say two","idempotencyKey":"K2","queueMode":"followup"}"#;
+    client.ok("chat.send", behind);
+    server.kill();
+    let server = home.start();
+    let (mut client, mut other) = (server.admin(), server.admin());
+    model.wait(2);
+    // Whoever asked before the kill is let go, too.
+    (0..2).for_each(|_| model.release());
+    for client in [&mut client, &mut other] {
+        for (run, said) in [("K1", "one"), ("K2", "two")] {
+            let (state, last) = until_end(client, run).pop().unwrap();
+            assert_eq!((state, text(&last, "payload.message.content.0.text")), ("final".into(), said.into()));
+        }
+    }
+    // One that is under way while the gateway is restarted in place, and those attached hear it from the next.
+    send(&mut client, "held say three", "K3").unwrap();
+    model.wait(4);
+    server.restart(&mut client);
+    model.wait(5);
+    (0..2).for_each(|_| model.release());
+    assert_eq!(end(&mut client, "K3"), ends("final", "stop"));
+    assert_eq!(end(&mut other, "K3"), ends("final", "stop"));
+    server.restart(&mut client);
+    client.ok("health", "{}");
+    let again = |event: &Value| text(event, "payload.state") == "final";
+    assert!(!client.events.iter().any(again), "an answer is heard twice");
+    drop((client, other));
+    server.kill();
+    let server = home.start();
+    let mut client = server.admin();
+    let texts: Vec<String> = said(&mut client).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["held say one", "say two", "one", "two", "held say three", "three"]);
+    assert!(!server.log().contains("going on with run"), "{}", server.log());
+    assert_eq!(model.asked().len(), 5);
+}

@@ -1,7 +1,6 @@
 //! How often a turn waits for the disk: each `fdatasync` is slow on an SD card.
 
 use crate::{crash_model::Step, model::Model, power_cut::recorded, runs::until_end, wire::Home};
-use std::fs;
 
 #[test]
 fn a_turn_waits_three_times_for_the_disk() {
@@ -42,8 +41,4 @@ fn a_turn_waits_three_times_for_the_disk() {
     println!("{counted:?}");
     assert!(counted[0] <= TURNS[0].2, "{counted:?}");
     assert_eq!(counted[1..], TURNS.map(|(.., syncs)| syncs)[1..]);
-    // And nothing else is synced besides.
-    let log = fs::read_to_string(home.dir.join("calls")).unwrap();
-    let all = log.lines().filter(|line| line.contains("sync(")).count();
-    assert_eq!(all, counted.iter().sum::<usize>());
 }

@@ -31,7 +31,7 @@ struct Pending {
 }
 
 /// Whether a call may be carried out again where nobody knows whether it was.
-pub(super) fn is_harmless(call: &Call) -> bool {
+fn is_harmless(call: &Call) -> bool {
     tools::find(&call.name).is_none_or(|tool| tool.repeat == Repeat::Harmless)
 }
 

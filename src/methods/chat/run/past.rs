@@ -13,9 +13,17 @@ use crate::{
 };
 use std::{io, ops::ControlFlow, rc::Rc};
 
-/// Entries in which the message of a run is looked for: of one that is open, and of one that a client asks for.
-const FAR: usize = 2000;
-pub(in crate::methods::chat) const NEAR: usize = 400;
+/// How far back the message of a run is looked for.
+#[derive(Clone, Copy)]
+pub(in crate::methods::chat) struct Reach {
+    entries: usize,
+    bytes: usize,
+}
+
+/// Of a run that is open.
+const FAR: Reach = Reach { entries: 2000, bytes: 256 << 20 };
+/// Of one that a client asks for.
+pub(in crate::methods::chat) const NEAR: Reach = Reach { entries: 400, bytes: 4 << 20 };
 
 /// How a run ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,29 +57,30 @@ impl Past {
         self.end.is_some() || self.superseded
     }
 
-    /// What the transcript of the session `key` has of run `id`, in the last `far` entries.
+    /// What the transcript of the session `key` has of run `id`, within `reach`.
     pub(in crate::methods::chat) async fn of(
         app: &Rc<App>,
         key: &SessionKey,
         row: &Row,
         id: &str,
-        far: usize,
+        reach: Reach,
     ) -> Result<Self, ErrorShape> {
         let (wire, id) = (key.wire().to_owned(), id.to_owned());
         let read = move |transcript: Option<Transcript>| {
-            transcript.map_or(Ok(Self::default()), |transcript| Self::read(&transcript, &wire, &id, far))
+            transcript.map_or(Ok(Self::default()), |transcript| Self::read(&transcript, &wire, &id, reach))
         };
         app.sessions.read(key, &row.id, read).await
     }
 
-    fn read(transcript: &Transcript, key: &str, id: &str, far: usize) -> io::Result<Self> {
-        let (mut past, mut left) = (Self::default(), far);
+    fn read(transcript: &Transcript, key: &str, id: &str, reach: Reach) -> io::Result<Self> {
+        let (mut past, mut left) = (Self::default(), reach);
         let mut results: Vec<(String, String)> = Vec::new();
         transcript.entries(transcript.last(), |entry| {
-            if left == 0 {
+            if left.entries == 0 || left.bytes == 0 {
                 return ControlFlow::Break(());
             }
-            left -= 1;
+            left.entries -= 1;
+            left.bytes = left.bytes.saturating_sub(entry.message.map_or(0, str::len));
             past.add(entry, key, id, &mut results);
             if past.text.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;

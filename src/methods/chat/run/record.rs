@@ -1,6 +1,6 @@
 //! What of a run is written down: that it began, each call and result, and its end.
 
-use super::{Answer, Going, Outcome, calls::is_harmless};
+use super::{Answer, Going, Outcome};
 use crate::{
     agents::{
         OpenRuns, Run,
@@ -54,13 +54,12 @@ impl By {
     }
 }
 
-/// Writes down what the model said and called: on disk before anything of it is carried out that changes something.
+/// Writes down what the model said and called.
 pub(super) async fn called(going: &mut Going<'_>, answer: &Answer) -> Result<(), String> {
     let now = wall_ms();
     let said = spoken(&answer.by, &answer.reply, now, "toolUse");
-    let synced = !answer.reply.calls.iter().all(is_harmless);
-    going.unsynced = !synced;
-    append(going, vec![said], synced).await
+    going.unsynced = true;
+    append(going, vec![said], false).await
 }
 
 /// Writes down the results of calls. If they are to be `synced`, all of the run is on disk then.
