@@ -194,7 +194,8 @@ mod tests {
         let answer = ("a", r#"{"role":"assistant","content":"yes","stopReason":"stop"}"#);
         let error = ("a", r#"{"role":"assistant","content":[],"stopReason":"error","errorMessage":"no"}"#);
         let aborted = ("a", r#"{"role":"assistant","content":"ye","stopReason":"aborted"}"#);
-        let rows: Vec<(Vec<(&str, &str)>, Option<End>, &[&str], bool)> = vec![
+        type Row<'a> = (Vec<(&'a str, &'a str)>, Option<End>, &'a [&'a str], bool);
+        let rows: Vec<Row<'_>> = vec![
             (vec![USER, OTHER], None, &[], false),
             (vec![USER, OTHER, answer], said("yes"), &[], false),
             (vec![USER, error], Some(End::Failed("no".into())), &[], false),
