@@ -9,7 +9,7 @@
 //! Both are only appended to, since an SD card is slow at anything else and a crash can spoil no more than the last line.
 //! Rows are in memory, transcripts are not: what is asked of one is read from its file. All that touches a disk happens on
 //! worker threads: changes are staged, written and synced in groups, and seen by others only once they are on disk, so
-//! that an answer is never truer than the disk. Where a gateway stands behind this one its sessions are the truth, and
+//! that an answer is never truer than the disk. What of them a power cut may take back says so ([`Draft`]). Where a gateway stands behind this one its sessions are the truth, and
 //! nothing here is ever read or written.
 
 mod disk;

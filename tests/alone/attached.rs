@@ -73,6 +73,14 @@ impl World {
     }
 }
 
+/// Whether an event says that a run has ended.
+pub fn ends_a_run(frame: &Value) -> bool {
+    let run = || !text(frame, "payload.runId").starts_with("inject-");
+    text(frame, "event") == "chat"
+        && matches!(&*text(frame, "payload.state"), "final" | "aborted" | "error")
+        && run()
+}
+
 /// A device and its connection.
 pub struct Attached {
     at: SocketAddr,
@@ -80,6 +88,10 @@ pub struct Attached {
     world: Arc<World>,
     client: Client,
     life: u64,
+    /// The events that ended a run, which this connection heard: how many of each run.
+    heard: BTreeMap<String, u32>,
+    /// How many connections it had before this one.
+    connection: u64,
 }
 
 impl Attached {
@@ -87,7 +99,7 @@ impl Attached {
         let life = world.life();
         let client = Client::connect(at, &Offer::device(&device).token(device.token()).scopes(ADMIN))
             .unwrap_or_else(|refused| panic!("refused: {refused:?}"));
-        Self { at, device, world: world.clone(), client, life }
+        Self { at, device, world: world.clone(), client, life, heard: BTreeMap::new(), connection: 0 }
     }
 
     /// The answer to a call, which is made again by a new connection where the gateway ended in between.
@@ -131,10 +143,25 @@ impl Attached {
         }
     }
 
+    /// How many connections it had before this one.
+    pub fn connection(&self) -> u64 {
+        self.connection
+    }
+
+    /// How often this connection heard that a run has ended.
+    pub fn heard(&self, run: &str) -> u32 {
+        self.heard.get(run).copied().unwrap_or(0)
+    }
+
     /// The next frame; `None` as of [`once`](Self::once).
     pub fn frame(&mut self) -> Option<Value> {
         match self.client.frame() {
-            Ok(frame) => Some(frame),
+            Ok(frame) => {
+                if ends_a_run(&frame) {
+                    *self.heard.entry(text(&frame, "payload.runId")).or_default() += 1;
+                }
+                Some(frame)
+            }
             Err(close) => {
                 self.come_back(close);
                 None
@@ -152,7 +179,12 @@ impl Attached {
             let life = self.world.life();
             let offer = Offer::device(&self.device).token(self.device.token()).scopes(ADMIN);
             match Client::connect(self.at, &offer) {
-                Ok(client) => return (self.client, self.life) = (client, life),
+                Ok(client) => {
+                    (self.client, self.life) = (client, life);
+                    self.heard.clear();
+                    self.connection += 1;
+                    return;
+                }
                 // Nobody listens yet, or it was ended again.
                 Err(refused) if refused.close.0 == 0 || self.world.may_be_ended(life) => {}
                 Err(refused) => self.world.fail(format!("a paired device is refused: {refused:?}")),

@@ -1,7 +1,7 @@
 //! People who chat: each message is sent until it is accepted, and its run waited for.
 
 use crate::{
-    attached::{Attached, World},
+    attached::{Attached, World, ends_a_run},
     dice::Dice,
     disturb::Stage,
     wire::{flag, text},
@@ -69,9 +69,15 @@ fn work(attached: &mut Attached, n: u64, mut dice: Dice, world: &World) -> Vec<C
                 message(&mut dice, &format!("{n}.{number}.{}", chat.messages.len() + open.len()), &mailbox);
             open.push(message);
         }
+        let before = attached.connection();
         accept(attached, &chat.key, &open, world);
         for message in &open {
-            wait(attached, &chat.key, &message.id);
+            let has_ended = wait(attached, &chat.key, &message.id);
+            let heard = attached.heard(&message.id);
+            // Who was there from before it was accepted has heard it.
+            if has_ended && attached.connection() == before && heard != 1 {
+                world.fail(format!("{} ended, and that was heard {heard} times", message.id));
+            }
         }
         chat.messages.extend(open);
     }
@@ -131,16 +137,16 @@ fn accept(attached: &mut Attached, key: &str, messages: &[Message], world: &Worl
     }
 }
 
-/// Waits until a run has ended: one that ended before the gateway was started is not remembered by it.
-fn wait(attached: &mut Attached, key: &str, id: &str) {
+/// Waits until a run has ended, and whether that was said: what ended before it was started a gateway does not remember.
+fn wait(attached: &mut Attached, key: &str, id: &str) -> bool {
     loop {
         let waited = attached.ok("agent.wait", &format!(r#"{{"runId":"{id}","timeoutMs":300}}"#));
         if text(&waited, "status") != "timeout" {
-            return;
+            return true;
         }
         let row = attached.ok("sessions.describe", &format!(r#"{{"key":"{key}"}}"#));
         if !flag(&row, "session.hasActiveRun") {
-            return;
+            return false;
         }
     }
 }
@@ -158,9 +164,9 @@ pub fn listen(stage: &Stage, world: &Arc<World>) -> JoinHandle<Ends> {
             if text(&frame, "event") != "chat" {
                 continue;
             }
-            let (run, state) = (text(&frame, "payload.runId"), text(&frame, "payload.state"));
-            if matches!(&*state, "final" | "aborted" | "error") && !run.starts_with("inject-") {
-                ends.entry(run).or_default().push(state);
+            if ends_a_run(&frame) {
+                let state = text(&frame, "payload.state");
+                ends.entry(text(&frame, "payload.runId")).or_default().push(state);
             } else if text(&frame, "payload.sessionKey") == LAST {
                 return ends;
             }

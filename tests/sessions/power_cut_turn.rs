@@ -64,9 +64,9 @@ fn loss(tree: &Tree, accepted: usize) -> Option<String> {
     let mut client = server.admin();
     settle(&mut client);
     // Who was not told that it is accepted sends it again.
-    for n in 0..(accepted + 1).min(MESSAGES.len()) {
+    for (n, (id, _)) in MESSAGES.iter().enumerate().take(accepted + 1) {
         if let Err(e) = client.call("chat.send", &params(n)) {
-            return Some(format!("{}: {}", MESSAGES[n].0, json(&e)));
+            return Some(format!("{id}: {}", json(&e)));
         }
         settle(&mut client);
     }
@@ -85,7 +85,7 @@ fn loss(tree: &Tree, accepted: usize) -> Option<String> {
             _ => {}
         }
     }
-    for (id, _) in &MESSAGES[..(accepted + 1).min(MESSAGES.len())] {
+    for (id, _) in MESSAGES.iter().take(accepted + 1) {
         let by = took.get(*id).map_or(*id, String::as_str);
         let counts = (users.get(*id).copied().unwrap_or(0), ends.get(by).copied().unwrap_or(0));
         if counts != (1, 1) || (by != *id && ends.contains_key(*id)) {
