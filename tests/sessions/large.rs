@@ -79,7 +79,7 @@ fn a_transcript_of_a_hundred_megabytes() {
     for n in 1..=COUNT {
         writeln!(
             file,
-            r#"{{"type":"message","id":"{}","seq":{n},"shown":{n},"since":0,"message":{{"role":"user","content":"{n} {filler}"}}}}"#,
+            r#"{{"type":"message","id":"{}","seq":{n},"shown":{n},"since":0,"message":{{"role":"user","timestamp":1700000000000,"content":"{n} {filler}"}}}}"#,
             id(n)
         )
         .unwrap();
