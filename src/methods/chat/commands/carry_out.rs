@@ -131,6 +131,39 @@ pub(in crate::methods) async fn take(
     }
 }
 
+/// The row of a session, or a new one.
+fn row_of(app: &App, key: &SessionKey, there: Option<Row>, now: u64) -> Result<Row, ErrorShape> {
+    match there {
+        Some(row) => Ok(row),
+        None => {
+            may_begin(app, key)?;
+            Row::new(now).map_err(|e| ErrorShape::later(format!("no randomness: {e}"), 1000))
+        }
+    }
+}
+
+/// Sets a field of a session's row.
+async fn set(
+    app: &Rc<App>,
+    key: &SessionKey,
+    name: &str,
+    value: Option<&str>,
+    now: u64,
+) -> Result<(), ErrorShape> {
+    let changed = app.sessions.change(|draft| {
+        let mut row = row_of(app, key, draft.get(key), now)?;
+        let label = value.filter(|_| name == "label").and_then(json::text);
+        if let Some(other) = label.and_then(|label| draft.labelled(&label)).filter(|other| other != key) {
+            return Err(ErrorShape::invalid(format!("label already in use ({})", other.wire())));
+        }
+        row.set(name, value);
+        row.times.updated = now;
+        draft.put(key, row);
+        Ok(())
+    });
+    changed.await.map(|_| ())
+}
+
 /// Writes a command and the reply to it into the transcript, with what it changes.
 async fn write(
     app: &Rc<App>,
@@ -141,6 +174,10 @@ async fn write(
     change: Change,
 ) -> Result<Taken, ErrorShape> {
     let now = wall_ms();
+    // The field is on disk before the transcript has the command: sent again after a crash in between, it is set again.
+    if let Some((name, value)) = &change.field {
+        set(app, key, name, value.as_deref(), now).await?;
+    }
     let idempotency = format!("{id}:user");
     let asked = Object::new().put("role", "user").put("content", text).put("timestamp", &now);
     let asked = asked.put("idempotencyKey", &idempotency).json().0;
@@ -157,25 +194,10 @@ async fn write(
     let changed = app.sessions.change(|draft| {
         let there = draft.get(key);
         let mut entries = Vec::new();
-        let mut row = match there {
-            Some(row) => {
-                entries.extend(afresh.then(|| NewEntry::reset(now)));
-                row
-            }
-            None => {
-                may_begin(app, key)?;
-                Row::new(now).map_err(|e| ErrorShape::later(format!("no randomness: {e}"), 1000))?
-            }
-        };
+        entries.extend((afresh && there.is_some()).then(|| NewEntry::reset(now)));
+        let mut row = row_of(app, key, there, now)?;
         if afresh {
             row.times.started = now;
-        }
-        if let Some((name, value)) = &change.field {
-            let label = value.as_deref().filter(|_| *name == "label").and_then(json::text);
-            if let Some(other) = label.and_then(|label| draft.labelled(&label)).filter(|other| other != key) {
-                return Err(ErrorShape::invalid(format!("label already in use ({})", other.wire())));
-            }
-            row.set(name, value.as_deref());
         }
         entries.push(NewEntry::command(now, &asked, id, Some(&idempotency)));
         entries.push(NewEntry::command(now, &answer.0, id, None));
