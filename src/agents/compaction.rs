@@ -129,6 +129,7 @@ fn shown(said: &Said) -> Option<String> {
             let what = if *is_error { "failed" } else { "gave" };
             Some(format!("The tool {what}: {}\n", shortened(text, RESULT)))
         }
+        Said::Brought(_, text) => Some(format!("The tool gave: {}\n", shortened(text, RESULT))),
         Said::TookIn(_) => None,
     }
 }

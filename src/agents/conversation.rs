@@ -4,8 +4,12 @@
 //! after the message that it answers. What [`turns`] gives is accepted by every model server: users and assistants take
 //! turns, a user begins, and each call of a tool is followed by its one result. What is missing for that is put in and what
 //! does not fit is left out, in this copy alone: the transcript stays as it is.
+//!
+//! A client may have tools of its own: then the run that called them ends, and the one that begins with what they gave goes
+//! on with the same exchange.
 
 use crate::protocol::json;
+use std::collections::BTreeMap;
 
 /// A call of a tool by a model.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +31,8 @@ pub enum Said {
     Assistant(String, Vec<Call>),
     /// By a tool, to the call with this id: what it gave, and whether that is an error.
     Tool(String, String, bool),
+    /// By a client, which carried out the call with this id: its run begins with what that gave.
+    Brought(String, String),
     /// The run took in the message that began this other run.
     TookIn(String),
 }
@@ -40,6 +46,13 @@ pub struct Line {
     pub run: Option<String>,
     /// Whether it is what a run said that failed.
     pub failed: bool,
+}
+
+impl Line {
+    /// Whether it calls a tool under this id.
+    pub fn calls(&self, id: &str) -> bool {
+        matches!(&self.said, Said::Assistant(_, calls) if calls.iter().any(|call| call.id == id))
+    }
 }
 
 /// What a tool gave to a call.
@@ -99,17 +112,35 @@ pub fn turns(transcript: &[Line], run: &str, waiting: &[String]) -> Vec<Turn> {
                 }
             }
             // Taken where its call was; one without a call is left out.
-            Said::Tool(..) | Said::TookIn(_) => {}
+            Said::Tool(..) | Said::Brought(..) | Said::TookIn(_) => {}
         }
     }
     turns
 }
 
+/// For each run that goes on with the exchange of another one, since it begins with results of that one's calls: the run that
+/// the exchange began with.
+fn continued(transcript: &[Line]) -> BTreeMap<&str, &str> {
+    let mut begun: BTreeMap<&str, &str> = BTreeMap::new();
+    for (n, line) in transcript.iter().enumerate() {
+        let (Said::Brought(id, _), Some(run)) = (&line.said, line.run.as_deref()) else { continue };
+        let caller = transcript[..n].iter().rfind(|line| line.calls(id)).and_then(|line| line.run.as_deref());
+        if let Some(caller) = caller.filter(|caller| *caller != run && !begun.contains_key(run)) {
+            begun.insert(run, begun.get(caller).copied().unwrap_or(caller));
+        }
+    }
+    begun
+}
+
 /// The lines in the order in which they belong before a model: each answer behind what it answers, the run's own last.
 fn ordered<'a>(transcript: &'a [Line], run: &str, waiting: &[String]) -> Vec<&'a Line> {
+    let continued = continued(transcript);
+    let exchange = |id: &str| continued.get(id).map_or_else(|| id.to_owned(), |first| (*first).to_owned());
+    let own = exchange(run);
     let is = |line: &Line, id: &str| line.run.as_deref() == Some(id);
     let begins = |id: &str| {
-        transcript.iter().position(|line| is(line, id) && matches!(line.said, Said::User(_))).unwrap_or(0)
+        let first = |line: &Line| is(line, id) && matches!(line.said, Said::User(_) | Said::Brought(..));
+        transcript.iter().position(first).unwrap_or(0)
     };
     // The run that took a message in, and where it did.
     let taken_in = |id: &str| {
@@ -123,7 +154,7 @@ fn ordered<'a>(transcript: &'a [Line], run: &str, waiting: &[String]) -> Vec<&'a
         let empty = match &line.said {
             Said::User(text) => text.trim().is_empty(),
             Said::Assistant(text, calls) => text.trim().is_empty() && calls.is_empty(),
-            Said::Tool(..) => false,
+            Said::Tool(..) | Said::Brought(..) => false,
             Said::TookIn(_) => true,
         };
         if empty || line.failed {
@@ -132,9 +163,9 @@ fn ordered<'a>(transcript: &'a [Line], run: &str, waiting: &[String]) -> Vec<&'a
         let place = match &line.run {
             None => (false, n, n),
             Some(id) => match taken_in(id).filter(|_| matches!(line.said, Said::User(_))) {
-                Some((by, at)) => (by == run, begins(&by), at),
+                Some((by, at)) => (exchange(&by) == own, begins(&exchange(&by)), at),
                 None if waiting.contains(id) => continue,
-                None => (id == run, begins(id), n),
+                None => (exchange(id) == own, begins(&exchange(id)), n),
             },
         };
         order.push((place.0, place.1, place.2, line));
@@ -156,7 +187,7 @@ fn well_formed(calls: &[Call]) -> Vec<Call> {
 }
 
 /// The results of `calls`, which line `at` made: for each the first one behind it that is not another's, up to where its
-/// run speaks again.
+/// run speaks again; else what a client brought, up to where a call has the same id.
 fn results(lines: &[&Line], at: usize, calls: &[Call], taken: &mut [bool]) -> Vec<CallResult> {
     let run = &lines[at].run;
     let behind = || {
@@ -165,12 +196,18 @@ fn results(lines: &[&Line], at: usize, calls: &[Call], taken: &mut [bool]) -> Ve
     };
     let mut found = Vec::with_capacity(calls.len());
     for call in calls {
-        let result = behind().find_map(|(n, line)| match &line.said {
+        let own = behind().find_map(|(n, line)| match &line.said {
             Said::Tool(id, text, is_error) if *id == call.id && line.run == *run && !taken[n] => {
                 Some((n, text.clone(), *is_error))
             }
             _ => None,
         });
+        let rest = lines.iter().enumerate().skip(at + 1).take_while(|(_, line)| !line.calls(&call.id));
+        let brought = |(n, line): (usize, &&Line)| match &line.said {
+            Said::Brought(id, text) if *id == call.id && !taken[n] => Some((n, text.clone(), false)),
+            _ => None,
+        };
+        let result = own.or_else(|| { rest }.find_map(brought));
         let (text, is_error) = match result {
             Some((n, text, is_error)) => {
                 taken[n] = true;

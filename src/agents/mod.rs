@@ -2,10 +2,11 @@
 //!
 //! What a run is about is on disk before it is accepted: its message in the transcript, and its id in the session's row. Here
 //! is only what is under way now, and how the last ones ended. [`conversation`] says what a model is sent, [`model`] how
-//! it is asked, [`workspace`] what instructs it, [`cool_down`] which one is left alone for a while, and [`guard`] when a
-//! run goes round in a circle.
+//! it is asked, [`client_tools`] what it may call for whoever asks, [`workspace`] what instructs it, [`cool_down`] which one
+//! is left alone for a while, and [`guard`] when a run goes round in a circle.
 
 pub mod budget;
+pub mod client_tools;
 pub mod compaction;
 pub mod conversation;
 pub mod cool_down;
@@ -19,10 +20,11 @@ pub use open::{OpenRun, OpenRuns};
 
 use crate::{config::QueueMode, sessions::SessionKey};
 use budget::Spending;
+use client_tools::ClientTools;
 use cool_down::CoolDowns;
 use model::Windows;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, BTreeSet, VecDeque},
     future::poll_fn,
     rc::Rc,
@@ -48,6 +50,8 @@ pub struct Run {
     pub sent: RefCell<Vec<String>>,
     /// Whether a gateway before this one had accepted it.
     pub restored: bool,
+    /// The tools of the client that asks, which it carries out itself.
+    pub client_tools: OnceCell<ClientTools>,
     /// Number of its last event.
     seq: Cell<u64>,
     /// Times that its model was asked before this process began, or anew.
@@ -93,6 +97,7 @@ impl Run {
             said: RefCell::default(),
             sent: RefCell::default(),
             restored,
+            client_tools: OnceCell::new(),
             seq: Cell::new(0),
             tries: Cell::new(0),
             mode,

@@ -32,6 +32,7 @@ pub(crate) use system::{own_status, ready};
 
 use crate::{
     admission::limits,
+    agents::client_tools::ClientTools,
     app::App,
     config::QueueMode,
     hub::{Conn, Invocation},
@@ -242,7 +243,8 @@ fn dispatch(app: Rc<App>, by: By, request: RequestFrame) -> Pending {
     }
 }
 
-/// Accepts a message as the run `id` of a session, which is its own: what follows from it, once whoever sent it knows.
+/// Accepts a message as the run `id` of a session, which is its own, for a client with `tools`: what follows from it, once
+/// whoever sent it knows. Without a text the run answers what the session has.
 ///
 /// # Errors
 /// Why it is not accepted.
@@ -250,11 +252,13 @@ pub(crate) async fn admit_message(
     app: &Rc<App>,
     key: &SessionKey,
     id: &str,
-    text: &str,
+    text: Option<&str>,
+    tools: ClientTools,
 ) -> Result<Option<After>, ErrorShape> {
     // Who waits for this run's events gets none where another one takes its message in.
-    let how = chat::send::How { mode: Some(QueueMode::Followup), ..Default::default() };
-    chat::send::admit(app, key, id, text, how).await.map(|(_, after)| after)
+    let (mode, goes_on) = (Some(QueueMode::Followup), text.is_none());
+    let how = chat::send::How { mode, tools, goes_on, ..Default::default() };
+    chat::send::admit(app, key, id, text.unwrap_or_default(), how).await.map(|(_, after)| after)
 }
 
 /// Restores a saved invocation: waits for the node, for the invocation's caller.

@@ -11,6 +11,7 @@ mod wire;
 mod client;
 #[cfg(feature = "tls")]
 mod client_errors;
+mod client_tools;
 mod handoff;
 mod heads;
 mod openai;

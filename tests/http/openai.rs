@@ -8,9 +8,9 @@ use crate::{
 use miniserde::json::Value;
 use std::{fs, path::Path};
 
-const SHARED: &str = "Authorization: Bearer T1\r\n";
+pub const SHARED: &str = "Authorization: Bearer T1\r\n";
 
-fn gateway() -> (Model, Home, Server) {
+pub fn gateway() -> (Model, Home, Server) {
     let (model, home) = (Model::start(), Home::empty());
     home.config(&on(&model, home.port));
     let server = home.start();
@@ -27,7 +27,7 @@ fn asking(text: &str) -> String {
     format!(r#""messages":[{{"role":"user","content":"{text}"}}]"#)
 }
 
-fn post(server: &Server, headers: &str, body: &str) -> Http {
+pub fn post(server: &Server, headers: &str, body: &str) -> Http {
     let mut http = Http::dial(server);
     let length = body.len();
     http.send(&format!(
@@ -36,7 +36,7 @@ fn post(server: &Server, headers: &str, body: &str) -> Http {
     http
 }
 
-fn ask(server: &Server, headers: &str, body: &str) -> (u16, Value) {
+pub fn ask(server: &Server, headers: &str, body: &str) -> (u16, Value) {
     let Answer { status, body, .. } = post(server, headers, body).answer();
     (status, miniserde::json::from_str(&body).unwrap_or_else(|_| panic!("{status} {body}")))
 }
@@ -48,7 +48,7 @@ fn get(server: &Server, path: &str, headers: &str) -> Answer {
 }
 
 /// The data of a stream's events, and whatever else an answer of chunks has.
-fn events(http: &mut Http) -> Vec<String> {
+pub fn events(http: &mut Http) -> Vec<String> {
     let (status, head) = http.head();
     assert!(status == 200 && head.contains("text/event-stream"), "{head}");
     let mut all = String::new();

@@ -3,7 +3,7 @@
 //! It answers by what the user said last: `say <text>` is said in a few pieces, `slow <text>` word by word; `hang <text>` is said and never ended;
 //! `refuse <status>` is refused, `refuse once <status>` the first time alone; `cut` ends in the middle the first time;
 //! `garbage` is no stream; `nothing` is an answer without a text; `call <tool> <arguments>` calls a tool, and says what it
-//! gave; `calls <tool> <arguments>` calls it twice at once; `mail <target> <text>` lists sessions and sends two messages at once; `loop <tool>` calls it again and again;
+//! gave; `calls <tool> <arguments>` calls it twice at once; `both <tool> <tool>` calls each; `mail <target> <text>` lists sessions and sends two messages at once; `loop <tool>` calls it again and again;
 //! `cutat <n> <tool> <arguments>` calls it and breaks off after so many bytes of the call the first time; `tell <text>` says it with the
 //! tool `message`, and then once more; `held …` is answered as
 //! what comes behind it, and `wait …` as itself, once the test lets it. Anything else is repeated. The model `busy` is refused with 429, and the model `broke` with 402. Asked to sum up, it
@@ -168,8 +168,12 @@ impl Said {
             _ if request.sums_up => text("SUMMARY"),
             "say" | "slow" | "hang" => text(behind(1)),
             "nothing" => Self::default(),
-            "call" | "calls" | "mail" if !request.results.is_empty() => {
+            "call" | "calls" | "both" | "mail" if !request.results.is_empty() => {
                 text(&format!("got {}", request.results.join(" and ")))
+            }
+            "both" => {
+                let call = |n: usize| (format!("call_{n}"), request.word(n + 1).to_owned(), "{}".to_owned());
+                Self { text: String::new(), calls: vec![call(0), call(1)] }
             }
             "call" => Self { text: "let me see".into(), calls: vec![call(0)] },
             "tell" if !request.results.is_empty() => text(behind(1)),

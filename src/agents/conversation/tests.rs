@@ -1,7 +1,7 @@
 //! Turns of histories as they come, and as no one would wish them.
 
 use super::*;
-use crate::agents::model::{DIALECTS, Prompt};
+use crate::agents::model::{Choice, DIALECTS, Prompt};
 use std::fmt::Write;
 
 fn line(said: Said, run: Option<&str>) -> Line {
@@ -23,6 +23,10 @@ fn calls(ids: &[&str], run: &str) -> Line {
 
 fn tool(id: &str, text: &str, run: &str) -> Line {
     line(Said::Tool(id.into(), text.into(), false), Some(run))
+}
+
+fn brought(id: &str, text: &str, run: &str) -> Line {
+    line(Said::Brought(id.into(), text.into()), Some(run))
 }
 
 /// The turns as `u:text`, `a:text(ids)` and `r:texts`.
@@ -118,7 +122,53 @@ fn a_model_is_sent_answers_behind_what_they_answer() {
             "u:1 a:(a) r:x u:2 a:z u:3",
         ),
     ];
-    for (n, (transcript, run, waiting, expected)) in rows.into_iter().enumerate() {
+    let rows = rows.into_iter().chain([
+        // What a client brings to the calls of a run before, the same id again, and something that was said in between.
+        (vec![user("1", "A"), calls(&["a"], "A"), brought("a", "x", "B")], "B", "", "u:1 a:(a) r:x"),
+        (
+            vec![
+                user("1", "A"),
+                calls(&["a"], "A"),
+                user("2", "C"),
+                model("z", "C"),
+                brought("a", "x", "B"),
+                calls(&["a"], "B"),
+                brought("a", "y", "D"),
+            ],
+            "D",
+            "",
+            "u:2 a:z u:1 a:(a) r:x a:(a) r:y",
+        ),
+        (
+            vec![
+                user("1", "A"),
+                calls(&["a", "b"], "A"),
+                tool("b", "y", "A"),
+                user("2", "C"),
+                brought("a", "x", "B"),
+                user("3", "B"),
+                model("z", "B"),
+            ],
+            "C",
+            "",
+            "u:1 a:(a,b) r:x,y u:3 a:z u:2",
+        ),
+        // Brought twice, to nothing, and while the one that brings it waits.
+        (
+            vec![user("1", "A"), calls(&["a"], "A"), brought("a", "x", "B"), brought("a", "x", "D")],
+            "D",
+            "",
+            "u:1 a:(a) r:x",
+        ),
+        (vec![user("1", "A"), brought("a", "x", "B"), user("2", "B")], "B", "", "u:1+2"),
+        (
+            vec![user("1", "A"), calls(&["a"], "A"), user("2", "C"), brought("a", "x", "B")],
+            "C",
+            "B",
+            "u:1 a:(a) r:? u:2",
+        ),
+    ]);
+    for (n, (transcript, run, waiting, expected)) in rows.enumerate() {
         let waiting: Vec<String> = waiting.split_whitespace().map(str::to_owned).collect();
         assert_eq!(shown(&turns(&transcript, run, &waiting)), expected, "row {n}");
     }
@@ -178,7 +228,7 @@ fn history(seed: u64) -> Vec<Line> {
     let mut all = Vec::new();
     for n in 0..number(14) {
         let run = runs[number(4)];
-        let mut said = match number(7) {
+        let mut said = match number(8) {
             0 | 1 => line(Said::User(if number(9) == 0 { String::new() } else { n.to_string() }), run),
             2 => line(Said::Assistant(n.to_string(), Vec::new()), run),
             3 | 4 => {
@@ -192,6 +242,7 @@ fn history(seed: u64) -> Vec<Line> {
                 }
                 line
             }
+            6 => brought(ids[number(5)], &n.to_string(), ["A", "B", "C"][number(3)]),
             5 => line(Said::TookIn(["A", "B", "C"][number(3)].into()), run),
             _ => line(Said::Tool(ids[number(5)].into(), n.to_string(), number(2) == 0), run),
         };
@@ -268,7 +319,7 @@ fn g7_whatever_the_transcript_every_server_accepts_what_is_sent() {
             let all = turns(&transcript, run, &waiting);
             for room in [usize::MAX, 40, 8, 0] {
                 let turns = fit(all.clone(), room);
-                let prompt = Prompt { system: "", turns: &turns, tools: &[] };
+                let prompt = Prompt { system: "", turns: &turns, tools: &[], choice: &Choice::Free };
                 for dialect in &DIALECTS {
                     let body = (dialect.body)("m", None, &prompt);
                     assert!(json::is_object(&body), "{body}");

@@ -3,7 +3,7 @@
 //! Source: Anthropic's API reference, "Messages" and "Streaming messages".
 
 use super::{
-    dialect::{Dialect, Offer, Prompt},
+    dialect::{Choice, Dialect, Offer, Prompt},
     error::{ModelError, words},
     reply::{Fragment, Piece, Usage},
 };
@@ -36,7 +36,14 @@ fn body(model: &str, most: Option<u64>, prompt: &Prompt<'_>) -> String {
     };
     let tools = match prompt.tools {
         [] => String::new(),
-        tools => format!(r#","tools":[{}]"#, tools.iter().map(tool).collect::<Vec<_>>().join(",")),
+        tools => {
+            let choice = match prompt.choice {
+                Choice::Free => String::new(),
+                Choice::Any => r#","tool_choice":{"type":"any"}"#.to_owned(),
+                Choice::This(name) => format!(r#","tool_choice":{{"type":"tool","name":"{name}"}}"#),
+            };
+            format!(r#","tools":[{}]{choice}"#, tools.iter().map(tool).collect::<Vec<_>>().join(","))
+        }
     };
     format!(
         r#"{{"model":{},"stream":true,"max_tokens":{}{system}{tools},"messages":[{}]}}"#,
@@ -46,7 +53,7 @@ fn body(model: &str, most: Option<u64>, prompt: &Prompt<'_>) -> String {
     )
 }
 
-fn tool(offer: &Offer) -> String {
+fn tool(offer: &Offer<'_>) -> String {
     format!(
         r#"{{"name":"{}","description":{},"input_schema":{}}}"#,
         offer.name,

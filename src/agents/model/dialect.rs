@@ -8,13 +8,25 @@ use crate::agents::conversation::Turn;
 
 /// A tool as a model is told of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Offer {
-    /// Its name.
-    pub name: &'static str,
+pub struct Offer<'a> {
+    /// Its name: letters, digits, `_` and `-`.
+    pub name: &'a str,
     /// What it is for.
-    pub description: &'static str,
+    pub description: &'a str,
     /// JSON Schema of its arguments.
-    pub parameters: &'static str,
+    pub parameters: &'a str,
+}
+
+/// Whether a model must call one of the tools that it is offered.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum Choice {
+    /// As it likes.
+    #[default]
+    Free,
+    /// One of them.
+    Any,
+    /// The one of this name.
+    This(String),
 }
 
 /// What a model is asked.
@@ -24,7 +36,9 @@ pub struct Prompt<'a> {
     /// The conversation.
     pub turns: &'a [Turn],
     /// The tools that it may call.
-    pub tools: &'a [Offer],
+    pub tools: &'a [Offer<'a>],
+    /// Whether it must.
+    pub choice: &'a Choice,
 }
 
 /// A dialect: one row of the table.

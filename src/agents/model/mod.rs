@@ -11,9 +11,9 @@ mod reply;
 mod sse;
 mod window;
 
-pub use dialect::{DIALECTS, Offer, Prompt};
+pub use dialect::{Choice, DIALECTS, Offer, Prompt};
 pub use error::{Cure, ModelError};
-pub use reply::Reply;
+pub use reply::{NO_JSON, Reply};
 pub use window::Windows;
 
 use crate::{

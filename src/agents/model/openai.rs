@@ -3,7 +3,7 @@
 //! Source: OpenAI's API reference, "Create chat completion" and "The chat completion chunk object".
 
 use super::{
-    dialect::{Dialect, Offer, Prompt},
+    dialect::{Choice, Dialect, Offer, Prompt},
     error::{ModelError, words},
     reply::{Fragment, Piece, Usage},
 };
@@ -27,7 +27,16 @@ fn body(model: &str, most: Option<u64>, prompt: &Prompt<'_>) -> String {
     let most = most.map_or(String::new(), |most| format!(r#","max_tokens":{most}"#));
     let tools = match prompt.tools {
         [] => String::new(),
-        tools => format!(r#","tools":[{}]"#, tools.iter().map(tool).collect::<Vec<_>>().join(",")),
+        tools => {
+            let choice = match prompt.choice {
+                Choice::Free => String::new(),
+                Choice::Any => r#","tool_choice":"required""#.to_owned(),
+                Choice::This(name) => {
+                    format!(r#","tool_choice":{{"type":"function","function":{{"name":"{name}"}}}}"#)
+                }
+            };
+            format!(r#","tools":[{}]{choice}"#, tools.iter().map(tool).collect::<Vec<_>>().join(","))
+        }
     };
     format!(
         r#"{{"model":{},"stream":true,"stream_options":{{"include_usage":true}}{most}{tools},"messages":[{}]}}"#,
@@ -36,7 +45,7 @@ fn body(model: &str, most: Option<u64>, prompt: &Prompt<'_>) -> String {
     )
 }
 
-fn tool(offer: &Offer) -> String {
+fn tool(offer: &Offer<'_>) -> String {
     format!(
         r#"{{"type":"function","function":{{"name":"{}","description":{},"parameters":{}}}}}"#,
         offer.name,

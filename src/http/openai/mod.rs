@@ -8,6 +8,7 @@
 mod hear;
 mod request;
 mod run;
+mod transcript;
 
 use super::{caller::admit, problem, unread};
 use crate::{

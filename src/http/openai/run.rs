@@ -2,19 +2,23 @@
 //!
 //! Where the client leaves, its run is aborted; a run over WebSocket goes on then. The session of a request that names
 //! none is removed with its transcript when the run has ended, and at the next start if a crash came before.
+//!
+//! A run that calls a tool of the client ends with that; the request that brings what the tool gave is the next run.
 
 use super::{
     hear::{End, Heard, Next},
     problem, quoted,
-    request::{Asked, Who},
+    request::Asked,
+    transcript,
 };
 use crate::{
+    agents::{conversation::Call, model::Choice},
     app::App,
     clock::wall_ms,
     methods::{admit_message, forget_session},
     net::http::{Body, Page},
-    protocol::{ErrorShape, Json, json},
-    sessions::{NewEntry, Row, SessionId, SessionKey, Transcript},
+    protocol::{ErrorShape, Json, Object, json},
+    sessions::{SessionId, SessionKey, Transcript},
 };
 use hyper::{Response, body::Bytes, header::RETRY_AFTER};
 use smol::stream;
@@ -171,17 +175,11 @@ async fn run(app: Rc<App>, place: Place, id: String, asked: Asked, fate: Rc<Fate
     fate.set(&fate.ended, tokens);
 }
 
-async fn admit(app: &Rc<App>, key: &SessionKey, id: &str, asked: Asked) -> Result<(), ErrorShape> {
+async fn admit(app: &Rc<App>, key: &SessionKey, id: &str, mut asked: Asked) -> Result<(), ErrorShape> {
     app.sessions.ready().await?;
-    let is_new = app.sessions.row(key).is_none();
-    if is_new && !asked.earlier.is_empty() {
-        seed(app, key, &asked.earlier).await?;
-    }
-    let text = match is_new && !asked.system.is_empty() {
-        true => format!("{}\n\n{}", asked.system, asked.text),
-        false => asked.text,
-    };
-    if let Some(after) = admit_message(app, key, id, &text).await? {
+    let tools = std::mem::take(&mut asked.tools);
+    let text = transcript::write(app, key, id, asked).await?;
+    if let Some(after) = admit_message(app, key, id, text.as_deref(), tools).await? {
         after(app);
     }
     Ok(())
@@ -194,18 +192,15 @@ async fn counted(app: &Rc<App>, key: &SessionKey) -> (u64, u64) {
         let mut tokens = (0, 0);
         let Some(transcript) = transcript else { return Ok(tokens) };
         transcript.entries(transcript.last(), |entry| {
-            let usage = entry.message.and_then(|message| member(message, "usage")).unwrap_or("{}");
-            let count = |name: &str| member(usage, name).and_then(|n| n.parse().ok()).unwrap_or(0);
+            let usage = entry.message.and_then(|message| json::member(message, "usage"));
+            let Some(usage) = usage else { return ControlFlow::Continue(()) };
+            let count = |name: &str| json::member(usage, name).and_then(|n| n.parse().ok()).unwrap_or(0);
             tokens = (count("input"), count("output"));
             ControlFlow::Break(())
         })?;
         Ok(tokens)
     };
     app.sessions.read(key, &row.id, read).await.unwrap_or_default()
-}
-
-fn member<'a>(object: &'a str, wanted: &str) -> Option<&'a str> {
-    json::members(object).find(|(name, _)| *name == wanted).map(|(_, value)| value)
 }
 
 /// The answer to a request that could not be begun.
@@ -231,7 +226,7 @@ impl Completion {
         let id = format!("chatcmpl_{random}");
         let completion = Self {
             app: app.clone(),
-            heard: Heard::of(app, &id),
+            heard: Heard::of(app, &id, asked.tools.choice != Choice::Free),
             id: id.clone(),
             model: asked.model.clone(),
             created: wall_ms() / 1000,
@@ -258,23 +253,20 @@ impl Completion {
 
     /// The answer as one.
     pub async fn whole(self) -> Response<Body> {
-        let mut text = String::new();
-        let end = loop {
-            match self.heard.next().await {
-                Next::Text(piece) => text.push_str(&piece),
-                Next::End(end) => break end,
-            }
-        };
+        let (text, end) = self.heard.last().await;
         let (input, output) = self.ended().await;
         match end {
             End::Failed(why) => problem(502, "api_error", &why),
-            End::Said => {
+            End::Said(calls) => {
                 let head = self.head("chat.completion");
-                let text = quoted(&text).0;
                 let usage = tokens(input, output).0;
-                let choice = format!(
-                    r#"{{"index":0,"message":{{"role":"assistant","content":{text}}},"finish_reason":"stop"}}"#
-                );
+                let content = if text.is_empty() && !calls.is_empty() { Json::null() } else { quoted(&text) };
+                let message = Object::new().put("role", "assistant").put("content", &content);
+                let called: Vec<Json> =
+                    calls.iter().map(|call| called(call, &call.arguments).json()).collect();
+                let message = if calls.is_empty() { message } else { message.put("tool_calls", &called) };
+                let (message, finish) = (message.json().0, finish(&calls));
+                let choice = format!(r#"{{"index":0,"message":{message},"finish_reason":{finish}}}"#);
                 Page::json(200, &format!(r#"{head},"choices":[{choice}],"usage":{usage}}}"#)).into()
             }
         }
@@ -301,8 +293,14 @@ impl Completion {
             let mut last = String::new();
             match end {
                 End::Failed(why) => last.push_str(&line(&Page::problem(502, "api_error", &why).body)),
-                End::Said => {
-                    last.push_str(&line(&completion.chunk("{}", "\"stop\"")));
+                End::Said(calls) => {
+                    for (n, call) in calls.iter().enumerate() {
+                        for part in parts(n, call) {
+                            let delta = format!(r#"{{"tool_calls":[{}]}}"#, part.0);
+                            last.push_str(&line(&completion.chunk(&delta, "null")));
+                        }
+                    }
+                    last.push_str(&line(&completion.chunk("{}", finish(&calls))));
                     if usage {
                         let head = completion.head("chat.completion.chunk");
                         let usage = tokens(counted.0, counted.1).0;
@@ -321,6 +319,24 @@ impl Completion {
     }
 }
 
+/// Why an answer ends, as JSON.
+fn finish(calls: &[Call]) -> &'static str {
+    if calls.is_empty() { r#""stop""# } else { r#""tool_calls""# }
+}
+
+/// A call with a text as its arguments.
+fn called(call: &Call, arguments: &str) -> Object {
+    let function = Object::new().put("name", &call.name).put("arguments", arguments).json();
+    Object::new().put("id", &call.id).put("type", "function").put("function", &function)
+}
+
+/// A call in the pieces of a stream: what it is, and its arguments.
+fn parts(n: usize, call: &Call) -> [Json; 2] {
+    let arguments = Object::new().put("arguments", &call.arguments).json();
+    let second = Object::new().put("index", &n).put("function", &arguments).json();
+    [called(call, "").put("index", &n).json(), second]
+}
+
 fn line(data: &str) -> String {
     format!("data: {data}\n\n")
 }
@@ -332,29 +348,4 @@ fn event(data: &str) -> Bytes {
 fn tokens(input: u64, output: u64) -> Json {
     let total = input + output;
     Json(format!(r#"{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{total}}}"#))
-}
-
-/// Writes what was said before into a session that begins.
-async fn seed(app: &Rc<App>, key: &SessionKey, earlier: &[(Who, String)]) -> Result<(), ErrorShape> {
-    let now = wall_ms();
-    let message = |(who, text): &(Who, String)| {
-        let text = quoted(text).0;
-        let message = match who {
-            Who::User => format!(r#"{{"role":"user","content":{text},"timestamp":{now}}}"#),
-            Who::Assistant => format!(
-                r#"{{"role":"assistant","content":[{{"type":"text","text":{text}}}],"stopReason":"stop","timestamp":{now}}}"#
-            ),
-        };
-        NewEntry::message(now, &message, None, None)
-    };
-    let entries: Vec<NewEntry> = earlier.iter().map(message).collect();
-    let changed = app.sessions.change(|draft| {
-        if draft.get(key).is_none() {
-            let row = Row::new(now).map_err(|e| ErrorShape::later(format!("no randomness: {e}"), 1000))?;
-            draft.append(key, row.id, entries);
-            draft.put(key, row);
-        }
-        Ok(())
-    });
-    changed.await.map(|_| ())
 }

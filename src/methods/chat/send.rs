@@ -10,7 +10,9 @@ use super::{
     run::past::{self, Past},
 };
 use crate::{
-    agents::{Ended, OpenRun, OpenRuns, Run, WAITING, selection::CHOSEN},
+    agents::{
+        Ended, OpenRun, OpenRuns, Run, WAITING, client_tools::ClientTools, selection::CHOSEN,
+    },
     app::App,
     clock::wall_ms,
     config::QueueMode,
@@ -52,6 +54,10 @@ pub(in crate::methods) struct How<'a> {
     pub(in crate::methods) mode: Option<QueueMode>,
     /// Whether it begins the conversation anew.
     pub(in crate::methods) afresh: Option<Afresh>,
+    /// The tools that its client has.
+    pub(in crate::methods) tools: ClientTools,
+    /// Whether there is no message: the run goes on with what the session has.
+    pub(in crate::methods) goes_on: bool,
 }
 
 /// How a conversation begins anew.
@@ -73,7 +79,7 @@ impl<'a> How<'a> {
                     params.invalid("queueMode", "one of steer, followup, collect, interrupt")
                 })?),
             };
-        Ok(Self { session: params.opt_str("sessionId")?, mode, afresh: None })
+        Ok(Self { session: params.opt_str("sessionId")?, mode, ..Self::default() })
     }
 }
 
@@ -120,6 +126,7 @@ pub(in crate::methods) async fn admit(
     let now = wall_ms();
     let run = Run::new(id, now, mode);
     *run.text.borrow_mut() = text.to_owned();
+    let _ = run.client_tools.set(how.tools);
     let first = app.runs.add(key, &run);
     let message = user_message(text, id, now);
     let changed = app.sessions.change(|draft| {
@@ -154,7 +161,7 @@ pub(in crate::methods) async fn admit(
         (row.times.updated, row.times.interaction) = (now, now);
         row.set("status", Some("\"running\""));
         let entry = || NewEntry::message(now, &message, Some(id), Some(&format!("{id}:user")));
-        draft.append(key, row.id, (!is_written).then(entry).into_iter().collect());
+        draft.append(key, row.id, (!is_written && !how.goes_on).then(entry).into_iter().collect());
         draft.put(key, row.clone());
         Ok(row.id)
     });

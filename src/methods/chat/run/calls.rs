@@ -8,12 +8,13 @@
 use super::{Going, progress::agent_event, prompt, record};
 use crate::{
     agents::{
+        client_tools::ClientTools,
         conversation::{Call, CallResult},
-        model::Offer,
+        model::{Choice, NO_JSON, Offer},
     },
     clock::wall_ms,
     methods::{self, shape::Object},
-    protocol::Json,
+    protocol::{Json, json},
     tools::{self, Repeat, result::After},
 };
 
@@ -39,16 +40,36 @@ fn error(call: &Call, why: &str) -> CallResult {
     CallResult { id: call.id.clone(), name: call.name.clone(), text: why.into(), is_error: true }
 }
 
-impl Going<'_> {
-    /// The tools that the session's agent may call.
-    pub(super) fn offers(&self) -> Vec<Offer> {
+impl<'a> Going<'a> {
+    /// The tools that the model may call: those of the client that asks, and the agent's. Where it must call one of the
+    /// client's, and of two with one name, there is only the client's.
+    pub(super) fn offers(&self) -> Vec<Offer<'a>> {
+        let client = self.run.client_tools.get();
+        let mut all: Vec<Offer<'a>> = client.into_iter().flat_map(ClientTools::offers).collect();
+        if client.is_some_and(|client| client.choice != Choice::Free) {
+            return all;
+        }
         let offered = tools::offered(&self.app.settings(), self.key).into_iter();
-        let offer = |tool: &tools::Tool| Offer {
+        let offer = |tool: &'static tools::Tool| Offer {
             name: tool.name,
             description: tool.description,
             parameters: tool.parameters,
         };
-        offered.map(offer).collect()
+        all.extend(offered.filter(|tool| !self.is_clients(tool.name)).map(offer));
+        all
+    }
+
+    /// Whether the client that asks has a tool of this name.
+    fn is_clients(&self, name: &str) -> bool {
+        self.run.client_tools.get().is_some_and(|tools| tools.has(name))
+    }
+
+    /// Parts calls into those that the client is to carry out, and the gateway's. A call whose arguments cannot be read is
+    /// none for a client.
+    pub(super) fn part(&self, calls: Vec<Call>) -> (Vec<Call>, Vec<Call>) {
+        let is_clients =
+            |call: &Call| self.is_clients(&call.name) && json::member(&call.arguments, NO_JSON).is_none();
+        calls.into_iter().partition(is_clients)
     }
 
     /// Carries out calls, one after the other; those that have not begun when a message comes are skipped.
@@ -101,6 +122,9 @@ impl Going<'_> {
     }
 
     async fn carry_out(&self, call: &Call, pending: &mut Pending) -> CallResult {
+        if self.is_clients(&call.name) {
+            return error(call, "the arguments are no JSON object; call it again with one");
+        }
         let run = Some(&*self.run.id);
         let outcome = methods::tools::invoke(self.app, self.key, run, &call.name, &call.arguments).await;
         pending.after.extend(outcome.after);

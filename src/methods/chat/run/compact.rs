@@ -13,7 +13,7 @@ use crate::{
         budget,
         compaction::{INSTRUCTIONS, Part, cut, outline, pieces, reduces, request},
         conversation::Turn,
-        model::{Cure, Endpoint, ModelError, Prompt},
+        model::{Choice, Cure, Endpoint, ModelError, Prompt},
     },
     app::App,
     clock::wall_ms,
@@ -241,7 +241,7 @@ impl Summing<'_> {
         let mut summary = self.before.map(str::to_owned);
         for piece in pieces {
             let turns = [Turn::User(request(summary.as_deref(), piece, self.attention))];
-            let prompt = Prompt { system: INSTRUCTIONS, turns: &turns, tools: &[] };
+            let prompt = Prompt { system: INSTRUCTIONS, turns: &turns, tools: &[], choice: &Choice::Free };
             let asked = async { self.endpoint.ask(&prompt, |_| {}).await.map(Some) };
             let late = async {
                 Timer::after(self.deadline).await;

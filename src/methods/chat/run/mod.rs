@@ -17,7 +17,11 @@ mod step;
 pub(in crate::methods) use step::endpoint;
 
 use crate::{
-    agents::{Ended, OpenRuns, Run, budget, guard::Guard, model::Reply},
+    agents::{
+        Ended, OpenRuns, Run, budget,
+        guard::Guard,
+        model::{Choice, Reply},
+    },
     app::App,
     clock::wall_ms,
     hub::Audience,
@@ -45,6 +49,7 @@ enum Outcome {
 
 /// A model's answer, and who gave it.
 struct Answer {
+    /// Calls in it are the client's to carry out, and written down already.
     reply: Reply,
     by: record::By,
 }
@@ -159,11 +164,13 @@ fn last(outcome: &Outcome, run: &Run, key: &SessionKey, now: u64, superseded: bo
     match outcome {
         Outcome::Said(_) if superseded => event.put("state", "final").put("stopReason", "superseded"),
         Outcome::Said(answer) => {
-            let event = event.put("state", "final").put("stopReason", "stop");
-            if run.has_sent(&answer.reply.text) {
+            let Reply { text, calls, .. } = &answer.reply;
+            let stop = if calls.is_empty() { "stop" } else { "toolUse" };
+            let event = event.put("state", "final").put("stopReason", stop);
+            if calls.is_empty() && run.has_sent(text) {
                 return event.json();
             }
-            event.put("message", &snapshot(&answer.reply.text, now))
+            event.put("message", &snapshot(text, calls, now))
         }
         Outcome::Failed(why, kind) => {
             event.put("state", "error").put("errorMessage", why).put("errorKind", *kind)
@@ -230,16 +237,26 @@ impl Going<'_> {
         self.collect().await.map_err(unknown)?;
         loop {
             self.heed_budget().await?;
-            let answer = self.ask().await?;
+            let mut answer = self.ask().await?;
             let usage = answer.reply.usage;
             let tokens = usage.input + usage.output;
             self.app.runs.spending.add(self.key.agent(), tokens, wall_ms());
             if answer.reply.calls.is_empty() {
-                return Ok(answer);
+                return match self.run.client_tools.get().is_some_and(|tools| tools.choice != Choice::Free) {
+                    true => {
+                        Err(unknown("the model called no tool, and `tool_choice` wants one called".into()))
+                    }
+                    false => Ok(answer),
+                };
             }
             record::called(self, &answer).await.map_err(unknown)?;
             self.guard.step(tokens, self.app.settings().own.budget().run).map_err(unknown)?;
-            self.call_all(&answer.reply.calls).await.map_err(unknown)?;
+            let (clients, own) = self.part(std::mem::take(&mut answer.reply.calls));
+            self.call_all(&own).await.map_err(unknown)?;
+            if !clients.is_empty() {
+                answer.reply.calls = clients;
+                return Ok(answer);
+            }
             self.steer().await.map_err(unknown)?;
         }
     }

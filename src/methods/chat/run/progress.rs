@@ -1,7 +1,8 @@
 //! Events of a run, as it goes.
 
+use super::record::{call_part, text_part};
 use crate::{
-    agents::Run,
+    agents::{Run, conversation::Call},
     app::App,
     clock::wall_ms,
     hub::Audience,
@@ -48,7 +49,7 @@ pub(super) fn delta(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>, text: &str, 
     app.hub.events.publish(
         Event::Chat,
         Audience::Everyone,
-        &event.put("message", &snapshot(&said, wall_ms())).json(),
+        &event.put("message", &snapshot(&said, &[], wall_ms())).json(),
     );
 }
 
@@ -78,7 +79,7 @@ pub(super) fn agent_event(app: &Rc<App>, key: &SessionKey, run: &Rc<Run>, stream
     app.hub.events.publish(Event::Agent, Audience::Everyone, &event.json());
 }
 
-pub(super) fn snapshot(text: &str, now: u64) -> Json {
-    let part = Object::new().put("type", "text").put("text", text).json();
-    Object::new().put("role", "assistant").put("content", &vec![part]).put("timestamp", &now).json()
+pub(super) fn snapshot(text: &str, calls: &[Call], now: u64) -> Json {
+    let parts: Vec<Json> = [text_part(text)].into_iter().chain(calls.iter().map(call_part)).collect();
+    Object::new().put("role", "assistant").put("content", &parts).put("timestamp", &now).json()
 }

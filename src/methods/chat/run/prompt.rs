@@ -26,7 +26,7 @@ pub(super) struct Room<'a> {
     /// Tokens that the model takes.
     pub(super) window: u64,
     pub(super) system: &'a str,
-    pub(super) offers: &'a [Offer],
+    pub(super) offers: &'a [Offer<'a>],
     /// Times that it was too large.
     pub(super) smaller: u32,
 }
@@ -102,11 +102,12 @@ struct Recent {
 }
 
 /// The lines since the last reset or compaction, as many as there is room for, and in any case the message that run `id`
-/// began with.
+/// began with; where that goes on with another one's exchange, what it brings, the calls, and the message of that one.
 fn recent(transcript: &Transcript, mut room: usize, id: &str) -> io::Result<Recent> {
     let (mut summary, mut is_crowded): (Option<String>, bool) = (None, false);
     let (mut all, mut bytes, mut far) = (Vec::new(), 0, 0);
     let (mut first_kept, mut begun): (Option<String>, bool) = (None, false);
+    let (mut id, mut brought): (Option<String>, Vec<String>) = (Some(id.to_owned()), Vec::new());
     transcript.entries(transcript.last(), |entry| {
         match entry.kind {
             "reset" => return ControlFlow::Break(()),
@@ -119,13 +120,29 @@ fn recent(transcript: &Transcript, mut room: usize, id: &str) -> io::Result<Rece
             _ => {}
         }
         if let Some((line, size)) = line(entry) {
-            let begins = line.run.as_deref() == Some(id) && matches!(line.said, Said::User(_));
+            let is_own = line.run == id;
+            let begins = match &line.said {
+                Said::User(_) if is_own => {
+                    begun = brought.is_empty();
+                    true
+                }
+                Said::Brought(call, _) if is_own => {
+                    brought.push(call.clone());
+                    begun = false;
+                    true
+                }
+                _ if brought.iter().any(|call| line.calls(call)) => {
+                    id.clone_from(&line.run);
+                    brought.clear();
+                    true
+                }
+                _ => false,
+            };
             let fits = bytes + size <= room || all.is_empty();
             if fits || begins {
                 bytes += size;
                 all.push(line);
             }
-            begun |= begins;
             is_crowded |= !fits || bytes > room / 4 * 3;
             far += 1;
             if (!fits && begun) || far == FAR {
@@ -159,7 +176,11 @@ pub(super) fn line(entry: &Entry<'_>) -> Option<(Line, usize)> {
         "assistant" => Said::Assistant(text_of(content), calls_of(content)),
         "toolResult" => {
             let id = text(member("toolCallId")?)?;
-            Said::Tool(id, text_of(content), member("isError") == Some("true"))
+            // What a client sends has a key, and what a tool of the gateway's gave has none.
+            match entry.member("idempotencyKey") {
+                Some(_) => Said::Brought(id, text_of(content)),
+                None => Said::Tool(id, text_of(content), member("isError") == Some("true")),
+            }
         }
         _ => return None,
     };

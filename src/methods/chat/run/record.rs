@@ -88,6 +88,8 @@ pub(super) async fn end(
 ) -> Result<(), String> {
     let partial = run.said.borrow().clone();
     let (status, error, message) = match outcome {
+        // It was written down when it called tools that are its client's.
+        Outcome::Said(answer) if !answer.reply.calls.is_empty() => ("done", None, None),
         // A tool has sent it to this session.
         Outcome::Said(answer) if run.has_sent(&answer.reply.text) => ("done", None, None),
         Outcome::Said(answer) => ("done", None, Some(spoken(&answer.by, &answer.reply, now, "stop"))),
@@ -159,11 +161,11 @@ fn publish(
     }
 }
 
-fn text_part(text: &str) -> Json {
+pub(super) fn text_part(text: &str) -> Json {
     Object::new().put("type", "text").put("text", text).json()
 }
 
-fn call_part(call: &Call) -> Json {
+pub(super) fn call_part(call: &Call) -> Json {
     let object = Object::new().put("type", "toolCall").put("id", &call.id).put("name", &call.name);
     object.put("arguments", &Json(call.arguments.clone())).json()
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     agents::{
-        model::{Cure, Endpoint, ModelError, Prompt},
+        model::{Choice, Cure, Endpoint, ModelError, Prompt},
         selection::Selection,
     },
     app::App,
@@ -158,7 +158,8 @@ impl Going<'_> {
                 None => system.clone(),
             };
             status(app, key, run, "starting_model");
-            let prompt = Prompt { system: &system, turns: &turns, tools: &offers };
+            let choice = run.client_tools.get().map_or(&Choice::Free, |tools| &tools.choice);
+            let prompt = Prompt { system: &system, turns: &turns, tools: &offers, choice };
             let by = By { provider: chosen.provider.clone(), model: chosen.model.clone(), api: chosen.api() };
             let error = match self.hear(chosen, &prompt).await {
                 Ok(reply) => return Ok(Answer { reply, by }),
