@@ -8,7 +8,7 @@ use crate::{
     config::{Running, Settings},
     devices::Devices,
     gateway::SameForAll,
-    http::Site,
+    http::{Site, join::Joins},
     hub::{Boot, Hub, Restarts},
     journal::Journal,
     outbound::Pool,
@@ -48,6 +48,8 @@ pub struct App {
     pub(crate) admission: Rc<Admission>,
     /// Files of the Control UI.
     pub(crate) site: Site,
+    /// Join codes that were not used.
+    pub(crate) joins: Joins,
     /// Idle HTTP connections to the gateway behind this one.
     pub(crate) pool: Pool,
     /// Key pair that `gateway.identity.get` shows and that setup codes name.

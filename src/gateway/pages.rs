@@ -41,7 +41,10 @@ static BEHIND: Route<App> = Route {
     path: "",
     body: proxy::BODY,
     time: Duration::from_secs(15),
-    handler: Handler::Call(proxy::forward),
+    handler: Handler::Call(|app, call| match http::join::found(&app, &call) {
+        Some(response) => Box::pin(async move { Ok(response) }),
+        None => proxy::forward(app, call),
+    }),
 };
 
 /// The routes as they are now.

@@ -203,6 +203,7 @@ fn rooms(
         admission,
         pool: Default::default(),
         site: Default::default(),
+        joins: Default::default(),
         identity,
         journal,
         store_notices,

@@ -4,6 +4,7 @@
 //! worker threads; no answer is larger in memory than a chunk of it.
 
 pub(crate) mod caller;
+pub(crate) mod join;
 mod openai;
 mod tools;
 mod ui;
@@ -32,7 +33,12 @@ pub(crate) static REST: Route<App> = Route {
     handler: Handler::Call(|app, call| {
         Box::pin(async move {
             let model = call.head.method == Method::GET && call.head.uri.path().starts_with(openai::MODEL);
-            let response = if model { openai::models(&app, &call) } else { ui::answer(&app, &call).await };
+            let joined = join::found(&app, &call).or_else(|| join::missing(&call));
+            let response = match joined {
+                Some(response) => response,
+                None if model => openai::models(&app, &call),
+                None => ui::answer(&app, &call).await,
+            };
             Ok(unread(&call, response))
         })
     }),

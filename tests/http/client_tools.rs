@@ -158,11 +158,7 @@ fn what_a_model_must_call() {
     }
     let (_, answer) = asked(&server, &[ASKS], r#""tool_choice":"none","#);
     assert!(!offered(&model).contains(&"weather".into()));
-    assert!(
-        text(&answer, "choices.0.message.content").contains("there is no tool \"weather\""),
-        "{}",
-        json(&answer)
-    );
+    assert!(text(&answer, "choices.0.message.content").contains("there is no tool"), "{}", json(&answer));
     // One that calls none all the same.
     let says = r#"{"role":"user","content":"say no"}"#;
     let (status, error) = asked(&server, &[says], r#""tool_choice":"required","#);
@@ -184,7 +180,12 @@ fn a_session_that_lasts_knows_its_calls() {
     let key = "agent:main:openai-user:u";
     let send = format!(r#"{{"sessionKey":"{key}","message":"say hello","idempotencyKey":"k"}}"#);
     admin.ok("chat.send", &send);
-    while text(&admin.event("chat"), "payload.state") != "final" {}
+    loop {
+        let event = admin.event("chat");
+        if text(&event, "payload.runId") == "k" && text(&event, "payload.state") == "final" {
+            break;
+        }
+    }
     assert_eq!(told(&model).matches("There is no result").count(), 1);
     // The result alone; then, since that failed for the client, with all messages again.
     let (_, answer) = asked(&server, &[&gave("call_0", "7")], user);

@@ -14,6 +14,7 @@ mod client_errors;
 mod client_tools;
 mod handoff;
 mod heads;
+mod join;
 mod openai;
 #[cfg(feature = "tls")]
 mod peer;
