@@ -73,3 +73,15 @@ fn where_a_join_url_may_lead() {
         assert!(error.contains(part), "{params}: {error}");
     }
 }
+
+#[test]
+fn in_front_of_another_gateway_codes_are_this_ones() {
+    let home = Home::empty();
+    home.gateway("auth:{mode:\"token\",token:\"T1\"}");
+    // Nothing listens there, and nothing has to.
+    let server = home.start_with(&["--upstream", "ws://127.0.0.1:9"], &[]);
+    let made = server.admin().ok("device.pair.setupCode", r#"{"joinUrl":true}"#);
+    let url = text(&made, "joinUrl");
+    let path = url.strip_prefix(&format!("http://127.0.0.1:{}", home.port)).expect(&url);
+    assert_eq!([get(&server, "GET", path).status, get(&server, "GET", path).status], [200, 503]);
+}

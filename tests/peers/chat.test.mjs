@@ -1,7 +1,7 @@
 // Clients that others wrote talk with an agent of Barnacle alone; its model is a stand-in (model-stand-in.mjs).
 //
-// `openclaw agent`, `openclaw tui` in a terminal that python's pty makes, `openclaw acp` over its stdio, openclaw-node, and
-// PyPI's openclaw-sdk and bamboo-claw. What each shows is compared with what the model was told and with the transcript.
+// `openclaw agent`, `openclaw tui` in a terminal that python's pty makes, `openclaw acp` over its stdio, openclaw-mcp over
+// HTTP, openclaw-node, and PyPI's openclaw-sdk and bamboo-claw. What each shows is compared with what the model was told and with the transcript.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import path from 'node:path';
@@ -118,6 +118,52 @@ describe('openclaw acp', () => {
       assert.match(text, /you said: .*hello from the editor/s);
       const { sessions } = await call('session/list', {});
       assert.ok(sessions.length > 0, JSON.stringify(sessions));
+    } finally { child.kill(); }
+  });
+});
+
+describe('openclaw-mcp', () => {
+  test('its tools ask the gateway over HTTP, in a session and without one', { timeout: 60_000 }, async () => {
+    g.edit((c) => { c.gateway.http = { endpoints: { chatCompletions: { enabled: true } } }; });
+    const on = () => fetch(`http://127.0.0.1:${g.realPort}/v1/models`, { headers: { authorization: `Bearer ${g.token}` } });
+    await until('the endpoint to be on', async () => (await on()).ok);
+    const child = spawn(process.execPath, [path.join(here, 'node_modules/openclaw-mcp/dist/index.js')], {
+      env: g.env({ OPENCLAW_URL: `http://127.0.0.1:${g.realPort}`, OPENCLAW_GATEWAY_TOKEN: g.token, OPENCLAW_MODEL: 'openclaw' }), stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    const waiting = new Map();
+    let err = '', id = 0;
+    child.stderr.on('data', (d) => (err += d));
+    readline.createInterface({ input: child.stdout }).on('line', (line) => {
+      const message = JSON.parse(line);
+      waiting.get(message.id)?.(message);
+    });
+    const say = (message) => child.stdin.write(JSON.stringify({ jsonrpc: '2.0', ...message }) + '\n');
+    const call = (method, params) => new Promise((ok, no) => {
+      id += 1;
+      waiting.set(id, (m) => (m.error ? no(new Error(`${method}: ${JSON.stringify(m.error)}\n${err}`)) : ok(m.result)));
+      child.once('exit', () => no(new Error(`${method}: it went\n${err}`)));
+      say({ id, method, params });
+    });
+    const tool = async (name, args = {}) => {
+      const r = await call('tools/call', { name, arguments: args });
+      const text = r.content.map((part) => part.text).join('');
+      assert.ok(!r.isError, `${name}: ${text}\n${err}`);
+      return text;
+    };
+    try {
+      await call('initialize', { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } });
+      say({ method: 'notifications/initialized' });
+      assert.equal(JSON.parse(await tool('openclaw_status')).status, 'ok');
+      assert.match(await tool('openclaw_chat', { message: 'hello from an assistant' }), /you said: hello from an assistant/);
+      assert.match(await tool('openclaw_chat', { message: 'and again', session_id: 'mcp' }), /you said: and again/);
+      assert.deepEqual(await history('agent:main:mcp'), ['user: and again', 'assistant: you said: and again']);
+      // A task of its own, asked after until it is done.
+      const { task_id } = JSON.parse(await tool('openclaw_chat_async', { message: 'later' }));
+      const done = await until('the task to be done', async () => {
+        const task = JSON.parse(await tool('openclaw_task_status', { task_id }));
+        return task.status === 'completed' && task;
+      });
+      assert.match(JSON.stringify(done), /you said: later/);
     } finally { child.kill(); }
   });
 });

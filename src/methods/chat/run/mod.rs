@@ -242,12 +242,13 @@ impl Going<'_> {
             let tokens = usage.input + usage.output;
             self.app.runs.spending.add(self.key.agent(), tokens, wall_ms());
             if answer.reply.calls.is_empty() {
-                return match self.run.client_tools.get().is_some_and(|tools| tools.choice != Choice::Free) {
-                    true => {
-                        Err(unknown("the model called no tool, and `tool_choice` wants one called".into()))
-                    }
-                    false => Ok(answer),
-                };
+                let must = self.run.client_tools.get().is_some_and(|tools| tools.choice != Choice::Free);
+                if must {
+                    return Err(unknown(
+                        "the model called no tool, and `tool_choice` wants one called".into(),
+                    ));
+                }
+                return Ok(answer);
             }
             record::called(self, &answer).await.map_err(unknown)?;
             self.guard.step(tokens, self.app.settings().own.budget().run).map_err(unknown)?;
