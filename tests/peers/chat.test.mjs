@@ -137,13 +137,14 @@ describe('openclaw-mcp', () => {
       const message = JSON.parse(line);
       waiting.get(message.id)?.(message);
     });
+    const gone = new Promise((_, no) => child.once('exit', () => no(new Error(`it went\n${err}`))));
+    gone.catch(() => {});
     const say = (message) => child.stdin.write(JSON.stringify({ jsonrpc: '2.0', ...message }) + '\n');
-    const call = (method, params) => new Promise((ok, no) => {
+    const call = (method, params) => Promise.race([gone, new Promise((ok, no) => {
       id += 1;
       waiting.set(id, (m) => (m.error ? no(new Error(`${method}: ${JSON.stringify(m.error)}\n${err}`)) : ok(m.result)));
-      child.once('exit', () => no(new Error(`${method}: it went\n${err}`)));
       say({ id, method, params });
-    });
+    })]);
     const tool = async (name, args = {}) => {
       const r = await call('tools/call', { name, arguments: args });
       const text = r.content.map((part) => part.text).join('');
