@@ -88,6 +88,26 @@ describe('openclaw tui', () => {
       t.child.kill('SIGKILL');
     }
   });
+  test('its commands are answered, and nothing that it asks for is an error', { timeout: 240_000 }, async () => {
+    const t = terminal([process.execPath, CLI, 'tui', '--session', 'commands'], g.env({ TERM: 'xterm-256color' }));
+    try {
+      await t.shows(/connected/i, 120_000);
+      for (const [typed, shown] of [
+        ['/status', /Session agent:main:commands[\s\S]*Nothing is being answered/],
+        ['/model stand-in/echo', /model set to stand-in\/echo/],
+        ['/gateway-status', /Stored sessions: \d/],
+        ['/new', /new session: agent:main:/],
+        ['/model', /→ stand-in\/echo/],
+      ]) {
+        t.child.stdin.write(`${typed}\r`);
+        await t.shows(shown);
+      }
+      assert.doesNotMatch(t.text, /unknown method|does not have|not in this version|INVALID_REQUEST|UNAVAILABLE|failed:/);
+    } finally {
+      t.child.stdin.write('\x03\x03');
+      t.child.kill('SIGKILL');
+    }
+  });
 });
 
 describe('openclaw acp', () => {
