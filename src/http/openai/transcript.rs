@@ -104,7 +104,8 @@ fn entry(message: &Message, now: u64, run: Option<&str>) -> NewEntry {
                 part.put("arguments", &arguments).json()
             };
             let parts: Vec<Json> = text.into_iter().chain(calls.iter().map(call)).collect();
-            let stop = if calls.is_empty() { "stop" } else { "toolUse" };
+            // In an exchange that goes on, nothing is the last word.
+            let stop = if calls.is_empty() && run.is_none() { "stop" } else { "toolUse" };
             said("assistant").put("content", &parts).put("stopReason", stop).json().0
         }
         Message::Result(result) => result_message(result, now),

@@ -10,9 +10,7 @@ use super::{
     run::past::{self, Past},
 };
 use crate::{
-    agents::{
-        Ended, OpenRun, OpenRuns, Run, WAITING, client_tools::ClientTools, selection::CHOSEN,
-    },
+    agents::{Ended, OpenRun, OpenRuns, Run, WAITING, client_tools::ClientTools, selection::CHOSEN},
     app::App,
     clock::wall_ms,
     config::QueueMode,
@@ -96,6 +94,8 @@ pub(in crate::methods) async fn admit(
     let arrival = app.runs.arrive(key).await;
     app.sessions.ready().await?;
     let Known { text: known, is_written } = known_before(app, key, id).await?;
+    // What a run without a message goes on with was written down under its id before.
+    let known = known.filter(|_| !how.goes_on);
     // Nothing waits from here to where the run is known.
     let there = app.runs.find(id).map(|(_, run)| run);
     if known.as_ref().is_some_and(|known| known != text) {
