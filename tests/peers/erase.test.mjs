@@ -218,7 +218,8 @@ describe('the any rule: a paired device is never refused', () => {
       }
     };
     const knocking = Array.from({ length: 10 }, knock);
-    for (let i = 0; i < 10; i++) await g.restart(i % 2 ? 'SIGKILL' : 'SIGTERM');
+    // On a busy machine few get in between two ends.
+    for (let i = 0; i < 10 || (i < 100 && tries.hello <= 20); i++) await g.restart(i % 2 ? 'SIGKILL' : 'SIGTERM');
     over = true;
     await Promise.all(knocking);
     assert.deepEqual(eraser.refusals, [], JSON.stringify(tries));
