@@ -277,7 +277,8 @@ async fn found(
 /// Counts what was used today before this start, once.
 pub(super) async fn count_past(app: &Rc<App>) {
     let now = wall_ms();
-    if !app.runs.spending.wants_past(now) || app.sessions.ready().await.is_err() {
+    // It is asked for once, so what it is read from has to be there before.
+    if app.sessions.ready().await.is_err() || !app.runs.spending.wants_past(now) {
         return;
     }
     let mut span = Span { start: String::new(), end: String::new(), offset_ms: 0, now };

@@ -227,3 +227,26 @@ fn commands_are_listed() {
     assert_eq!(items(&metadata, "commands").len(), names.len());
     client.err("commands.list", r#"{"scope":"no"}"#);
 }
+
+#[test]
+fn a_command_comes_between_the_messages_that_it_was_sent_between() {
+    let (_model, _home, server) = gateway();
+    let mut client = server.admin();
+    for round in 0..10 {
+        let ids = ["say before", "/new", "say behind"].map(|message| {
+            let key = format!("{message} {round}");
+            client.ask(
+                "chat.send",
+                &format!(r#"{{"sessionKey":"main","message":"{message}","idempotencyKey":"{key}"}}"#),
+            )
+        });
+        for id in ids {
+            client.answer(&id).unwrap();
+        }
+        until_end(&mut client, &format!("say behind {round}"));
+        let said = said(&mut client);
+        let users: Vec<&str> =
+            said.iter().filter(|(role, _)| role == "user").map(|(_, text)| text.as_str()).collect();
+        assert_eq!(users, ["/new", "say behind"], "round {round}: {said:?}");
+    }
+}

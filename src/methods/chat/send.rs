@@ -10,7 +10,7 @@ use super::{
     run::past::{self, Past},
 };
 use crate::{
-    agents::{Ended, OpenRun, OpenRuns, Run, WAITING, client_tools::ClientTools, selection::CHOSEN},
+    agents::{Arrival, Ended, OpenRun, OpenRuns, Run, WAITING, client_tools::ClientTools, selection::CHOSEN},
     app::App,
     clock::wall_ms,
     config::QueueMode,
@@ -90,8 +90,19 @@ pub(in crate::methods) async fn admit(
     text: &str,
     how: How<'_>,
 ) -> Result<(&'static str, Option<After>), ErrorShape> {
-    // A client's messages stay in their order, whatever is read for each.
     let arrival = app.runs.arrive(key).await;
+    admit_next(app, arrival, key, id, text, how).await
+}
+
+/// The same for who has waited for its place: a client's messages stay in their order, whatever is read for each.
+pub(super) async fn admit_next(
+    app: &Rc<App>,
+    arrival: Arrival,
+    key: &SessionKey,
+    id: &str,
+    text: &str,
+    how: How<'_>,
+) -> Result<(&'static str, Option<After>), ErrorShape> {
     app.sessions.ready().await?;
     let Known { text: known, is_written } = known_before(app, key, id).await?;
     // What a run without a message goes on with was written down under its id before.

@@ -11,7 +11,7 @@ use crate::{
         chat::{
             message,
             run::compact,
-            send::{Afresh, How, admit, known_before, stop, stop_all},
+            send::{Afresh, How, admit, admit_next, known_before, stop, stop_all},
         },
         sessions::{may_begin, publish_changed, publish_message, shapes},
         shape::Object,
@@ -64,6 +64,8 @@ pub(in crate::methods) async fn take(
         Parsed::NotHere(name) => (None, name),
         Parsed::Command(command, rest) => (Some(command), rest),
     };
+    // It comes after what the client sent before it.
+    let arrival = app.runs.arrive(key).await;
     app.sessions.ready().await?;
     let Some(_carrying) = app.runs.carry(id) else {
         return Err(ErrorShape::later(format!("{id} is being carried out; ask again"), 1000));
@@ -98,7 +100,7 @@ pub(in crate::methods) async fn take(
             written(reply, Change { field: Some((name, value)), reason: "patch", ..Change::default() }).await
         }
         Effect::Sends(message, mode) => {
-            Ok(admit(app, key, id, &message, How { mode: Some(mode), ..how }).await?.into())
+            Ok(admit_next(app, arrival, key, id, &message, How { mode: Some(mode), ..how }).await?.into())
         }
         Effect::Stops => {
             let stopped = stop(app, key, None);
@@ -109,7 +111,7 @@ pub(in crate::methods) async fn take(
             match message {
                 Some(message) => {
                     let afresh = Some(Afresh { reason, model });
-                    Ok(admit(app, key, id, &message, How { afresh, ..how }).await?.into())
+                    Ok(admit_next(app, arrival, key, id, &message, How { afresh, ..how }).await?.into())
                 }
                 None => {
                     let mut reply = "A new conversation begins here.".to_owned();
@@ -122,6 +124,8 @@ pub(in crate::methods) async fn take(
             }
         }
         Effect::Compacts(instructions) => {
+            // That takes a while, and what comes meanwhile need not wait for it.
+            drop(arrival);
             let reply = match compact::now(app, key, instructions).await {
                 Ok(done) => done.to_string(),
                 Err(why) => format!("Nothing was summed up: {why}."),
